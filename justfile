@@ -1,0 +1,42 @@
+# The commands of daily work; `just` lists them. Everything here also works by hand.
+
+default:
+    @just --list
+
+# Format, lint and test, as .ci/run does before it goes on to the laboratory
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo test
+
+# The rules of the layout alone
+tidy:
+    cargo test --test tidy
+
+# Outages in the simulated internet
+sim:
+    cargo test --test sim
+
+# The pages of the code; must build without warnings
+doc:
+    cargo doc --no-deps
+
+# Start with the bundled configuration
+run:
+    cargo run --release -- run --config config.toml
+
+# The laboratory: real servers in network namespaces, the real binary, real dig; needs root
+lab:
+    HOLDFAST_LAB=required cargo test --test dig
+
+# Build the container image and try it
+docker:
+    .ci/docker
+
+# Licences, known holes, sources of the dependencies; needs cargo-deny
+deny:
+    cargo deny check
+
+# All that CI does, from a bare machine
+ci:
+    .ci/run

@@ -1,0 +1,215 @@
+//! How long data lives: TTL arithmetic, and one cached answer.
+//!
+//! Why: a TTL must run out by whichever clock moves further. The monotonic clock is right while the
+//! machine runs; the wall clock is what a laboratory moves by hand and what a suspended laptop wakes up
+//! with. So an [`Expiry`] holds both, and data is dead as soon as one of them says so: a clock that is
+//! set back never makes old data young.
+//!
+//! Failure: there is none; a TTL of 0 is usable by the question that fetched it and by nobody else.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::dns::{Ede, Name, Rcode, RrSet, Rtype, Soa};
+
+/// RFC 2308 section 5: denials live for at most three hours.
+pub const NEGATIVE_TTL_MAX_S: u32 = 3 * 3600;
+/// Longest life of everything that rests on signatures accepted as of their verification, seconds (ARCHITECTURE.md, as-of validation).
+pub const AS_OF_TTL_MAX_S: u32 = 30;
+
+/// The moment at which data dies, in both measures of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    mono: Duration,
+    wall_s: u64,
+}
+
+impl Expiry {
+    /// `ttl_s` seconds from now.
+    pub fn after(now: Now, ttl_s: u32) -> Expiry {
+        Expiry {
+            mono: now.mono + Duration::from_secs(u64::from(ttl_s)),
+            wall_s: now.wall_s + u64::from(ttl_s),
+        }
+    }
+
+    /// Whole seconds left; 0 when dead.
+    pub fn left_s(self, now: Now) -> u32 {
+        let mono = self.mono.saturating_sub(now.mono);
+        // A started second counts, so that data just stored has its whole TTL.
+        let mono_s = mono.as_secs() + u64::from(mono.subsec_nanos() > 0);
+        let wall_s = self.wall_s.saturating_sub(now.wall_s);
+        u32::try_from(mono_s.min(wall_s)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the data may still be used.
+    pub fn is_live(self, now: Now) -> bool {
+        self.left_s(now) > 0
+    }
+}
+
+/// The security status of data (RFC 4035 section 4.3, and as-of validation).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// A chain of valid signatures leads to a trust anchor.
+    Secure,
+    /// As secure, through a link that is accepted as of when it was verified.
+    SecureAsOf,
+    /// Proven to be unsigned, or below no trust anchor, or validation is off.
+    Insecure,
+    /// Validation failed; why.
+    Bogus(Ede),
+}
+
+/// What became of one question at its zone: one link of a chain, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// NOERROR, NXDOMAIN or YXDOMAIN.
+    pub rcode: Rcode,
+    /// The set asked for, or a CNAME, or a DNAME and its CNAME. TTLs as they were when it was stored.
+    pub answer: Vec<RrSet>,
+    /// SOA and proofs of a denial, proofs of a wildcard.
+    pub authority: Vec<RrSet>,
+    /// What validation said.
+    pub security: Security,
+    /// What a client is told of it (RFC 8914).
+    pub errors: Vec<Ede>,
+}
+
+/// TTL floor and ceiling of the configuration, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TtlLimits {
+    /// `cache.ttl_min_s`
+    pub min_s: u32,
+    /// `cache.ttl_max_s`
+    pub max_s: u32,
+}
+
+impl Entry {
+    /// Where the chain goes on, if this entry is an alias.
+    pub fn alias(&self, question_type: Rtype) -> Option<Name> {
+        if !follows_alias(question_type) {
+            return None;
+        }
+        let last = self.answer.last().filter(|s| s.rtype == Rtype::CNAME)?;
+        crate::dns::rdata::single_name(last.rdatas.first()?)
+    }
+
+    /// Seconds that the entry may be kept: the shortest TTL in it, within the limits. A denial lives as
+    /// long as its SOA says (RFC 2308 section 5) and not at all without one.
+    pub fn ttl_s(&self, limits: TtlLimits) -> u32 {
+        let denial = self.answer.is_empty();
+        let sets = self.answer.iter().chain(&self.authority);
+        let shortest = sets.map(|s| s.ttl).min().unwrap_or(0);
+        let ttl = if denial {
+            let soa = self.authority.iter().find(|s| s.rtype == Rtype::SOA);
+            let Some(negative) = soa.map(negative_ttl_s) else {
+                return 0;
+            };
+            negative.min(shortest).min(NEGATIVE_TTL_MAX_S)
+        } else {
+            shortest
+        };
+        ttl.clamp(limits.min_s.min(limits.max_s), limits.max_s)
+    }
+
+    /// The entry with every TTL set to the seconds that it has left to live.
+    pub fn with_ttl(mut self, left_s: u32) -> Entry {
+        for set in self.answer.iter_mut().chain(&mut self.authority) {
+            set.ttl = left_s;
+        }
+        self
+    }
+
+    /// Memory that the entry holds, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let sets = self.answer.iter().chain(&self.authority);
+        let errors: usize = self.errors.iter().map(|e| e.text.len() + 32).sum();
+        size_of::<Entry>()
+            + errors
+            + sets
+                .map(|s| size_of::<RrSet>() + s.heap_size_bytes())
+                .sum::<usize>()
+    }
+}
+
+/// Whether an alias at the name answers for this type: not for types that stand beside a CNAME
+/// (RFC 1034 section 3.6.2, RFC 4034 sections 3 and 4), and not for DS, which is the parent's while a CNAME at the
+/// top of a zone, wrong as it is, is the child's.
+pub fn follows_alias(rtype: Rtype) -> bool {
+    !matches!(
+        rtype,
+        Rtype::CNAME | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG | Rtype::DS
+    )
+}
+
+/// RFC 2308 section 5: the lesser of the SOA's TTL and its MINIMUM field.
+pub fn negative_ttl_s(soa: &RrSet) -> u32 {
+    let minimum = soa.rdatas.first().and_then(|r| Soa::parse(r));
+    minimum.map_or(0, |s| s.minimum_s.min(soa.ttl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_s: u64, wall_s: u64) -> Now {
+        Now::new(Duration::from_secs(mono_s), wall_s)
+    }
+
+    #[test]
+    fn data_dies_by_whichever_clock_moved_further() {
+        let expiry = Expiry::after(at(10, 1000), 60);
+        for (now, left) in [
+            (at(10, 1000), 60),
+            (at(40, 1030), 30),
+            (at(11, 1059), 1),
+            (at(11, 5000), 0),
+            (at(40, 0), 30),
+            (at(70, 0), 0),
+        ] {
+            assert_eq!(expiry.left_s(now), left, "{now:?}");
+        }
+    }
+
+    fn soa(ttl: u32, minimum: u32) -> RrSet {
+        let mut rdata = vec![0, 0];
+        for n in [1, 2, 3, 4, minimum] {
+            rdata.extend_from_slice(&u32::to_be_bytes(n));
+        }
+        RrSet::single(Name::root(), Rtype::SOA, ttl, rdata.into())
+    }
+
+    fn entry(answer: Vec<RrSet>, authority: Vec<RrSet>) -> Entry {
+        Entry {
+            rcode: Rcode::NOERROR,
+            answer,
+            authority,
+            security: Security::Insecure,
+            errors: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ttl_follows_the_shortest_part_and_the_limits() {
+        let a = |ttl| RrSet::single(Name::root(), Rtype::A, ttl, [0; 4].into());
+        let limits = |min_s, max_s| TtlLimits { min_s, max_s };
+        for (e, l, expected) in [
+            (entry(vec![a(300)], vec![]), limits(0, 86400), 300),
+            (entry(vec![a(300), a(20)], vec![]), limits(0, 86400), 20),
+            (entry(vec![a(20)], vec![]), limits(60, 86400), 60),
+            (entry(vec![a(300)], vec![]), limits(0, 100), 100),
+            (entry(vec![], vec![soa(900, 60)]), limits(0, 86400), 60),
+            (entry(vec![], vec![soa(30, 60)]), limits(0, 86400), 30),
+            // RFC 2308 section 5: a denial without SOA is not cached, whatever the floor.
+            (entry(vec![], vec![]), limits(60, 86400), 0),
+            (
+                entry(vec![], vec![soa(99999, 99999)]),
+                limits(0, 86400),
+                10800,
+            ),
+        ] {
+            assert_eq!(e.ttl_s(l), expected, "{e:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What absent keys mean. `config.toml` shows the same values, and a test holds it to these.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::{
+    Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
+    LogLevel, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_DEFAULT_BYTES,
+};
+
+impl Default for Config {
+    /// What an empty file means, relative to the working directory.
+    fn default() -> Config {
+        Config {
+            server: Server::default(),
+            access: Access::default(),
+            resolver: Resolver::default(),
+            forwards: Vec::new(),
+            cache: Cache::default(),
+            stale: Stale::default(),
+            retained: Retained::default(),
+            mirrors: Vec::new(),
+            zones: Vec::new(),
+            tsig_keys: Vec::new(),
+            catalogs: Vec::new(),
+            reachability: Reachability::default(),
+            limits: Limits::default(),
+            control: Control::default(),
+            log: Log::default(),
+            lab: Lab::default(),
+            base_dir: PathBuf::from("."),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: vec![
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300),
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 5300),
+            ],
+            data_dir: PathBuf::from("data"),
+            workers: 0,
+            udp_size_max: UDP_SIZE_DEFAULT_BYTES,
+            tls: None,
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        let net = |address: IpAddr, length: u8| {
+            IpNet::new(address, length).expect("a length within the address")
+        };
+        Access {
+            allow: vec![
+                net(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+                net(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
+            allow_own_zones: vec![
+                net(Ipv4Addr::UNSPECIFIED.into(), 0),
+                net(Ipv6Addr::UNSPECIFIED.into(), 0),
+            ],
+            allow_transfer: Vec::new(),
+            allow_notify: Vec::new(),
+        }
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Resolver {
+        Resolver {
+            hints: Hints::compiled_in(),
+            anchors: Anchors::compiled_in(),
+            dnssec: DnssecMode::Validate,
+            sha1: Sha1::Insecure,
+            negative_trust_anchors: Vec::new(),
+            trust_anchor_updates: false,
+            qname_minimisation: true,
+            case_randomisation: true,
+            cookies: false,
+            prime: true,
+            prefetch: false,
+            harden_glue: true,
+            aggressive_nsec: false,
+            special_use_zones: false,
+            query_loopback: false,
+            edns_buffer: UDP_SIZE_DEFAULT_BYTES,
+            outgoing: Vec::new(),
+            ipv4: true,
+            ipv6: true,
+            hedge_min_ms: 20,
+            hedge_max_ms: 400,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache {
+            bytes_max: 256 << 20,
+            ttl_min_s: 0,
+            ttl_max_s: 86_400,
+            persist: false,
+        }
+    }
+}
+
+impl Default for Stale {
+    fn default() -> Stale {
+        Stale {
+            enabled: false,
+            answer_after_ms: 1800,
+            age_max_s: 3 * 86_400,
+        }
+    }
+}
+
+impl Default for Retained {
+    fn default() -> Retained {
+        Retained {
+            enabled: false,
+            age_max_s: 90 * 86_400,
+            entries_max: 100_000,
+        }
+    }
+}
+
+impl Default for Reachability {
+    fn default() -> Reachability {
+        Reachability {
+            probe: true,
+            domestic: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            exempt: Vec::new(),
+            queries_per_prefix_s: 0,
+            responses_per_s: 0,
+            upstream_per_zone_max: 0,
+            tcp_connections_max: 4096,
+            tcp_connections_per_prefix_max: 256,
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            socket: PathBuf::from("data/control.sock"),
+            http: None,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+        }
+    }
+}

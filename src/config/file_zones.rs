@@ -1,0 +1,244 @@
+//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[tsig]]`, `[[catalog]]`.
+//!
+//! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
+//! table from being used.
+
+use super::file::{check_once, first_twice, names, need_if_written};
+use super::mirror::{
+    AgeMax, ExpiredSignatures, MirrorConfig, MirrorUse, ProtectChanges, Source, Verify, ZoneConfig,
+};
+use super::reader::{Item, Table};
+use super::{Catalog, Forward, TsigKey, scalar};
+use crate::dns::Name;
+
+/// Each generation is a file on disk.
+const GENERATIONS_MAX: u64 = 100;
+/// A transfer that takes longer than a day is stuck.
+const TRANSFER_TIME_MAX_S: u64 = 86_400;
+/// Smallest limit for a transfer that still admits a small zone.
+const TRANSFER_BYTES_MIN: u64 = 1 << 10;
+
+pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forward> {
+    let zone = need_if_written(
+        &mut t,
+        "zone",
+        "name the zone; \".\" forwards everything",
+        scalar::name,
+    );
+    let servers = need_if_written(&mut t, "servers", "list the servers' addresses", |item| {
+        item.list("addresses such as \"192.0.2.1\"", scalar::server_address)
+    });
+    check_once(
+        &t,
+        zone.as_ref(),
+        "forward",
+        before.iter().map(|forward| &forward.zone),
+    );
+    t.finish();
+    Some(Forward {
+        zone: zone?,
+        servers: servers?,
+    })
+}
+
+pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<MirrorConfig> {
+    let zone = need_if_written(&mut t, "zone", "name the zone, such as \".\"", scalar::name);
+    let default = MirrorConfig::new(zone.clone().unwrap_or_else(Name::root));
+    let config = MirrorConfig {
+        use_: t.read("use", default.use_, |item| {
+            item.word(&[
+                ("failover", MirrorUse::Failover),
+                ("always", MirrorUse::Always),
+            ])
+        }),
+        sources: t.read("sources", Vec::new(), |item| {
+            item.list("sources", scalar::source)
+        }),
+        bootstrap: t.item("bootstrap").and_then(|item| scalar::path(&item)),
+        verify: t.read("verify", default.verify, |item| {
+            item.word(&[("dnssec", Verify::Dnssec), ("none", Verify::None)])
+        }),
+        age_max: t.read("age_max", default.age_max, age_max),
+        expired_signatures: t.read("expired_signatures", default.expired_signatures, |item| {
+            item.word(&[
+                ("accept", ExpiredSignatures::Accept),
+                ("reject", ExpiredSignatures::Reject),
+            ])
+        }),
+        shrink_max: t.read("shrink_max", default.shrink_max, scalar::percent),
+        protect: t.read("protect", Vec::new(), names),
+        protect_changes: t.read("protect_changes", default.protect_changes, |item| {
+            item.word(&[
+                ("alarm", ProtectChanges::Alarm),
+                ("hold", ProtectChanges::Hold),
+            ])
+        }),
+        generations: t.read("generations", default.generations, |item| {
+            item.number(1, GENERATIONS_MAX, "")
+                .map(|count| count as u32)
+        }),
+        bytes_max: t.read("bytes_max", default.bytes_max, |item| {
+            scalar::bytes(item, TRANSFER_BYTES_MIN)
+        }),
+        transfer_time_max_s: t.read("transfer_time_max_s", default.transfer_time_max_s, |item| {
+            item.number(1, TRANSFER_TIME_MAX_S, " seconds")
+        }),
+        ..default
+    };
+    check_once(
+        &t,
+        zone.as_ref(),
+        "mirror",
+        before.iter().map(|mirror| &mirror.zone),
+    );
+    if t.is_written() && zone.is_some() {
+        check_mirror(&t, &config);
+    }
+    t.finish();
+    zone.map(|_| config)
+}
+
+fn age_max(item: &Item<'_, '_>) -> Option<AgeMax> {
+    if item.value().as_str() == Some("soa") {
+        return Some(AgeMax::SoaExpire);
+    }
+    scalar::seconds(item, " or \"soa\"").map(AgeMax::Seconds)
+}
+
+/// What must hold between the keys of one `[[mirror]]`.
+fn check_mirror(t: &Table<'_, '_>, config: &MirrorConfig) {
+    let zone = &config.zone;
+    if !t.has("sources") && config.bootstrap.is_none() {
+        t.fault(
+            "neither `sources` nor `bootstrap`; allowed is a list such as [\"axfr:192.0.2.1\"]",
+        );
+    } else if config.sources.is_empty() && !t.has("sources") {
+        t.warn("no `sources`: the bootstrap snapshot is never refreshed");
+    } else if t.is_empty_list("sources") && config.bootstrap.is_none() {
+        t.fault_at(
+            &["sources"],
+            "empty; allowed is at least one source, or a bootstrap",
+        );
+    }
+    if let Some(twice) = first_twice(&config.sources) {
+        t.fault_at(
+            &["sources"],
+            &format!("{twice} is listed twice; allowed is once"),
+        );
+    }
+    if let Some(outside) = config.protect.iter().find(|name| !name.is_below(zone)) {
+        t.fault_at(
+            &["protect"],
+            &format!("{outside} is not below {zone}; allowed are names below the zone"),
+        );
+    }
+    let plain = |source: &Source| {
+        matches!(
+            source,
+            Source::Axfr {
+                tsig: None,
+                tls: None,
+                ..
+            }
+        )
+    };
+    if config.verify == Verify::None && config.sources.iter().any(plain) {
+        t.warn_at(
+            &["verify"],
+            "a plain transfer that is not verified: whoever is on the path can change it",
+        );
+    }
+    let missing = config
+        .bootstrap
+        .as_ref()
+        .filter(|path| std::fs::metadata(path).is_err());
+    if let Some(path) = missing {
+        // Only the first boot needs it: a running site must not stop for it.
+        let message = format!(
+            "{} is missing; a first start inside an outage has no copy to serve",
+            path.display()
+        );
+        t.warn_at(&["bootstrap"], &message);
+    }
+}
+
+pub(super) fn zone(mut t: Table<'_, '_>, before: &[ZoneConfig]) -> Option<ZoneConfig> {
+    let name = need_if_written(
+        &mut t,
+        "name",
+        "name the zone, such as \"lab.test.\"",
+        scalar::name,
+    );
+    let file = need_if_written(&mut t, "file", "name its zone file", |item| {
+        let path = scalar::path(item)?;
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_file() => Some(path),
+            Ok(_) => item.fault(format!(
+                "{} is no file; allowed is a zone file",
+                path.display()
+            )),
+            Err(error) => item.fault(format!(
+                "{} cannot be read: {error}; allowed is a zone file",
+                path.display()
+            )),
+        }
+    });
+    check_once(
+        &t,
+        name.as_ref(),
+        "zone",
+        before.iter().map(|zone| &zone.name),
+    );
+    t.finish();
+    Some(ZoneConfig {
+        name: name?,
+        file: file?,
+    })
+}
+
+pub(super) fn tsig(mut t: Table<'_, '_>, before: &[TsigKey]) -> Option<TsigKey> {
+    const ALGORITHMS: [(&str, &str); 3] = [
+        ("hmac-sha256", "hmac-sha256"),
+        ("hmac-sha384", "hmac-sha384"),
+        ("hmac-sha512", "hmac-sha512"),
+    ];
+    let name = need_if_written(
+        &mut t,
+        "name",
+        "name the key, such as \"hub-key.\"",
+        scalar::name,
+    );
+    let algorithm = t
+        .read("algorithm", "hmac-sha256", |item| item.word(&ALGORITHMS))
+        .to_owned();
+    let secret_file = need_if_written(
+        &mut t,
+        "secret_file",
+        "name the file of the secret",
+        scalar::path,
+    );
+    check_once(
+        &t,
+        name.as_ref(),
+        "tsig",
+        before.iter().map(|key| &key.name),
+    );
+    t.finish();
+    Some(TsigKey {
+        name: name?,
+        algorithm,
+        secret_file: secret_file?,
+    })
+}
+
+pub(super) fn catalog(mut t: Table<'_, '_>, before: &[Catalog]) -> Option<Catalog> {
+    let zone = need_if_written(&mut t, "zone", "name the catalog zone", scalar::name);
+    check_once(
+        &t,
+        zone.as_ref(),
+        "catalog",
+        before.iter().map(|catalog| &catalog.zone),
+    );
+    t.finish();
+    Some(Catalog { zone: zone? })
+}

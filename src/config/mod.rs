@@ -1,0 +1,369 @@
+//! What the operator asked for, checked once and never changed afterwards.
+//!
+//! Why: a server that guesses at a misspelt key fails months later, in the middle of an outage. So the whole file is
+//! read, every key is known, every value is parsed into the type that the code uses (addresses, prefixes, bytes, time),
+//! relations between keys are checked, and only then does a [`Config`] exist. Nothing else in the program parses
+//! configuration text, and a reload builds a second `Config` and swaps it whole.
+//!
+//! Model: [`Config`] has one field per table of `config.toml`, in the file's order. [`Config::default`] is what an
+//! empty file means. Root hints and trust anchors are part of it, read from their files or from the compiled-in copies.
+//!
+//! Failure: [`Config::load`] returns every fault it can find, each as `FILE:LINE: what is wrong and what is allowed`.
+//! A key whose feature this version does not have may be switched off, but asking for it is a fault (see `unbuilt`).
+
+pub mod anchors;
+mod defaults;
+pub mod error;
+mod file;
+mod file_zones;
+pub mod hints;
+pub mod mirror;
+mod reader;
+mod records;
+mod scalar;
+mod unbuilt;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use crate::dns::Name;
+
+pub use anchors::{Anchor, Anchors};
+pub use error::{ConfigError, Fault};
+pub use hints::Hints;
+pub use mirror::{
+    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, Percent, ProtectChanges, Source,
+    Verify, ZoneConfig,
+};
+
+/// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
+pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;
+/// Smallest value that RFC 6891 section 6.2.3 allows for a UDP payload size, in bytes.
+pub const UDP_SIZE_MIN_BYTES: u16 = 512;
+/// Largest value that is allowed: beyond it every answer would be fragments.
+pub const UDP_SIZE_MAX_BYTES: u16 = 4096;
+
+/// Longest configuration file, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The whole configuration, checked and immutable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`: where it listens and where it keeps its data.
+    pub server: Server,
+    /// `[access]`: who may ask for what.
+    pub access: Access,
+    /// `[resolver]`: how questions are resolved upstream.
+    pub resolver: Resolver,
+    /// `[[forward]]`: zones whose questions go to given servers. Empty in this version.
+    pub forwards: Vec<Forward>,
+    /// `[cache]`: the answer cache.
+    pub cache: Cache,
+    /// `[stale]`: answers past their TTL (RFC 8767). Not enabled in this version.
+    pub stale: Stale,
+    /// `[retained]`: delegations kept past their TTL. Not enabled in this version.
+    pub retained: Retained,
+    /// `[[mirror]]`: zones kept as verified copies; no zone appears twice.
+    pub mirrors: Vec<MirrorConfig>,
+    /// `[[zone]]`: own authoritative zones; no zone appears twice.
+    pub zones: Vec<ZoneConfig>,
+    /// `[[tsig]]`: shared keys. Empty in this version.
+    pub tsig_keys: Vec<TsigKey>,
+    /// `[[catalog]]`: zones that list zones. Empty in this version.
+    pub catalogs: Vec<Catalog>,
+    /// `[reachability]`: how outages are noticed.
+    pub reachability: Reachability,
+    /// `[limits]`: flood defence.
+    pub limits: Limits,
+    /// `[control]`: the control socket and the status page.
+    pub control: Control,
+    /// `[log]`: what is logged and how.
+    pub log: Log,
+    /// `[lab]`: for laboratories and test suites only.
+    pub lab: Lab,
+    /// The directory of the file it was read from; every path in here is already joined to it.
+    pub base_dir: PathBuf,
+    /// What is allowed but surely wants a second look; logged once at start.
+    pub warnings: Vec<String>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Addresses for UDP and TCP; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// Where everything is written; nothing is written outside it.
+    pub data_dir: PathBuf,
+    /// UDP threads; 0 = one per core.
+    pub workers: usize,
+    /// Largest UDP answer in bytes; more is truncated. 512 to 4096.
+    pub udp_size_max: u16,
+    /// `[server.tls]`; `None` = no encrypted listeners. Always `None` in this version.
+    pub tls: Option<ServerTls>,
+}
+
+/// `[server.tls]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTls {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Addresses for DNS over TLS (RFC 7858).
+    pub dot: Vec<SocketAddr>,
+    /// Addresses for DNS over HTTPS (RFC 8484).
+    pub doh: Vec<SocketAddr>,
+    /// Addresses for DNS over QUIC (RFC 9250).
+    pub doq: Vec<SocketAddr>,
+}
+
+/// `[access]`: prefixes; an address in none of them is refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// Who may use recursion, cache and mirrors.
+    pub allow: Vec<IpNet>,
+    /// Who may ask about `[[zone]]` zones.
+    pub allow_own_zones: Vec<IpNet>,
+    /// Who may transfer own zones. Empty in this version.
+    pub allow_transfer: Vec<Peer>,
+    /// Who may send NOTIFY, beside each mirror's own sources. Empty in this version.
+    pub allow_notify: Vec<Peer>,
+}
+
+/// A party in `allow_transfer` and `allow_notify`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Anyone in this prefix.
+    Net(IpNet),
+    /// Whoever signs with this `[[tsig]]` key.
+    Tsig(Name),
+}
+
+/// `[resolver]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolver {
+    /// `root_hints`: where resolution starts.
+    pub hints: Hints,
+    /// `trust_anchor`: where chains of signatures end.
+    pub anchors: Anchors,
+    /// Whether answers are validated.
+    pub dnssec: DnssecMode,
+    /// What SHA-1 signatures and digests are worth.
+    pub sha1: Sha1,
+    /// Names at and below which nothing is validated (RFC 7646).
+    pub negative_trust_anchors: Vec<Name>,
+    /// RFC 5011 tracking of trust anchors. Always false in this version.
+    pub trust_anchor_updates: bool,
+    /// RFC 9156: upstream servers see no more of the name than they need.
+    pub qname_minimisation: bool,
+    /// Random upper and lower case in questions ("0x20").
+    pub case_randomisation: bool,
+    /// RFC 7873 cookies upstream. Always false in this version.
+    pub cookies: bool,
+    /// RFC 9609 root priming query.
+    pub prime: bool,
+    /// Refresh of popular answers before they run out. Always false in this version.
+    pub prefetch: bool,
+    /// Only glue at or below the delegation is used.
+    pub harden_glue: bool,
+    /// RFC 8198 denial from cached NSEC. Always false in this version.
+    pub aggressive_nsec: bool,
+    /// Answers for localhost., test., 10.in-addr.arpa. ... made here. Always false in this version.
+    pub special_use_zones: bool,
+    /// Name servers may live on loopback and other special addresses.
+    pub query_loopback: bool,
+    /// UDP payload size advertised upstream, in bytes. 512 to 4096.
+    pub edns_buffer: u16,
+    /// Source addresses for upstream questions; empty = the kernel's choice.
+    pub outgoing: Vec<IpAddr>,
+    /// Upstream servers are asked over IPv4.
+    pub ipv4: bool,
+    /// Upstream servers are asked over IPv6.
+    pub ipv6: bool,
+    /// Shortest wait for upstream before a mirror answers a step, in milliseconds.
+    pub hedge_min_ms: u64,
+    /// Longest wait for upstream before a mirror answers a step, in milliseconds; at least `hedge_min_ms`.
+    pub hedge_max_ms: u64,
+}
+
+/// `resolver.dnssec`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnssecMode {
+    /// Validate every answer.
+    Validate,
+    /// Validate nothing; AD is never set.
+    Off,
+}
+
+/// `resolver.sha1` (RFC 9905)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sha1 {
+    /// Algorithms 5 and 7 and SHA-1 DS count as unknown: what they sign is insecure.
+    Insecure,
+    /// They are checked like any other.
+    Validate,
+}
+
+/// One `[[forward]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The zone; the root forwards everything.
+    pub zone: Name,
+    /// Servers, tried in turn.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// Memory for cached answers, in bytes.
+    pub bytes_max: u64,
+    /// TTLs below this are raised to it, in seconds; not those of signed data (RFC 4035 section 5.3.3).
+    pub ttl_min_s: u32,
+    /// TTLs above this are lowered to it, in seconds; at least `ttl_min_s`.
+    pub ttl_max_s: u32,
+    /// Stale answers and retained delegations survive a restart. Always false in this version.
+    pub persist: bool,
+}
+
+/// `[stale]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stale {
+    /// Always false in this version.
+    pub enabled: bool,
+    /// RFC 8767 client timer, in milliseconds.
+    pub answer_after_ms: u64,
+    /// How long past its TTL an answer may be used, in seconds.
+    pub age_max_s: u64,
+}
+
+/// `[retained]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retained {
+    /// Always false in this version.
+    pub enabled: bool,
+    /// How long a delegation may be used since its parent confirmed it, in seconds.
+    pub age_max_s: u64,
+    /// How many are kept.
+    pub entries_max: u64,
+}
+
+/// One `[[tsig]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TsigKey {
+    /// Name of the key.
+    pub name: Name,
+    /// Such as `hmac-sha256`.
+    pub algorithm: String,
+    /// File with the secret in base64.
+    pub secret_file: PathBuf,
+}
+
+/// One `[[catalog]]` table (RFC 9432).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The catalog zone.
+    pub zone: Name,
+}
+
+/// `[reachability]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reachability {
+    /// Whether servers are asked without a client's question.
+    pub probe: bool,
+    /// Prefixes that stay reachable in a national cut-off. Empty in this version.
+    pub domestic: Vec<IpNet>,
+}
+
+/// `[limits]`; 0 = off. Loopback and `exempt` are never limited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Prefixes without limits. Empty in this version.
+    pub exempt: Vec<IpNet>,
+    /// Questions per client /24 or /56 and second. Always 0 in this version.
+    pub queries_per_prefix_s: u32,
+    /// Response rate limiting. Always 0 in this version.
+    pub responses_per_s: u32,
+    /// Outstanding questions to one zone's servers. Always 0 in this version.
+    pub upstream_per_zone_max: u32,
+    /// Open TCP connections; never more than a quarter of the process's file limit.
+    pub tcp_connections_max: u32,
+    /// Open TCP connections of one client /24 or /56.
+    pub tcp_connections_per_prefix_max: u32,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// The unix socket, inside `data_dir`.
+    pub socket: PathBuf,
+    /// Metrics and status page; `None` = off. Always `None` in this version.
+    pub http: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The least important level that is still logged.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what needs a person now.
+    Error,
+    /// And what will need one.
+    Warn,
+    /// And each change of state.
+    Info,
+    /// And each decision.
+    Debug,
+    /// And each packet.
+    Trace,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[lab]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lab {
+    /// The file that the wall clock is read from; `None` = the machine's clock.
+    pub clock_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks a configuration file, and the hints and anchors that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or that it cannot be read.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = error::read_text(file, CONFIG_BYTES_MAX)?;
+        Config::parse(file, &text)
+    }
+
+    /// Checks the text of a configuration file; `file` names it in faults, and paths in it are relative to `file`'s
+    /// directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        file::parse(file, text)
+    }
+
+    /// The path of every key that can be written, as in `resolver.dnssec`; a table in lists has its bare name.
+    pub fn known_keys() -> Vec<String> {
+        file::known_keys()
+    }
+}

@@ -1,0 +1,344 @@
+//! Single values of the configuration: addresses, prefixes, names, sizes, times, shares, sources.
+//!
+//! Each parser takes an [`Item`] and either returns the final type or reports what is allowed and returns `None`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::reader::Item;
+use super::{AxfrTls, Peer, Percent, Source};
+use crate::dns::Name;
+
+/// The port of DNS over UDP and TCP.
+const DNS_PORT: u16 = 53;
+
+/// The port of DNS over TLS, and of transfers over it (RFC 9103).
+const DOT_PORT: u16 = 853;
+
+/// An address with a port, as `127.0.0.1:53` or `[::1]:53`.
+pub(super) fn listen_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
+    let allowed = "ADDRESS:PORT such as \"127.0.0.1:5300\" or \"[::1]:5300\"";
+    let parsed = item.text(allowed)?.parse().ok();
+    let usable = parsed.filter(|address: &SocketAddr| address.port() != 0);
+    usable.or_else(|| item.refuse(allowed))
+}
+
+/// An address whose port is 53 when it is left out.
+pub(super) fn server_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
+    let allowed = "an address such as \"192.0.2.1\", \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+    address_with_default_port(item.text(allowed)?, DNS_PORT).or_else(|| item.refuse(allowed))
+}
+
+/// An address without a port.
+pub(super) fn ip_address(item: &Item<'_, '_>) -> Option<IpAddr> {
+    let allowed = "an address such as \"192.0.2.1\" or \"2001:db8::1\"";
+    item.text(allowed)?
+        .parse()
+        .ok()
+        .or_else(|| item.refuse(allowed))
+}
+
+/// A prefix, or one address. Bits beyond the prefix are a fault: they are nearly always a slip.
+pub(super) fn prefix(item: &Item<'_, '_>) -> Option<IpNet> {
+    let allowed = "a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
+    let text = item.text(allowed)?;
+    let Some(net) = parse_prefix(text) else {
+        return item.refuse(allowed);
+    };
+    if net.trunc() != net {
+        return item.refuse(&format!("\"{}\": no bits beyond the prefix", net.trunc()));
+    }
+    Some(net)
+}
+
+/// A prefix or `tsig:NAME`.
+pub(super) fn peer(item: &Item<'_, '_>) -> Option<Peer> {
+    let key = item
+        .value()
+        .as_str()
+        .and_then(|text| text.strip_prefix("tsig:"));
+    match key {
+        Some(key) => match parse_name(key) {
+            Some(name) => Some(Peer::Tsig(name)),
+            None => item.refuse("a prefix, an address, or \"tsig:NAME\""),
+        },
+        None => prefix(item).map(Peer::Net),
+    }
+}
+
+/// A domain name; it is absolute with or without its last dot.
+pub(super) fn name(item: &Item<'_, '_>) -> Option<Name> {
+    let allowed = "a domain name such as \"example.\" (labels up to 63 bytes, 255 in all)";
+    parse_name(item.text(allowed)?).or_else(|| item.refuse(allowed))
+}
+
+/// A size with its unit.
+pub(super) fn bytes(item: &Item<'_, '_>, least: u64) -> Option<u64> {
+    let allowed = format!(
+        "a size such as \"256MiB\" (whole number and B, KiB, MiB, GiB or TiB), at least {least} bytes"
+    );
+    let parsed = parse_bytes(item.text(&allowed)?);
+    parsed
+        .filter(|bytes| *bytes >= least)
+        .or_else(|| item.refuse(&allowed))
+}
+
+/// A time with its unit, in seconds.
+pub(super) fn seconds(item: &Item<'_, '_>, also: &str) -> Option<u64> {
+    let allowed =
+        format!("a time such as \"90d\" (whole number above 0 and s, m, h, d or w){also}");
+    parse_seconds(item.text(&allowed)?).or_else(|| item.refuse(&allowed))
+}
+
+/// A share such as `5%`.
+pub(super) fn percent(item: &Item<'_, '_>) -> Option<Percent> {
+    let allowed = "a share from \"0%\" to \"100%\", whole numbers only";
+    let digits = item.text(allowed)?.strip_suffix('%');
+    let share = digits
+        .and_then(parse_digits)
+        .and_then(|number| u8::try_from(number).ok());
+    share
+        .and_then(Percent::new)
+        .or_else(|| item.refuse(allowed))
+}
+
+/// A path, seen from the directory of the configuration file.
+pub(super) fn path(item: &Item<'_, '_>) -> Option<PathBuf> {
+    let allowed = "the path of a file or directory";
+    let text = item.text(allowed)?;
+    if text.is_empty() || text.contains('\0') {
+        return item.refuse(allowed);
+    }
+    Some(item.doc().resolve(text))
+}
+
+/// One element of `mirror.sources`: a string, or the table form that says more.
+pub(super) fn source(item: &Item<'_, '_>) -> Option<Source> {
+    const ALLOWED: &str = "\"axfr:ADDRESS\", \"axfr:ADDRESS:PORT\", \"axfr:[ADDRESS]:PORT\", \
+        \"file:PATH\", or the table { axfr = \"ADDRESS:PORT\" }";
+    if item.as_table().is_some() {
+        return source_table(item);
+    }
+    let text = item.text(ALLOWED)?;
+    if let Some(address) = text.strip_prefix("axfr:") {
+        return match address_with_default_port(address, DNS_PORT) {
+            Some(addr) => Some(Source::Axfr {
+                addr,
+                tsig: None,
+                tls: None,
+            }),
+            None => item.refuse(ALLOWED),
+        };
+    }
+    match text.strip_prefix("file:") {
+        Some(path) if !path.is_empty() && !path.contains('\0') => {
+            return Some(Source::File(item.doc().resolve(path)));
+        }
+        _ => {}
+    }
+    if text.starts_with("https:") {
+        let url = item.clone();
+        return https(item, &url, None);
+    }
+    item.refuse(ALLOWED)
+}
+
+/// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ... }` or `{ https = ..., ca = ... }`.
+fn source_table(item: &Item<'_, '_>) -> Option<Source> {
+    let mut table = item.as_table()?;
+    let url = table.item("https");
+    let ca = table.item("ca").and_then(|item| path(&item));
+    let address = table.item("axfr");
+    let tsig = table.item("tsig").and_then(|item| name(&item));
+    let tls = table.read("tls", false, Item::flag);
+    let tls_name = table
+        .item("tls_name")
+        .and_then(|item| item.text("a host name"));
+    if tls_name.is_some() && !tls {
+        table.fault_at(&["tls_name"], "tls_name is of no use without tls = true");
+    }
+    if ca.is_some() && url.is_none() && !table.has("https") {
+        table.fault_at(&["ca"], "ca is of no use without https");
+    }
+    let source = match (&address, &url) {
+        (Some(address), None) => {
+            let port = if tls { DOT_PORT } else { DNS_PORT };
+            let allowed = "an address such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+            let addr = address_with_default_port(address.text(allowed)?, port)
+                .or_else(|| address.refuse(allowed));
+            let tls = tls.then(|| AxfrTls {
+                name: tls_name.map(str::to_owned),
+            });
+            addr.map(|addr| Source::Axfr {
+                addr,
+                tsig,
+                tls: tls.clone(),
+            })
+        }
+        (None, Some(url)) => https(item, url, ca),
+        (None, None) if table.has("https") => None,
+        _ => {
+            table.fault("allowed is exactly one of `axfr` and `https` in the table of a source");
+            None
+        }
+    };
+    table.finish();
+    source
+}
+
+/// A source on a web server, where that is built.
+fn https(item: &Item<'_, '_>, url: &Item<'_, '_>, ca: Option<PathBuf>) -> Option<Source> {
+    let key = format!("{}.https", item.path);
+    if let Some(refusal) = super::unbuilt::refusal(&key, url.value()) {
+        return item.fault(format!("an https source is {refusal}"));
+    }
+    let text = url.text("\"https://HOST/PATH\"")?;
+    let host = text
+        .strip_prefix("https://")
+        .is_some_and(|rest| !rest.is_empty());
+    if !host {
+        return url.refuse("\"https://HOST/PATH\"");
+    }
+    Some(Source::Https {
+        url: text.to_owned(),
+        ca,
+    })
+}
+
+/// `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:53`.
+fn address_with_default_port(text: &str, port: u16) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() != 0).then_some(address);
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let ip = match bare {
+        Some(inner) => IpAddr::V6(inner.parse().ok()?),
+        None => text.parse().ok()?,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn parse_prefix(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+fn parse_name(text: &str) -> Option<Name> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Plain digits: no sign, no spaces, no underscores.
+fn parse_digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A number followed by one of `units`.
+fn parse_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    parse_digits(number)?.checked_mul(factor)
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let units = [
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
+    parse_with_unit(text, &units)
+}
+
+fn parse_seconds(text: &str) -> Option<u64> {
+    /// A hundred years: times are added to clocks, and no sum may run over.
+    const SECONDS_MAX: u64 = 36_525 * 86_400;
+    let units = [
+        ("s", 1),
+        ("m", 60),
+        ("h", 3600),
+        ("d", 86_400),
+        ("w", 604_800),
+    ];
+    let seconds = parse_with_unit(text, &units)?;
+    (1..=SECONDS_MAX).contains(&seconds).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected| assert_eq!(parse_bytes(text), expected, "{text}");
+        check("0B", Some(0));
+        check("1KiB", Some(1024));
+        check("256MiB", Some(268_435_456));
+        check("4GiB", Some(4 << 30));
+        check("1TiB", Some(1 << 40));
+        check("16777216TiB", None);
+        check("256", None);
+        check("256MB", None);
+        check("256 MiB", None);
+        check("-1B", None);
+        check("", None);
+        check("MiB", None);
+        check("1é", None);
+    }
+
+    #[test]
+    fn times() {
+        let check = |text: &str, expected| assert_eq!(parse_seconds(text), expected, "{text}");
+        check("90d", Some(7_776_000));
+        check("1s", Some(1));
+        check("5m", Some(300));
+        check("2h", Some(7200));
+        check("1w", Some(604_800));
+        check("0s", None);
+        check("36525d", Some(3_155_760_000));
+        check("36526d", None);
+        check("99999999999999999999d", None);
+        check("3 d", None);
+        check("d", None);
+        check("3", None);
+    }
+
+    #[test]
+    fn addresses() {
+        let check = |text: &str, expected: Option<&str>| {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(address_with_default_port(text, 53), expected, "{text}");
+        };
+        check("192.0.2.1", Some("192.0.2.1:53"));
+        check("192.0.2.1:5300", Some("192.0.2.1:5300"));
+        check("[2001:db8::1]:5300", Some("[2001:db8::1]:5300"));
+        check("[2001:db8::1]", Some("[2001:db8::1]:53"));
+        check("2001:db8::1", Some("[2001:db8::1]:53"));
+        check("[192.0.2.1]", None);
+        check("192.0.2.1:0", None);
+        check("192.0.2.1:65536", None);
+        check("ns.example:53", None);
+        check("", None);
+    }
+
+    #[test]
+    fn prefixes() {
+        let check = |text: &str, expected: Option<&str>| {
+            let shown = parse_prefix(text).map(|net| net.to_string());
+            assert_eq!(shown.as_deref(), expected, "{text}");
+        };
+        check("192.0.2.0/24", Some("192.0.2.0/24"));
+        check("192.0.2.1", Some("192.0.2.1/32"));
+        check("::1", Some("::1/128"));
+        check("192.0.2.0/33", None);
+        check("192.0.2/24", None);
+    }
+}

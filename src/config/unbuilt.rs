@@ -1,0 +1,101 @@
+//! Keys whose feature this version does not have yet.
+//!
+//! Why: an operator who asks for response rate limiting and gets none, silently, learns it in the middle of a flood.
+//! So a value that switches such a key off is accepted (and an absent key means off), and every other one is refused.
+//! Building a feature ends with deleting its row here and giving its key the intended default.
+
+use toml::de::DeValue;
+
+/// A key that may only be written in its "off" form.
+pub(super) struct Unbuilt {
+    /// The path of the key as in `resolver.cookies`; for a table its name.
+    pub key: &'static str,
+    /// The form that is accepted.
+    pub off: Off,
+}
+
+/// The accepted form of an unbuilt key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Off {
+    /// Only `false`.
+    False,
+    /// Only 0.
+    Zero,
+    /// Only an empty list.
+    EmptyList,
+    /// Only an empty string.
+    EmptyText,
+    /// Nothing: the key must be absent; a table or list without anything in it is as good.
+    Absent,
+}
+
+/// All of them.
+pub(super) const UNBUILT: &[Unbuilt] = &[
+    row("server.tls", Off::Absent),
+    row("access.allow_transfer", Off::EmptyList),
+    row("access.allow_notify", Off::EmptyList),
+    row("resolver.trust_anchor_updates", Off::False),
+    row("resolver.cookies", Off::False),
+    row("resolver.prefetch", Off::False),
+    row("resolver.aggressive_nsec", Off::False),
+    row("resolver.special_use_zones", Off::False),
+    row("forward", Off::Absent),
+    row("cache.persist", Off::False),
+    row("stale.enabled", Off::False),
+    row("retained.enabled", Off::False),
+    row("mirror.sources.https", Off::Absent),
+    row("mirror.sources.tsig", Off::Absent),
+    row("mirror.sources.tls", Off::False),
+    row("tsig", Off::Absent),
+    row("catalog", Off::Absent),
+    row("reachability.domestic", Off::EmptyList),
+    row("limits.exempt", Off::EmptyList),
+    row("limits.queries_per_prefix_s", Off::Zero),
+    row("limits.responses_per_s", Off::Zero),
+    row("limits.upstream_per_zone_max", Off::Zero),
+    row("control.http", Off::EmptyText),
+];
+
+const fn row(key: &'static str, off: Off) -> Unbuilt {
+    Unbuilt { key, off }
+}
+
+/// What is wrong with `value` for `key`, when the key is not built and the value asks for it.
+pub(super) fn refusal(key: &str, value: &DeValue<'_>) -> Option<String> {
+    let row = UNBUILT.iter().find(|row| row.key == key)?;
+    if row.off.accepts(value) {
+        return None;
+    }
+    Some(format!(
+        "not built in this version; allowed is {}",
+        row.off.allowed()
+    ))
+}
+
+impl Off {
+    fn accepts(self, value: &DeValue<'_>) -> bool {
+        match self {
+            Off::False => value.as_bool() == Some(false),
+            Off::Zero => value
+                .as_integer()
+                .is_some_and(|number| number.as_str() == "0"),
+            Off::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
+            Off::EmptyText => value.as_str() == Some(""),
+            Off::Absent => match value {
+                DeValue::Table(table) => table.is_empty(),
+                DeValue::Array(list) => list.is_empty(),
+                _ => false,
+            },
+        }
+    }
+
+    fn allowed(self) -> &'static str {
+        match self {
+            Off::False => "only false",
+            Off::Zero => "only 0",
+            Off::EmptyList => "only []",
+            Off::EmptyText => "only \"\"",
+            Off::Absent => "only to leave it out",
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The control socket.
+//!
+//! One request per line, one answer per line, both JSON: `{"command":"status"}` gets `{"ok":{...}}` or
+//! `{"error":"..."}`. Requests, connections and waiting times are bounded: a client that hangs or babbles is
+//! disconnected and disturbs nobody.
+//!
+//! The socket file of a server that was killed is taken over; that of a living one is an error, which also
+//! keeps two servers from sharing one `data_dir`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use crate::future::BoxFuture;
+
+/// Longer requests are refused, in octets.
+const REQUEST_LEN_MAX_BYTES: u64 = 4096;
+/// Clients at once; further ones wait.
+const CONNECTIONS_MAX: usize = 16;
+/// A client that neither asks nor reads is disconnected after this time, in seconds.
+const IDLE_TIMEOUT_S: u64 = 10;
+/// Pause after a failed accept (out of file descriptors), in milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The state of everything, as [`super::status::Status`].
+    Status,
+    /// All mirrors, each as [`super::status::MirrorStatus`].
+    MirrorList,
+    /// The stored versions of a mirror, newest first.
+    MirrorShow {
+        /// Its zone.
+        zone: String,
+    },
+    /// Asks a mirror's sources now, and waits for the outcome.
+    MirrorRefresh {
+        /// Its zone.
+        zone: String,
+    },
+    /// Serves a version that a brake holds.
+    MirrorAccept {
+        /// The mirror's zone.
+        zone: String,
+        /// The version; may be left out where only one is held.
+        serial: Option<u32>,
+    },
+    /// Serves an older version.
+    MirrorRollback {
+        /// The mirror's zone.
+        zone: String,
+        /// The version; left out, the one before the current.
+        serial: Option<u32>,
+    },
+    /// The answer cache in numbers.
+    CacheStats,
+    /// Forgets cached answers.
+    CacheFlush {
+        /// At and below this name.
+        name: String,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// It is done; what there is to say about it.
+    Ok(Value),
+    /// It is not done; why.
+    Error(String),
+}
+
+/// Whoever carries requests out.
+pub trait Commands: Send + Sync + 'static {
+    /// Carries one out.
+    fn run(&self, request: Request) -> BoxFuture<'_, Response>;
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another server answers there.
+    #[error("another holdfast answers at {0}; each server needs a data_dir of its own")]
+    Taken(PathBuf),
+    /// Something that is no socket is in the way.
+    #[error("{0} is in the way: it is no socket; remove it")]
+    NoSocket(PathBuf),
+    /// The socket cannot be made.
+    #[error("cannot make the control socket {path}: {error}")]
+    Bind {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// The control socket of this server; dropping it closes and removes it.
+pub struct Control {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Control {
+    /// Opens the socket and serves it. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Another server is there, or the socket cannot be made.
+    pub fn start(path: &Path, commands: Arc<dyn Commands>) -> Result<Control, ControlError> {
+        clear_the_way(path)?;
+        let listener = bind(path).map_err(|error| ControlError::Bind {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Control {
+            path: path.to_owned(),
+            task: tokio::spawn(serve(listener, commands)),
+        })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn clear_the_way(path: &Path) -> Result<(), ControlError> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(ControlError::NoSocket(path.to_owned()));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(ControlError::Taken(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(|error| ControlError::Bind {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve(listener: UnixListener, commands: Arc<dyn Commands>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let commands = commands.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, &*commands).await {
+                        tracing::debug!(%error, "control connection ends");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control socket cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, commands: &dyn Commands) -> io::Result<()> {
+    let idle = Duration::from_secs(IDLE_TIMEOUT_S);
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut lines).take(REQUEST_LEN_MAX_BYTES);
+        let length = timeout(idle, limited.read_until(b'\n', &mut line)).await??;
+        if length == 0 {
+            return Ok(());
+        }
+        let whole = line.last() == Some(&b'\n');
+        let response = match serde_json::from_slice(&line) {
+            Ok(request) => commands.run(request).await,
+            Err(_) if !whole => Response::Error("the request is too long or cut short".into()),
+            Err(error) => Response::Error(format!("not a request: {error}")),
+        };
+        let mut text = serde_json::to_vec(&response)?;
+        text.push(b'\n');
+        timeout(idle, write.write_all(&text)).await??;
+        if !whole {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client;
+
+    struct Echo;
+
+    impl Commands for Echo {
+        fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+            Box::pin(async move { Response::Ok(serde_json::to_value(request).unwrap()) })
+        }
+    }
+
+    fn started(directory: &Path) -> (PathBuf, Control) {
+        let path = directory.join("control.sock");
+        let control = Control::start(&path, Arc::new(Echo)).unwrap();
+        (path, control)
+    }
+
+    #[tokio::test]
+    async fn answers_line_by_line_and_cleans_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, control) = started(directory.path());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let answer = client::ask(&path, &Request::Status).await.unwrap();
+        assert_eq!(answer, serde_json::json!({"command": "status"}));
+        drop(control);
+        assert!(!path.exists());
+        let error = client::ask(&path, &Request::Status).await.unwrap_err();
+        assert!(error.to_string().contains("no holdfast answers"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_dead_servers_socket_is_taken_over_a_living_ones_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let (path, _control) = started(path.parent().unwrap());
+        let again = Control::start(&path, Arc::new(Echo));
+        assert!(matches!(again, Err(ControlError::Taken(_))));
+        let file = directory.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let on_file = Control::start(&file, Arc::new(Echo));
+        assert!(matches!(on_file, Err(ControlError::NoSocket(_))));
+        assert!(file.exists());
+    }
+
+    #[tokio::test]
+    async fn nonsense_gets_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, _control) = started(directory.path());
+        let check = async |sent: Vec<u8>, expected: &str| {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(&sent).await.unwrap();
+            let mut line = String::new();
+            let mut reader = BufReader::new(stream);
+            reader.read_line(&mut line).await.unwrap();
+            assert!(line.contains(expected), "{line}");
+        };
+        check(b"hello\n".to_vec(), "not a request").await;
+        check(b"{\"command\":\"explode\"}\n".to_vec(), "not a request").await;
+        check(b"{\"command\":\"status\",\"x\":1}\n".to_vec(), "").await;
+        check(vec![b'x'; 5000], "too long").await;
+        check(b"{\"command\":\"status\"}\n".to_vec(), "\"ok\"").await;
+    }
+}

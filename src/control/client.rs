@@ -1,0 +1,87 @@
+//! The other end of the control socket: `holdfast status` and its siblings.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::api::{Request, Response};
+
+/// An answer longer than this is not read, in octets.
+const RESPONSE_LEN_MAX_BYTES: u64 = 64 << 20;
+/// How long a server may take for one request, in seconds.
+const RESPONSE_TIMEOUT_S: u64 = 120;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error(
+        "no holdfast answers at {path} ({error}); is `holdfast run` up with this configuration?"
+    )]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The socket may not be opened.
+    #[error(
+        "{0} may be opened only by the user that holdfast runs as; try as that user or as root"
+    )]
+    NotAllowed(PathBuf),
+    /// The conversation broke off.
+    #[error("the server at {path} broke off: {error}")]
+    BrokeOff {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
+    /// The server says no.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Sends one request and waits for its answer.
+///
+/// # Errors
+/// No server is there, the conversation broke off, or the server says no.
+pub async fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
+    let stream = UnixStream::connect(path)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => AskError::NotAllowed(path.to_owned()),
+            _ => AskError::NotRunning {
+                path: path.to_owned(),
+                error,
+            },
+        })?;
+    let limit = Duration::from_secs(RESPONSE_TIMEOUT_S);
+    let response = match timeout(limit, converse(stream, request)).await {
+        Ok(response) => response,
+        Err(late) => Err(late.into()),
+    };
+    match response {
+        Ok(Response::Ok(value)) => Ok(value),
+        Ok(Response::Error(why)) => Err(AskError::Refused(why)),
+        Err(error) => Err(AskError::BrokeOff {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}
+
+async fn converse(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+    let mut text = serde_json::to_vec(request)?;
+    text.push(b'\n');
+    stream.write_all(&text).await?;
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream).take(RESPONSE_LEN_MAX_BYTES);
+    reader.read_until(b'\n', &mut line).await?;
+    Ok(serde_json::from_slice(&line)?)
+}

@@ -1,0 +1,465 @@
+//! What `holdfast status` says, as JSON and for people.
+//!
+//! Times are RFC 3339 in UTC, ages and durations are in the unit that the key names. A value that does not
+//! exist (yet) is `null`. Keys are only ever added: scripts read this.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::Table;
+
+/// The state of the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// The wall clock as the server sees it.
+    pub time: String,
+    /// Own zones.
+    pub zones: Vec<ZoneStatus>,
+    /// Mirrors.
+    pub mirrors: Vec<MirrorStatus>,
+    /// Upstream servers that have been asked.
+    pub servers: Vec<ServerStatus>,
+    /// The answer cache.
+    pub cache: CacheStatus,
+    /// All counters and gauges by name.
+    pub metrics: BTreeMap<String, u64>,
+}
+
+/// One own zone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// Serial of its SOA; `null` while it is not served.
+    pub serial: Option<u32>,
+    /// Why it is not served, or why its newer file is not.
+    pub error: Option<String>,
+}
+
+/// One mirror.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MirrorStatus {
+    /// Its apex.
+    pub zone: String,
+    /// `failover` or `always`.
+    #[serde(rename = "use")]
+    pub usage: String,
+    /// `online`, `suspect`, `isolated` or `recovering`.
+    pub state: String,
+    /// Since when it is in this state.
+    pub since: Option<String>,
+    /// What brought it there.
+    pub evidence: String,
+    /// Serial of the current generation.
+    pub serial: Option<u32>,
+    /// Identifier of the current generation.
+    pub generation: Option<String>,
+    /// Where the current generation came from.
+    pub source: Option<String>,
+    /// Whether that is the snapshot that it began with.
+    pub bootstrap: bool,
+    /// When it was verified.
+    pub verified_at: Option<String>,
+    /// When a source last confirmed it.
+    pub last_contact: Option<String>,
+    /// Seconds since then.
+    pub age_s: Option<u64>,
+    /// `fresh`, `last resort` (the snapshot) or `too old`; `null` without a copy.
+    pub usable: Option<String>,
+    /// A newer version that a brake holds for the operator.
+    pub held: Option<HeldStatus>,
+    /// When the first of its signatures runs out.
+    pub signatures_expire: Option<String>,
+    /// What verification remarked on.
+    pub warnings: Vec<String>,
+    /// What went wrong since the last success.
+    pub last_error: Option<String>,
+}
+
+/// A version that waits for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// Its serial.
+    pub serial: u32,
+    /// Why it is held.
+    pub reasons: Vec<String>,
+}
+
+/// One stored version of a mirror, as `holdfast mirror show` lists them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct VersionStatus {
+    /// SOA serial.
+    pub serial: u32,
+    /// Content digest.
+    pub digest: String,
+    /// Records in it.
+    pub records: u64,
+    /// Delegations in it.
+    pub delegations: u64,
+    /// As of when it was verified or refused.
+    pub verified_at: String,
+    /// What was made of it.
+    pub verdict: String,
+    /// `current`, `kept`, `held` or `refused`.
+    pub state: String,
+    /// Where it came from.
+    pub source: String,
+}
+
+/// What a command to a mirror has led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorDone {
+    /// The mirror.
+    pub zone: String,
+    /// Serial of what is served now.
+    pub serial: Option<u32>,
+}
+
+impl MirrorDone {
+    /// The form for people.
+    pub fn to_text(&self) -> String {
+        match self.serial {
+            Some(serial) => format!("{} serves serial {serial}\n", self.zone),
+            None => format!("{} has no copy\n", self.zone),
+        }
+    }
+}
+
+/// One upstream server address.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its address.
+    pub address: String,
+    /// Smoothed round trip time in milliseconds.
+    pub srtt_ms: Option<f64>,
+    /// `good`, `silent`, or `new` while nothing is known.
+    pub state: String,
+}
+
+/// The answer cache.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes that they are accounted for.
+    pub bytes: u64,
+    /// Limit of the bytes.
+    pub bytes_max: u64,
+    /// Lookups that found a live entry.
+    pub hits_total: u64,
+    /// Lookups that did not.
+    pub misses_total: u64,
+}
+
+impl CacheStatus {
+    /// The form for people.
+    pub fn to_text(&self) -> String {
+        let (used, limit) = (bytes_words(self.bytes), bytes_words(self.bytes_max));
+        let lookups = self.hits_total + self.misses_total;
+        let share = (self.hits_total * 100).checked_div(lookups).unwrap_or(0);
+        format!(
+            "cache: {} entries, {used} of {limit}, {share} % of {lookups} lookups found there\n",
+            self.entries
+        )
+    }
+}
+
+/// Upstream servers that the form for people lists; the JSON has all.
+const SERVERS_SHOWN_MAX: usize = 20;
+/// As much of a digest tells versions apart.
+const DIGEST_SHOWN_CHARS: usize = 12;
+
+impl Status {
+    /// The form for people.
+    pub fn to_text(&self) -> String {
+        let mut out = format!(
+            "holdfast {}, up {}, clock {}\n",
+            self.version,
+            duration_words(self.uptime_s),
+            self.time
+        );
+        self.write_mirrors(&mut out);
+        self.write_zones(&mut out);
+        self.write_servers(&mut out);
+        self.write_counts(&mut out);
+        out
+    }
+
+    fn write_mirrors(&self, out: &mut String) {
+        if self.mirrors.is_empty() {
+            return;
+        }
+        out.push('\n');
+        out.push_str(&mirrors_text(&self.mirrors));
+    }
+
+    fn write_zones(&self, out: &mut String) {
+        if self.zones.is_empty() {
+            return;
+        }
+        out.push('\n');
+        let mut table = Table::new(&["OWN ZONE", "SERIAL", "ERROR"]);
+        for z in &self.zones {
+            table.row([
+                z.zone.clone(),
+                z.serial.map_or("not served".into(), |s| s.to_string()),
+                z.error.clone().unwrap_or_else(|| "-".into()),
+            ]);
+        }
+        table.write(out);
+    }
+
+    fn write_servers(&self, out: &mut String) {
+        if self.servers.is_empty() {
+            return;
+        }
+        out.push('\n');
+        let mut table = Table::new(&["SERVER", "STATE", "RTT"]);
+        for s in self.servers.iter().take(SERVERS_SHOWN_MAX) {
+            table.row([
+                s.address.clone(),
+                s.state.clone(),
+                s.srtt_ms.map_or("-".into(), |ms| format!("{ms:.1} ms")),
+            ]);
+        }
+        table.write(out);
+        if let Some(more) = self
+            .servers
+            .len()
+            .checked_sub(SERVERS_SHOWN_MAX)
+            .filter(|n| *n > 0)
+        {
+            let _ = writeln!(out, "and {more} servers more (--json lists all)");
+        }
+    }
+
+    fn write_counts(&self, out: &mut String) {
+        out.push('\n');
+        out.push_str(&self.cache.to_text());
+        let counted: Vec<_> = (self.metrics.iter())
+            .filter_map(|(name, n)| Some((name.strip_suffix("_total")?, n)))
+            .filter(|(_, n)| **n > 0)
+            .map(|(name, n)| format!("{} {n}", name.replace('_', " ")))
+            .collect();
+        if !counted.is_empty() {
+            let _ = writeln!(out, "since start: {}", counted.join(", "));
+        }
+    }
+}
+
+/// Mirrors for people, also the form of `holdfast mirror list`.
+pub fn mirrors_text(mirrors: &[MirrorStatus]) -> String {
+    let mut out = String::new();
+    let mut table = Table::new(&[
+        "MIRROR",
+        "STATE",
+        "SERIAL",
+        "AGE",
+        "USE",
+        "SOURCE",
+        "LAST ERROR",
+    ]);
+    for m in mirrors {
+        table.row([
+            m.zone.clone(),
+            m.state.clone(),
+            m.serial.map_or("none".into(), |s| s.to_string()),
+            m.age_s.map_or("-".into(), duration_words),
+            m.usage.clone(),
+            m.source.clone().unwrap_or_else(|| "-".into()),
+            m.last_error.clone().unwrap_or_else(|| "-".into()),
+        ]);
+    }
+    table.write(&mut out);
+    for m in mirrors {
+        write_remarks(m, &mut out);
+    }
+    out
+}
+
+/// What somebody who looks at 3 a.m. must not overlook.
+fn write_remarks(m: &MirrorStatus, out: &mut String) {
+    let zone = &m.zone;
+    if let (Some(since), true) = (&m.since, m.state != "online") {
+        let _ = writeln!(out, "! {zone} is {} since {since}: {}", m.state, m.evidence);
+    }
+    if let Some(held) = &m.held {
+        let why = held.reasons.join("; ");
+        let command = format!("holdfast mirror accept {zone} {}", held.serial);
+        let _ = writeln!(
+            out,
+            "! {zone} holds serial {} back: {why}; to take it: {command}",
+            held.serial
+        );
+    }
+    match m.serial {
+        None => {
+            let _ = writeln!(
+                out,
+                "! {zone} has no copy yet: an outage now would not be survived"
+            );
+        }
+        Some(_) if m.usable.as_deref() == Some("too old") => {
+            let _ = writeln!(
+                out,
+                "! {zone}: its copy is past age_max and answers nothing; see to its sources, or raise age_max"
+            );
+        }
+        Some(_) if m.bootstrap => {
+            let _ = writeln!(
+                out,
+                "! {zone} has only its snapshot yet: no source has been reached"
+            );
+        }
+        Some(_) => {}
+    }
+}
+
+/// The stored versions of a mirror for people, newest first.
+pub fn versions_text(versions: &[VersionStatus]) -> String {
+    if versions.is_empty() {
+        return "no version is stored yet\n".into();
+    }
+    let mut out = String::new();
+    let heads = [
+        "SERIAL",
+        "STATE",
+        "VERIFIED AT",
+        "RECORDS",
+        "DELEGATIONS",
+        "DIGEST",
+        "SOURCE",
+        "VERDICT",
+    ];
+    let mut table = Table::new(&heads);
+    for v in versions {
+        table.row([
+            v.serial.to_string(),
+            v.state.clone(),
+            v.verified_at.clone(),
+            v.records.to_string(),
+            v.delegations.to_string(),
+            v.digest.chars().take(DIGEST_SHOWN_CHARS).collect(),
+            v.source.clone(),
+            v.verdict.clone(),
+        ]);
+    }
+    table.write(&mut out);
+    out
+}
+
+/// The two largest units of a duration: `3 days 4 hours`.
+pub fn duration_words(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (unit, name) in UNITS {
+        let count = rest / unit;
+        rest %= unit;
+        if count > 0 {
+            words.push(format!(
+                "{count} {name}{}",
+                if count == 1 { "" } else { "s" }
+            ));
+        } else if !words.is_empty() {
+            break;
+        }
+    }
+    words.truncate(2);
+    match words.is_empty() {
+        true => "0 seconds".into(),
+        false => words.join(" "),
+    }
+}
+
+/// Bytes in the largest unit that keeps the number above one: `12.5 MiB`.
+fn bytes_words(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit);
+    match unit {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        let check = |seconds, expected: &str| assert_eq!(duration_words(seconds), expected);
+        check(0, "0 seconds");
+        check(1, "1 second");
+        check(61, "1 minute 1 second");
+        check(3600, "1 hour");
+        check(3 * 86_400 + 4 * 3600 + 59, "3 days 4 hours");
+        check(86_400 + 59, "1 day");
+    }
+
+    #[test]
+    fn columns_align() {
+        let status = Status {
+            version: "1.2.3".into(),
+            uptime_s: 90,
+            time: "2026-08-01T12:00:00Z".into(),
+            mirrors: vec![
+                MirrorStatus {
+                    zone: ".".into(),
+                    usage: "failover".into(),
+                    state: "isolated".into(),
+                    since: Some("2026-08-01T11:00:00Z".into()),
+                    evidence: "26 servers silent".into(),
+                    serial: Some(2_026_080_100),
+                    age_s: Some(3700),
+                    source: Some("axfr:192.0.2.1".into()),
+                    ..MirrorStatus::default()
+                },
+                MirrorStatus {
+                    zone: "example.".into(),
+                    usage: "always".into(),
+                    state: "online".into(),
+                    last_error: Some("connection refused".into()),
+                    ..MirrorStatus::default()
+                },
+                MirrorStatus {
+                    zone: "old.".into(),
+                    usage: "failover".into(),
+                    state: "online".into(),
+                    serial: Some(7),
+                    usable: Some("too old".into()),
+                    ..MirrorStatus::default()
+                },
+            ],
+            ..Status::default()
+        };
+        let expected = "\
+holdfast 1.2.3, up 1 minute 30 seconds, clock 2026-08-01T12:00:00Z
+
+MIRROR    STATE     SERIAL      AGE              USE       SOURCE          LAST ERROR
+.         isolated  2026080100  1 hour 1 minute  failover  axfr:192.0.2.1  -
+example.  online    none        -                always    -               connection refused
+old.      online    7           -                failover  -               -
+! . is isolated since 2026-08-01T11:00:00Z: 26 servers silent
+! example. has no copy yet: an outage now would not be survived
+! old.: its copy is past age_max and answers nothing; see to its sources, or raise age_max
+
+cache: 0 entries, 0 bytes of 0 bytes, 0 % of 0 lookups found there
+";
+        assert_eq!(status.to_text(), expected);
+        let json = serde_json::to_string(&status).unwrap();
+        assert!(json.contains("\"use\":\"failover\""));
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+    }
+}

@@ -1,0 +1,110 @@
+//! Records and RRsets in wire form.
+
+use super::{Class, Name, Rtype};
+
+/// RDATA, uncompressed (RFC 3597 section 4 forms).
+pub type Rdata = Box<[u8]>;
+
+/// One resource record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Owner name, case as received.
+    pub name: Name,
+    /// Type.
+    pub rtype: Rtype,
+    /// Class.
+    pub class: Class,
+    /// TTL in seconds; a value with the top bit set was read as 0 (RFC 2181 section 8).
+    pub ttl: u32,
+    /// Data, names in it uncompressed.
+    pub rdata: Rdata,
+}
+
+/// An RRset of class IN with the signatures that cover it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrSet {
+    /// Owner name.
+    pub name: Name,
+    /// Type.
+    pub rtype: Rtype,
+    /// TTL in seconds: the lowest among the records (RFC 2181 section 5.2).
+    pub ttl: u32,
+    /// Data of each record, without duplicates, in order of arrival.
+    pub rdatas: Vec<Rdata>,
+    /// RDATA of the RRSIG records that cover this type.
+    pub sigs: Vec<Rdata>,
+}
+
+impl RrSet {
+    /// A set of one record without signatures.
+    pub fn single(name: Name, rtype: Rtype, ttl: u32, rdata: Rdata) -> RrSet {
+        RrSet {
+            name,
+            rtype,
+            ttl,
+            rdatas: vec![rdata],
+            sigs: Vec::new(),
+        }
+    }
+
+    /// The set's records in class IN; with `dnssec`, its RRSIGs after them.
+    pub fn records(&self, dnssec: bool) -> impl Iterator<Item = Record> + '_ {
+        let make = |rtype, rdata: &Rdata| Record {
+            name: self.name.clone(),
+            rtype,
+            class: Class::IN,
+            ttl: self.ttl,
+            rdata: rdata.clone(),
+        };
+        let sigs: &[Rdata] = if dnssec { &self.sigs } else { &[] };
+        (self.rdatas.iter().map(move |r| make(self.rtype, r)))
+            .chain(sigs.iter().map(move |r| make(Rtype::RRSIG, r)))
+    }
+
+    /// Memory that the set holds, in bytes, for the cache's account.
+    pub fn heap_size_bytes(&self) -> usize {
+        let one = |r: &Rdata| r.len() + size_of::<Rdata>();
+        self.name.wire().len()
+            + self.rdatas.iter().map(one).sum::<usize>()
+            + self.sigs.iter().map(one).sum::<usize>()
+    }
+}
+
+/// Gathers the records of a section into RRsets, in order of first appearance; each RRSIG goes to the
+/// set that it covers. RRSIGs that cover nothing present come back as sets without `rdatas`, so that
+/// nothing is lost. Records of another class than IN are left out.
+pub fn group(records: &[Record]) -> Vec<RrSet> {
+    let mut sets: Vec<RrSet> = Vec::new();
+    let mut index = std::collections::HashMap::new();
+    for r in records.iter().filter(|r| r.class == Class::IN) {
+        let covered = match r.rtype {
+            Rtype::RRSIG => match r.rdata.first_chunk::<2>() {
+                Some(&b) => Rtype(u16::from_be_bytes(b)),
+                None => continue,
+            },
+            other => other,
+        };
+        let at = *index.entry((&r.name, covered)).or_insert_with(|| {
+            sets.push(RrSet {
+                name: r.name.clone(),
+                rtype: covered,
+                ttl: r.ttl,
+                rdatas: Vec::new(),
+                sigs: Vec::new(),
+            });
+            sets.len() - 1
+        });
+        let set = &mut sets[at];
+        set.ttl = set.ttl.min(r.ttl);
+        let list = if r.rtype == Rtype::RRSIG {
+            &mut set.sigs
+        } else {
+            &mut set.rdatas
+        };
+        // RFC 2181 section 5: duplicates within a set are one record.
+        if !list.contains(&r.rdata) {
+            list.push(r.rdata.clone());
+        }
+    }
+    sets
+}

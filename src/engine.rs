@@ -1,0 +1,316 @@
+//! The engine: resolver, mirrors and reachability, put together.
+//!
+//! Why: these three must not know each other (a mirror that resolves through itself, a resolver that
+//! judges reachability), yet each needs something of the others: the resolver takes steps from mirrors
+//! as far as reachability says so, mirrors ask the resolver for their parent's DS, probes take keys from
+//! mirrors, and the end of an outage concerns all. Here, and only here, they are tied together. The
+//! simulation of the tests starts the same engine over a simulated network.
+//!
+//! Failure: what cannot start is a [`StoreError`]; everything after that is handled, logged and counted by
+//! the parts themselves.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::{Anchors, Config, Verify};
+use crate::dns::{Name, Question, Rtype, rdata};
+use crate::metrics::Metrics;
+use crate::mirror::{self, Connect, DsAnswer, Generation, Lookup, Mirrors};
+use crate::query::SharedSettings;
+use crate::query::own_first::OwnFirst;
+use crate::query::route::Route;
+use crate::reach::{self, Prober, Reachability, SoaProber, State, Transition, ZoneTrust};
+use crate::resolve::Security;
+use crate::resolve::settings::Settings;
+use crate::resolve::task::{Options, Parts, Resolver};
+use crate::store::{Ledger, Opened, StoreError};
+use crate::upstream::Upstream;
+
+/// The world around the engine.
+pub struct Outside {
+    /// The way to other servers.
+    pub upstream: Arc<dyn Upstream>,
+    /// The way to the mirrors' primary servers.
+    pub connect: Arc<dyn Connect>,
+    /// The clock.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The own zones are in it: what is delegated in them is resolved from them.
+    pub settings: SharedSettings,
+    /// Seed of every choice that need not be secret.
+    pub seed: u64,
+}
+
+/// The running engine. Dropping it stops its tasks.
+pub struct Engine {
+    /// Resolves questions.
+    pub resolver: Resolver,
+    /// The verified copies.
+    pub mirrors: Arc<Mirrors>,
+    /// Whether their servers can be reached.
+    pub reach: Arc<Reachability>,
+    parent: Arc<Parent>,
+    _tasks: JoinSet<()>,
+}
+
+impl Engine {
+    /// Opens the ledger in `config.server.data_dir`, loads the mirrors and the outages of the last run, and
+    /// starts the tasks. When it returns, questions can be answered, inside an outage too.
+    ///
+    /// # Errors
+    /// The data directory cannot be used.
+    pub async fn start(config: &Config, outside: Outside) -> Result<Engine, StoreError> {
+        let Outside {
+            upstream,
+            connect,
+            clock,
+            metrics,
+            settings,
+            seed,
+        } = outside;
+        let ledger = open_ledger(&config.server.data_dir, &metrics)?;
+        let anchors = config.resolver.anchors.clone();
+        let parent = Arc::new(Parent::default());
+        let deps = mirror::Deps {
+            clock: clock.clone(),
+            ledger: ledger.clone(),
+            lookup: parent.clone(),
+            connect,
+            metrics: metrics.clone(),
+            seed,
+        };
+        let mirrors = Mirrors::start(config, deps).await;
+
+        let zones = config.mirrors.iter().map(|m| m.zone.clone());
+        let (reach, inputs) = Reachability::new(zones, clock.now());
+        let prober = SoaProber::new(
+            upstream.clone(),
+            trust_of(mirrors.clone(), anchors.clone()),
+            clock.clone(),
+            config.resolver.edns_buffer,
+            config.resolver.case_randomisation,
+        );
+        let reach_deps = reach::task::Deps {
+            reach: reach.clone(),
+            inputs,
+            prober: config
+                .reachability
+                .probe
+                .then(|| Arc::new(prober) as Arc<dyn Prober>),
+            ledger,
+            facts: facts(mirrors.clone()),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let machines = reach::task::resume(&reach_deps);
+
+        let route = Route::new(mirrors.clone(), reach.clone(), metrics.clone());
+        let route = Arc::new(route.exploring(!config.reachability.probe));
+        let resolver = Resolver::new(Parts {
+            settings: Settings::from_config(config, seed),
+            upstream,
+            local: Arc::new(OwnFirst::new(settings, route.clone())),
+            health: route,
+            validator: Settings::validator_from_config(config).map(Arc::new),
+            clock,
+            metrics,
+        });
+        parent.0.store(Some(Arc::new(resolver.clone())));
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reach::task::run(reach_deps, machines));
+        tasks.spawn(follow_transitions(
+            reach.clone(),
+            mirrors.clone(),
+            resolver.clone(),
+        ));
+        tasks.spawn(follow_generations(
+            reach.clone(),
+            mirrors.clone(),
+            config.clone(),
+        ));
+        Ok(Engine {
+            resolver,
+            mirrors,
+            reach,
+            parent,
+            _tasks: tasks,
+        })
+    }
+}
+
+impl Drop for Engine {
+    /// Parts hold each other in a circle through `Parent`; without this cut the ledger would stay open.
+    fn drop(&mut self) {
+        self.parent.0.store(None);
+        self.mirrors.stop();
+    }
+}
+
+fn open_ledger(data_dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Ledger>, StoreError> {
+    let (ledger, opened) = Ledger::open(data_dir, metrics.clone())?;
+    if let Opened::SetAside { to, why } = opened {
+        tracing::error!(
+            kept_at = %to.display(),
+            "the ledger was damaged ({why}); it was set aside and is filled again from the zone images"
+        );
+    }
+    Ok(Arc::new(ledger))
+}
+
+/// The parent's DS for mirrors, once there is a resolver to ask.
+#[derive(Default)]
+struct Parent(ArcSwapOption<Resolver>);
+
+impl Lookup for Parent {
+    fn ds<'a>(&'a self, zone: &'a Name) -> mirror::BoxFuture<'a, DsAnswer> {
+        Box::pin(async move {
+            let Some(resolver) = self.0.load_full() else {
+                return DsAnswer::Unavailable("the resolver has not started yet".into());
+            };
+            let question = Question::new(zone.clone(), Rtype::DS);
+            let found = resolver.resolve(question, Options::default()).await;
+            let ds = found
+                .answer
+                .into_iter()
+                .find(|s| s.rtype == Rtype::DS && s.name == *zone);
+            match (found.security, ds) {
+                (Security::Secure, Some(set)) => DsAnswer::Secure(set.rdatas),
+                (Security::Secure | Security::Insecure, None) if found.rcode.is_answer() => {
+                    DsAnswer::Insecure
+                }
+                (Security::Insecure, Some(_)) => DsAnswer::Insecure,
+                // As-of data vouches for nothing that arrives now (ARCHITECTURE.md, as-of validation).
+                (Security::SecureAsOf, _) => {
+                    DsAnswer::Unavailable("the parent's signatures have run out".into())
+                }
+                (security, _) => {
+                    let errors: Vec<String> = found.errors.into_iter().map(|e| e.text).collect();
+                    DsAnswer::Unavailable(format!("{security:?}: {}", errors.join("; ")))
+                }
+            }
+        })
+    }
+}
+
+/// Probes check a zone's answers against the keys of its copy, and against its own anchors.
+fn trust_of(mirrors: Arc<Mirrors>, anchors: Anchors) -> reach::probe::TrustOf {
+    Arc::new(move |zone| {
+        let own = anchors.closest(zone).filter(|a| a.owner == *zone);
+        let ds = own
+            .iter()
+            .flat_map(|a| &a.ds)
+            .map(|r| (Rtype::DS, r.clone()));
+        let keys = own
+            .iter()
+            .flat_map(|a| &a.dnskeys)
+            .map(|r| (Rtype::DNSKEY, r.clone()));
+        let mirror = mirrors.find(zone);
+        let current = mirror.and_then(|m| m.current());
+        ZoneTrust {
+            unsigned: mirror.is_some_and(|m| m.config().verify == Verify::None),
+            keys: current.and_then(|g| g.image().find(zone, Rtype::DNSKEY)),
+            anchors: ds.chain(keys).collect(),
+        }
+    })
+}
+
+fn facts(mirrors: Arc<Mirrors>) -> Box<dyn Fn(&Name) -> reach::task::ZoneFacts + Send + Sync> {
+    Box::new(move |zone| {
+        let mirror = mirrors.find(zone);
+        let current = mirror.and_then(|m| m.current());
+        reach::task::ZoneFacts {
+            signed: mirror.is_some_and(|m| m.config().verify == Verify::Dnssec),
+            serial: current.as_ref().map(|g| g.serial()),
+            last_contact_s: current.and_then(|g| g.last_contact_at()),
+        }
+    })
+}
+
+/// What a change of reachability means for the others.
+async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, resolver: Resolver) {
+    let mut transitions = reach.subscribe();
+    loop {
+        let (zone, transition) = match transitions.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        match transition {
+            // What failed on the way into the outage can be had from the mirror now.
+            Transition {
+                to: State::Isolated,
+                ..
+            } => resolver.forget_failures(),
+            Transition {
+                to: State::Online,
+                from,
+                ..
+            } if from != State::Suspect => {
+                resolver.note_recovered(&zone);
+                if let Some(mirror) = mirrors.find(&zone) {
+                    mirror.refresh_now();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Each new generation may name other servers; probes must know them before the first client asks.
+async fn follow_generations(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, config: Config) {
+    let hints = &config.resolver.hints.servers;
+    let roots: Vec<IpAddr> = hints
+        .iter()
+        .flat_map(|(_, addresses)| addresses.clone())
+        .collect();
+    let usable = |ip: &IpAddr| {
+        if ip.is_ipv4() {
+            config.resolver.ipv4
+        } else {
+            config.resolver.ipv6
+        }
+    };
+    let tell = |zone: &Name| {
+        let current = mirrors.find(zone).and_then(|m| m.current());
+        let mut servers = current.map_or(Vec::new(), |g| apex_servers(&g));
+        if zone.is_root() && servers.is_empty() {
+            servers.clone_from(&roots);
+        }
+        servers.retain(usable);
+        reach.zone_servers(zone, &servers);
+    };
+    let mut generations = mirrors.subscribe();
+    config.mirrors.iter().for_each(|m| tell(&m.zone));
+    loop {
+        match generations.recv().await {
+            Ok(event) => tell(&event.zone),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// The addresses of a zone's servers as far as the zone itself holds them.
+fn apex_servers(generation: &Generation) -> Vec<IpAddr> {
+    let image = generation.image();
+    let ns = image.find(image.apex(), Rtype::NS);
+    let names = ns
+        .iter()
+        .flat_map(|set| &set.rdatas)
+        .filter_map(|r| rdata::single_name(r));
+    let hosts =
+        names.flat_map(|host| [image.find(&host, Rtype::A), image.find(&host, Rtype::AAAA)]);
+    hosts
+        .flatten()
+        .flat_map(|set| set.rdatas)
+        .filter_map(|r| rdata::address(&r))
+        .collect()
+}

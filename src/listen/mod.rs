@@ -1,0 +1,227 @@
+//! Sockets: where queries come in and answers leave.
+//!
+//! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
+//! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
+//! TCP has tasks (`streams`); both call the same pipeline.
+//!
+//! Failure: an address that this machine does not have is a warning as long as another one works; an
+//! address that is taken or not permitted is an error, because a server that answers on half of its
+//! addresses is noticed too late.
+
+mod datagram;
+pub mod streams;
+pub mod udp;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::query::Pipeline;
+
+/// Connections that the kernel holds until they are taken.
+const TCP_BACKLOG_MAX: i32 = 1024;
+/// Asked of the kernel for each UDP socket and direction; it grants what its limits allow.
+const UDP_BUFFER_BYTES: usize = 4 << 20;
+/// How long the queries in work may take when stopping, in milliseconds.
+const STOP_GRACE_MS: u64 = 700;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// An address is taken, not permitted, or the like.
+    #[error("cannot listen on {transport} {address}: {error}{}", hint(error))]
+    Refused {
+        /// The address.
+        address: SocketAddr,
+        /// `UDP` or `TCP`.
+        transport: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No address is one of this machine.
+    #[error("cannot listen: this machine has none of the addresses in server.listen ({0})")]
+    NoAddress(String),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another server is running there",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
+}
+
+/// Bound sockets that are not served yet.
+pub struct Sockets {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    /// Addresses that this machine lacks, with what the system says about them.
+    pub missing: Vec<(SocketAddr, io::Error)>,
+}
+
+impl Sockets {
+    /// Takes every address, for UDP `workers` times (0 = once per core).
+    ///
+    /// # Errors
+    /// An address is refused, or the machine has none of them.
+    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, BindError> {
+        let workers = match workers {
+            0 => available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        let mut sockets = Sockets {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            missing: Vec::new(),
+        };
+        for &address in addresses {
+            // TCP first: its address cannot be shared, so a second server is noticed here.
+            let listener = match bind_tcp(address) {
+                Ok(listener) => listener,
+                Err(error) if is_missing(&error) => {
+                    sockets.missing.push((address, error));
+                    continue;
+                }
+                Err(error) => return Err(refused(address, "TCP", error)),
+            };
+            sockets.tcp.push(listener);
+            for _ in 0..workers {
+                let socket = bind_udp(address).map_err(|e| refused(address, "UDP", e))?;
+                sockets.udp.push(socket);
+            }
+        }
+        if sockets.tcp.is_empty() {
+            let list: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+            return Err(BindError::NoAddress(list.join(", ")));
+        }
+        Ok(sockets)
+    }
+}
+
+/// Sockets that are being served.
+pub struct Listeners {
+    udp: udp::UdpThreads,
+    tcp: streams::Streams,
+}
+
+impl Listeners {
+    /// Serves the sockets. When this returns, UDP and TCP answer.
+    ///
+    /// # Errors
+    /// The system gave no thread or refused a socket option.
+    pub fn start(
+        sockets: Sockets,
+        pipeline: Arc<Pipeline>,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+    ) -> io::Result<Listeners> {
+        let tcp = streams::Streams::start(sockets.tcp, pipeline.clone(), limits)?;
+        let udp = udp::UdpThreads::start(sockets.udp, pipeline, metrics)?;
+        Ok(Listeners { udp, tcp })
+    }
+
+    /// Takes no more queries and gives those in work a moment to end.
+    pub async fn stop(self) {
+        let grace = Duration::from_millis(STOP_GRACE_MS);
+        tokio::join!(self.udp.stop(grace), self.tcp.stop(grace));
+    }
+}
+
+/// How many files this process may have open.
+fn open_files_max() -> usize {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live rlimit that the call fills.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(address, Type::STREAM, Protocol::TCP)?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG_MAX)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_reuse_port(true)?;
+    // Buffers are a wish; the kernel's limits may be lower.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+    if address.ip().is_unspecified() {
+        let (level, option) = match address {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        };
+        set_option(&socket, level, option, 1)?;
+    }
+    if address.is_ipv4() {
+        // Forged "fragmentation needed" messages must not make answers arrive in fragments, which an
+        // attacker could replace. Old kernels lack the option.
+        let _ = set_option(
+            &socket,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_OMIT,
+        );
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and [::] are two addresses, whatever the system's default is.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn set_option(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The address, or its whole family, does not exist on this machine.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+fn refused(address: SocketAddr, transport: &'static str, error: io::Error) -> BindError {
+    BindError::Refused {
+        address,
+        transport,
+        error,
+    }
+}

@@ -1,0 +1,346 @@
+//! Queries over TCP (RFC 7766).
+//!
+//! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another.
+//!
+//! Why no ready-made listener: connections are what a stranger can hold without sending anything. Each is a
+//! file descriptor, of which a process has few, and the same ones are needed to ask other servers. So their number is
+//! bounded, in all and per client network, and a connection must bring a whole query in time; when half of all
+//! places are taken that time gets short.
+//!
+//! Failure: who finds no place is disconnected at once. Out of file descriptors, the listener pauses and goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::query::{Client, Pipeline, Transport};
+
+/// A connection is closed after this time without a whole query (RFC 7766 section 6.2.3), in seconds.
+const IDLE_TIMEOUT_S: u64 = 10;
+/// The same while half of the places are taken, in seconds.
+const IDLE_TIMEOUT_CROWDED_S: u64 = 2;
+/// A client that does not read its answer is disconnected after this time, in seconds.
+const WRITE_TIMEOUT_S: u64 = 5;
+/// Pause after a failed accept, in milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// The running stream listeners.
+pub struct Streams {
+    stop: watch::Sender<bool>,
+    /// Ends when the last task has dropped its side.
+    done: mpsc::Receiver<()>,
+}
+
+impl Streams {
+    /// Serves the listeners. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A listener cannot be handed to the runtime.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        pipeline: Arc<Pipeline>,
+        limits: &Limits,
+    ) -> io::Result<Streams> {
+        let bound = |limit: u32| {
+            if limit == 0 {
+                usize::MAX
+            } else {
+                limit as usize
+            }
+        };
+        // Asking other servers takes files too.
+        let affordable = (super::open_files_max() / 4).max(1);
+        let places = bound(limits.tcp_connections_max).min(affordable);
+        let per_prefix = bound(limits.tcp_connections_per_prefix_max);
+        Streams::with_places(places, per_prefix, listeners, pipeline)
+    }
+
+    /// As [`Streams::start`], with other limits.
+    fn with_places(
+        total_max: usize,
+        per_prefix_max: usize,
+        listeners: Vec<TcpListener>,
+        pipeline: Arc<Pipeline>,
+    ) -> io::Result<Streams> {
+        let (stop, stopped) = watch::channel(false);
+        let (alive, done) = mpsc::channel(1);
+        let places = Arc::new(Places {
+            total_max,
+            per_prefix_max,
+            taken: Mutex::default(),
+        });
+        for listener in listeners {
+            let door = Door {
+                listener: tokio::net::TcpListener::from_std(listener)?,
+                pipeline: pipeline.clone(),
+                places: places.clone(),
+                stopped: stopped.clone(),
+                alive: alive.clone(),
+            };
+            tokio::spawn(door.serve());
+        }
+        Ok(Streams { stop, done })
+    }
+
+    /// Takes no more connections and queries, and gives those in work up to `grace`.
+    pub async fn stop(mut self, grace: Duration) {
+        let _ = self.stop.send(true);
+        let _ = timeout(grace, self.done.recv()).await;
+    }
+}
+
+/// One listening socket.
+struct Door {
+    listener: tokio::net::TcpListener,
+    pipeline: Arc<Pipeline>,
+    places: Arc<Places>,
+    stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+}
+
+impl Door {
+    async fn serve(mut self) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = self.stopped.wait_for(|stop| *stop) => return,
+            };
+            let (stream, client) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "a TCP connection cannot be taken");
+                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.places.take(client.ip()) else {
+                tracing::debug!(%client, "too many TCP connections");
+                continue;
+            };
+            let connection = Connection {
+                stream,
+                client,
+                pipeline: self.pipeline.clone(),
+                place,
+                stopped: self.stopped.clone(),
+            };
+            let alive = self.alive.clone();
+            tokio::spawn(async move {
+                if let Err(error) = connection.converse().await {
+                    tracing::debug!(%client, %error, "TCP connection ends");
+                }
+                drop(alive);
+            });
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    client: SocketAddr,
+    pipeline: Arc<Pipeline>,
+    place: Place,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn converse(mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        let client = Client {
+            addr: self.client,
+            transport: Transport::Tcp,
+        };
+        loop {
+            let idle = Duration::from_secs(match self.place.is_crowded() {
+                true => IDLE_TIMEOUT_CROWDED_S,
+                false => IDLE_TIMEOUT_S,
+            });
+            let read = tokio::select! {
+                read = timeout(idle, read_message(&mut self.stream)) => read??,
+                _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
+            };
+            let Some(query) = read else {
+                return Ok(());
+            };
+            let Some(answer) = self.pipeline.answer(&query, client).await else {
+                continue;
+            };
+            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+            // RFC 7766 section 8: length and message at once.
+            let framed = [&length.to_be_bytes(), &answer[..]].concat();
+            let patience = Duration::from_secs(WRITE_TIMEOUT_S);
+            timeout(patience, self.stream.write_all(&framed)).await??;
+        }
+    }
+}
+
+/// One message; `None` at the end of the stream. Memory grows with what arrives, not with what is announced.
+async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let length = match stream.read_u16().await {
+        Ok(length) => length,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut message = Vec::new();
+    let mut limited = stream.take(u64::from(length));
+    limited.read_to_end(&mut message).await?;
+    Ok((message.len() == usize::from(length)).then_some(message))
+}
+
+/// The bounded places for connections.
+struct Places {
+    total_max: usize,
+    per_prefix_max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    by_prefix: HashMap<IpAddr, usize>,
+}
+
+impl Places {
+    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let mut taken = self.lock();
+        let prefix = prefix(client);
+        let own = taken.by_prefix.get(&prefix).copied().unwrap_or(0);
+        let crowd = own >= self.per_prefix_max && !prefix.is_loopback();
+        if taken.total >= self.total_max || crowd {
+            return None;
+        }
+        taken.total += 1;
+        taken.by_prefix.insert(prefix, own + 1);
+        Some(Place {
+            places: self.clone(),
+            prefix,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A taken place, free again when dropped.
+struct Place {
+    places: Arc<Places>,
+    prefix: IpAddr,
+}
+
+impl Place {
+    fn is_crowded(&self) -> bool {
+        self.places.lock().total > self.places.total_max / 2
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.total -= 1;
+        if let Some(own) = taken.by_prefix.get_mut(&self.prefix) {
+            *own -= 1;
+            if *own == 0 {
+                taken.by_prefix.remove(&self.prefix);
+            }
+        }
+    }
+}
+
+/// The client's network; loopback addresses stay what they are.
+fn prefix(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xFF).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 72 << 72).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::message::MESSAGE_LEN_MAX;
+    use crate::dns::{Message, Question, Rcode, Rtype};
+    use crate::query::Settings;
+    use crate::query::acl::AccessList;
+    use crate::query::own::OwnZones;
+
+    /// A listener that refuses every question, with so many places.
+    fn started(places: usize) -> (SocketAddr, Streams) {
+        let settings = Settings {
+            access: AccessList::new(&crate::config::Access::default()),
+            zones: OwnZones::default(),
+            udp_size_max: 1232,
+        };
+        let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
+        let pipeline = Arc::new(Pipeline::new(settings, None, Arc::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let streams = Streams::with_places(places, 1, vec![listener], pipeline).unwrap();
+        (address, streams)
+    }
+
+    async fn ask(stream: &mut TcpStream, id: u16) -> io::Result<Option<Message>> {
+        let query = Message::query(id, Question::new("x.".parse().unwrap(), Rtype::A));
+        let query = query.encode(MESSAGE_LEN_MAX);
+        stream.write_u16(query.len() as u16).await?;
+        stream.write_all(&query).await?;
+        let answer = read_message(stream).await?;
+        Ok(answer.map(|bytes| Message::parse(&bytes).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn silent_connections_cannot_keep_all_places() {
+        let (address, streams) = started(4);
+        let mut first = TcpStream::connect(address).await.unwrap();
+        assert_eq!(
+            ask(&mut first, 1).await.unwrap().unwrap().rcode,
+            Rcode::REFUSED
+        );
+        let mut silent = Vec::new();
+        for _ in 0..3 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut late = TcpStream::connect(address).await.unwrap();
+        assert!(!matches!(ask(&mut late, 2).await, Ok(Some(_))));
+        // Who was there first is served, and the silent ones make room.
+        assert_eq!(ask(&mut first, 3).await.unwrap().unwrap().id, 3);
+        tokio::time::sleep(Duration::from_secs(IDLE_TIMEOUT_CROWDED_S + 1)).await;
+        let mut again = TcpStream::connect(address).await.unwrap();
+        assert_eq!(ask(&mut again, 4).await.unwrap().unwrap().id, 4);
+        streams.stop(Duration::from_secs(5)).await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn places_are_bounded_per_network_and_freed() {
+        let places = Arc::new(Places {
+            total_max: 5,
+            per_prefix_max: 2,
+            taken: Mutex::default(),
+        });
+        let take = |ip: &str| places.take(ip.parse().unwrap());
+        let first = take("192.0.2.1");
+        let held = [&first, &take("192.0.2.2")].map(Option::is_some);
+        assert_eq!(held, [true, true]);
+        let again = take("192.0.2.3");
+        assert!(again.is_some() && take("::ffff:192.0.2.9").is_none());
+        let v6 = [take("2001:db8::1"), take("2001:db8:0:ff::1")];
+        assert!(v6.iter().all(Option::is_some) && take("2001:db8::3").is_none());
+        let local = take("127.0.0.1");
+        assert!(local.is_some() && take("198.51.100.1").is_none());
+        drop((first, again, v6, local));
+        assert_eq!(places.lock().total, 0);
+        assert!(places.lock().by_prefix.is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! Queries over UDP.
+//!
+//! One thread per socket and several sockets per address (SO_REUSEPORT): the kernel spreads clients over
+//! them and no lock is shared. A thread takes a batch of datagrams, answers by itself what needs no
+//! waiting, and hands the rest to the async side, which answers through the same socket.
+//!
+//! Failure: the number of queries that wait is bounded; above it the newest are dropped and counted,
+//! because a client that retries costs less than a queue that never drains. What the network reports about
+//! earlier answers (ICMP) concerns one client and never ends a thread; neither does a panic in the
+//! handling of one query.
+
+use std::io;
+use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::datagram::{Inbox, Route, send_all};
+use crate::metrics::Metrics;
+use crate::query::{Client, Job, Pipeline, Step, Transport};
+
+/// Queries that may wait for the resolver at once.
+const WAITING_MAX: u32 = 20_000;
+/// A thread looks this often whether it is to stop, in milliseconds.
+const STOP_LOOK_INTERVAL_MS: u64 = 100;
+/// Pause after a socket error, so that a persistent one does not burn a core, in milliseconds.
+const ERROR_PAUSE_MS: u64 = 1;
+
+/// What all UDP threads share.
+struct Shared {
+    pipeline: Arc<Pipeline>,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+    /// A place for each query that waits, `places` in all.
+    waiting: Arc<Semaphore>,
+    places: u32,
+    stop: AtomicBool,
+}
+
+/// The running UDP threads.
+pub struct UdpThreads {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl UdpThreads {
+    /// Starts a thread for each socket. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// No thread could be made, or a socket option is not to be had.
+    pub fn start(
+        sockets: Vec<UdpSocket>,
+        pipeline: Arc<Pipeline>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<UdpThreads> {
+        UdpThreads::with_places(WAITING_MAX, sockets, pipeline, metrics)
+    }
+
+    /// As [`UdpThreads::start`], with another limit on the queries that wait.
+    fn with_places(
+        places: u32,
+        sockets: Vec<UdpSocket>,
+        pipeline: Arc<Pipeline>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<UdpThreads> {
+        let shared = Arc::new(Shared {
+            pipeline,
+            metrics,
+            runtime: Handle::current(),
+            waiting: Arc::new(Semaphore::new(places as usize)),
+            places,
+            stop: AtomicBool::new(false),
+        });
+        let mut threads = Vec::with_capacity(sockets.len());
+        for (index, socket) in sockets.into_iter().enumerate() {
+            socket.set_read_timeout(Some(Duration::from_millis(STOP_LOOK_INTERVAL_MS)))?;
+            let shared = shared.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("udp-{index}"))
+                .spawn(move || shared.serve(&Arc::new(socket)))?;
+            threads.push(thread);
+        }
+        Ok(UdpThreads { shared, threads })
+    }
+
+    /// Takes no more queries, then waits up to `grace` for those that are being worked on.
+    pub async fn stop(self, grace: Duration) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let all = self.shared.waiting.acquire_many(self.shared.places);
+        let _ = tokio::time::timeout(grace, all).await;
+        for thread in self.threads {
+            // They leave within STOP_LOOK_INTERVAL_MS.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, socket: &Arc<UdpSocket>) {
+        let mut inbox = Inbox::default();
+        let mut answers = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            match inbox.receive(socket) {
+                Ok(()) => {}
+                Err(e) if is_pause(&e) => continue,
+                Err(e) => {
+                    tracing::debug!(error = %e, "UDP socket reports an error");
+                    std::thread::sleep(Duration::from_millis(ERROR_PAUSE_MS));
+                    continue;
+                }
+            }
+            for (query, route) in inbox.datagrams() {
+                match self.begin(query, route) {
+                    Step::Done(Some(answer)) => answers.push((answer, route)),
+                    Step::Done(None) => {}
+                    Step::Wait(job) => self.wait(job, socket.clone(), route),
+                }
+            }
+            send_all(socket, &answers);
+            answers.clear();
+        }
+    }
+
+    /// A panic is a defect to be mended, but must not take a share of all clients with it.
+    fn begin(&self, query: &[u8], route: Route) -> Step {
+        let client = Client {
+            addr: route.client,
+            transport: Transport::Udp,
+        };
+        let begin = AssertUnwindSafe(|| self.pipeline.begin(query, client));
+        catch_unwind(begin).unwrap_or_else(|_| {
+            tracing::error!(client = %route.client, "the handling of a query panicked");
+            Step::Done(None)
+        })
+    }
+
+    fn wait(&self, job: Box<Job>, socket: Arc<UdpSocket>, route: Route) {
+        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
+            self.metrics.queries_shed_total.inc();
+            return;
+        };
+        let pipeline = self.pipeline.clone();
+        self.runtime.spawn(async move {
+            let answer = pipeline.finish(*job).await;
+            send_all(&socket, &[(answer, route)]);
+            drop(place);
+        });
+    }
+}
+
+/// The read timeout, or a signal.
+fn is_pause(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::message::MESSAGE_LEN_MAX;
+    use crate::dns::{Message, Question, Rcode, Rtype};
+    use crate::query::acl::AccessList;
+    use crate::query::own::OwnZones;
+    use crate::query::{BoxFuture, Options, Resolve, Settings};
+    use crate::resolve::{Resolution, Security, Sources};
+    use tokio::sync::watch;
+
+    /// Knows every name but `slow.`, for which it waits until it is let go.
+    struct Slow(watch::Receiver<bool>);
+
+    fn nxdomain() -> Resolution {
+        Resolution {
+            rcode: Rcode::NXDOMAIN,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+            security: Security::Insecure,
+            errors: Vec::new(),
+            sources: Sources::default(),
+        }
+    }
+
+    impl Resolve for Slow {
+        fn cached(&self, question: &Question, _: Options) -> Option<Resolution> {
+            (question.name != "slow.".parse().unwrap()).then(nxdomain)
+        }
+
+        fn resolve(&self, _: Question, _: Options) -> BoxFuture<'_, Resolution> {
+            let mut go = self.0.clone();
+            Box::pin(async move {
+                go.wait_for(|go| *go).await.unwrap();
+                nxdomain()
+            })
+        }
+    }
+
+    struct Running {
+        threads: UdpThreads,
+        client: UdpSocket,
+        go: watch::Sender<bool>,
+        metrics: Arc<Metrics>,
+    }
+
+    fn running(places: u32) -> Running {
+        let (go, wait) = watch::channel(false);
+        let settings = Settings {
+            access: AccessList::new(&crate::config::Access::default()),
+            zones: OwnZones::default(),
+            udp_size_max: 1232,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
+        let pipeline = Pipeline::new(settings, Some(Arc::new(Slow(wait))), metrics.clone());
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let pipeline = Arc::new(pipeline);
+        let threads = UdpThreads::with_places(places, vec![server], pipeline, metrics.clone());
+        Running {
+            threads: threads.unwrap(),
+            client,
+            go,
+            metrics,
+        }
+    }
+
+    impl Running {
+        fn send(&self, id: u16, name: &str) {
+            let query = Message::query(id, Question::new(name.parse().unwrap(), Rtype::A));
+            self.client.send(&query.encode(MESSAGE_LEN_MAX)).unwrap();
+        }
+
+        fn receive_id(&self) -> u16 {
+            let mut buffer = [0; 512];
+            let length = self.client.recv(&mut buffer).unwrap();
+            Message::parse(&buffer[..length]).unwrap().id
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_waits_does_not_hold_up_the_rest() {
+        let running = running(10);
+        running.send(1, "slow.");
+        running.send(2, "known.");
+        assert_eq!(running.receive_id(), 2);
+        running.go.send(true).unwrap();
+        assert_eq!(running.receive_id(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn too_many_that_wait_are_dropped_and_counted() {
+        let running = running(3);
+        for id in 1..=10 {
+            running.send(id, "slow.");
+        }
+        running.send(99, "known.");
+        assert_eq!(running.receive_id(), 99);
+        assert_eq!(running.metrics.queries_shed_total.value(), 7);
+        running.go.send(true).unwrap();
+        let mut answered = [0; 3].map(|_| running.receive_id());
+        answered.sort_unstable();
+        assert_eq!(answered, [1, 2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn stopping_waits_for_what_is_in_work() {
+        let running = running(3);
+        running.send(1, "slow.");
+        running.send(2, "known.");
+        assert_eq!(running.receive_id(), 2);
+        let stop = tokio::spawn(running.threads.stop(Duration::from_secs(10)));
+        running.go.send(true).unwrap();
+        stop.await.unwrap();
+        let mut buffer = [0; 512];
+        assert!(running.client.recv(&mut buffer).is_ok());
+    }
+}

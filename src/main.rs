@@ -1,0 +1,346 @@
+//! Arguments, and what each command prints and returns.
+//!
+//! Exit codes: 0 for success, 1 for what went wrong on this machine (no address to listen on, no server to
+//! talk to), 2 for a bad configuration, zone file or command line.
+
+mod run;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use holdfast::clock::system_wall;
+use holdfast::config::{Anchors, Config, ConfigError, Resolver, Sha1};
+use holdfast::control::api::Request;
+use holdfast::control::client;
+use holdfast::control::status::{
+    CacheStatus, MirrorDone, MirrorStatus, Status, VersionStatus, mirrors_text, versions_text,
+};
+use holdfast::dns::Name;
+use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use run::Fault;
+
+/// The configuration when no other is named.
+const CONFIG_FILE: &str = "config.toml";
+/// Exit code for a bad configuration, zone file or command line.
+const EXIT_BAD_CONFIG: u8 = 2;
+
+/// DNS server that keeps verified copies of critical zones and goes on answering when the roots are
+/// unreachable.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    /// Configuration file; relative paths in it are relative to the file [default: config.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Configured(Configured),
+    /// Work on zone files.
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+}
+
+/// Commands that cannot do without a configuration.
+#[derive(Subcommand)]
+enum Configured {
+    /// Run the server in the foreground.
+    Run,
+    /// Check the configuration and the own zones without running anything.
+    Check,
+    /// Show the state of the running server.
+    Status,
+    /// Look at the mirrors of the running server and command them.
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
+    /// Look at the answer cache of the running server, or empty it.
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+#[derive(Subcommand)]
+enum MirrorCommand {
+    /// List the mirrors and their state.
+    List,
+    /// List the stored versions of a mirror, newest first.
+    Show {
+        /// The mirrored zone.
+        zone: String,
+    },
+    /// Ask a mirror's sources now, and wait for the outcome.
+    Refresh {
+        /// The mirrored zone.
+        zone: String,
+    },
+    /// Serve a version that a brake holds back.
+    Accept {
+        /// The mirrored zone.
+        zone: String,
+        /// The version; may be left out where only one is held.
+        serial: Option<u32>,
+    },
+    /// Serve an older version.
+    Rollback {
+        /// The mirrored zone.
+        zone: String,
+        /// The version [default: the one before the current].
+        serial: Option<u32>,
+    },
+}
+
+#[derive(Subcommand)]
+enum CacheCommand {
+    /// Show how full it is and how often it helped.
+    Stats,
+    /// Forget the answers at and below a name; "." forgets everything.
+    Flush {
+        /// The name.
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum ZoneCommand {
+    /// Verify a whole signed zone: keys, signatures, denial chain, ZONEMD.
+    ///
+    /// Exit code 0: the zone is as its owner signed it (or is not signed, which the verdict says); 1: it is
+    /// not, each fault is named; 2: the file cannot be read.
+    Verify {
+        /// The zone in presentation format.
+        file: PathBuf,
+        /// Verify as of this time: 2026-08-01T12:00:00Z, 20260801120000 or @SECONDS [default: now].
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        at: Option<u64>,
+        /// DS or DNSKEY records to trust [default: those of --config if given, else the built-in ones].
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments {
+        config: given,
+        json,
+        command,
+    } = Arguments::parse();
+    let done = match command {
+        Command::Zone(ZoneCommand::Verify { file, at, anchor }) => {
+            verify(&file, at, anchor.as_deref(), given.as_deref(), json)
+        }
+        Command::Configured(command) => {
+            if given.is_none() && !Path::new(CONFIG_FILE).exists() {
+                eprintln!(
+                    "holdfast: no {CONFIG_FILE} in this directory; name one with --config FILE"
+                );
+            }
+            let file = given.unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
+            with_config(command, &file, json)
+        }
+    };
+    done.unwrap_or_else(|failure| failure.report(json))
+}
+
+fn with_config(command: Configured, file: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let config = Config::load(file).map_err(Failure::Config)?;
+    match command {
+        Configured::Run => run::run(file, config)?,
+        Configured::Check => return Ok(check(file, &config, json)),
+        Configured::Status => tell(&config, json, Request::Status, |status: Status| {
+            status.to_text()
+        })?,
+        Configured::Mirror(command) => mirror(&config, command, json)?,
+        Configured::Cache(command) => cache(&config, command, json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why a command came to nothing.
+enum Failure {
+    /// The configuration, or the anchor file.
+    Config(ConfigError),
+    /// This machine, or the server that was asked.
+    Fault(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Fault(fault)
+    }
+}
+
+impl Failure {
+    /// Says it on stderr, and on stdout to who reads JSON; returns the exit code.
+    fn report(self, json: bool) -> ExitCode {
+        let (code, faults) = match self {
+            Failure::Config(error) => {
+                eprintln!("{error}");
+                let faults = error.faults().iter().map(ToString::to_string).collect();
+                (ExitCode::from(EXIT_BAD_CONFIG), faults)
+            }
+            Failure::Fault(fault) => {
+                eprintln!("holdfast: {fault}");
+                (ExitCode::FAILURE, vec![fault.to_string()])
+            }
+        };
+        if json {
+            print_json(&json!({ "ok": false, "faults": faults }));
+        }
+        code
+    }
+}
+
+/// `holdfast check`: the configuration is sound already; reads the zones.
+fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
+    let mut faults = Vec::new();
+    let mut zones = Vec::new();
+    for zone in &config.zones {
+        match run::zones::read(zone) {
+            Ok(image) => zones.push((zone.name.to_string(), image.serial(), image.record_count())),
+            Err(fault) => faults.push(fault.to_string()),
+        }
+    }
+    if json {
+        let zones: Vec<Value> = (zones.iter())
+            .map(|(zone, serial, records)| {
+                json!({ "zone": zone, "serial": serial, "records": records })
+            })
+            .collect();
+        print_json(&json!({
+            "ok": faults.is_empty(),
+            "faults": faults,
+            "warnings": config.warnings,
+            "zones": zones,
+        }));
+    } else {
+        for (zone, serial, records) in &zones {
+            say(&format!("zone {zone} serial {serial}, {records} records\n"));
+        }
+        for warning in &config.warnings {
+            say(&format!("warning: {warning}\n"));
+        }
+    }
+    for fault in &faults {
+        eprintln!("{fault}");
+    }
+    if !faults.is_empty() {
+        return ExitCode::from(EXIT_BAD_CONFIG);
+    }
+    if !json {
+        say(&format!("{}: ok\n", file.display()));
+    }
+    ExitCode::SUCCESS
+}
+
+/// `holdfast mirror ...`.
+fn mirror(config: &Config, command: MirrorCommand, json: bool) -> Result<(), Fault> {
+    let done = |done: MirrorDone| done.to_text();
+    match command {
+        MirrorCommand::List => tell(
+            config,
+            json,
+            Request::MirrorList,
+            |list: Vec<MirrorStatus>| mirrors_text(&list),
+        ),
+        MirrorCommand::Show { zone } => {
+            let request = Request::MirrorShow { zone };
+            tell(config, json, request, |list: Vec<VersionStatus>| {
+                versions_text(&list)
+            })
+        }
+        MirrorCommand::Refresh { zone } => {
+            tell(config, json, Request::MirrorRefresh { zone }, done)
+        }
+        MirrorCommand::Accept { zone, serial } => {
+            tell(config, json, Request::MirrorAccept { zone, serial }, done)
+        }
+        MirrorCommand::Rollback { zone, serial } => {
+            tell(config, json, Request::MirrorRollback { zone, serial }, done)
+        }
+    }
+}
+
+/// `holdfast cache ...`.
+fn cache(config: &Config, command: CacheCommand, json: bool) -> Result<(), Fault> {
+    match command {
+        CacheCommand::Stats => tell(config, json, Request::CacheStats, |cache: CacheStatus| {
+            cache.to_text()
+        }),
+        CacheCommand::Flush { name } => {
+            let text = format!("answers at and below {name} are forgotten\n");
+            tell(config, json, Request::CacheFlush { name }, |_: Value| text)
+        }
+    }
+}
+
+/// Asks the running server and prints its answer, as JSON or in words.
+fn tell<T: DeserializeOwned>(
+    config: &Config,
+    json: bool,
+    request: Request,
+    words: impl FnOnce(T) -> String,
+) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let value = runtime.block_on(client::ask(&config.control.socket, &request))?;
+    if json {
+        print_json(&value);
+    } else {
+        say(&words(serde_json::from_value(value)?));
+    }
+    Ok(())
+}
+
+/// `holdfast zone verify`.
+fn verify(
+    file: &Path,
+    at: Option<u64>,
+    anchor: Option<&Path>,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let resolver = match config {
+        Some(config) => Config::load(config).map_err(Failure::Config)?.resolver,
+        None => Resolver::default(),
+    };
+    let anchors = match anchor {
+        Some(anchor) => Anchors::load(anchor).map_err(Failure::Config)?,
+        None => resolver.anchors,
+    };
+    let trust = |zone: &Name| {
+        let anchor = anchors.closest(zone).filter(|a| a.owner == *zone);
+        anchor.map_or_else(Trust::default, |a| Trust {
+            ds: a.ds.clone(),
+            dnskey: a.dnskeys.clone(),
+        })
+    };
+    let policy = Policy {
+        sha1: resolver.sha1 == Sha1::Validate,
+        ..Policy::default()
+    };
+    let at = at.unwrap_or_else(|| system_wall().as_secs());
+    let code = zone_verify(file, at, &trust, &policy, json, &mut std::io::stdout());
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn print_json(value: &Value) {
+    say(&format!("{value:#}\n"));
+}
+
+/// Prints. A reader that has gone away (`holdfast status | head`) is no fault of ours.
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

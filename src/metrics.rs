@@ -1,0 +1,118 @@
+//! Counters and gauges: a leaf that every module may count in.
+//!
+//! One struct of atomics, handed around as `Arc<Metrics>`; the name of a field is the name of the
+//! metric. `status --json` shows all of them. A counter ends in `_total`; what goes up and down does
+//! not. Each thing that an operator would alert on has one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One number, counted without locks.
+#[derive(Debug, Default)]
+pub struct Metric(AtomicU64);
+
+impl Metric {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// All metrics of the process.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $name: Metric,)+
+        }
+
+        impl Metrics {
+            /// Name, help text and value of each metric, in order of declaration.
+            pub fn snapshot(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($doc),+), self.$name.value()),)+]
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Queries received over UDP.
+    queries_udp_total,
+    /// Queries received over TCP.
+    queries_tcp_total,
+    /// Packets that were no plain DNS query: they got no answer, or one that says why (FORMERR, NOTIMP, BADVERS).
+    queries_malformed_total,
+    /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.
+    queries_refused_total,
+    /// Queries dropped because too many were being worked on.
+    queries_shed_total,
+    /// Answers given from the cache.
+    answers_cache_total,
+    /// Answers that needed upstream.
+    answers_live_total,
+    /// Answers that a mirror had a part in.
+    answers_mirror_total,
+    /// Answers from own zones.
+    answers_own_total,
+    /// SERVFAIL answers.
+    answers_servfail_total,
+    /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).
+    answers_bogus_total,
+    /// Answers that rest on signatures accepted as of their verification.
+    answers_as_of_total,
+    /// Packets sent upstream.
+    upstream_sent_total,
+    /// Upstream questions without an answer in time.
+    upstream_timeouts_total,
+    /// Upstream replies dropped because address, ID or question did not match.
+    upstream_mismatched_total,
+    /// Upstream replies that could not be parsed.
+    upstream_malformed_total,
+    /// Steps of resolutions that were read from a mirror.
+    failover_steps_total,
+    /// Mirror refreshes that failed.
+    mirror_refresh_failures_total,
+    /// Mirror refreshes that brought a new generation.
+    mirror_generations_total,
+    /// Candidate versions refused by verification.
+    mirror_refused_total,
+    /// Ledger values dropped because they did not check.
+    store_dropped_total,
+    /// Times that a zone's reachability became Isolated.
+    reach_isolated_total,
+    /// Entries in the cache.
+    cache_entries,
+    /// Bytes that the cache accounts for.
+    cache_bytes,
+    /// Clients' questions that the cache answered.
+    cache_hits_total,
+    /// Clients' questions that the cache could not answer.
+    cache_misses_total,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_show_in_the_snapshot() {
+        let m = Metrics::default();
+        m.queries_udp_total.inc();
+        let row = m.snapshot()[0];
+        assert_eq!((row.0, row.2), ("queries_udp_total", 1));
+    }
+}

@@ -1,0 +1,227 @@
+//! Brakes: versions that are true and still not wanted.
+//!
+//! Why: a registry's accident or a captured registry signs its damage like any other version. A version that drops
+//! many delegations at once, or one that the operator named, is kept back for a person to look at. Brakes concern
+//! the mirror alone: they never alter what upstream answers.
+//!
+//! Model: [`check`] compares a verified version with the one that is served and says [`Brake::Admit`], with alarms,
+//! or [`Brake::Hold`], with reasons. Pure. Against a bootstrap snapshot, which may be years old, only protected names
+//! count.
+
+use std::cmp::Ordering;
+
+use crate::config::{Percent, ProtectChanges};
+use crate::dns::{Name, RrSet, Rtype};
+use crate::zone::{Place, ZoneImage};
+
+/// What the operator set.
+#[derive(Debug, Clone)]
+pub struct Policy<'a> {
+    /// More dropped delegations than this share of them hold a version.
+    pub shrink_max: Percent,
+    /// Names whose delegation must not vanish.
+    pub protect: &'a [Name],
+    /// What a changed NS or DS of a protected name does.
+    pub protect_changes: ProtectChanges,
+}
+
+/// What becomes of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brake {
+    /// It may be served; these things are worth an alarm.
+    Admit(Vec<String>),
+    /// It waits for the operator, because of this.
+    Hold(Vec<String>),
+}
+
+/// Compares `new` with the version that is served.
+pub fn check(
+    old: &ZoneImage,
+    old_is_bootstrap: bool,
+    new: &ZoneImage,
+    policy: &Policy<'_>,
+) -> Brake {
+    let mut alarms = Vec::new();
+    let mut reasons = Vec::new();
+    if !old_is_bootstrap {
+        reasons.extend(shrinks(old, new, policy.shrink_max));
+    }
+    for name in policy.protect {
+        match protected(old, new, name) {
+            Change::None => {}
+            Change::Removed => {
+                reasons.push(format!(
+                    "the delegation of the protected name {name} is gone"
+                ));
+            }
+            Change::Altered(rtype) => {
+                let text = format!("{rtype} of the protected name {name} changed");
+                match policy.protect_changes {
+                    ProtectChanges::Alarm => alarms.push(text),
+                    ProtectChanges::Hold => reasons.push(text),
+                }
+            }
+        }
+    }
+    if reasons.is_empty() {
+        Brake::Admit(alarms)
+    } else {
+        Brake::Hold(reasons)
+    }
+}
+
+fn shrinks(old: &ZoneImage, new: &ZoneImage, max: Percent) -> Option<String> {
+    let dropped = dropped(delegations(old), delegations(new));
+    let before = old.delegation_count();
+    max.is_exceeded_by(dropped, before).then(|| {
+        format!(
+            "{dropped} of {before} delegations are gone, more than {} % (shrink_max)",
+            max.value()
+        )
+    })
+}
+
+fn delegations(image: &ZoneImage) -> impl Iterator<Item = Name> + '_ {
+    (image.nodes())
+        .filter(|node| node.place == Place::Delegation)
+        .map(|node| node.name)
+}
+
+/// How many names of `old` are not in `new`. Both in canonical order.
+fn dropped(old: impl Iterator<Item = Name>, new: impl Iterator<Item = Name>) -> u64 {
+    let mut new = new.peekable();
+    let mut count = 0;
+    for name in old {
+        loop {
+            match new.peek().map(|n| n.cmp(&name)) {
+                Some(Ordering::Less) => {
+                    new.next();
+                }
+                Some(Ordering::Equal) => break,
+                Some(Ordering::Greater) | None => {
+                    count += 1;
+                    break;
+                }
+            }
+        }
+    }
+    count
+}
+
+enum Change {
+    None,
+    Removed,
+    Altered(Rtype),
+}
+
+fn protected(old: &ZoneImage, new: &ZoneImage, name: &Name) -> Change {
+    if name == old.apex() {
+        return Change::None;
+    }
+    let set = |image: &ZoneImage, rtype| image.find(name, rtype);
+    let Some(old_ns) = set(old, Rtype::NS) else {
+        return Change::None;
+    };
+    let Some(new_ns) = set(new, Rtype::NS) else {
+        return Change::Removed;
+    };
+    if !same_data(Some(&old_ns), Some(&new_ns)) {
+        return Change::Altered(Rtype::NS);
+    }
+    let (old_ds, new_ds) = (set(old, Rtype::DS), set(new, Rtype::DS));
+    if !same_data(old_ds.as_ref(), new_ds.as_ref()) {
+        return Change::Altered(Rtype::DS);
+    }
+    Change::None
+}
+
+/// Whether two sets hold the same records. TTLs do not count, letter case does not either.
+fn same_data(a: Option<&RrSet>, b: Option<&RrSet>) -> bool {
+    let data = |set: Option<&RrSet>| {
+        let mut all: Vec<Vec<u8>> = (set.into_iter())
+            .flat_map(|s| s.rdatas.iter())
+            .map(|r| match set.is_some_and(|s| s.rtype == Rtype::NS) {
+                true => r.to_ascii_lowercase(),
+                false => r.to_vec(),
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    data(a) == data(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::{name, rrs};
+    use crate::zone::Builder;
+
+    /// A zone with these lines besides its SOA and NS.
+    fn image(lines: &str) -> ZoneImage {
+        let mut builder = Builder::new(name("test."));
+        let text = format!("test. 60 SOA ns.x. host.x. 1 2 3 4 5\ntest. 60 NS ns.x.\n{lines}");
+        for record in rrs(&text) {
+            builder.add(record).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    fn delegations_of(names: &str) -> String {
+        let line = |n: &str| format!("{n}.test. 60 NS ns.x.\n");
+        names.split_whitespace().map(line).collect()
+    }
+
+    #[test]
+    fn dropped_names_are_counted_not_replaced_ones() {
+        let held = |old: &str, new: &str, max: u8| {
+            let policy = Policy {
+                shrink_max: Percent::new(max).unwrap(),
+                protect: &[],
+                protect_changes: ProtectChanges::Alarm,
+            };
+            let (old, new) = (image(&delegations_of(old)), image(&delegations_of(new)));
+            let brake = |bootstrap| check(&old, bootstrap, &new, &policy);
+            assert_eq!(brake(true), Brake::Admit(vec![]));
+            matches!(brake(false), Brake::Hold(_))
+        };
+        assert!(!held("a b c d", "a b c d", 0));
+        assert!(held("a b c d", "a b c", 0));
+        assert!(held("a b c d", "b c d e f g", 24));
+        assert!(!held("a b c d", "b c d e", 25));
+        assert!(held("a b c d", "", 99));
+        assert!(!held("a b c d", "", 100));
+        assert!(!held("", "a b", 0));
+        assert!(!held("", "", 0));
+    }
+
+    #[test]
+    fn protected_names_count_against_a_snapshot_too() {
+        let protect = [name("ru.test."), name("test.")];
+        let check = |old: &str, new: &str, changes: ProtectChanges| {
+            let policy = Policy {
+                shrink_max: Percent::new(100).unwrap(),
+                protect: &protect,
+                protect_changes: changes,
+            };
+            check(&image(old), true, &image(new), &policy)
+        };
+        let (alarm, hold) = (ProtectChanges::Alarm, ProtectChanges::Hold);
+        let plain = "ru.test. 60 NS a.x.\nru.test. 60 NS b.x.\n";
+        let signed = &format!("{plain}ru.test. 60 DS 1 13 2 {}\n", "ab".repeat(32));
+        let admit = Brake::Admit(vec![]);
+        assert_eq!(check("", plain, hold), admit);
+        assert_eq!(
+            check(plain, "ru.test. 9 NS B.x.\nru.test. 9 NS A.x.\n", hold),
+            admit
+        );
+        assert!(matches!(check(plain, "", alarm), Brake::Hold(r) if r[0].contains("is gone")));
+        let moved = Brake::Admit(vec!["NS of the protected name ru.test. changed".to_owned()]);
+        assert_eq!(check(plain, "ru.test. 60 NS a.x.\n", alarm), moved);
+        for (old, new) in [(plain, &signed[..]), (signed, plain)] {
+            let rolled = vec!["DS of the protected name ru.test. changed".to_owned()];
+            assert_eq!(check(old, new, alarm), Brake::Admit(rolled.clone()));
+            assert_eq!(check(old, new, hold), Brake::Hold(rolled));
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Mirrors: verified local copies of zones that stand in when the zones' servers are gone.
+//!
+//! Why: a resolver that walks from the root fails within one TTL once the root and TLD servers are out of reach. A
+//! mirror keeps a zone's last good version on disk and in memory, verified while the world was there, and answers
+//! from it. What it must never do is serve something unverified, lose a good version to a bad one, or grow old in
+//! silence.
+//!
+//! Model: a *source* brings a version as a [`Candidate`]; verification makes it [`generation::Verified`]; the brakes
+//! may hold it; the store makes it durable; then it is the current [`Generation`] by one atomic swap. Each [`Mirror`]
+//! has one task (`task`) that does all of this; readers take [`Mirror::current`] without a lock and decide with
+//! [`policy`] what it may be used for.
+//!
+//! Failure: whatever goes wrong with a source, a version, the disk or the ledger, the current generation goes on
+//! serving, `last_error` says what happened, and the log says it once per change. Verification is in [`verify`],
+//! brakes in [`brakes`], files on disk in [`store`].
+
+pub mod brakes;
+mod change;
+pub mod generation;
+mod memory;
+pub mod policy;
+mod refresh;
+pub mod source;
+pub mod status;
+pub mod store;
+mod task;
+pub mod verify;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, format_utc};
+use crate::config::{Anchors, Config, MirrorConfig, Sha1};
+use crate::dns::{Name, Rdata};
+use crate::metrics::Metrics;
+
+pub use generation::{Candidate, Generation};
+pub use policy::{Trust, Usable, age_s, trust_of, usable};
+pub use source::{BoxFuture, Connect, TcpConnect};
+pub use status::{GenerationInfo, GenerationState, MirrorStatus};
+
+use refresh::fingerprint;
+use store::{CommitError, Ledger, MirrorStore, TrustRecord};
+use task::{Change, Command};
+
+/// Commands that may wait for a mirror's task.
+const COMMANDS_MAX: usize = 16;
+/// Events that a slow subscriber may fall behind.
+const EVENTS_MAX: usize = 64;
+
+/// What the parent of a zone says about its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DsAnswer {
+    /// Validated DS records.
+    Secure(Vec<Rdata>),
+    /// Proven to have none, or below no trust anchor.
+    Insecure,
+    /// It could not be found out; why.
+    Unavailable(String),
+}
+
+/// What a mirror needs to be told by the resolver.
+pub trait Lookup: Send + Sync + 'static {
+    /// The validated DS records of `zone`.
+    fn ds<'a>(&'a self, zone: &'a Name) -> BoxFuture<'a, DsAnswer>;
+}
+
+/// What mirrors work with.
+pub struct Deps {
+    /// The clock.
+    pub clock: Clock,
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// The parent's DS.
+    pub lookup: Arc<dyn Lookup>,
+    /// The way to primary servers.
+    pub connect: Arc<dyn Connect>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Seed for jitter and message identifiers.
+    pub seed: u64,
+}
+
+/// A new generation is current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGeneration {
+    /// The zone.
+    pub zone: Name,
+    /// Its serial.
+    pub serial: u32,
+    /// Whether it is the bundled snapshot.
+    pub bootstrap: bool,
+}
+
+/// What all mirrors share.
+pub(crate) struct Shared {
+    deps: Deps,
+    anchors: Anchors,
+    policy: verify::Policy,
+    store: Arc<MirrorStore>,
+    events: broadcast::Sender<NewGeneration>,
+}
+
+impl Shared {
+    /// The trust that is configured for just this zone.
+    fn anchored(&self, zone: &Name) -> Option<(verify::Trust, TrustRecord)> {
+        let anchor = self.anchors.closest(zone).filter(|a| a.owner == *zone)?;
+        let rdatas = anchor.ds.iter().chain(&anchor.dnskeys);
+        let record = TrustRecord::Anchors(fingerprint(rdatas.map(|r| &r[..])));
+        let trust = verify::Trust {
+            ds: anchor.ds.clone(),
+            dnskey: anchor.dnskeys.clone(),
+        };
+        Some((trust, record))
+    }
+}
+
+/// All mirrors. Dropping it stops their tasks.
+pub struct Mirrors {
+    /// Deepest zones first.
+    list: Vec<Arc<Mirror>>,
+    shared: Arc<Shared>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Mirrors {
+    /// Loads every mirror from disk, or from its snapshot, and starts the tasks that keep them fresh. Returns when
+    /// what is on disk can be served; it does not wait for the network. ([`Lookup::ds`] is asked only where the
+    /// operator made a mirror without a trust anchor of its own stricter than its stored version.)
+    pub async fn start(config: &Config, deps: Deps) -> Arc<Mirrors> {
+        let data_dir = &config.server.data_dir;
+        let store = Arc::new(MirrorStore::new(data_dir, deps.ledger.clone()));
+        let shared = Arc::new(Shared {
+            deps,
+            anchors: config.resolver.anchors.clone(),
+            policy: verify::Policy {
+                sha1: config.resolver.sha1 == Sha1::Validate,
+                workers: 0,
+            },
+            store,
+            events: broadcast::channel(EVENTS_MAX).0,
+        });
+        let mut tasks = JoinSet::new();
+        let mut list = Vec::new();
+        for (i, mirror) in config.mirrors.iter().enumerate() {
+            let (commands, received) = mpsc::channel(COMMANDS_MAX);
+            let mirror = Arc::new(Mirror::new(mirror.clone(), commands));
+            let seed = shared.deps.seed.wrapping_add(i as u64);
+            task::load(&mirror, &shared, seed).await;
+            let received = Arc::new(tokio::sync::Mutex::new(received));
+            tasks.spawn(task::supervise(
+                mirror.clone(),
+                shared.clone(),
+                received,
+                seed,
+            ));
+            list.push(mirror);
+        }
+        list.sort_by_key(|m| std::cmp::Reverse(m.config.zone.label_count()));
+        Arc::new(Mirrors {
+            list,
+            shared,
+            tasks: Mutex::new(tasks),
+        })
+    }
+
+    /// The mirror of the deepest zone at or above `name`; with `strictly_above`, above it only.
+    pub fn deepest(&self, name: &Name, strictly_above: bool) -> Option<&Arc<Mirror>> {
+        self.list.iter().find(|m| match strictly_above {
+            true => name.is_below(&m.config.zone),
+            false => name.is_within(&m.config.zone),
+        })
+    }
+
+    /// The mirror of just this zone.
+    pub fn find(&self, zone: &Name) -> Option<&Arc<Mirror>> {
+        self.list.iter().find(|m| m.config.zone == *zone)
+    }
+
+    /// All mirrors, deepest zones first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Mirror>> {
+        self.list.iter()
+    }
+
+    /// Tells of every new generation from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<NewGeneration> {
+        self.shared.events.subscribe()
+    }
+
+    /// The stored versions of a mirror, newest first. Reads the ledger: not for the query path.
+    pub fn generations(&self, mirror: &Mirror) -> Vec<GenerationInfo> {
+        let current = mirror.current();
+        (self.shared.store.rows(&mirror.config.zone).into_iter())
+            .map(|row| GenerationInfo::new(row, current.as_deref()))
+            .collect()
+    }
+
+    /// Stops all tasks. What is being written is finished.
+    pub fn stop(&self) {
+        (self.tasks.lock().unwrap_or_else(PoisonError::into_inner)).abort_all();
+    }
+}
+
+/// Why an operator's command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No stored version fits.
+    #[error("no version {0} to take; `holdfast mirror show` lists what is stored")]
+    NoSuchVersion(u32),
+    /// There is no version before the current one.
+    #[error("there is no older version to roll back to")]
+    NothingToRollBack,
+    /// The version rests on trust anchors that are configured no longer.
+    #[error("version {0} was verified with trust that is configured no longer")]
+    OtherTrust(u32),
+    /// The version does not verify now.
+    #[error("{0}")]
+    Refused(String),
+    /// The disk or the ledger failed.
+    #[error("{0}")]
+    Commit(#[from] CommitError),
+    /// The ledger failed.
+    #[error("{0}")]
+    Ledger(#[from] store::StoreError),
+    /// The mirror's task is gone.
+    #[error("the mirror is being stopped")]
+    Stopped,
+}
+
+/// One mirrored zone.
+pub struct Mirror {
+    config: MirrorConfig,
+    current: ArcSwapOption<Generation>,
+    state: Mutex<State>,
+    commands: mpsc::Sender<Command>,
+    wake: Notify,
+    /// Held while disk and memory change together, see [`change`].
+    changes: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    last_error: Option<String>,
+    /// Why the snapshot could not be taken up.
+    snapshot_error: Option<String>,
+    rolled_back_from: Option<u32>,
+    held: Option<(u32, Vec<String>)>,
+}
+
+impl Mirror {
+    fn new(config: MirrorConfig, commands: mpsc::Sender<Command>) -> Mirror {
+        Mirror {
+            config,
+            current: ArcSwapOption::empty(),
+            state: Mutex::default(),
+            commands,
+            wake: Notify::new(),
+            changes: Mutex::default(),
+        }
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Name {
+        &self.config.zone
+    }
+
+    /// What the operator set.
+    pub fn config(&self) -> &MirrorConfig {
+        &self.config
+    }
+
+    /// The generation that is served now, without a lock.
+    pub fn current(&self) -> Option<Arc<Generation>> {
+        self.current.load_full()
+    }
+
+    /// What people and scripts are told about it; `now_s` in seconds since 1970.
+    pub fn status(&self, now_s: u64) -> MirrorStatus {
+        let error = self.state().last_error.clone();
+        MirrorStatus::new(&self.config, self.current().as_deref(), error, now_s)
+    }
+
+    /// What the last refresh failed with, until one succeeds.
+    pub fn last_error(&self) -> Option<String> {
+        self.state().last_error.clone()
+    }
+
+    /// Asks for a refresh without waiting for it. Many at once come to one.
+    pub fn refresh_now(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Refreshes and waits for the outcome; the error is what the sources said.
+    pub async fn refresh(&self) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(Command::Refresh(answer)).await;
+        match (sent, answered.await) {
+            (Ok(()), Ok(result)) => result,
+            _ => Err(CommandError::Stopped.to_string()),
+        }
+    }
+
+    /// Serves a version that a brake holds.
+    ///
+    /// # Errors
+    /// There is no such version, it does not verify any more, or it could not be stored.
+    pub async fn accept(&self, serial: u32) -> Result<(), CommandError> {
+        self.change(|asker| Change::Accept(serial, asker)).await
+    }
+
+    /// Serves an older version; `None` = the one before. Sources' versions are taken again once they are newer than
+    /// the one that was rolled back from.
+    ///
+    /// # Errors
+    /// There is no such version, or it could not be read.
+    pub async fn rollback(&self, serial: Option<u32>) -> Result<(), CommandError> {
+        (self.change(|asker| Change::Rollback(serial, asker))).await
+    }
+
+    async fn change(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<(), CommandError>>) -> Change,
+    ) -> Result<(), CommandError> {
+        let (asker, answered) = oneshot::channel();
+        let sent = self.commands.send(Command::Change(make(asker))).await;
+        sent.map_err(|_| CommandError::Stopped)?;
+        answered.await.map_err(|_| CommandError::Stopped)?
+    }
+
+    /// Makes a generation current and tells of it.
+    fn swap(&self, generation: Generation, shared: &Shared) {
+        let event = NewGeneration {
+            zone: self.config.zone.clone(),
+            serial: generation.serial(),
+            bootstrap: generation.is_bootstrap(),
+        };
+        let row = generation.row();
+        for warning in &row.warnings {
+            tracing::warn!(zone = %event.zone, serial = event.serial, "{warning}");
+        }
+        tracing::info!(
+            zone = %event.zone, serial = event.serial, records = row.records, source = row.provenance.source,
+            verified_at = format_utc(row.verified_at), "generation is current"
+        );
+        self.remark_on(&generation, shared.deps.clock.now().wall_s);
+        self.current.store(Some(Arc::new(generation)));
+        // Nobody may be listening.
+        let _ = shared.events.send(event);
+    }
+
+    /// Says what an operator should know of a generation that begins to serve at `now_s`.
+    fn remark_on(&self, generation: &Generation, now_s: u64) {
+        let (zone, serial, row) = (&self.config.zone, generation.serial(), generation.row());
+        if now_s < row.verified_at {
+            tracing::warn!(
+                %zone, serial, clock = format_utc(now_s), verified_at = format_utc(row.verified_at),
+                "the clock stands before this copy was verified: check the machine's clock"
+            );
+        } else if let Some(end) = row.signatures_expire_at.filter(|end| now_s > *end) {
+            tracing::warn!(
+                %zone, serial, expired_at = format_utc(end),
+                "signatures of this copy have run out: what it answers is marked so and has no AD, until a newer version is fetched"
+            );
+        }
+        if generation.is_bootstrap() {
+            tracing::warn!(
+                %zone, serial,
+                "only the bundled snapshot is there yet: it answers while the zone's servers cannot be reached"
+            );
+        }
+    }
+
+    /// Notes a failure; logs it if it is another one than before.
+    fn fail(&self, error: &str) {
+        let mut state = self.state();
+        if state.last_error.as_deref() != Some(error) {
+            tracing::warn!(
+                zone = %self.config.zone, error,
+                serving = self.current().map(|g| g.serial()), "mirror refresh failed"
+            );
+            state.last_error = Some(error.to_owned());
+        }
+    }
+
+    fn succeed(&self) {
+        if let Some(error) = self.state().last_error.take() {
+            tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");
+        }
+    }
+
+    /// Why there is not even the snapshot; `None` while something is served.
+    fn snapshot_error(&self) -> Option<String> {
+        match self.current() {
+            Some(_) => None,
+            None => self.state().snapshot_error.clone(),
+        }
+    }
+
+    fn set_snapshot_error(&self, error: Option<String>) {
+        self.state().snapshot_error = error;
+    }
+
+    /// The version that a brake holds for the operator, and why.
+    pub fn held(&self) -> Option<(u32, Vec<String>)> {
+        self.state().held.clone()
+    }
+
+    fn held_serial(&self) -> Option<u32> {
+        self.state().held.as_ref().map(|(serial, _)| *serial)
+    }
+
+    fn held_reasons(&self) -> Vec<String> {
+        (self.state().held.as_ref()).map_or_else(Vec::new, |(_, reasons)| reasons.clone())
+    }
+
+    fn set_held(&self, held: Option<(u32, Vec<String>)>) {
+        self.state().held = held;
+    }
+
+    fn rolled_back_from(&self) -> Option<u32> {
+        self.state().rolled_back_from
+    }
+
+    fn set_rolled_back_from(&self, serial: Option<u32>) {
+        self.state().rolled_back_from = serial;
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,455 @@
+//! One refresh: the sources in turn, until one of them confirms the current version or brings a better one.
+//!
+//! Failure: what a source brings is dropped at the first step that it fails at, and the error names the step; the
+//! current generation is not touched before the new one is durable. A version that a brake holds ends the refresh: the
+//! other sources have the same one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::brakes::{self, Brake, Policy};
+use super::generation::{Candidate, Generation, Proof, Verified};
+use super::source::axfr::{self, Fault, Fetched, Want};
+use super::source::file::{self, FileError, Stamp};
+use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::{DsAnswer, Mirror, Shared, memory, verify};
+use crate::config::{Source, Verify};
+use crate::zone::{BuildError, Builder, ZoneImage};
+
+/// Longest wait for the parent's DS, in seconds.
+const DS_TIME_MAX_S: u64 = 15;
+
+/// What a refresh came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// A source has the version that is current.
+    Confirmed,
+    /// A new version is current.
+    Activated,
+    /// Sources have nothing newer than the version that the operator rolled back from.
+    RolledBack,
+}
+
+/// Why a source brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The network source failed.
+    #[error("{0}")]
+    Fetch(#[from] axfr::FetchError),
+    /// The file failed.
+    #[error("{0}")]
+    File(#[from] FileError),
+    /// Its version is older than the current one.
+    #[error("its serial {theirs} is older than {ours}, which is current here")]
+    Older {
+        /// The source's serial.
+        theirs: u32,
+        /// The current one.
+        ours: u32,
+    },
+    /// Its records make no zone.
+    #[error("not a zone: {0}")]
+    NotAZone(String),
+    /// There is nothing to verify it with.
+    #[error("{0}")]
+    NoTrust(String),
+    /// It failed verification.
+    #[error("serial {serial} refused: {}", faults.join("; "))]
+    Refused {
+        /// Its serial.
+        serial: u32,
+        /// What is wrong with it.
+        faults: Vec<String>,
+    },
+    /// A brake holds it.
+    #[error("serial {serial} is held for the operator (`holdfast mirror accept`): {}", reasons.join("; "))]
+    Held {
+        /// Its serial.
+        serial: u32,
+        /// Why.
+        reasons: Vec<String>,
+    },
+    /// It could not be stored.
+    #[error("{0}")]
+    Commit(#[from] CommitError),
+    /// Not built in.
+    #[error("this kind of source is not supported")]
+    Unsupported,
+}
+
+/// What verification rests on.
+enum Basis {
+    Dnssec(verify::Trust, verify::Policy, TrustRecord),
+    None,
+}
+
+impl Basis {
+    fn proof(&self) -> Proof<'_> {
+        match self {
+            Basis::Dnssec(trust, policy, record) => Proof::Dnssec(trust, policy, record),
+            Basis::None => Proof::None,
+        }
+    }
+}
+
+/// Refreshes one mirror.
+pub struct Refresher {
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rng: SmallRng,
+    /// The state in which each file was last found good.
+    pub(super) good: HashMap<PathBuf, Stamp>,
+    /// The state in which each file was last tried; `None` when it was not there.
+    pub(super) tried: HashMap<PathBuf, Option<Stamp>>,
+}
+
+impl Refresher {
+    /// Tries the sources in turn. Also returns what the failed ones said, in order.
+    pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<String>) {
+        let mut errors = Vec::new();
+        for source in sources {
+            match self.try_source(source).await {
+                Ok(done) => return (Some(done), errors),
+                Err(error) => {
+                    errors.push(format!("{source}: {error}"));
+                    if matches!(error, SourceError::Held { .. }) {
+                        break;
+                    }
+                }
+            }
+        }
+        (None, errors)
+    }
+
+    async fn try_source(&mut self, source: &Source) -> Result<Done, SourceError> {
+        match source {
+            Source::Axfr { .. } => self.try_axfr(source).await,
+            Source::File(path) => self.try_file(source, path).await,
+            Source::Https { .. } => Err(SourceError::Unsupported),
+        }
+    }
+
+    async fn try_axfr(&mut self, source: &Source) -> Result<Done, SourceError> {
+        let Source::Axfr { addr, .. } = source else {
+            return Err(SourceError::Unsupported);
+        };
+        let config = &self.mirror.config;
+        let want = self.want();
+        if want.newer_than.is_none() {
+            // All of the zone is about to come: not in vain, if nobody can vouch for it yet.
+            self.basis().await?;
+        }
+        let limits = axfr::Limits {
+            bytes_max: config.bytes_max,
+            time_max: Duration::from_secs(config.transfer_time_max_s),
+        };
+        let mut builder =
+            Builder::new(config.zone.clone()).bytes_max(memory::budget_bytes(config.bytes_max));
+        let ids = [self.rng.random(), self.rng.random()];
+        let way = (&*self.shared.deps.connect, &self.shared.deps.clock);
+        let mut sink = |record| {
+            builder.add(record).map_err(|error| match error {
+                BuildError::TooLarge(limit) => Fault::TooLarge(limit),
+                other => Fault::NotAZone(other.to_string()),
+            })
+        };
+        let fetched = axfr::fetch(way, *addr, &config.zone, want, limits, ids, &mut sink).await?;
+        match fetched {
+            Fetched::Newer(_) => {}
+            other => return self.nothing_new(other, SourceKind::Network).await,
+        }
+        let image = blocking(move || builder.finish())
+            .await
+            .map_err(|e| SourceError::NotAZone(e.to_string()))?;
+        let provenance = self.provenance(source.to_string(), SourceKind::Network);
+        self.admit(Candidate::new(image, provenance)).await
+    }
+
+    async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
+        let stamp = file::stamp(path);
+        self.tried
+            .insert(path.to_owned(), stamp.as_ref().ok().copied());
+        let stamp = stamp?;
+        let current = self.mirror.current();
+        let current = current.filter(|g| !g.is_bootstrap());
+        if current.is_some() && self.good.get(path) == Some(&stamp) {
+            return self.nothing_new(Fetched::Same, SourceKind::File).await;
+        }
+        let (image, stamp) = self.read_file(path).await?;
+        let same_content = (current.as_ref()).is_some_and(|g| {
+            g.image().digest() == image.digest() && !self.mirror.must_prove(g, &self.shared)
+        });
+        let fetched = match self.want().judge(image.serial()) {
+            // An operator who edits a file without a new serial means it all the same.
+            Some(Fetched::Same) if !same_content => None,
+            other => other,
+        };
+        let done = match fetched {
+            Some(other) => self.nothing_new(other, SourceKind::File).await?,
+            None => {
+                let provenance = self.provenance(source.to_string(), SourceKind::File);
+                self.admit(Candidate::new(image, provenance)).await?
+            }
+        };
+        self.good.insert(path.to_owned(), stamp);
+        Ok(done)
+    }
+
+    async fn read_file(&self, path: &Path) -> Result<(ZoneImage, Stamp), FileError> {
+        let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
+        let bytes_max = self.mirror.config.bytes_max;
+        blocking(move || file::read(&path, &zone, bytes_max)).await
+    }
+
+    /// The versions that would be an improvement. Against a bootstrap snapshot any network version is.
+    fn want(&self) -> Want {
+        let newer_than = (self.mirror.current())
+            .filter(|g| !g.is_bootstrap())
+            .map(|g| self.mirror.rolled_back_from().unwrap_or(g.serial()));
+        Want {
+            newer_than,
+            except: self.mirror.held_serial(),
+        }
+    }
+
+    /// A source that has nothing to offer: it confirms the current version, or is behind.
+    async fn nothing_new(&self, found: Fetched, kind: SourceKind) -> Result<Done, SourceError> {
+        let current = self.mirror.current();
+        match (found, current) {
+            (Fetched::Same, Some(_)) if self.mirror.rolled_back_from().is_some() => {
+                Ok(Done::RolledBack)
+            }
+            (Fetched::Same, Some(current)) => {
+                self.confirm(&current, kind).await?;
+                Ok(Done::Confirmed)
+            }
+            (Fetched::Older(theirs), Some(current)) => Err(SourceError::Older {
+                theirs,
+                ours: (self.mirror.rolled_back_from()).unwrap_or(current.serial()),
+            }),
+            (Fetched::Excepted(serial), _) => Err(SourceError::Held {
+                serial,
+                reasons: self.mirror.held_reasons(),
+            }),
+            _ => Err(SourceError::NotAZone("no version".to_owned())),
+        }
+    }
+
+    /// Notes that a source has the current version as its newest.
+    async fn confirm(
+        &self,
+        current: &Arc<Generation>,
+        kind: SourceKind,
+    ) -> Result<(), CommitError> {
+        if !self.is_contact(kind) {
+            return Ok(());
+        }
+        let at = self.now_s();
+        let (mirror, shared, current) = (self.mirror.clone(), self.shared.clone(), current.clone());
+        let noted = blocking(move || mirror.confirm(&current, at, &shared.store)).await;
+        Ok(noted?)
+    }
+
+    /// ARCHITECTURE.md: only a network source's confirmation counts as contact. Where the operator named files
+    /// alone, the files are all the contact there is.
+    fn is_contact(&self, kind: SourceKind) -> bool {
+        match kind {
+            SourceKind::Network => true,
+            SourceKind::Bootstrap => false,
+            SourceKind::File => {
+                let sources = &self.mirror.config.sources;
+                sources.iter().all(|s| matches!(s, Source::File(_)))
+            }
+        }
+    }
+
+    /// Verifies a candidate as of now, asks the brakes, and makes it current.
+    async fn admit(&self, candidate: Candidate) -> Result<Done, SourceError> {
+        let now = self.now_s();
+        let contact = self.contact_of(candidate.provenance());
+        let verified = self.verify(candidate, now).await?;
+        let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
+        let verified = blocking(move || apply_brakes(&mirror, &shared, verified)).await?;
+        self.activate(verified, contact).await?;
+        Ok(Done::Activated)
+    }
+
+    /// Verifies a candidate as of `at`.
+    pub(super) async fn verify(
+        &self,
+        candidate: Candidate,
+        at: u64,
+    ) -> Result<Verified, SourceError> {
+        let basis = self.basis().await?;
+        let now = self.now_s();
+        let (shared, keep) = (self.shared.clone(), self.mirror.config.generations);
+        blocking(move || {
+            candidate.verify(basis.proof(), at, now).map_err(|refusal| {
+                shared.deps.metrics.mirror_refused_total.inc();
+                shared.store.refuse(&refusal, keep);
+                SourceError::Refused {
+                    serial: refusal.row.serial,
+                    faults: refusal.faults,
+                }
+            })
+        })
+        .await
+    }
+
+    /// Makes a verified version durable and current. Once begun it is finished, whoever waits for it.
+    pub(super) async fn activate(
+        &self,
+        verified: Verified,
+        last_contact_at: Option<u64>,
+    ) -> Result<(), CommitError> {
+        let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
+        blocking(move || mirror.activate(verified, last_contact_at, &shared)).await
+    }
+
+    /// When the zone was last heard of, once a version from this source is current.
+    pub(super) fn contact_of(&self, provenance: &Provenance) -> Option<u64> {
+        match self.is_contact(provenance.kind) {
+            true => Some(provenance.fetched_at),
+            false => self.mirror.current().and_then(|g| g.last_contact_at()),
+        }
+    }
+
+    /// Reads the bundled snapshot, unless something better is held. It is verified as of its own signing time.
+    pub(super) async fn bootstrap(&self) -> Result<(), SourceError> {
+        let Some(path) = self.mirror.config.bootstrap.clone() else {
+            return Ok(());
+        };
+        let current = self.mirror.current();
+        if current.as_ref().is_some_and(|g| !g.is_bootstrap()) {
+            return Ok(());
+        }
+        let (image, _) = self.read_file(&path).await?;
+        if current.is_some_and(|g| !crate::dns::Soa::serial_newer(image.serial(), g.serial())) {
+            return Ok(());
+        }
+        let now = self.now_s();
+        let at = match self.mirror.config.verify {
+            Verify::None => now,
+            Verify::Dnssec => verify::signing_time(&image).unwrap_or(now),
+        };
+        let source = format!("bootstrap:{}", path.display());
+        let provenance = self.provenance(source, SourceKind::Bootstrap);
+        let verified = self.verify(Candidate::new(image, provenance), at).await?;
+        Ok(self.activate(verified, None).await?)
+    }
+
+    /// Whether versions can be verified without asking anyone.
+    pub(super) fn can_prove_alone(&self) -> bool {
+        let config = &self.mirror.config;
+        config.verify == Verify::None || self.shared.anchored(&config.zone).is_some()
+    }
+
+    /// What versions of this zone are verified against.
+    async fn basis(&self) -> Result<Basis, SourceError> {
+        if self.mirror.config.verify == Verify::None {
+            return Ok(Basis::None);
+        }
+        let zone = &self.mirror.config.zone;
+        let policy = || self.shared.policy.clone();
+        if let Some((trust, record)) = self.shared.anchored(zone) {
+            return Ok(Basis::Dnssec(trust, policy(), record));
+        }
+        let limit = Duration::from_secs(DS_TIME_MAX_S);
+        let answer = tokio::time::timeout(limit, self.shared.deps.lookup.ds(zone)).await;
+        match answer.unwrap_or_else(|_| DsAnswer::Unavailable("timed out".to_owned())) {
+            DsAnswer::Secure(ds) if !ds.is_empty() => {
+                let record = TrustRecord::Parent(fingerprint(ds.iter().map(|r| &r[..])));
+                let trust = verify::Trust {
+                    ds,
+                    ..verify::Trust::default()
+                };
+                Ok(Basis::Dnssec(trust, policy(), record))
+            }
+            DsAnswer::Secure(_) | DsAnswer::Insecure => Err(SourceError::NoTrust(format!(
+                "the parent has no DS record for {zone} and no trust anchor is configured; \
+                 nothing can be verified (verify = \"none\" admits it as insecure)"
+            ))),
+            DsAnswer::Unavailable(why) => Err(SourceError::NoTrust(format!(
+                "the parent's DS record for {zone} could not be had: {why}"
+            ))),
+        }
+    }
+
+    fn provenance(&self, source: String, kind: SourceKind) -> Provenance {
+        Provenance {
+            source,
+            kind,
+            fetched_at: self.now_s(),
+        }
+    }
+
+    pub(super) fn now_s(&self) -> u64 {
+        self.shared.deps.clock.now().wall_s
+    }
+}
+
+/// Compares a verified version with the current one; a held one is stored as such.
+fn apply_brakes(
+    mirror: &Mirror,
+    shared: &Shared,
+    verified: Verified,
+) -> Result<Verified, SourceError> {
+    let config = &mirror.config;
+    let Some(current) = mirror.current() else {
+        return Ok(verified);
+    };
+    let policy = Policy {
+        shrink_max: config.shrink_max,
+        protect: &config.protect,
+        protect_changes: config.protect_changes,
+    };
+    let zone = &config.zone;
+    let serial = verified.row().serial;
+    match brakes::check(
+        current.image(),
+        current.is_bootstrap(),
+        verified.image(),
+        &policy,
+    ) {
+        Brake::Admit(alarms) => {
+            for alarm in alarms {
+                tracing::warn!(%zone, serial, "ALARM: {alarm}");
+            }
+            Ok(verified)
+        }
+        Brake::Hold(reasons) => {
+            (shared.store).hold(verified, reasons.clone(), config.generations)?;
+            mirror.set_held(Some((serial, reasons.clone())));
+            Err(SourceError::Held { serial, reasons })
+        }
+    }
+}
+
+/// A digest over records in any order.
+pub(super) fn fingerprint<'a>(rdatas: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut all: Vec<&[u8]> = rdatas.collect();
+    all.sort_unstable();
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for rdata in all {
+        context.update(&(rdata.len() as u32).to_be_bytes());
+        context.update(rdata);
+    }
+    hex(context.finish().as_ref())
+}
+
+/// Runs work that computes or waits for the disk off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down: nobody waits for the result any more.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

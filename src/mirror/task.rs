@@ -1,0 +1,385 @@
+//! The one loop of a mirror: load what is on disk, then refresh for ever.
+//!
+//! ```text
+//! start: ledger -> current generation?  -- none --> bootstrap snapshot (later, where the parent must be asked)
+//! loop:  timer | `refresh_now` | file changed | operator's command
+//!            -> refresh -> confirmed: wait for the SOA's refresh
+//!                       -> activated: swap, tell subscribers, wait for the SOA's refresh
+//!                       -> failed:    keep what there is, wait for the SOA's retry
+//! ```
+//!
+//! Failure: every outcome but success leaves the current generation as it is. An error is logged when it differs from
+//! the one before, and its end is logged as well; in between `last_error` tells. A panic in the loop is logged and the
+//! loop begun anew: a mirror must not stop refreshing without anyone noticing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::generation::{Candidate, Generation};
+use super::refresh::{Done, Refresher, blocking};
+use super::source::file;
+use super::store::{GenerationRow, SourceKind, Verdict};
+use super::{CommandError, Mirror, Shared};
+use crate::config::Source;
+
+/// Shortest time between two refreshes, in seconds.
+const REFRESH_MIN_S: u64 = 1;
+/// Longest time between two refreshes, in seconds: two a day whatever the SOA says.
+const REFRESH_MAX_S: u64 = 43_200;
+/// Longest wait after a failure, in seconds.
+const RETRY_MAX_S: u64 = 3600;
+/// Longest wait after a failure while there is no version but the snapshot, in seconds. The first is 1 s.
+const RETRY_EMPTY_MAX_S: u64 = 60;
+/// How often files are looked at, in seconds.
+const FILE_LOOK_S: u64 = 5;
+/// A wait is shortened by up to this part, so that many secondaries do not keep step.
+const JITTER_PART: u64 = 10;
+/// Wait before a loop that panicked is begun anew, in seconds.
+const PANIC_PAUSE_S: u64 = 30;
+
+const _: () = assert!(REFRESH_MIN_S < REFRESH_MAX_S && RETRY_EMPTY_MAX_S < RETRY_MAX_S);
+
+/// Where the outcome of a refresh goes.
+pub(super) type Asker = oneshot::Sender<Result<(), String>>;
+
+/// What the loop is asked to do.
+pub(super) enum Command {
+    /// Refresh now; the answer says how it went.
+    Refresh(Asker),
+    /// What does not wait for a refresh that is under way.
+    Change(Change),
+}
+
+/// What an operator decides.
+pub(super) enum Change {
+    /// Serve a held version after all.
+    Accept(u32, oneshot::Sender<Result<(), CommandError>>),
+    /// Serve an older version; `None` = the one before.
+    Rollback(Option<u32>, oneshot::Sender<Result<(), CommandError>>),
+}
+
+/// The receiving end of a mirror's commands; it outlives a loop that panicked.
+pub(super) type Commands = Arc<Mutex<mpsc::Receiver<Command>>>;
+
+/// Runs a mirror's loop until the task is aborted.
+pub(super) async fn supervise(
+    mirror: Arc<Mirror>,
+    shared: Arc<Shared>,
+    commands: Commands,
+    seed: u64,
+) {
+    for round in 0.. {
+        let task = Task::new(mirror.clone(), shared.clone(), seed ^ round);
+        let running = AbortOnDrop(tokio::spawn(task.run(commands.clone())));
+        let ended = running.join().await;
+        tracing::error!(zone = %mirror.config.zone, ?ended, "the mirror's loop ended by itself; it is begun anew");
+        mirror.fail("internal fault: the mirror's loop panicked");
+        tokio::time::sleep(Duration::from_secs(PANIC_PAUSE_S)).await;
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl AbortOnDrop {
+    async fn join(mut self) -> Result<(), tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Brings a mirror to what is on disk: the stored copy, else a file among its sources, else the snapshot. Run once,
+/// before the loop, so that a first start on this machine's own files answers from its first moment on.
+pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) {
+    let mut task = Task::new(mirror.clone(), shared.clone(), seed);
+    if let Err(error) = task.load_stored().await {
+        mirror.fail(&error);
+    }
+    if task.refresher.can_prove_alone() {
+        if mirror.current().is_none() && task.has_files() {
+            let is_file = |s: &&Source| matches!(s, Source::File(_));
+            let files: Vec<Source> = mirror
+                .config
+                .sources
+                .iter()
+                .filter(is_file)
+                .cloned()
+                .collect();
+            let _ = task.refresh(&files).await;
+        }
+        task.bootstrap().await;
+        if let Some(error) = mirror.snapshot_error() {
+            mirror.fail(&error);
+        }
+    }
+}
+
+struct Task {
+    refresher: Refresher,
+    failures: u32,
+    /// What failed sources said beside one that succeeded.
+    remarks: Vec<String>,
+}
+
+impl Task {
+    fn new(mirror: Arc<Mirror>, shared: Arc<Shared>, seed: u64) -> Task {
+        Task {
+            refresher: Refresher {
+                mirror,
+                shared,
+                rng: SmallRng::seed_from_u64(seed),
+                good: Default::default(),
+                tried: Default::default(),
+            },
+            failures: 0,
+            remarks: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, commands: Commands) {
+        let mut commands = commands.lock().await;
+        let mirror = self.mirror().clone();
+        self.refresh_and_obey(&mut commands, Vec::new()).await;
+        let mut due = self.due();
+        loop {
+            let look = self.has_files().then_some(Duration::from_secs(FILE_LOOK_S));
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {
+                    self.refresh_and_obey(&mut commands, Vec::new()).await;
+                }
+                () = tokio::time::sleep(look.unwrap_or(Duration::MAX)), if look.is_some() => {
+                    if !self.refresh_files().await {
+                        continue;
+                    }
+                }
+                () = mirror.wake.notified() => {
+                    self.refresh_and_obey(&mut commands, Vec::new()).await;
+                }
+                command = commands.recv() => match command {
+                    Some(Command::Refresh(asker)) => {
+                        self.refresh_and_obey(&mut commands, vec![asker]).await;
+                    }
+                    Some(Command::Change(change)) => self.obey(change).await,
+                    // The mirror is gone; so is this task in a moment.
+                    None => return,
+                },
+            }
+            due = self.due();
+        }
+    }
+
+    /// Refreshes. A transfer may take an hour, and an operator who rolls back does not wait for it: such a command
+    /// comes first, and the refresh begins again after it.
+    async fn refresh_and_obey(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        mut askers: Vec<Asker>,
+    ) {
+        loop {
+            let change = {
+                let mut refresh = std::pin::pin!(self.refresh_all());
+                loop {
+                    tokio::select! {
+                        result = &mut refresh => {
+                            // Whoever asked may have gone away meanwhile.
+                            for asker in askers {
+                                let _ = asker.send(result.clone());
+                            }
+                            return;
+                        }
+                        Some(command) = commands.recv() => match command {
+                            Command::Refresh(asker) => askers.push(asker),
+                            Command::Change(change) => break change,
+                        },
+                    }
+                }
+            };
+            self.obey(change).await;
+        }
+    }
+
+    async fn bootstrap(&self) {
+        let error = self.refresher.bootstrap().await.err();
+        self.mirror()
+            .set_snapshot_error(error.map(|e| format!("bootstrap: {e}")));
+    }
+
+    async fn refresh_all(&mut self) -> Result<(), String> {
+        let sources = self.mirror().config.sources.clone();
+        // A snapshot that only the parent can vouch for had to wait until the parent can be asked.
+        if self.mirror().current().is_none() && !self.refresher.can_prove_alone() {
+            self.bootstrap().await;
+        }
+        match sources.is_empty() {
+            true => Ok(()),
+            false => self.refresh(&sources).await,
+        }
+    }
+
+    /// Looks at the files; says whether one had changed since it was last tried.
+    async fn refresh_files(&mut self) -> bool {
+        let mut changed = Vec::new();
+        for source in &self.mirror().config.sources {
+            if let Source::File(path) = source {
+                let tried = self.refresher.tried.get(path).copied().flatten();
+                let path = path.clone();
+                let stamp = blocking(move || file::stamp(&path)).await.ok();
+                if stamp.is_some() && stamp != tried {
+                    changed.push(source.clone());
+                }
+            }
+        }
+        if changed.is_empty() {
+            return false;
+        }
+        let _ = self.refresh(&changed).await;
+        true
+    }
+
+    async fn refresh(&mut self, sources: &[Source]) -> Result<(), String> {
+        let (done, mut errors) = self.refresher.refresh(sources).await;
+        if done.is_none() {
+            self.failures = self.failures.saturating_add(1);
+            let metrics = &self.shared().deps.metrics;
+            metrics.mirror_refresh_failures_total.inc();
+            errors.extend(self.mirror().snapshot_error());
+            let text = errors.join("; ");
+            self.mirror().fail(&text);
+            return Err(text);
+        }
+        self.failures = 0;
+        self.mirror().succeed();
+        if errors != self.remarks {
+            for error in &errors {
+                tracing::warn!(zone = %self.mirror().config.zone, error, "a source failed, another one served");
+            }
+            self.remarks = errors;
+        }
+        if done == Some(Done::Confirmed) {
+            tracing::debug!(zone = %self.mirror().config.zone, "confirmed");
+        }
+        Ok(())
+    }
+
+    async fn obey(&self, change: Change) {
+        let (result, asker) = match change {
+            Change::Accept(serial, asker) => (self.accept(serial).await, asker),
+            Change::Rollback(serial, asker) => (self.rollback(serial).await, asker),
+        };
+        let _ = asker.send(result);
+    }
+
+    /// Serves a held version. It is verified again: it may have been held for longer than its signatures last.
+    async fn accept(&self, serial: u32) -> Result<(), CommandError> {
+        let is_it =
+            |row: &GenerationRow| row.serial == serial && matches!(row.verdict, Verdict::Held(_));
+        let row = (self.rows().await.into_iter())
+            .find(is_it)
+            .ok_or(CommandError::NoSuchVersion(serial))?;
+        let contact = self.refresher.contact_of(&row.provenance);
+        let (shared, wanted) = (self.shared().clone(), row.clone());
+        let stored = blocking(move || shared.store.load(&wanted)).await?;
+        let (image, row) = stored.into_parts();
+        let candidate = Candidate::new(image, row.provenance);
+        let now = self.refresher.now_s();
+        let verified = (self.refresher.verify(candidate, now).await)
+            .map_err(|e| CommandError::Refused(e.to_string()))?;
+        self.refresher.activate(verified, contact).await?;
+        Ok(())
+    }
+
+    /// Serves an older version; what is newer is not taken again until something newer still comes.
+    async fn rollback(&self, serial: Option<u32>) -> Result<(), CommandError> {
+        let (mirror, shared) = (self.mirror().clone(), self.shared().clone());
+        blocking(move || mirror.roll_back(serial, &shared)).await
+    }
+
+    /// Takes up what the ledger names as current. What rests on trust that is configured no longer is verified anew.
+    async fn load_stored(&self) -> Result<(), String> {
+        let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
+        let found = blocking(move || shared.store.recover(&zone)).await;
+        let found = found.map_err(|e| format!("stored versions: {e}"))?;
+        let Some((stored, standing)) = found else {
+            return Ok(());
+        };
+        let Some(generation) = Generation::take_up(stored, standing.last_contact_at) else {
+            return Ok(());
+        };
+        if self.mirror().must_prove(&generation, self.shared()) {
+            return self.prove_again(generation).await;
+        }
+        self.mirror()
+            .set_rolled_back_from(standing.rolled_back_from);
+        self.mirror().swap(generation, self.shared());
+        Ok(())
+    }
+
+    async fn prove_again(&self, generation: Generation) -> Result<(), String> {
+        let at = generation.verified_at();
+        // No source has confirmed it just now.
+        let contact = generation.last_contact_at();
+        let verified = self.refresher.verify(generation.into_candidate(), at).await;
+        let verified =
+            verified.map_err(|e| format!("the stored version, with today's trust anchors: {e}"))?;
+        let activated = self.refresher.activate(verified, contact).await;
+        activated.map_err(|e| e.to_string())
+    }
+
+    async fn rows(&self) -> Vec<GenerationRow> {
+        let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
+        blocking(move || shared.store.rows(&zone)).await
+    }
+
+    /// When the next refresh is due.
+    fn due(&mut self) -> tokio::time::Instant {
+        let wait = self.wait();
+        let clock = &self.shared().deps.clock;
+        clock.instant(clock.now().mono + wait)
+    }
+
+    /// How long until the next refresh.
+    fn wait(&mut self) -> Duration {
+        let current = self.mirror().current();
+        let real = current
+            .as_ref()
+            .filter(|g| g.provenance().kind != SourceKind::Bootstrap);
+        let wait_s = match (real, self.failures) {
+            (Some(generation), 0) => {
+                u64::from(generation.soa().refresh_s).clamp(REFRESH_MIN_S, REFRESH_MAX_S)
+            }
+            (Some(generation), _) => {
+                let soa = generation.soa();
+                u64::from(soa.retry_s.min(soa.refresh_s)).clamp(REFRESH_MIN_S, RETRY_MAX_S)
+            }
+            (None, failures) => 1 << failures.saturating_sub(1).min(6),
+        };
+        let wait_s = match real {
+            Some(_) => wait_s,
+            None => wait_s.min(RETRY_EMPTY_MAX_S),
+        };
+        let wait_ms = wait_s * 1000;
+        let jitter_ms = self.refresher.rng.random_range(0..=wait_ms / JITTER_PART);
+        Duration::from_millis(wait_ms - jitter_ms)
+    }
+
+    fn has_files(&self) -> bool {
+        let sources = &self.mirror().config.sources;
+        sources.iter().any(|s| matches!(s, Source::File(_)))
+    }
+
+    fn mirror(&self) -> &Arc<Mirror> {
+        &self.refresher.mirror
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.refresher.shared
+    }
+}

@@ -1,0 +1,239 @@
+//! Is this whole zone what its owner signed?
+//!
+//! A mirror goes on answering from a copy when nobody can be asked any more, so the copy must be proven
+//! while it is taken in, all of it, and by nothing that came along with it but signatures.
+//!
+//! ```text
+//! trust (DS or DNSKEY) -> apex DNSKEY set -> every authoritative set
+//!                                         -> NSEC or NSEC3 chain: nothing missing, nothing added
+//!                                         -> ZONEMD: delegations and glue too
+//! ```
+//! One walk over the image in canonical order feeds the three: worker threads check the signatures of
+//! the sets (`signatures`), the denial chain is followed name by name (`nsec`, `nsec3`), the digest
+//! is computed along the way. What a zone without ZONEMD leaves unproven, the [`Report`] says.
+//!
+//! Failure: a list of [`Fault`]s, each with name, type and what is wrong, never more than [`FAULTS_MAX`].
+//! The zone is hostile until the end: the work is bounded by its size, by [`SIGNATURES_TRIED_MAX`] per set
+//! and by the limit on NSEC3 rounds, and ends early when the list of faults is full.
+
+mod faults;
+mod keys;
+mod nsec;
+mod nsec3;
+mod report;
+mod signatures;
+#[cfg(test)]
+mod tests;
+
+use crate::config::Anchor;
+use crate::dns::{Name, Rdata, RrSet, Rrsig, Rtype, TypeBitmap};
+use crate::dnssec::zonemd::{self, Hasher};
+use crate::zone::{Node, Place, ZoneImage};
+
+pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
+pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_time, zone_verify};
+pub use signatures::SIGNATURES_TRIED_MAX;
+
+use signatures::{Judge, Tally};
+
+/// What is trusted about a zone: any one of these is enough.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// DS data: a trust anchor, or what the parent says.
+    pub ds: Vec<Rdata>,
+    /// DNSKEY data: a trust anchor.
+    pub dnskey: Vec<Rdata>,
+}
+
+impl Trust {
+    /// Whether there is nothing that could be trusted.
+    pub fn is_empty(&self) -> bool {
+        self.ds.is_empty() && self.dnskey.is_empty()
+    }
+}
+
+impl From<&Anchor> for Trust {
+    /// A configured trust anchor. It speaks for the zone that owns it and for no zone below.
+    fn from(anchor: &Anchor) -> Trust {
+        Trust {
+            ds: anchor.ds.clone(),
+            dnskey: anchor.dnskeys.clone(),
+        }
+    }
+}
+
+/// How a zone is verified.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Whether RSA/SHA-1 signatures and SHA-1 DS digests count (RFC 9905).
+    pub sha1: bool,
+    /// Threads that check signatures; 0 = one per core.
+    pub workers: usize,
+}
+
+/// Verifies all of a zone as of `at`, seconds since 1970.
+///
+/// # Errors
+/// What is wrong, ordered by name; at most [`FAULTS_MAX`] faults and one that says that there are more.
+pub fn verify(
+    image: &ZoneImage,
+    trust: &Trust,
+    at: u64,
+    policy: &Policy,
+) -> Result<Report, Vec<Fault>> {
+    let faults = Faults::new();
+    let keys = match keys::zone_keys(image, trust, at, policy) {
+        Ok(keys) => keys,
+        Err(fault) => return Err(vec![fault]),
+    };
+    let judge = Judge {
+        zone: image.apex(),
+        keys: &keys,
+        at,
+        faults: &faults,
+    };
+    let mut walk = Walk::new(image, &faults);
+    let mut tally = Tally::default();
+    signatures::run(&judge, policy.workers, &mut tally, |sink| {
+        for node in image.nodes() {
+            walk.node(&node);
+            for set in node.sets {
+                if is_signed_data(image.apex(), node.place, &set) {
+                    sink.take(set);
+                }
+            }
+            if faults.is_full() {
+                break;
+            }
+        }
+    });
+    let (digests, denial) = walk.finish();
+    let status = judge_zonemd(image, &digests, &faults);
+    faults.into_result()?;
+    Ok(Report::verified(image, &tally, denial, status))
+}
+
+/// Looks at a zone that is not to be verified by signatures: a ZONEMD record is compared as a checksum.
+///
+/// # Errors
+/// The checksum does not fit.
+pub fn verify_unsigned(image: &ZoneImage) -> Result<Report, Vec<Fault>> {
+    let faults = Faults::new();
+    let mut hasher = zonemd_hasher(image);
+    for node in image.nodes() {
+        hasher.push(&node.name, &node.sets);
+    }
+    let status = judge_zonemd(image, &hasher.finish(), &faults);
+    faults.into_result()?;
+    Ok(Report::unsigned(image, status))
+}
+
+/// The earliest time at which all signatures of a zone can be valid together: the latest inception
+/// among them, seconds since 1970. A snapshot is verified as of this time. `None` without signatures.
+pub fn signing_time(image: &ZoneImage) -> Option<u64> {
+    let mut latest = None;
+    for node in image.nodes() {
+        for set in &node.sets {
+            let sigs = set.sigs.iter().filter_map(|s| Rrsig::parse(s));
+            latest = latest.max(sigs.map(|s| u64::from(s.inception)).max());
+        }
+    }
+    latest
+}
+
+/// Whether the zone's signer must have signed this set: the zone's own data, DS and NSEC of a zone cut,
+/// and no glue (RFC 4035 section 2.2). Hashed owner names are the zone's own wherever they stand.
+fn is_signed_data(apex: &Name, place: Place, set: &RrSet) -> bool {
+    match place {
+        Place::Apex | Place::Authoritative => true,
+        Place::Delegation => matches!(set.rtype, Rtype::DS | Rtype::NSEC),
+        Place::Occluded => set.rtype == Rtype::NSEC3 && set.name.parent().as_ref() == Some(apex),
+    }
+}
+
+/// The types at a name that its denial record must list, without those of the chain and its signatures.
+fn listed_types(node: &Node) -> Vec<Rtype> {
+    let present = node.sets.iter().filter(|s| !s.rdatas.is_empty());
+    (present.map(|s| s.rtype))
+        .filter(|t| !matches!(*t, Rtype::NSEC3 | Rtype::NSEC))
+        .filter(|t| node.place != Place::Delegation || matches!(*t, Rtype::NS | Rtype::DS))
+        .collect()
+}
+
+/// Whether a bitmap lists exactly these types (ascending).
+fn lists_exactly(bitmap: TypeBitmap<'_>, types: &[Rtype]) -> bool {
+    bitmap.is_well_formed() && bitmap.types().eq(types.iter().copied())
+}
+
+/// What the walk over the zone feeds beside the signatures.
+struct Walk<'a> {
+    hasher: Hasher,
+    nsec: Option<nsec::Chain<'a>>,
+    nsec3: Vec<nsec3::Chain<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(image: &'a ZoneImage, faults: &'a Faults) -> Walk<'a> {
+        let apex = image.apex();
+        let has_nsec = image
+            .find(apex, Rtype::NSEC)
+            .is_some_and(|s| !s.rdatas.is_empty());
+        let nsec3 = nsec3::chains(image, faults);
+        if !has_nsec && nsec3.is_empty() {
+            faults.add(apex, None, Problem::NoDenial);
+        }
+        Walk {
+            hasher: zonemd_hasher(image),
+            nsec: has_nsec.then(|| nsec::Chain::new(apex, faults)),
+            nsec3,
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        self.hasher.push(&node.name, &node.sets);
+        if let Some(chain) = &mut self.nsec {
+            chain.node(node);
+        }
+        for chain in &mut self.nsec3 {
+            chain.node(node);
+        }
+    }
+
+    fn finish(self) -> (zonemd::Digests, DenialKind) {
+        let mut kind = DenialKind::None;
+        for chain in self.nsec3 {
+            kind = DenialKind::Nsec3 {
+                opt_out: chain.finish(),
+            };
+        }
+        if let Some(chain) = self.nsec {
+            chain.finish();
+            kind = DenialKind::Nsec;
+        }
+        (self.hasher.finish(), kind)
+    }
+}
+
+fn apex_zonemd(image: &ZoneImage) -> Vec<Rdata> {
+    let set = image.find(image.apex(), Rtype::ZONEMD);
+    set.map_or_else(Vec::new, |s| s.rdatas)
+}
+
+fn zonemd_hasher(image: &ZoneImage) -> Hasher {
+    Hasher::new(image.apex(), &zonemd::hashes_of(&apex_zonemd(image)))
+}
+
+fn judge_zonemd(image: &ZoneImage, digests: &zonemd::Digests, faults: &Faults) -> ZonemdStatus {
+    let rdatas = apex_zonemd(image);
+    if rdatas.is_empty() {
+        return ZonemdStatus::Absent;
+    }
+    match zonemd::check(&rdatas, image.serial(), digests) {
+        Ok(zonemd::Verdict::Verified(hash)) => ZonemdStatus::Verified { hash },
+        Ok(zonemd::Verdict::Unsupported) => ZonemdStatus::Unsupported,
+        Err(refuted) => {
+            faults.add(image.apex(), Some(Rtype::ZONEMD), Problem::Zonemd(refuted));
+            ZonemdStatus::Unsupported
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The signatures of a zone's sets, checked by several threads.
+//!
+//! A root zone takes some 2,800 public-key operations, a TLD millions: they are nearly all of the work,
+//! and each set stands for itself. The walk hands out sets in batches over a bounded channel, so that
+//! memory stays small whatever the zone's size.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use super::{Faults, Problem};
+use crate::clock::format_utc;
+use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig};
+use crate::dnssec::verify::{SignatureError, Window, verify_rrset_as_of};
+
+/// Signatures of one set that are tried; more that fail make a fault by themselves.
+pub const SIGNATURES_TRIED_MAX: usize = 16;
+/// Sets in a batch.
+const BATCH_SETS: usize = 64;
+/// Batches that wait per worker.
+const BATCHES_WAITING: usize = 4;
+/// Threads at most.
+const WORKERS_MAX: usize = 64;
+
+/// A key that may sign the zone.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Key tag.
+    pub tag: u16,
+    /// Algorithm number.
+    pub algorithm: u8,
+    /// DNSKEY data.
+    pub rdata: Rdata,
+}
+
+impl Key {
+    /// The key, if it is a zone key.
+    pub fn new(rdata: &Rdata) -> Option<Key> {
+        let key = Dnskey::parse(rdata).filter(Dnskey::is_zone_key)?;
+        Some(Key {
+            tag: key.key_tag(),
+            algorithm: key.algorithm,
+            rdata: rdata.clone(),
+        })
+    }
+}
+
+/// What was found about a set.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Signed; `count` signatures verify, the longest one holds for this window (seconds since 1970).
+    Valid {
+        /// Signatures that verify and are within their time.
+        count: u64,
+        /// From when on.
+        from: u64,
+        /// Until when.
+        until: u64,
+    },
+    /// Not signed as it must be.
+    Invalid(Problem),
+}
+
+/// Sums over all sets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Signatures that verify.
+    pub signatures: u64,
+    /// Latest inception.
+    pub from: Option<u64>,
+    /// Earliest expiration.
+    pub until: Option<u64>,
+}
+
+impl Tally {
+    fn add(&mut self, count: u64, from: u64, until: u64) {
+        self.signatures += count;
+        self.from = self.from.max(Some(from));
+        self.until = Some(self.until.map_or(until, |u| u.min(until)));
+    }
+
+    fn merge(&mut self, other: Tally) {
+        if let (Some(from), Some(until)) = (other.from, other.until) {
+            self.add(other.signatures, from, until);
+        }
+    }
+}
+
+/// By what signatures are judged.
+pub struct Judge<'a> {
+    /// The zone.
+    pub zone: &'a Name,
+    /// Its keys.
+    pub keys: &'a [Key],
+    /// The time that counts, seconds since 1970.
+    pub at: u64,
+    /// Where faults go.
+    pub faults: &'a Faults,
+}
+
+impl Judge<'_> {
+    fn judge(&self, set: &RrSet, tally: &mut Tally) {
+        match self.outcome(set) {
+            Outcome::Valid { count, from, until } => tally.add(count, from, until),
+            Outcome::Invalid(problem) => self.faults.add(&set.name, Some(set.rtype), problem),
+        }
+    }
+
+    /// Judges one set. One valid signature is enough (RFC 6840 section 5.11), and signatures by keys that
+    /// the zone does not publish (yet, or any more) and ones that ran out do no harm beside it. But one
+    /// that a published key never made is damage.
+    pub fn outcome(&self, set: &RrSet) -> Outcome {
+        if set.rdatas.is_empty() {
+            return Outcome::Invalid(Problem::Orphan);
+        }
+        let mut best: Option<(u64, u64)> = None;
+        let (mut count, mut tried) = (0, 0);
+        let mut untimely = None;
+        for rdata in &set.sigs {
+            let Some(sig) = Rrsig::parse(rdata) else {
+                return Outcome::Invalid(Problem::MalformedSignature);
+            };
+            match self.try_signature(set, &sig, &mut tried) {
+                Ok(None) => {}
+                Ok(Some((from, until))) => {
+                    count += 1;
+                    best = best.max(Some((until, from)));
+                }
+                Err(problem) if is_untimely(&problem) => untimely = untimely.or(Some(problem)),
+                Err(problem) => return Outcome::Invalid(problem),
+            }
+        }
+        match (best, untimely) {
+            (Some((until, from)), _) => Outcome::Valid { count, from, until },
+            (None, Some(problem)) => Outcome::Invalid(problem),
+            (None, None) => Outcome::Invalid(Problem::Unsigned),
+        }
+    }
+
+    /// `Ok(None)`: by a key that is not among the zone's.
+    fn try_signature(
+        &self,
+        set: &RrSet,
+        sig: &Rrsig<'_>,
+        tried: &mut usize,
+    ) -> Result<Option<(u64, u64)>, Problem> {
+        let mut problem = None;
+        let keys = (self.keys.iter())
+            .filter(|k| (k.tag, k.algorithm) == (sig.key_tag, sig.algorithm))
+            .filter_map(|k| Dnskey::parse(&k.rdata));
+        for key in keys {
+            *tried += 1;
+            if *tried > SIGNATURES_TRIED_MAX {
+                return Err(Problem::TooManySignatures);
+            }
+            match verify_rrset_as_of(set, sig, &key, self.zone) {
+                Ok((signed, window)) => {
+                    if signed.wildcard.is_some() {
+                        return Err(Problem::Expanded(sig.key_tag));
+                    }
+                    // The signature covers the original TTL alone; in the zone itself the two are the
+                    // same by definition (RFC 4034 section 3.1.4).
+                    if sig.original_ttl != set.ttl {
+                        return Err(Problem::Ttl {
+                            ttl_s: set.ttl,
+                            original_ttl_s: sig.original_ttl,
+                        });
+                    }
+                    return self.timely(sig, window).map(Some);
+                }
+                Err(error) => {
+                    problem = Some(Problem::Signature {
+                        key_tag: sig.key_tag,
+                        error,
+                        when: None,
+                    });
+                }
+            }
+        }
+        problem.map_or(Ok(None), Err)
+    }
+
+    /// The window in seconds since 1970, if it holds now.
+    fn timely(&self, sig: &Rrsig<'_>, window: Window) -> Result<(u64, u64), Problem> {
+        let now = self.at as u32;
+        // Serial numbers (RFC 4034 section 3.1.5): the nearest moment with these 32 bits.
+        let moment = |serial: u32| {
+            self.at
+                .saturating_add_signed(i64::from(serial.wrapping_sub(now) as i32))
+        };
+        let (from, until) = (moment(window.inception), moment(window.expiration));
+        window.check(self.at).map_err(|error| Problem::Signature {
+            key_tag: sig.key_tag,
+            error,
+            when: match error {
+                SignatureError::Expired => Some(format!(" ({})", format_utc(until))),
+                SignatureError::NotYetValid => Some(format!(" (from {} on)", format_utc(from))),
+                _ => None,
+            },
+        })?;
+        Ok((from, until))
+    }
+}
+
+fn is_untimely(problem: &Problem) -> bool {
+    use SignatureError::{Expired, NotYetValid};
+    matches!(problem, Problem::Signature { error, .. } if matches!(error, Expired | NotYetValid))
+}
+
+/// Where the walk puts the sets that are to be judged.
+pub struct Sink {
+    batch: Vec<RrSet>,
+    sender: SyncSender<Vec<RrSet>>,
+}
+
+impl Sink {
+    /// Takes a set.
+    pub fn take(&mut self, set: RrSet) {
+        self.batch.push(set);
+        if self.batch.len() >= BATCH_SETS {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        // Fails only when all workers are gone, which the join reports.
+        let _ = self.sender.send(batch);
+    }
+}
+
+/// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core), and sums
+/// up in `tally`.
+pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink)) {
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let workers = if workers == 0 { cores() } else { workers };
+    let workers = workers.min(WORKERS_MAX);
+    let (sender, receiver) = sync_channel(BATCHES_WAITING * workers);
+    let receiver = Mutex::new(receiver);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(|| work(judge, &receiver)))
+            .collect();
+        let mut sink = Sink {
+            batch: Vec::new(),
+            sender,
+        };
+        walk(&mut sink);
+        sink.flush();
+        drop(sink);
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => tally.merge(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+}
+
+fn work(judge: &Judge<'_>, receiver: &Mutex<Receiver<Vec<RrSet>>>) -> Tally {
+    let mut tally = Tally::default();
+    loop {
+        let batch = receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
+        let Ok(batch) = batch else {
+            return tally;
+        };
+        for set in &batch {
+            // What is left is taken and dropped, so that the walk is not held up.
+            if judge.faults.is_full() {
+                break;
+            }
+            judge.judge(set, &mut tally);
+        }
+    }
+}

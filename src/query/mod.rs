@@ -1,0 +1,244 @@
+//! The life of a query, between the listeners and the resolver.
+//!
+//! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
+//! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
+//! both in one. In order: read the query, look at the access list, ask the own zones, ask the resolver
+//! (cache, mirrors, upstream), write the reply.
+//!
+//! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
+//! world from beginning to end. Nothing here waits on a disk.
+
+pub mod acl;
+pub mod own;
+pub mod own_first;
+pub mod reply;
+pub mod request;
+pub mod route;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::dns::{Ede, Question, Rcode};
+pub use crate::future::BoxFuture;
+use crate::metrics::Metrics;
+pub use crate::resolve::task::Options;
+use crate::resolve::task::Resolver;
+use crate::resolve::{Resolution, Security};
+
+use acl::{AccessList, Rights};
+use own::{Own, OwnZones};
+use reply::Answer;
+pub use request::{Client, Transport};
+use request::{Rejected, Request};
+
+/// Whoever answers for names that are not in own zones.
+pub trait Resolve: Send + Sync + 'static {
+    /// The answer, if it is at hand (a live cache entry). Must not wait for anything.
+    fn cached(&self, question: &Question, options: Options) -> Option<Resolution>;
+
+    /// The answer, however long it takes; the resolver limits the time by itself.
+    fn resolve(&self, question: Question, options: Options) -> BoxFuture<'_, Resolution>;
+}
+
+impl Resolve for Resolver {
+    fn cached(&self, question: &Question, options: Options) -> Option<Resolution> {
+        self.known(question, options)
+    }
+
+    fn resolve(&self, question: Question, options: Options) -> BoxFuture<'_, Resolution> {
+        Box::pin(Resolver::resolve(self, question, options))
+    }
+}
+
+/// What a reload may change.
+#[derive(Default)]
+pub struct Settings {
+    /// Who may ask for what.
+    pub access: AccessList,
+    /// The own zones.
+    pub zones: OwnZones,
+    /// Largest answer over UDP, in octets.
+    pub udp_size_max: u16,
+}
+
+/// The settings in force, to be replaced whole.
+pub type SharedSettings = Arc<ArcSwap<Settings>>;
+
+/// The way of every query, whatever it came in by.
+pub struct Pipeline {
+    settings: SharedSettings,
+    resolver: Option<Arc<dyn Resolve>>,
+    metrics: Arc<Metrics>,
+}
+
+/// How far a query has come without waiting.
+pub enum Step {
+    /// The reply, or nothing if the query deserves none.
+    Done(Option<Vec<u8>>),
+    /// The resolver must be waited for.
+    Wait(Box<Job>),
+}
+
+/// A query that waits for the resolver.
+pub struct Job {
+    request: Request,
+    settings: Arc<Settings>,
+    resolver: Arc<dyn Resolve>,
+    /// The own part of a chain of aliases.
+    so_far: Answer,
+    question: Question,
+    options: Options,
+    recursion_available: bool,
+}
+
+impl Pipeline {
+    /// A pipeline; whoever else holds `settings` may replace them. Without a resolver only own zones are answered.
+    pub fn new(
+        settings: SharedSettings,
+        resolver: Option<Arc<dyn Resolve>>,
+        metrics: Arc<Metrics>,
+    ) -> Pipeline {
+        Pipeline {
+            settings,
+            resolver,
+            metrics,
+        }
+    }
+
+    /// The reply to a query, or `None` if it deserves none.
+    pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
+        match self.begin(wire, client) {
+            Step::Done(reply) => reply,
+            Step::Wait(job) => Some(self.finish(*job).await),
+        }
+    }
+
+    /// Takes a query as far as it goes without waiting.
+    pub fn begin(&self, wire: &[u8], client: Client) -> Step {
+        let settings = self.settings.load_full();
+        self.count_query(client.transport);
+        let request = match Request::read(wire, client) {
+            Ok(request) => request,
+            Err(rejected) => return Step::Done(self.reject(&rejected, client, &settings)),
+        };
+        let rights = settings.access.rights(client.addr.ip());
+        let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
+        let recursion_available = resolver.is_some();
+        let recursion = recursion_available && request.message.recursion_desired;
+        let done = |answer: Answer| {
+            self.count_answer(&answer);
+            Step::Done(Some(answer.encode(
+                &request,
+                recursion_available,
+                settings.udp_size_max,
+            )))
+        };
+        let (so_far, question) = match settings.zones.answer(&request, rights, recursion) {
+            Own::Answer(answer) => {
+                self.metrics.answers_own_total.inc();
+                return done(answer);
+            }
+            Own::Refused => return done(refused(rights)),
+            Own::NotOurs => (Answer::default(), request.question.clone()),
+            Own::Resolve { so_far, question } => (so_far, question),
+        };
+        let Some(resolver) = resolver else {
+            return done(refused(rights));
+        };
+        let options = Options {
+            checking_disabled: request.message.checking_disabled,
+            recursion,
+        };
+        if let Some(resolution) = resolver.cached(&question, options) {
+            return done(self.resolved(resolution, options, so_far));
+        }
+        Step::Wait(Box::new(Job {
+            resolver: resolver.clone(),
+            settings: settings.clone(),
+            so_far,
+            question,
+            options,
+            recursion_available,
+            request,
+        }))
+    }
+
+    /// Waits for the resolver and writes the reply.
+    pub async fn finish(&self, job: Job) -> Vec<u8> {
+        let resolution = job.resolver.resolve(job.question, job.options).await;
+        let answer = self.resolved(resolution, job.options, job.so_far);
+        self.count_answer(&answer);
+        answer.encode(
+            &job.request,
+            job.recursion_available,
+            job.settings.udp_size_max,
+        )
+    }
+
+    fn resolved(&self, resolution: Resolution, options: Options, so_far: Answer) -> Answer {
+        let sources = &resolution.sources;
+        match (sources.packets, sources.mirrors.is_empty()) {
+            (0, true) => self.metrics.answers_cache_total.inc(),
+            (_, false) => self.metrics.answers_mirror_total.inc(),
+            (_, true) => self.metrics.answers_live_total.inc(),
+        }
+        match resolution.security {
+            Security::Bogus(_) => self.metrics.answers_bogus_total.inc(),
+            Security::SecureAsOf => self.metrics.answers_as_of_total.inc(),
+            _ => {}
+        }
+        Answer::resolved(resolution, options.checking_disabled).preceded_by(so_far)
+    }
+
+    fn reject(&self, rejected: &Rejected, client: Client, settings: &Settings) -> Option<Vec<u8>> {
+        match rejected {
+            Rejected::With { rcode, .. } if *rcode == Rcode::REFUSED => {
+                self.metrics.queries_refused_total.inc();
+            }
+            _ => self.metrics.queries_malformed_total.inc(),
+        }
+        reply::rejected(rejected, client.transport, settings.udp_size_max)
+    }
+
+    fn count_query(&self, transport: Transport) {
+        match transport {
+            Transport::Udp => self.metrics.queries_udp_total.inc(),
+            Transport::Tcp => self.metrics.queries_tcp_total.inc(),
+        }
+    }
+
+    fn count_answer(&self, answer: &Answer) {
+        match answer.rcode {
+            Rcode::SERVFAIL => self.metrics.answers_servfail_total.inc(),
+            Rcode::REFUSED => self.metrics.queries_refused_total.inc(),
+            _ => {}
+        }
+    }
+}
+
+/// RFC 8914 section 4.19: the access list says no.
+fn refused(rights: Rights) -> Answer {
+    let text = match rights {
+        Rights {
+            recursion: false,
+            own_zones: false,
+        } => "the access list has no place for this client",
+        Rights {
+            recursion: true,
+            own_zones: false,
+        } => "own zones are closed to this client",
+        Rights {
+            recursion: false,
+            own_zones: true,
+        } => "only own zones are open to this client",
+        Rights {
+            recursion: true,
+            own_zones: true,
+        } => "the name is in no own zone",
+    };
+    Answer::empty(Rcode::REFUSED, Some(Ede::new(Ede::PROHIBITED, text)))
+}
+
+#[cfg(test)]
+mod tests;

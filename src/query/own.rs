@@ -1,0 +1,174 @@
+//! Own zones: authoritative answers (RFC 1034 section 4.3.2).
+//!
+//! The deepest own zone above a name answers for it with AA=1. A chain of aliases is followed as long as
+//! it stays in own zones; what leads out of them, and what a client with recursion asks below a
+//! delegation, goes on to the resolver. A zone whose file could not be read stays in the set and says
+//! SERVFAIL: falling through to the resolver would answer with somebody else's data.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dns::{Ede, Name, Question, Rcode, Rtype};
+use crate::query::acl::Rights;
+use crate::query::reply::Answer;
+use crate::query::request::{Request, Transport};
+use crate::zone::{Lookup, LookupKind, ZoneImage};
+
+/// Longer chains of aliases within own zones are cut.
+const ALIASES_MAX: usize = 16;
+
+/// One own zone.
+#[derive(Clone)]
+pub enum OwnZone {
+    /// It is served.
+    Loaded(Arc<ZoneImage>),
+    /// Its file cannot be used; why, for people.
+    Broken(String),
+}
+
+/// The own zones by apex.
+#[derive(Clone, Default)]
+pub struct OwnZones {
+    zones: HashMap<Name, OwnZone>,
+    /// Labels of the deepest apex: no longer suffix needs to be looked for.
+    labels_max: usize,
+}
+
+/// What own zones say to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Own {
+    /// The name is in no own zone.
+    NotOurs,
+    /// The client may not ask own zones.
+    Refused,
+    /// This is the answer.
+    Answer(Answer),
+    /// The chain so far leads out of own zones, or below a delegation of one: the resolver goes on.
+    Resolve {
+        /// The aliases so far, and the proofs of wildcards among them.
+        so_far: Answer,
+        /// What remains to be asked.
+        question: Question,
+    },
+}
+
+impl OwnZones {
+    /// The set of these zones.
+    pub fn new(zones: impl IntoIterator<Item = (Name, OwnZone)>) -> OwnZones {
+        let zones: HashMap<_, _> = zones.into_iter().collect();
+        let labels_max = zones.keys().map(Name::label_count).max().unwrap_or(0);
+        OwnZones { zones, labels_max }
+    }
+
+    /// Each zone with its apex, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &OwnZone)> {
+        self.zones.iter()
+    }
+
+    /// The zone with this apex.
+    pub fn zone(&self, apex: &Name) -> Option<&OwnZone> {
+        self.zones.get(apex)
+    }
+
+    /// The deepest own zone that `name` is in.
+    pub fn deepest(&self, name: &Name) -> Option<(&Name, &OwnZone)> {
+        if self.zones.is_empty() {
+            return None;
+        }
+        let deepest = name.label_count().min(self.labels_max);
+        (0..=deepest)
+            .rev()
+            .find_map(|count| self.zones.get_key_value(&name.suffix(count)))
+    }
+
+    /// The own zone that answers the question. RFC 4035 section 3.1.4.1: DS belongs to the zone above the
+    /// cut; only where `child_may` (nobody else can be asked) the zone at the name itself speaks.
+    pub(super) fn responsible(
+        &self,
+        question: &Question,
+        child_may: bool,
+    ) -> Option<(&Name, &OwnZone)> {
+        let name = &question.name;
+        let found = self.deepest(name)?;
+        if question.rtype != Rtype::DS || found.0 != name {
+            return Some(found);
+        }
+        match name.parent() {
+            None => Some(found),
+            Some(parent) => self.deepest(&parent).or_else(|| child_may.then_some(found)),
+        }
+    }
+
+    /// What the own zones say; `recursion` tells whether the resolver may be used for this request.
+    pub fn answer(&self, request: &Request, rights: Rights, recursion: bool) -> Own {
+        let mut question = request.question.clone();
+        let mut so_far = Answer {
+            authoritative: true,
+            ..Answer::default()
+        };
+        let mut seen = vec![question.name.clone()];
+        loop {
+            let Some((_, zone)) = self.responsible(&question, !recursion) else {
+                return leads_out(so_far, question, recursion);
+            };
+            if !rights.own_zones {
+                return Own::Refused;
+            }
+            let image = match zone {
+                OwnZone::Loaded(image) => image,
+                OwnZone::Broken(why) => return Own::Answer(broken(&question.name, why)),
+            };
+            let lookup = image.lookup(&question.name, question.rtype);
+            match &lookup.kind {
+                LookupKind::OutOfZone => return leads_out(so_far, question, recursion),
+                LookupKind::Referral(_) if recursion => {
+                    return leads_out(so_far, question, recursion);
+                }
+                LookupKind::Alias(target) if !seen.contains(target) && seen.len() < ALIASES_MAX => {
+                    question.name = target.clone();
+                    seen.push(target.clone());
+                    // The authority section of an alias is the proof of a wildcard.
+                    so_far.answer.extend(lookup.answer);
+                    so_far.authority.extend(lookup.authority);
+                }
+                _ => return Own::Answer(complete(so_far, lookup, request)),
+            }
+        }
+    }
+}
+
+/// What follows is in no own zone, or below a delegation of one.
+fn leads_out(so_far: Answer, question: Question, recursion: bool) -> Own {
+    match (so_far.answer.is_empty(), recursion) {
+        (_, true) => Own::Resolve { so_far, question },
+        (true, false) => Own::NotOurs,
+        // The client has to follow the alias by itself.
+        (false, false) => Own::Answer(so_far),
+    }
+}
+
+/// The end of a chain, put behind what came before.
+fn complete(mut so_far: Answer, lookup: Lookup, request: &Request) -> Answer {
+    let first = so_far.answer.is_empty();
+    match lookup.kind {
+        // RFC 6604 section 3: the code speaks of the last name of the chain.
+        LookupKind::NxDomain => so_far.rcode = Rcode::NXDOMAIN,
+        LookupKind::TooLong => so_far.rcode = Rcode::YXDOMAIN,
+        // RFC 1034 section 4.3.2 step 3b. AA speaks of the first name of the chain.
+        LookupKind::Referral(_) if first => so_far.authoritative = false,
+        _ => {}
+    }
+    so_far.answer.extend(lookup.answer);
+    so_far.authority.extend(lookup.authority);
+    so_far.additional.extend(lookup.additional);
+    // RFC 8482 section 4.1: over UDP, where the sender may be forged, ANY gets one RRset.
+    if request.question.rtype == Rtype::ANY && request.client.transport == Transport::Udp {
+        so_far.answer.truncate(1);
+    }
+    so_far
+}
+
+fn broken(name: &Name, why: &str) -> Answer {
+    let text = format!("own zone of {name} is not usable: {why}");
+    Answer::empty(Rcode::SERVFAIL, Some(Ede::new(Ede::NOT_READY, text)))
+}

@@ -1,0 +1,181 @@
+//! The last step of every query: from what is known to the bytes that leave.
+//!
+//! An [`Answer`] holds RRsets with all their signatures and proofs; what of it a client gets depends on
+//! its query: DNSSEC records only with DO, AD only to who understands it, extended errors only where the
+//! query had an OPT record, and no more octets than its transport and EDNS size allow. The owner name of
+//! the first answer appears in the case of the question, because the writer points back to it.
+
+use crate::cache::entry::AS_OF_TTL_MAX_S;
+use crate::dns::message::MESSAGE_LEN_MAX;
+use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
+use crate::query::request::{Rejected, Request, Transport};
+use crate::resolve::{Resolution, Security};
+
+/// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
+const UDP_SIZE_MIN_BYTES: u16 = 512;
+
+/// What is known about a question, before it is cut to the client's measure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Response code.
+    pub rcode: Rcode,
+    /// AA: the first owner name is in an own zone.
+    pub authoritative: bool,
+    /// Every part has been validated as secure.
+    pub secure: bool,
+    /// Answer section, CNAME chain in order.
+    pub answer: Vec<RrSet>,
+    /// Authority section.
+    pub authority: Vec<RrSet>,
+    /// Additional section: glue.
+    pub additional: Vec<RrSet>,
+    /// What happened, for EDNS.
+    pub errors: Vec<Ede>,
+}
+
+impl Answer {
+    /// An answer without records.
+    pub fn empty(rcode: Rcode, error: Option<Ede>) -> Answer {
+        Answer {
+            rcode,
+            errors: error.into_iter().collect(),
+            ..Answer::default()
+        }
+    }
+
+    /// The answer that a resolution makes for a client that did or did not disable checking (CD).
+    pub fn resolved(resolution: Resolution, checking_disabled: bool) -> Answer {
+        let mut answer = Answer {
+            rcode: resolution.rcode,
+            authoritative: false,
+            // RFC 4035 section 3.2.2: with CD the client takes what was not checked. Whether this was is not for it to
+            // guess, so AD stays clear.
+            secure: resolution.security == Security::Secure && !checking_disabled,
+            answer: resolution.answer,
+            authority: resolution.authority,
+            additional: resolution.additional,
+            errors: resolution.errors,
+        };
+        match resolution.security {
+            // RFC 4035 section 5.5: what is bogus reaches only those who asked for it unchecked.
+            Security::Bogus(why) if !checking_disabled => {
+                answer.rcode = Rcode::SERVFAIL;
+                answer.add_error(why);
+            }
+            Security::SecureAsOf => answer.mark_as_of(),
+            _ => {}
+        }
+        if answer.rcode == Rcode::SERVFAIL {
+            answer.answer.clear();
+            answer.authority.clear();
+            answer.additional.clear();
+        }
+        answer
+    }
+
+    /// Puts the own part of a chain of aliases before what was resolved of the rest. The own part is
+    /// authoritative and not validated, so the whole has AA=1 and AD=0.
+    pub fn preceded_by(mut self, own: Answer) -> Answer {
+        if own.answer.is_empty() || self.rcode == Rcode::SERVFAIL {
+            return self;
+        }
+        self.answer.splice(0..0, own.answer);
+        self.authority.splice(0..0, own.authority);
+        self.authoritative = true;
+        self.secure = false;
+        self
+    }
+
+    /// As-of validation (ARCHITECTURE.md): short TTLs, and extended errors 3 and 7 say why.
+    fn mark_as_of(&mut self) {
+        let sections = [&mut self.answer, &mut self.authority, &mut self.additional];
+        for set in sections.into_iter().flatten() {
+            set.ttl = set.ttl.min(AS_OF_TTL_MAX_S);
+        }
+        for code in [Ede::STALE_ANSWER, Ede::SIGNATURE_EXPIRED] {
+            self.add_error(Ede::new(code, ""));
+        }
+    }
+
+    /// Adds an error unless one of its code is there.
+    fn add_error(&mut self, error: Ede) {
+        if self.errors.iter().all(|e| e.code != error.code) {
+            self.errors.push(error);
+        }
+    }
+
+    /// The reply to `request`, written. `recursion_available` is RA; `udp_size_max` the operator's
+    /// limit for UDP in octets.
+    pub fn encode(
+        &self,
+        request: &Request,
+        recursion_available: bool,
+        udp_size_max: u16,
+    ) -> Vec<u8> {
+        let dnssec = request.dnssec_ok();
+        let qtype = request.question.rtype;
+        let mut reply = request.message.reply(self.rcode);
+        reply.authoritative = self.authoritative;
+        reply.recursion_available = recursion_available;
+        reply.authentic_data = self.secure && request.understands_ad();
+        reply.answer = answer_section(&self.answer, qtype, dnssec);
+        reply.authority = other_section(&self.authority, dnssec);
+        reply.additional = other_section(&self.additional, dnssec);
+        reply.edns = opt(&request.message, udp_size_max, &self.errors);
+        let limit = size_limit(&request.message, request.client.transport, udp_size_max);
+        reply.encode(limit)
+    }
+}
+
+/// The reply to a query that is not worked on; `None` if it gets none.
+pub fn rejected(rejected: &Rejected, transport: Transport, udp_size_max: u16) -> Option<Vec<u8>> {
+    let Rejected::With {
+        query,
+        rcode,
+        error,
+    } = rejected
+    else {
+        return None;
+    };
+    let mut reply = query.reply(*rcode);
+    reply.edns = opt(query, udp_size_max, error.as_slice());
+    Some(reply.encode(size_limit(query, transport, udp_size_max)))
+}
+
+/// RFC 6891 section 7: an OPT record exactly where the query had one.
+fn opt(query: &Message, udp_size_max: u16, errors: &[Ede]) -> Option<Edns> {
+    let asked = query.edns.as_ref()?;
+    let mut edns = Edns::new(udp_size_max, asked.dnssec_ok);
+    edns.options = errors.iter().map(Ede::to_option).collect();
+    Some(edns)
+}
+
+/// RFC 6891 section 6.2.3: sizes below 512 count as 512.
+fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
+    let udp = query.edns.as_ref().map_or(UDP_SIZE_MIN_BYTES, |edns| {
+        edns.udp_size.min(udp_size_max).max(UDP_SIZE_MIN_BYTES)
+    });
+    match transport {
+        Transport::Udp => usize::from(udp),
+        Transport::Tcp => MESSAGE_LEN_MAX,
+    }
+}
+
+/// RFC 4035 section 3.1: without DO, DNSSEC records only if they were asked for.
+fn answer_section(sets: &[RrSet], qtype: Rtype, dnssec: bool) -> Vec<Record> {
+    let signatures = dnssec || matches!(qtype, Rtype::RRSIG | Rtype::ANY);
+    sets.iter()
+        .flat_map(|set| set.records(signatures))
+        .collect()
+}
+
+fn other_section(sets: &[RrSet], dnssec: bool) -> Vec<Record> {
+    sets.iter()
+        .filter(|set| dnssec || !is_dnssec(set.rtype))
+        .flat_map(|set| set.records(dnssec))
+        .collect()
+}
+
+fn is_dnssec(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::DS)
+}

@@ -1,0 +1,115 @@
+//! What one client question may cost.
+//!
+//! Why: a delegation can name hundreds of servers in other zones, whose delegations do the same (NXNSAttack,
+//! CVE-2020-8616), and a chain of aliases can go on. Whatever a stranger's zone asks for, one question
+//! from a client costs at most this much. The budget is shared by every sub-question, and so is the memory that
+//! it has already hedged once.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::resolve::{MirrorNote, Sources};
+
+/// Packets sent for one client question.
+pub const PACKETS_MAX: u32 = 100;
+/// Sub-questions (addresses of servers, DS, DNSKEY) for one client question.
+pub const SUB_QUESTIONS_MAX: u32 = 48;
+/// Time for one client question.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What is left for one client question.
+#[derive(Debug)]
+pub struct Budget {
+    packets_left: AtomicU32,
+    sub_questions_left: AtomicU32,
+    deadline: Duration,
+    hedged: AtomicBool,
+    resorted: AtomicBool,
+    mirrors: Mutex<Vec<MirrorNote>>,
+}
+
+impl Budget {
+    /// A full budget, from now on.
+    pub fn new(now: Now) -> Budget {
+        Budget {
+            packets_left: AtomicU32::new(PACKETS_MAX),
+            sub_questions_left: AtomicU32::new(SUB_QUESTIONS_MAX),
+            deadline: now.mono + TIME_MAX,
+            hedged: AtomicBool::new(false),
+            resorted: AtomicBool::new(false),
+            mirrors: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Takes one packet; false when there is none left.
+    pub fn take_packet(&self) -> bool {
+        take(&self.packets_left)
+    }
+
+    /// Takes one sub-question; false when there is none left.
+    pub fn take_sub_question(&self) -> bool {
+        take(&self.sub_questions_left)
+    }
+
+    /// Monotonic time at which the question is given up.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether a hedge delay was already paid, so that mirrors are taken at once.
+    pub fn has_hedged(&self) -> bool {
+        self.hedged.load(Ordering::Relaxed)
+    }
+
+    /// A hedge delay has been paid.
+    pub fn set_hedged(&self) {
+        self.hedged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a last resort was already taken, so that it is taken at once.
+    pub fn has_resorted(&self) -> bool {
+        self.resorted.load(Ordering::Relaxed)
+    }
+
+    /// Upstream has failed altogether, and a last resort was taken.
+    pub fn set_resorted(&self) {
+        self.resorted.store(true, Ordering::Relaxed);
+    }
+
+    /// A mirror answered a step.
+    pub fn used_mirror(&self, note: &MirrorNote) {
+        let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mirrors.iter().any(|m| m.zone == note.zone) {
+            mirrors.push(note.clone());
+        }
+    }
+
+    /// Who contributed so far.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            packets: PACKETS_MAX - self.packets_left.load(Ordering::Relaxed),
+            mirrors: (self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)).clone(),
+        }
+    }
+}
+
+fn take(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_runs_out() {
+        let budget = Budget::new(Now::default());
+        assert_eq!((0..1000).filter(|_| budget.take_packet()).count(), 100);
+        assert_eq!(budget.sources().packets, 100);
+        assert_eq!((0..1000).filter(|_| budget.take_sub_question()).count(), 48);
+    }
+}

@@ -1,0 +1,411 @@
+//! What is known of who serves a zone: delegations, and addresses of name servers.
+//!
+//! Why: NS sets and glue of a parent are hints, never answers. They steer questions and are validated by what the
+//! servers then say, so they live apart from the answer cache and never reach a client.
+//!
+//! Model: a [`Delegation`] is what a parent (by network or mirror) said about one zone. The deepest live
+//! one above a name is where its iteration starts. [`Knowledge`] also keeps addresses of name servers that were asked
+//! for by name, and the DS answers that came along with referrals, so that validation need not ask for them again.
+//!
+//! Failure: every table is bounded, in entries and in bytes, and forgets its soonest-dead half when full; forgetting costs
+//! packets only.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cache::entry::{AS_OF_TTL_MAX_S, Expiry};
+use crate::clock::Now;
+use crate::dns::{Name, Question, RrSet, Rtype};
+use crate::resolve::{LocalTrust, Origin, Response};
+
+/// Entries of each table.
+const TABLE_MAX: usize = 200_000;
+/// Bytes of each table, as far as strangers decide how many an entry has.
+const TABLE_BYTES_MAX: usize = 64 << 20;
+/// Larger entries are not kept: a DNSKEY answer may have the size of a TCP message.
+const ENTRY_BYTES_MAX: usize = 16 << 10;
+/// Name servers of one delegation that are looked at; more are ignored.
+pub const NAMES_MAX: usize = 32;
+/// Addresses of one name server that are looked at.
+pub const ADDRESSES_PER_NAME_MAX: usize = 8;
+/// How long a delegation may be kept, seconds, whatever its TTL says.
+pub const DELEGATION_TTL_MAX_S: u32 = 86_400;
+
+/// Who named the servers of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DelegationOrigin {
+    /// The root hints of the configuration.
+    Hints,
+    /// A server of the parent.
+    Network,
+    /// A mirror of the parent, trusted so far.
+    Mirror(LocalTrust),
+}
+
+/// The servers of a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegation {
+    /// The zone.
+    pub zone: Name,
+    /// Its name servers, each with the addresses that came along.
+    pub servers: Vec<(Name, Vec<IpAddr>)>,
+    /// When this must be asked for again; `None` for hints.
+    pub expiry: Option<Expiry>,
+    /// Who said so.
+    pub origin: DelegationOrigin,
+}
+
+impl Delegation {
+    /// The delegation of the root by hints.
+    pub fn hints(servers: Vec<(Name, Vec<IpAddr>)>) -> Delegation {
+        Delegation {
+            zone: Name::root(),
+            servers,
+            expiry: None,
+            origin: DelegationOrigin::Hints,
+        }
+    }
+}
+
+/// What resolution has learned about the way to data, as opposed to data.
+#[derive(Debug)]
+pub struct Knowledge {
+    hints: Arc<Delegation>,
+    delegations: Table<Name, Arc<Delegation>>,
+    addresses: Table<(Name, Rtype), Vec<IpAddr>>,
+    raw: Table<(Name, Rtype), Response>,
+}
+
+impl Knowledge {
+    /// Nothing but the root hints.
+    pub fn new(root_hints: Vec<(Name, Vec<IpAddr>)>) -> Knowledge {
+        Knowledge {
+            hints: Arc::new(Delegation::hints(root_hints)),
+            delegations: Table::default(),
+            addresses: Table::default(),
+            raw: Table::default(),
+        }
+    }
+
+    /// The deepest live delegation that serves the question: at or above its name, for DS strictly
+    /// above it (RFC 4035 section 3.1.4.1). The root's by hints if there is no other.
+    pub fn deepest(&self, question: &Question, now: Now) -> Arc<Delegation> {
+        let mut at = match question.rtype {
+            Rtype::DS => question.name.parent(),
+            _ => Some(question.name.clone()),
+        };
+        while let Some(name) = at {
+            if let Some(found) = self.delegations.live(&name, now) {
+                return found;
+            }
+            at = name.parent();
+        }
+        self.hints.clone()
+    }
+
+    /// Keeps a delegation until its expiry.
+    pub fn learn(&self, delegation: Arc<Delegation>, now: Now) {
+        if let Some(expiry) = delegation.expiry {
+            let key = delegation.zone.clone();
+            self.delegations.put(key, delegation, expiry, now);
+        }
+    }
+
+    /// Drops the delegation of `zone`: its servers turned out not to serve it.
+    pub fn forget(&self, zone: &Name) {
+        self.delegations.remove(zone);
+    }
+
+    /// Addresses of a name server, if they were asked for. An empty list is a known denial.
+    pub fn addresses(&self, name: &Name, rtype: Rtype, now: Now) -> Option<Vec<IpAddr>> {
+        self.addresses.live(&(name.clone(), rtype), now)
+    }
+
+    /// Keeps addresses of a name server.
+    pub fn learn_addresses(
+        &self,
+        name: &Name,
+        rtype: Rtype,
+        addresses: Vec<IpAddr>,
+        ttl_s: u32,
+        now: Now,
+    ) {
+        let expiry = Expiry::after(now, ttl_s);
+        let key = (name.clone(), rtype);
+        self.addresses.put(key, addresses, expiry, now);
+    }
+
+    /// A DS or DNSKEY answer that came earlier, not validated.
+    pub fn raw(&self, question: &Question, now: Now) -> Option<Response> {
+        self.raw.live(&(question.name.clone(), question.rtype), now)
+    }
+
+    /// Keeps a DS or DNSKEY answer for validation.
+    pub fn learn_raw(&self, question: &Question, response: Response, ttl_s: u32, now: Now) {
+        let ttl_s = match is_as_of(&response.origin) {
+            true => ttl_s.min(AS_OF_TTL_MAX_S),
+            false => ttl_s,
+        };
+        let key = (question.name.clone(), question.rtype);
+        self.raw.put(key, response, Expiry::after(now, ttl_s), now);
+    }
+
+    /// Drops everything that rests on as-of validation.
+    pub fn purge_as_of(&self) {
+        self.delegations
+            .remove_if(|_, d| d.origin == DelegationOrigin::Mirror(LocalTrust::SecureAsOf));
+        self.raw.remove_if(|_, r| is_as_of(&r.origin));
+    }
+
+    /// Drops everything but the hints.
+    pub fn clear(&self) {
+        self.delegations.remove_if(|_, _| true);
+        self.addresses.remove_if(|_, _| true);
+        self.raw.remove_if(|_, _| true);
+    }
+
+    /// How many delegations are held.
+    pub fn delegation_count(&self) -> usize {
+        self.delegations.lock().map.len()
+    }
+}
+
+fn is_as_of(origin: &Origin) -> bool {
+    matches!(origin, Origin::Mirror(note) if note.trust == LocalTrust::SecureAsOf)
+}
+
+/// What an entry of a table costs.
+trait Weigh {
+    /// Bytes on the heap, about.
+    fn bytes(&self) -> usize;
+}
+
+impl Weigh for Name {
+    fn bytes(&self) -> usize {
+        self.wire().len()
+    }
+}
+
+impl Weigh for (Name, Rtype) {
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+impl Weigh for Vec<IpAddr> {
+    fn bytes(&self) -> usize {
+        self.len() * size_of::<IpAddr>()
+    }
+}
+
+impl Weigh for Arc<Delegation> {
+    fn bytes(&self) -> usize {
+        let server =
+            |(n, a): &(Name, Vec<IpAddr>)| n.bytes() + a.bytes() + size_of::<(Name, Vec<IpAddr>)>();
+        size_of::<Delegation>() + self.servers.iter().map(server).sum::<usize>()
+    }
+}
+
+impl Weigh for Response {
+    fn bytes(&self) -> usize {
+        let sets = self.answer.iter().chain(&self.authority);
+        sets.map(|s| size_of::<RrSet>() + s.heap_size_bytes()).sum()
+    }
+}
+
+/// A bounded map whose values die.
+#[derive(Debug)]
+struct Table<K, V>(Mutex<Entries<K, V>>);
+
+#[derive(Debug)]
+struct Entries<K, V> {
+    map: HashMap<K, (V, Expiry)>,
+    bytes: usize,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Table(Mutex::new(Entries {
+            map: HashMap::new(),
+            bytes: 0,
+        }))
+    }
+}
+
+impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
+    fn live(&self, key: &K, now: Now) -> Option<V> {
+        let entries = self.lock();
+        let (value, _) = entries.map.get(key).filter(|(_, e)| e.is_live(now))?;
+        Some(value.clone())
+    }
+
+    fn put(&self, key: K, value: V, expiry: Expiry, now: Now) {
+        let mut entries = self.lock();
+        entries.remove(&key);
+        let size = weight(&key, &value);
+        if size > ENTRY_BYTES_MAX {
+            return;
+        }
+        while !entries.map.is_empty()
+            && (entries.map.len() >= TABLE_MAX || entries.bytes + size > TABLE_BYTES_MAX)
+        {
+            entries.make_room(now);
+        }
+        entries.bytes += size;
+        entries.map.insert(key, (value, expiry));
+    }
+
+    fn remove(&self, key: &K) {
+        self.lock().remove(key);
+    }
+
+    fn remove_if(&self, dead: impl Fn(&K, &V) -> bool) {
+        self.lock().retain(|k, v, _| !dead(k, v));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash + Weigh, V: Weigh> Entries<K, V> {
+    fn remove(&mut self, key: &K) {
+        if let Some((value, _)) = self.map.remove(key) {
+            self.bytes -= weight(key, &value);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&K, &V, &Expiry) -> bool) {
+        let bytes = &mut self.bytes;
+        self.map.retain(|k, (v, e)| {
+            let kept = keep(k, v, e);
+            if !kept {
+                *bytes -= weight(k, v);
+            }
+            kept
+        });
+    }
+
+    /// Forgets the half that dies first.
+    fn make_room(&mut self, now: Now) {
+        let mut left: Vec<u32> = self.map.values().map(|(_, e)| e.left_s(now)).collect();
+        let middle = left.len() / 2;
+        let (_, &mut median, _) = left.select_nth_unstable(middle);
+        self.retain(|_, _, e| e.left_s(now) > median);
+    }
+}
+
+fn weight(key: &impl Weigh, value: &impl Weigh) -> usize {
+    key.bytes() + value.bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Rcode;
+    use crate::resolve::MirrorNote;
+    use std::time::Duration;
+
+    fn delegation(zone: &str, ttl_s: u32, origin: DelegationOrigin) -> Arc<Delegation> {
+        Arc::new(Delegation {
+            zone: zone.parse().unwrap(),
+            servers: Vec::new(),
+            expiry: Some(Expiry::after(Now::default(), ttl_s)),
+            origin,
+        })
+    }
+
+    #[test]
+    fn the_deepest_live_delegation_wins_and_ds_is_asked_above() {
+        let k = Knowledge::new(Vec::new());
+        let start = Now::default();
+        k.learn(delegation("com.", 100, DelegationOrigin::Network), start);
+        k.learn(delegation("a.com.", 10, DelegationOrigin::Network), start);
+        let later = Now::new(Duration::from_secs(50), 50);
+        for (name, rtype, now, expected) in [
+            ("www.a.com.", Rtype::A, start, "a.com."),
+            ("a.com.", Rtype::A, start, "a.com."),
+            ("a.com.", Rtype::DS, start, "com."),
+            ("www.a.com.", Rtype::DS, start, "a.com."),
+            ("www.a.com.", Rtype::A, later, "com."),
+            ("www.org.", Rtype::A, start, "."),
+            (".", Rtype::DS, start, "."),
+        ] {
+            let question = Question::new(name.parse().unwrap(), rtype);
+            let found = k.deepest(&question, now);
+            assert_eq!(found.zone.to_string(), expected, "{question}");
+        }
+    }
+
+    // Anybody may ask for the DNSKEY sets of a zone of his own, as large as messages can be.
+    #[test]
+    fn large_answers_do_not_fill_the_memory() {
+        let k = Knowledge::new(Vec::new());
+        let now = Now::default();
+        let put = |n: u32, bytes: usize| {
+            let zone: Name = format!("n{n}.test.").parse().unwrap();
+            let set = RrSet::single(zone.clone(), Rtype::DNSKEY, 60, vec![0; bytes].into());
+            let response = Response {
+                zone: zone.clone(),
+                rcode: crate::dns::Rcode::NOERROR,
+                answer: vec![set],
+                authority: Vec::new(),
+                origin: Origin::Network([192, 0, 2, 1].into()),
+            };
+            let question = Question::new(zone, Rtype::DNSKEY);
+            k.learn_raw(&question, response, 60 + n, now);
+            k.raw(&question, now).is_some()
+        };
+        assert!(!put(0, 60_000));
+        for n in 0..12_000 {
+            assert!(put(n, 10_000));
+            assert!(k.raw.lock().bytes <= TABLE_BYTES_MAX);
+        }
+        assert!(k.raw.lock().map.len() > 1000);
+        k.clear();
+        assert_eq!(k.raw.lock().bytes, 0);
+    }
+
+    #[test]
+    fn links_out_of_as_of_copies_live_half_a_minute() {
+        for (trust, live) in [(LocalTrust::SecureAsOf, false), (LocalTrust::Secure, true)] {
+            let k = Knowledge::new(Vec::new());
+            let question = Question::new("a.".parse().unwrap(), Rtype::DS);
+            let note = MirrorNote {
+                zone: Name::root(),
+                serial: 1,
+                age_s: 0,
+                trust,
+            };
+            let response = Response {
+                zone: Name::root(),
+                rcode: Rcode::NOERROR,
+                answer: Vec::new(),
+                authority: Vec::new(),
+                origin: Origin::Mirror(note),
+            };
+            k.learn_raw(&question, response, 3600, Now::default());
+            let later = |s| Now::new(Duration::from_secs(s), s);
+            assert!(k.raw(&question, later(29)).is_some());
+            assert_eq!(k.raw(&question, later(30)).is_some(), live, "{trust:?}");
+        }
+    }
+
+    #[test]
+    fn as_of_delegations_are_purged() {
+        let k = Knowledge::new(Vec::new());
+        let mirror = |trust| DelegationOrigin::Mirror(trust);
+        k.learn(
+            delegation("a.", 9, mirror(LocalTrust::SecureAsOf)),
+            Now::default(),
+        );
+        k.learn(
+            delegation("b.", 9, mirror(LocalTrust::Secure)),
+            Now::default(),
+        );
+        k.purge_as_of();
+        assert_eq!(k.delegation_count(), 1);
+    }
+}

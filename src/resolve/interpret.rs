@@ -1,0 +1,312 @@
+//! What a server's message means to the question that it was asked.
+//!
+//! Why: a server may say anything. Only records of the zone that it was asked about count; a referral must lead down
+//! towards the name; addresses count only for name servers that the referral names, and (with `harden_glue`)
+//! only within the asked zone. Everything else in the message is left aside, so that no server speaks for
+//! another's zone.
+//!
+//! Model: [`interpret`] is one function from a message to a [`Said`]. Its cases follow RFC 1034 section 5.3.3 step 4 and
+//! RFC 2308 section 2.
+//!
+//! Failure: a message that fits no case is [`Said::Lame`] or [`Said::Failed`]; the next server is asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::cache::entry::Expiry;
+use crate::clock::Now;
+use crate::dns::{Message, Name, Question, Rcode, Record, RrSet, Rtype, group, rdata};
+use crate::resolve::delegation::{
+    ADDRESSES_PER_NAME_MAX, DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin, NAMES_MAX,
+};
+use crate::resolve::{Origin, Response};
+use crate::upstream::Transport;
+
+/// What a server said, or failed to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The set asked for, an alias, or a denial.
+    Answer(Response),
+    /// The zone's own list of its servers: the answer to an NS question at its apex (RFC 9609).
+    Apex(Response, Delegation),
+    /// The servers of a zone below know more.
+    Referral(Referral),
+    /// Ask again over TCP.
+    Truncated,
+    /// Ask again without EDNS (RFC 6891 section 7).
+    EdnsRefused,
+    /// It does not serve the zone.
+    Lame(&'static str),
+    /// It serves the zone, perhaps, but said this.
+    Failed(String),
+    /// It said nothing in time.
+    Silent,
+    /// It cannot be reached.
+    Unreachable(String),
+    /// This machine could not ask.
+    NotSent(String),
+}
+
+/// A step down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referral {
+    /// The zone below and its servers.
+    pub delegation: Delegation,
+    /// The answer to the DS question for that zone, if it came along: the set or its denial.
+    pub ds: Option<Response>,
+}
+
+/// Where a message came from and what it answers.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The zone that the server was asked about as one of its servers.
+    pub zone: &'a Name,
+    /// The question, perhaps minimised.
+    pub asked: &'a Question,
+    /// How it was sent.
+    pub transport: Transport,
+    /// Whether it was sent with EDNS.
+    pub with_edns: bool,
+    /// The server.
+    pub server: IpAddr,
+    /// `resolver.harden_glue`
+    pub harden_glue: bool,
+    /// When it came.
+    pub now: Now,
+}
+
+/// Reads a matched message.
+pub fn interpret(cx: &Context<'_>, message: &Message) -> Said {
+    if !message.response || message.opcode != 0 {
+        return Said::Failed("no response to a query".into());
+    }
+    match message.rcode {
+        Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN => {}
+        Rcode::BADVERS if cx.with_edns => return Said::EdnsRefused,
+        // RFC 6891 section 6.1.1: who sends OPT back knows EDNS, and means the question.
+        Rcode::FORMERR | Rcode::NOTIMP if cx.with_edns && message.edns.is_none() => {
+            return Said::EdnsRefused;
+        }
+        Rcode::REFUSED => return Said::Lame("REFUSED"),
+        Rcode::NOTAUTH => return Said::Lame("NOTAUTH"),
+        other => return Said::Failed(other.to_string()),
+    }
+    if message.truncated {
+        return match cx.transport {
+            Transport::Udp => Said::Truncated,
+            Transport::Tcp => Said::Failed("truncated over TCP".into()),
+        };
+    }
+    // A recursive server without authority repeats others' data, of any age.
+    if !message.authoritative && message.recursion_available && !message.answer.is_empty() {
+        return Said::Lame("not authoritative");
+    }
+    let answer = in_zone(cx.zone, group(&message.answer));
+    let authority = in_zone(cx.zone, group(&message.authority));
+    if message.rcode == Rcode::YXDOMAIN {
+        return positive(cx, &answer, &authority, message.rcode)
+            .map_or(Said::Failed("YXDOMAIN without DNAME".into()), Said::Answer);
+    }
+    // Some servers put the NS set of a zone below into the answer section.
+    let cut = |s: &&RrSet| s.rtype == Rtype::NS && s.name == cx.asked.name;
+    if cx.asked.rtype == Rtype::NS
+        && !message.authoritative
+        && let Some(ns) = answer.iter().find(cut)
+        && is_step_down(cx, &ns.name)
+    {
+        return referral(cx, message, ns, &authority);
+    }
+    if let Some(response) = positive(cx, &answer, &authority, Rcode::NOERROR) {
+        return with_apex(cx, message, response);
+    }
+    let alias = |s: &RrSet| s.rtype == Rtype::CNAME && s.name == cx.asked.name;
+    if answer.iter().any(alias) {
+        return Said::Failed("more than one CNAME".into());
+    }
+    negative(cx, message, authority)
+}
+
+/// RRsets with data, within the zone.
+fn in_zone(zone: &Name, sets: Vec<RrSet>) -> Vec<RrSet> {
+    let fits = |s: &RrSet| !s.rdatas.is_empty() && s.name.is_within(zone);
+    sets.into_iter().filter(fits).collect()
+}
+
+fn response(cx: &Context<'_>, rcode: Rcode, answer: Vec<RrSet>, authority: &[RrSet]) -> Response {
+    let proofs = |s: &&RrSet| matches!(s.rtype, Rtype::NSEC | Rtype::NSEC3);
+    Response {
+        zone: cx.zone.clone(),
+        rcode,
+        answer,
+        authority: authority.iter().filter(proofs).cloned().collect(),
+        origin: Origin::Network(cx.server),
+    }
+}
+
+/// The set asked for, or an alias in its place.
+fn positive(
+    cx: &Context<'_>,
+    answer: &[RrSet],
+    authority: &[RrSet],
+    rcode: Rcode,
+) -> Option<Response> {
+    let asked = cx.asked;
+    let wanted =
+        |s: &&RrSet| s.name == asked.name && (s.rtype == asked.rtype || asked.rtype == Rtype::ANY);
+    let found: Vec<RrSet> = answer.iter().filter(wanted).cloned().collect();
+    if !found.is_empty() {
+        return Some(response(cx, rcode, found, authority));
+    }
+    let dname = |s: &&RrSet| s.rtype == Rtype::DNAME && asked.name.is_below(&s.name);
+    if let Some(dname) = answer.iter().find(dname) {
+        return from_dname(cx, dname, authority);
+    }
+    let cname = |s: &&RrSet| s.rtype == Rtype::CNAME && s.name == asked.name;
+    let cname = answer.iter().find(cname).filter(|s| s.rdatas.len() == 1)?;
+    Some(response(cx, rcode, vec![cname.clone()], authority))
+}
+
+/// RFC 6672 section 3.2: the CNAME is made here, whatever the server made of it.
+fn from_dname(cx: &Context<'_>, dname: &RrSet, authority: &[RrSet]) -> Option<Response> {
+    let [rdata] = &dname.rdatas[..] else {
+        return None;
+    };
+    let target = rdata::single_name(rdata)?;
+    match cx.asked.name.replace_suffix(&dname.name, &target) {
+        Ok(Some(to)) => {
+            let made = RrSet::single(
+                cx.asked.name.clone(),
+                Rtype::CNAME,
+                dname.ttl,
+                to.wire().into(),
+            );
+            let answer = vec![dname.clone(), made];
+            Some(response(cx, Rcode::NOERROR, answer, authority))
+        }
+        Ok(None) => None,
+        // RFC 6672 section 2.2: too long a name is YXDOMAIN.
+        Err(_) => {
+            let answer = vec![dname.clone()];
+            Some(response(cx, Rcode::YXDOMAIN, answer, authority))
+        }
+    }
+}
+
+/// Adds the zone's own server list where it was asked for.
+fn with_apex(cx: &Context<'_>, message: &Message, response: Response) -> Said {
+    if cx.asked.rtype != Rtype::NS || cx.asked.name != *cx.zone || !message.authoritative {
+        return Said::Answer(response);
+    }
+    match response.answer.first() {
+        Some(ns) if ns.rtype == Rtype::NS => {
+            let delegation = delegation(cx, ns, &message.additional);
+            Said::Apex(response, delegation)
+        }
+        _ => Said::Answer(response),
+    }
+}
+
+/// No answer: a denial, a referral, or nonsense.
+fn negative(cx: &Context<'_>, message: &Message, authority: Vec<RrSet>) -> Said {
+    let asked = &cx.asked.name;
+    let soa = authority.iter().find(|s| {
+        // RFC 4035 section 3.1.4.1: the zone's own SOA denies a DS only if it stands above the name.
+        let above = asked.is_below(&s.name) || asked.is_root();
+        s.rtype == Rtype::SOA && asked.is_within(&s.name) && (cx.asked.rtype != Rtype::DS || above)
+    });
+    let denial = |rcode| {
+        let mut made = response(cx, rcode, Vec::new(), &authority);
+        if let Some(soa) = soa {
+            // A server of both parent and child answers from the child without a referral.
+            made.zone = soa.name.clone();
+            made.authority.insert(0, soa.clone());
+        }
+        Said::Answer(made)
+    };
+    if message.rcode == Rcode::NXDOMAIN {
+        return match message.authoritative || !message.recursion_available {
+            true => denial(Rcode::NXDOMAIN),
+            false => Said::Lame("not authoritative"),
+        };
+    }
+    if soa.is_some() && (message.authoritative || !message.recursion_available) {
+        return denial(Rcode::NOERROR);
+    }
+    let ns = group(&message.authority)
+        .into_iter()
+        .find(|s| s.rtype == Rtype::NS && !s.rdatas.is_empty());
+    match ns {
+        Some(ns) if is_step_down(cx, &ns.name) => referral(cx, message, &ns, &authority),
+        // RFC 2308 section 2.2: NODATA may come without SOA, and with the zone's own NS set.
+        Some(ns) if ns.name == *cx.zone && message.authoritative => denial(Rcode::NOERROR),
+        Some(_) => Said::Lame("refers upwards or sideways"),
+        None if message.authoritative => denial(Rcode::NOERROR),
+        None => Said::Lame("not authoritative"),
+    }
+}
+
+/// Whether a referral to `cut` leads from the zone towards the name.
+fn is_step_down(cx: &Context<'_>, cut: &Name) -> bool {
+    let asked = &cx.asked.name;
+    cut.is_below(cx.zone)
+        && match cx.asked.rtype {
+            // The DS of a cut is data of the parent; whoever refers on for it does not serve the parent.
+            Rtype::DS => asked.is_below(cut),
+            _ => asked.is_within(cut),
+        }
+}
+
+fn referral(cx: &Context<'_>, message: &Message, ns: &RrSet, authority: &[RrSet]) -> Said {
+    let delegation = delegation(cx, ns, &message.additional);
+    let ds_set = (authority.iter()).find(|s| s.rtype == Rtype::DS && s.name == ns.name);
+    let ds = match ds_set {
+        Some(set) => Some(response(cx, Rcode::NOERROR, vec![set.clone()], &[])),
+        None => Some(response(cx, Rcode::NOERROR, Vec::new(), authority))
+            .filter(|r| !r.authority.is_empty()),
+    };
+    Said::Referral(Referral { delegation, ds })
+}
+
+fn delegation(cx: &Context<'_>, ns: &RrSet, additional: &[Record]) -> Delegation {
+    let scope = cx.harden_glue.then_some(cx.zone);
+    Delegation {
+        zone: ns.name.clone(),
+        servers: servers(ns, &group(additional), scope),
+        expiry: Some(Expiry::after(cx.now, ns.ttl.min(DELEGATION_TTL_MAX_S))),
+        origin: DelegationOrigin::Network,
+    }
+}
+
+/// The name servers of an NS set with their addresses among `glue`; with a scope, only addresses of
+/// names within it.
+pub fn servers(ns: &RrSet, glue: &[RrSet], scope: Option<&Name>) -> Vec<(Name, Vec<IpAddr>)> {
+    let mut servers = Vec::new();
+    for name in ns
+        .rdatas
+        .iter()
+        .take(NAMES_MAX)
+        .filter_map(|r| rdata::single_name(r))
+    {
+        let usable = scope.is_none_or(|zone| name.is_within(zone));
+        let own = |s: &&RrSet| usable && s.name == name;
+        let found = glue.iter().filter(own).flat_map(addresses);
+        let found = found.take(ADDRESSES_PER_NAME_MAX).collect();
+        servers.push((name, found));
+    }
+    servers
+}
+
+/// The addresses in an A or AAAA set; none in any other.
+pub fn addresses(set: &RrSet) -> impl Iterator<Item = IpAddr> + '_ {
+    set.rdatas.iter().filter_map(|rdata| match set.rtype {
+        Rtype::A => <[u8; 4]>::try_from(&rdata[..])
+            .ok()
+            .map(|a| Ipv4Addr::from(a).into()),
+        Rtype::AAAA => <[u8; 16]>::try_from(&rdata[..])
+            .ok()
+            .map(|a| Ipv6Addr::from(a).into()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,484 @@
+//! From a question to its zone's answer: one question, no aliases followed, nothing validated.
+//!
+//! Why: this is the part of a resolver in which strangers decide what happens next, so it does no input or output, holds no
+//! clock, and can be run through any outage in a test. The driver (`task`) carries out its [`Action`]s.
+//!
+//! Model: an [`Iteration`] walks down from the deepest known delegation, one zone at a time. Each zone is one
+//! `step::Attempt`: its servers are asked in the order of `select`, the next one as soon as one fails or is late, all
+//! answers welcome until one is usable. A local copy (mirror) of the zone answers the step instead when
+//! [`Prefer`] says so:
+//!
+//! ```text
+//!             Prefer::Now, or this client question has hedged before
+//!  begin(zone) -----------------------------------------------------> mirror's answer
+//!      |                                                                   ^
+//!      | ask servers      hedge delay over, or every server failed         |
+//!      +-------------------------------------------------------------------+   LastResort: every server failed
+//!      |
+//!      +--> answer, alias, denial --> Done         referral --> begin(zone below)
+//! ```
+//!
+//! Failure: every loop is bounded (referrals, packets, sub-questions, time); what cannot be had is a [`Failure`] that says
+//! which zone did not answer and how.
+
+mod step;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::clock::Now;
+use crate::dns::{Ede, Name, Question, Rcode, Rtype};
+use crate::resolve::budget::Budget;
+use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin, Knowledge};
+use crate::resolve::interpret::{Referral, Said};
+use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::select::Servers;
+use crate::resolve::settings::Settings;
+use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
+use crate::upstream::Ask;
+
+use step::{Attempt, Outlook};
+
+/// Zones that one iteration may walk through.
+const REFERRALS_MAX: usize = 40;
+/// How deep sub-questions for server addresses may nest.
+pub const DEPTH_MAX: u8 = 6;
+
+/// Everything outside that an iteration looks at.
+#[derive(Clone, Copy)]
+pub struct Env<'a> {
+    /// What the configuration says.
+    pub settings: &'a Settings,
+    /// Delegations and addresses learned so far.
+    pub knowledge: &'a Knowledge,
+    /// Server statistics.
+    pub servers: &'a Servers,
+    /// Locally held zones.
+    pub local: &'a dyn LocalZones,
+    /// Dead prefixes.
+    pub health: &'a dyn Health,
+    /// What the client question may still cost.
+    pub budget: &'a Budget,
+}
+
+/// Names an exchange within its iteration.
+pub type Token = u32;
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Begin.
+    Start,
+    /// An exchange came to its end.
+    Said {
+        /// As in [`Action::Send`].
+        token: Token,
+        /// What came of it.
+        said: Said,
+    },
+    /// A sub-question for addresses came to its end; empty when there are none to be had.
+    Addresses {
+        /// As in [`Action::Addresses`].
+        name: Name,
+        /// As in [`Action::Addresses`].
+        rtype: Rtype,
+        /// What was found.
+        found: Vec<IpAddr>,
+    },
+    /// The time of [`Iteration::wake_at`] has come.
+    Timer,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask a server and report [`Event::Said`]. The exchange goes on to its end, and is noted in the
+    /// statistics, even when the iteration has moved on.
+    Send {
+        /// To be given back.
+        token: Token,
+        /// The zone that the server is asked about.
+        zone: Name,
+        /// The exchange.
+        ask: Ask,
+        /// After so long without an answer the server counts as silent.
+        wait: Duration,
+    },
+    /// Find addresses of a name server and report [`Event::Addresses`].
+    Addresses {
+        /// The name server.
+        name: Name,
+        /// A or AAAA.
+        rtype: Rtype,
+    },
+    /// A server of a mirrored zone referred us on: what it signed may be checked.
+    Check {
+        /// The DS question of the zone below.
+        question: Question,
+        /// Its answer, as it came with the referral.
+        ds: Box<Response>,
+    },
+    /// The end.
+    Done(Box<Result<Response, Failure>>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub kind: FailureKind,
+    /// The zone whose step failed.
+    pub zone: Name,
+    /// What its servers did, for people.
+    pub text: String,
+}
+
+/// The kind of a [`Failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// No server of the zone gave any answer, or none has a known address.
+    Unreachable,
+    /// Servers answered, but with errors, or do not serve the zone.
+    BadAnswers,
+    /// The question cost too much.
+    Budget,
+    /// Servers refer to each other without end.
+    Loop,
+}
+
+impl Failure {
+    /// What a client is told (RFC 8914).
+    pub fn ede(&self) -> Ede {
+        let code = match self.kind {
+            FailureKind::Unreachable => Ede::NO_REACHABLE_AUTHORITY,
+            FailureKind::BadAnswers => Ede::NETWORK_ERROR,
+            FailureKind::Budget | FailureKind::Loop => Ede::OTHER,
+        };
+        Ede::new(code, format!("{}: {}", self.zone, self.text))
+    }
+}
+
+/// How an iteration is to go about it.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Nesting of sub-questions.
+    pub depth: u8,
+    /// Servers whose answer was found bogus: asked only when there is no other.
+    pub avoid: Vec<IpAddr>,
+    /// Trust no delegation from the network that is already known, and take a mirror at once: what
+    /// they led to was bogus.
+    pub prefer_mirror: bool,
+    /// Seed of the random choices.
+    pub seed: u64,
+}
+
+/// The walk of one question.
+pub struct Iteration {
+    question: Question,
+    manner: Manner,
+    rng: SmallRng,
+    attempt: Option<Attempt>,
+    referrals: usize,
+    minimised: usize,
+    next_token: Token,
+    /// The parent was asked anew because servers of a known delegation failed.
+    went_back: bool,
+}
+
+impl Iteration {
+    /// An iteration that has not begun.
+    pub fn new(question: Question, manner: Manner) -> Iteration {
+        Iteration {
+            rng: SmallRng::seed_from_u64(manner.seed),
+            question,
+            manner,
+            attempt: None,
+            referrals: 0,
+            minimised: 0,
+            next_token: 0,
+            went_back: false,
+        }
+    }
+
+    /// When [`Event::Timer`] is due, in monotonic time.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.attempt.as_ref()?.wake_at()
+    }
+
+    /// Moves on. After [`Action::Done`] nothing follows.
+    pub fn step(&mut self, env: &Env<'_>, now: Now, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Start => self.start(env, now, &mut out),
+            Event::Said { token, said } => self.said(env, now, token, said, &mut out),
+            Event::Addresses { name, rtype, found } => {
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.found(env, &name, rtype, found);
+                    self.go_on(env, now, false, &mut out);
+                }
+            }
+            Event::Timer => self.timer(env, now, &mut out),
+        }
+        out
+    }
+
+    fn start(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        let mut from = env.knowledge.deepest(&self.question, now);
+        if self.manner.prefer_mirror {
+            from = self.start_anew(env, now, from);
+        }
+        self.begin(env, now, from, out);
+    }
+
+    /// Where to start when the known way led to bogus data: at the mirror above, or at the parent.
+    fn start_anew(&self, env: &Env<'_>, now: Now, known: Arc<Delegation>) -> Arc<Delegation> {
+        let parent = |d: &Delegation| {
+            let above = d.zone.parent().unwrap_or_else(Name::root);
+            env.knowledge.deepest(&Question::new(above, Rtype::NS), now)
+        };
+        match env.local.cover(&self.question, now) {
+            Some(cover) => {
+                let question = Question::new(cover.zone, Rtype::NS);
+                env.knowledge.deepest(&question, now)
+            }
+            None if matches!(known.origin, DelegationOrigin::Network) => parent(&known),
+            None => known,
+        }
+    }
+
+    /// One zone's step: its mirror at once, or its servers.
+    fn begin(
+        &mut self,
+        env: &Env<'_>,
+        now: Now,
+        delegation: Arc<Delegation>,
+        out: &mut Vec<Action>,
+    ) {
+        self.attempt = None;
+        self.referrals += 1;
+        if self.referrals > REFERRALS_MAX {
+            let text = "too many referrals".to_string();
+            return self.fail(FailureKind::Loop, delegation.zone.clone(), text, out);
+        }
+        let cover = env.local.cover(&self.question, now);
+        let mut cover = cover.filter(|c| c.zone.is_within(&delegation.zone));
+        let mut exploring = false;
+        if let Some(c) = &mut cover {
+            let at_once = match c.prefer {
+                Prefer::Now => true,
+                Prefer::Hedge => env.budget.has_hedged() || self.manner.prefer_mirror,
+                Prefer::LastResort => env.budget.has_resorted(),
+            };
+            exploring = c.prefer == Prefer::Now
+                && !self.manner.prefer_mirror
+                && !env.budget.has_hedged()
+                && env.local.explore(&c.zone, now);
+            c.prefer = match (at_once, exploring) {
+                (_, true) => Prefer::Hedge,
+                (true, false) => Prefer::Now,
+                (false, false) => c.prefer,
+            };
+        }
+        if let Some(c) = cover.take_if(|c| c.prefer == Prefer::Now)
+            && self.ask_mirror(env, now, &c, out)
+        {
+            return;
+        }
+        let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
+        let mut attempt = attempt.minimising(env.settings.qname_minimisation);
+        attempt.plan(env, now, &self.manner, &mut self.rng);
+        self.attempt = Some(attempt);
+        self.go_on(env, now, true, out);
+    }
+
+    /// Takes the mirror's answer for this step; false when it has none to give.
+    fn ask_mirror(
+        &mut self,
+        env: &Env<'_>,
+        now: Now,
+        cover: &Cover,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let Some(answer) = env.local.answer(&cover.zone, &self.question, now) else {
+            return false;
+        };
+        let note = answer.note.clone();
+        let Some(said) = local::read(&cover.zone, &self.question, answer, now) else {
+            return false;
+        };
+        env.budget.used_mirror(&note);
+        match said {
+            LocalSaid::Answer(response) => self.done(response, out),
+            LocalSaid::Referral(referral) => self.refer(env, now, referral, out),
+        }
+        true
+    }
+
+    /// The mirror steps in for servers that are late or failed.
+    fn fail_over(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) -> bool {
+        let Some(cover) = self.attempt.as_mut().and_then(|a| a.take_mirror()) else {
+            return false;
+        };
+        if !self.ask_mirror(env, now, &cover, out) {
+            return false;
+        }
+        match cover.prefer {
+            Prefer::LastResort => env.budget.set_resorted(),
+            Prefer::Now | Prefer::Hedge => env.budget.set_hedged(),
+        }
+        true
+    }
+
+    fn timer(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        if attempt.hedge_due(now) && self.fail_over(env, now, out) {
+            return;
+        }
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let next_due = attempt.next_due(now);
+        self.go_on(env, now, next_due, out);
+    }
+
+    fn said(&mut self, env: &Env<'_>, now: Now, token: Token, said: Said, out: &mut Vec<Action>) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let Some(exchange) = attempt.ended(token) else {
+            return;
+        };
+        let whole = attempt.asks_whole_question();
+        if let Said::Apex(_, delegation) = &said {
+            learn_root(env, now, delegation);
+        }
+        match said {
+            Said::Answer(response) | Said::Apex(response, _) if whole => self.done(response, out),
+            Said::Answer(response) | Said::Apex(response, _) => {
+                if response.rcode == Rcode::NXDOMAIN && is_proof(&response) {
+                    // RFC 8020 section 2: nothing exists below; the proof denies the whole name as well.
+                    return self.done(response, out);
+                }
+                self.minimised += 1;
+                attempt.show_more(&response, self.minimised);
+                attempt.ask_first(exchange.server, exchange.transport);
+                self.go_on(env, now, true, out);
+            }
+            Said::Referral(referral) => self.refer(env, now, referral, out),
+            Said::Truncated => {
+                attempt.again_over_tcp(exchange.server);
+                self.go_on(env, now, true, out);
+            }
+            Said::EdnsRefused => {
+                attempt.again_without_edns(exchange.server);
+                self.go_on(env, now, true, out);
+            }
+            bad => {
+                attempt.server_failed(&exchange, &bad);
+                let at_once = !matches!(bad, Said::Silent) || attempt.is_idle();
+                self.go_on(env, now, at_once, out);
+            }
+        }
+    }
+
+    fn refer(&mut self, env: &Env<'_>, now: Now, referral: Referral, out: &mut Vec<Action>) {
+        let Referral { delegation, ds } = referral;
+        let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
+        let delegation = Arc::new(delegation);
+        if let Some(ds) = ds {
+            let question = Question::new(delegation.zone.clone(), Rtype::DS);
+            let sets = ds.answer.iter().chain(&ds.authority);
+            let ds_ttl_s = sets.map(|s| s.ttl).min().unwrap_or(ttl_s);
+            let ttl_s = ds_ttl_s.min(DELEGATION_TTL_MAX_S);
+            let mirrored = |c: Cover| c.zone == ds.zone;
+            if matches!(ds.origin, Origin::Network(_))
+                && env.local.cover(&question, now).is_some_and(mirrored)
+            {
+                out.push(Action::Check {
+                    question: question.clone(),
+                    ds: Box::new(ds.clone()),
+                });
+            }
+            env.knowledge.learn_raw(&question, ds, ttl_s, now);
+        }
+        env.knowledge.learn(delegation.clone(), now);
+        self.begin(env, now, delegation, out);
+    }
+
+    /// Sends what is to be sent; when nothing is left to try, the mirror, the parent anew, or failure.
+    fn go_on(&mut self, env: &Env<'_>, now: Now, send: bool, out: &mut Vec<Action>) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let mut sender = step::Sender {
+            env,
+            now,
+            manner: &self.manner,
+            rng: &mut self.rng,
+            next_token: &mut self.next_token,
+            out,
+        };
+        let outlook = attempt.go_on(&mut sender, send);
+        let (kind, text) = match outlook {
+            Outlook::Waiting => return,
+            Outlook::Exhausted(kind, text) => (kind, text),
+        };
+        if self.fail_over(env, now, out) {
+            return;
+        }
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        let known = attempt.delegation;
+        let stale = known.expiry.is_some() && self.referrals == 1;
+        if stale && !self.went_back && kind != FailureKind::Budget {
+            // The zone may have moved since its delegation was learned.
+            self.went_back = true;
+            env.knowledge.forget(&known.zone);
+            let from = env.knowledge.deepest(&self.question, now);
+            return self.begin(env, now, from, out);
+        }
+        self.fail(kind, known.zone.clone(), text, out);
+    }
+
+    fn done(&mut self, response: Response, out: &mut Vec<Action>) {
+        self.attempt = None;
+        out.push(Action::Done(Box::new(Ok(response))));
+    }
+
+    fn fail(&mut self, kind: FailureKind, zone: Name, text: String, out: &mut Vec<Action>) {
+        self.attempt = None;
+        out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
+    }
+}
+
+/// RFC 9609 section 3: the root's own list takes the place of the hints, whose addresses still serve for
+/// names that came without.
+fn learn_root(env: &Env<'_>, now: Now, told: &Delegation) {
+    if !told.zone.is_root() {
+        return;
+    }
+    let mut learned = told.clone();
+    for (name, addresses) in &mut learned.servers {
+        if addresses.is_empty() {
+            let hints = env.settings.root_hints.iter();
+            let own = hints.filter(|(n, _)| n == name);
+            addresses.extend(own.flat_map(|(_, a)| a));
+        }
+    }
+    if learned.servers.iter().any(|(_, a)| !a.is_empty()) {
+        env.knowledge.learn(Arc::new(learned), now);
+    }
+}
+
+/// Whether the denial comes with records that prove it.
+fn is_proof(response: &Response) -> bool {
+    let proof = |rtype| matches!(rtype, Rtype::NSEC | Rtype::NSEC3);
+    response.authority.iter().any(|s| proof(s.rtype))
+}

@@ -1,0 +1,506 @@
+//! One zone's step: its servers in turn, until one says something of use.
+//!
+//! An [`Attempt`] holds the addresses still to be asked, the exchanges under way and the part of the name that is
+//! shown. Servers are asked one after another: the next at once when one fails, or when it is late; who answers late
+//! is still welcome. When all were asked, those that were merely silent are asked again, a bounded number of times.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+
+use super::{Action, DEPTH_MAX, Env, FailureKind, Manner, Token};
+use crate::clock::Now;
+use crate::dns::{Edns, Name, Question, Rcode, Rtype};
+use crate::resolve::delegation::Delegation;
+use crate::resolve::interpret::Said;
+use crate::resolve::{Cover, Prefer, Response, minimise};
+use crate::upstream::{Ask, Transport};
+
+/// How often the servers of a zone are gone through for one question.
+const ROUNDS_MAX: u8 = 3;
+/// Packets for one question at one zone.
+const SENDS_MAX: u8 = 16;
+/// Addresses of name servers that are asked for per delegation (NXNSAttack).
+const ADDRESS_ASKS_MAX: u8 = 4;
+/// Of those, how many at a time.
+const ADDRESS_ASKS_AT_ONCE: usize = 2;
+/// How long an exchange over UDP is listened to.
+const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
+const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
+/// How long an exchange over TCP may take: two round trips more than UDP.
+const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
+/// How long upstream has before a last resort is taken: every server of a usual zone was asked by then.
+const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
+/// Packets for one question at one zone whose servers are all known to be silent.
+const SENDS_SILENT_MAX: u8 = 4;
+/// Kinds of failures that are told to people, per step.
+const EVIDENCE_MAX: usize = 6;
+/// Addresses of one kind that are named; more are counted.
+const EVIDENCE_NAMED_MAX: usize = 2;
+
+/// What an attempt needs to send.
+pub(super) struct Sender<'a, 'e> {
+    pub env: &'a Env<'e>,
+    pub now: Now,
+    pub manner: &'a Manner,
+    pub rng: &'a mut SmallRng,
+    pub next_token: &'a mut Token,
+    pub out: &'a mut Vec<Action>,
+}
+
+/// Where an attempt stands.
+pub(super) enum Outlook {
+    /// Something is under way.
+    Waiting,
+    /// Nothing is left to try.
+    Exhausted(FailureKind, String),
+}
+
+pub(super) struct Exchange {
+    token: Token,
+    pub server: IpAddr,
+    pub transport: Transport,
+}
+
+#[derive(Clone, Copy)]
+struct Try {
+    server: IpAddr,
+    transport: Transport,
+}
+
+pub(super) struct Attempt {
+    pub delegation: Arc<Delegation>,
+    question: Question,
+    /// Labels of the name that are shown now.
+    labels: usize,
+    /// Minimised questions asked on the way before this zone.
+    minimised: usize,
+    mirror: Option<Cover>,
+    /// The zone is isolated, and this question is the one that looks whether it is back.
+    exploring: bool,
+    hedge_at: Option<Duration>,
+    next_at: Option<Duration>,
+    addresses: Vec<IpAddr>,
+    order: VecDeque<Try>,
+    explore: Option<IpAddr>,
+    under_way: Vec<Exchange>,
+    /// Servers not to be asked again in this step.
+    excluded: Vec<IpAddr>,
+    without_edns: Vec<IpAddr>,
+    rounds: u8,
+    sends: u8,
+    sends_max: u8,
+    wanted: VecDeque<(Name, Rtype)>,
+    awaited: Vec<(Name, Rtype)>,
+    address_asks: u8,
+    /// What went wrong, and at which servers.
+    evidence: Vec<(String, Vec<IpAddr>)>,
+    somebody_answered: bool,
+    broke: bool,
+}
+
+impl Attempt {
+    pub fn new(
+        delegation: Arc<Delegation>,
+        question: &Question,
+        mirror: Option<Cover>,
+        exploring: bool,
+        minimised: usize,
+    ) -> Attempt {
+        Attempt {
+            delegation,
+            question: question.clone(),
+            labels: question.name.label_count(),
+            minimised,
+            mirror,
+            exploring,
+            hedge_at: None,
+            next_at: None,
+            addresses: Vec::new(),
+            order: VecDeque::new(),
+            explore: None,
+            under_way: Vec::new(),
+            excluded: Vec::new(),
+            without_edns: Vec::new(),
+            rounds: 0,
+            sends: 0,
+            sends_max: SENDS_MAX,
+            wanted: VecDeque::new(),
+            awaited: Vec::new(),
+            address_asks: 0,
+            evidence: Vec::new(),
+            somebody_answered: false,
+            broke: false,
+        }
+    }
+
+    /// Shows as little of the name as possible, if so configured.
+    pub fn minimising(mut self, on: bool) -> Attempt {
+        if on {
+            let known = self.delegation.zone.label_count();
+            let total = self.question.name.label_count();
+            self.labels = minimise::next_labels(known, total, self.minimised);
+        }
+        self
+    }
+
+    /// Puts the zone's servers in order and sets the hedge timer.
+    pub fn plan(&mut self, env: &Env<'_>, now: Now, manner: &Manner, rng: &mut SmallRng) {
+        self.gather(env, now, rng);
+        let zone = &self.delegation.zone;
+        env.health.zone_servers(zone, &self.addresses);
+        // Who gave a bogus answer is asked only when there is nobody else.
+        let others = self.addresses.iter().any(|a| !manner.avoid.contains(a));
+        if others {
+            self.addresses.retain(|a| !manner.avoid.contains(a));
+        }
+        if self.fill(env, now, rng) {
+            self.sends_max = SENDS_SILENT_MAX;
+        }
+        let delay = self.mirror.as_ref().map(|m| match m.prefer {
+            Prefer::Now | Prefer::Hedge => self.hedge_delay(env),
+            Prefer::LastResort => LAST_RESORT_AFTER,
+        });
+        self.hedge_at = delay.map(|d| now.mono + d);
+    }
+
+    /// How long the zone's servers usually take, within the configured bounds. In isolation it is the lower
+    /// one: this question explores for the sake of others.
+    fn hedge_delay(&self, env: &Env<'_>) -> Duration {
+        let (min, max) = (env.settings.hedge_min, env.settings.hedge_max);
+        if self.exploring {
+            return min;
+        }
+        let usual = env.servers.usual_rtt(&self.addresses);
+        usual.unwrap_or(max).max(min).min(max)
+    }
+
+    /// Known addresses of the zone's servers, and the questions for those not known.
+    fn gather(&mut self, env: &Env<'_>, now: Now, rng: &mut SmallRng) {
+        let mut nameless: Vec<&Name> = Vec::new();
+        for (name, glue) in &self.delegation.servers {
+            let mut found = glue.clone();
+            let mut known = false;
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                if let Some(learned) = env.knowledge.addresses(name, rtype, now) {
+                    known = true;
+                    found.extend(learned);
+                }
+            }
+            found.retain(|a| env.settings.may_ask(*a));
+            // A name inside the zone cannot be looked up without asking the zone.
+            if found.is_empty() && !known && !name.is_within(&self.delegation.zone) {
+                nameless.push(name);
+            }
+            self.addresses.extend(found);
+        }
+        self.addresses.sort();
+        self.addresses.dedup();
+        nameless.shuffle(rng);
+        let families = [
+            (env.settings.ipv4, Rtype::A),
+            (env.settings.ipv6, Rtype::AAAA),
+        ];
+        for (_, rtype) in families.into_iter().filter(|(on, _)| *on) {
+            let asks = nameless.iter().map(|n| ((*n).clone(), rtype));
+            self.wanted.extend(asks);
+        }
+    }
+
+    /// Fills the order with every address that is not excluded; says whether all of them are silent.
+    fn fill(&mut self, env: &Env<'_>, now: Now, rng: &mut SmallRng) -> bool {
+        let usable: Vec<IpAddr> = (self.addresses.iter().copied())
+            .filter(|a| !self.excluded.contains(a))
+            .collect();
+        let avoid = |a| env.health.avoid(a, now);
+        let zone = &self.delegation.zone;
+        let plan = env.servers.plan(zone, &usable, now.mono, &avoid, rng);
+        self.order = (plan.order.into_iter())
+            .map(|server| Try {
+                server,
+                // The last word is over TCP: who stays silent may be cut off from datagrams only, or
+                // fold the case of names.
+                transport: match self.rounds + 1 == ROUNDS_MAX {
+                    true => Transport::Tcp,
+                    false => env.servers.transport(server, now.mono),
+                },
+            })
+            .collect();
+        self.explore = plan.explore;
+        plan.all_silent
+    }
+
+    pub fn wake_at(&self) -> Option<Duration> {
+        match (self.hedge_at, self.next_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub fn hedge_due(&self, now: Now) -> bool {
+        self.hedge_at.is_some_and(|at| at <= now.mono)
+    }
+
+    pub fn next_due(&self, now: Now) -> bool {
+        self.next_at.is_some_and(|at| at <= now.mono)
+    }
+
+    /// The mirror that may step in, once.
+    pub fn take_mirror(&mut self) -> Option<Cover> {
+        self.hedge_at = None;
+        self.mirror.take()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    pub fn asks_whole_question(&self) -> bool {
+        self.labels >= self.question.name.label_count()
+    }
+
+    /// The exchange is over; says with whom it was, if it still matters.
+    pub fn ended(&mut self, token: Token) -> Option<Exchange> {
+        let at = self.under_way.iter().position(|e| e.token == token)?;
+        Some(self.under_way.swap_remove(at))
+    }
+
+    /// The shown part of the name exists, or is said not to: shows more of it.
+    pub fn show_more(&mut self, response: &Response, minimised: usize) {
+        let total = self.question.name.label_count();
+        let odd = response.rcode != Rcode::NOERROR
+            || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
+        // RFC 9156 section 2.3: a server that denies a name may still know names below it
+        // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
+        self.labels = match odd {
+            true => total,
+            false => minimise::next_labels(self.labels, total, minimised),
+        };
+        self.new_question();
+    }
+
+    fn new_question(&mut self) {
+        // Somebody answers here.
+        self.sends_max = SENDS_MAX;
+        self.under_way.clear();
+        self.rounds = 0;
+        self.sends = 0;
+        self.next_at = None;
+    }
+
+    /// Asks this server before the others.
+    pub fn ask_first(&mut self, server: IpAddr, transport: Transport) {
+        self.again(server, transport);
+    }
+
+    pub fn again_over_tcp(&mut self, server: IpAddr) {
+        self.again(server, Transport::Tcp);
+    }
+
+    pub fn again_without_edns(&mut self, server: IpAddr) {
+        match self.without_edns.contains(&server) {
+            true => self.excluded.push(server),
+            false => {
+                self.without_edns.push(server);
+                self.again(server, Transport::Udp);
+            }
+        }
+    }
+
+    fn again(&mut self, server: IpAddr, transport: Transport) {
+        self.order.retain(|t| t.server != server);
+        self.order.push_front(Try { server, transport });
+    }
+
+    pub fn server_failed(&mut self, exchange: &Exchange, said: &Said) {
+        let server = exchange.server;
+        let (text, answered) = match said {
+            Said::Silent => ("timed out".to_string(), false),
+            Said::Unreachable(why) => (format!("unreachable ({why})"), false),
+            Said::NotSent(why) => (format!("not sent ({why})"), false),
+            Said::Lame(why) => (format!("lame ({why})"), true),
+            Said::Failed(what) => (what.clone(), true),
+            _ => ("no use".to_string(), true),
+        };
+        let full = self.evidence.len() >= EVIDENCE_MAX;
+        match self.evidence.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, servers)) if servers.contains(&server) => {}
+            Some((_, servers)) => servers.push(server),
+            None if full => {}
+            None => self.evidence.push((text, vec![server])),
+        }
+        self.somebody_answered |= answered;
+        if answered && !self.asks_whole_question() {
+            // RFC 9156 section 2.3: broken servers fail at a minimised name; the whole name decides.
+            self.labels = self.question.name.label_count();
+            self.new_question();
+            self.ask_first(server, exchange.transport);
+        } else if !matches!(said, Said::Silent) {
+            self.excluded.push(server);
+        }
+    }
+
+    /// A sub-question for addresses came to its end.
+    pub fn found(&mut self, env: &Env<'_>, name: &Name, rtype: Rtype, found: Vec<IpAddr>) {
+        self.awaited.retain(|(n, t)| n != name || *t != rtype);
+        for server in found {
+            if env.settings.may_ask(server) && !self.addresses.contains(&server) {
+                self.addresses.push(server);
+                self.order.push_back(Try {
+                    server,
+                    transport: Transport::Udp,
+                });
+            }
+        }
+        env.health
+            .zone_servers(&self.delegation.zone, &self.addresses);
+    }
+
+    /// Sends what is due: the next server if `send` says so or if nothing is under way.
+    pub fn go_on(&mut self, sender: &mut Sender<'_, '_>, send: bool) -> Outlook {
+        if send || self.under_way.is_empty() {
+            self.next_at = None;
+            self.send_next(sender);
+        }
+        if !self.under_way.is_empty() || !self.awaited.is_empty() {
+            return Outlook::Waiting;
+        }
+        let kind = match (self.broke, self.somebody_answered) {
+            (true, _) => FailureKind::Budget,
+            (_, true) => FailureKind::BadAnswers,
+            _ => FailureKind::Unreachable,
+        };
+        let text = match (self.broke, self.evidence.is_empty()) {
+            (true, _) => "the question cost too much".to_string(),
+            (_, true) => "no address of its name servers is known".to_string(),
+            _ => evidence_words(&self.evidence),
+        };
+        Outlook::Exhausted(kind, text)
+    }
+
+    fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
+        if self.order.is_empty() && !self.addresses.is_empty() {
+            // Before the silent ones are asked again, others may be found by name.
+            self.ask_for_addresses(sender);
+            if self.rounds + 1 < ROUNDS_MAX {
+                self.rounds += 1;
+                self.fill(sender.env, sender.now, sender.rng);
+            }
+        }
+        match self.order.pop_front() {
+            Some(mut next) if self.sends < self.sends_max => {
+                if self.sends + 1 == self.sends_max {
+                    next.transport = Transport::Tcp;
+                }
+                let wait = self.send(sender, next);
+                self.next_at = wait.map(|w| sender.now.mono + w);
+                if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
+                    self.send(sender, Try { server, ..next });
+                }
+            }
+            Some(_) => {}
+            None => self.ask_for_addresses(sender),
+        }
+    }
+
+    /// Sends one question; says how long to wait for its answer.
+    fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
+        let env = sender.env;
+        if !env.budget.take_packet() {
+            self.broke = true;
+            return None;
+        }
+        self.sends += 1;
+        let token = *sender.next_token;
+        *sender.next_token += 1;
+        self.under_way.push(Exchange {
+            token,
+            server: to.server,
+            transport: to.transport,
+        });
+        let wait = env.servers.wait(to.server);
+        let (wait, timeout) = match to.transport {
+            Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
+            Transport::Tcp => (wait * 3, TCP_TIMEOUT),
+        };
+        let edns = env.servers.takes_edns(to.server, sender.now.mono)
+            && !self.without_edns.contains(&to.server);
+        sender.out.push(Action::Send {
+            token,
+            zone: self.delegation.zone.clone(),
+            wait,
+            ask: Ask {
+                server: SocketAddr::new(to.server, env.settings.port),
+                transport: to.transport,
+                question: self.shown_question(),
+                recursion_desired: false,
+                checking_disabled: false,
+                edns: edns.then(|| Edns::new(env.settings.edns_buffer, true)),
+                mix_case: env.settings.case_randomisation,
+                timeout,
+            },
+        });
+        Some(wait)
+    }
+
+    /// RFC 9156 section 2.1: a part of the name is asked for with type A, which hides what is wanted.
+    fn shown_question(&self) -> Question {
+        match self.asks_whole_question() {
+            true => self.question.clone(),
+            false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
+        }
+    }
+
+    fn ask_for_addresses(&mut self, sender: &mut Sender<'_, '_>) {
+        if sender.manner.depth >= DEPTH_MAX {
+            return;
+        }
+        while self.awaited.len() < ADDRESS_ASKS_AT_ONCE && self.address_asks < ADDRESS_ASKS_MAX {
+            let Some((name, rtype)) = self.wanted.pop_front() else {
+                return;
+            };
+            if !sender.env.budget.take_sub_question() {
+                self.broke |= self.addresses.is_empty();
+                return;
+            }
+            self.address_asks += 1;
+            self.awaited.push((name.clone(), rtype));
+            sender.out.push(Action::Addresses { name, rtype });
+        }
+    }
+}
+
+/// `192.0.2.1 refused, 26 addresses timed out`.
+fn evidence_words(evidence: &[(String, Vec<IpAddr>)]) -> String {
+    let words = evidence.iter().map(|(text, servers)| {
+        if servers.len() > EVIDENCE_NAMED_MAX {
+            return format!("{} addresses {text}", servers.len());
+        }
+        let named: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        format!("{} {text}", named.join(" and "))
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_names_few_addresses_and_counts_many() {
+        let at = |hosts: std::ops::Range<u8>| hosts.map(|h| IpAddr::from([192, 0, 2, h])).collect();
+        let evidence = [
+            ("refused".to_string(), at(1..2)),
+            ("lame".to_string(), at(2..4)),
+            ("timed out".to_string(), at(4..30)),
+        ];
+        assert_eq!(
+            evidence_words(&evidence),
+            "192.0.2.1 refused, 192.0.2.2 and 192.0.2.3 lame, 26 addresses timed out"
+        );
+    }
+}

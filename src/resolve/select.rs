@@ -1,0 +1,460 @@
+//! Which server address to ask, and how long to wait for it.
+//!
+//! Why: most zones have several addresses, of which some are far, some are dead, and which is which
+//! changes. Two wishes pull apart: ask the nearest living one, and find out about the others. Clients
+//! never pay for the second: a silent address is asked again *beside* a living one, once per backoff.
+//!
+//! Model: per address a smoothed round trip time (RFC 6298's arithmetic) and a count of questions in a
+//! row that stayed unanswered. An address is *good* (answered last time), *new* (never asked) or
+//! *silent* until `retry_at`. Addresses that refused a zone, or failed at it, come last for that zone.
+//!
+//! ```text
+//!            late (no answer within its wait)
+//!   new ---------------------------------------> silent(1) -- late --> silent(2) ... backoff doubles
+//!    |  answer            answer                  |                        up to BACKOFF_MAX
+//!    +---------> good <---------------------------+
+//! ```
+//!
+//! Failure: when all are silent they are asked anyway, the one first that is due first. The table is
+//! bounded; what is forgotten is merely new again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::{RngExt, rngs::SmallRng};
+
+use crate::dns::Name;
+use crate::upstream::Transport;
+
+/// Shortest wait before the next server is asked.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+/// Longest wait before the next server is asked.
+const WAIT_MAX: Duration = Duration::from_millis(1500);
+/// Wait for a server that was never asked.
+const WAIT_NEW: Duration = Duration::from_millis(400);
+/// First and longest pause before a silent server is tried again; a returned one is found within it.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// Where a new server stands among those with a known time.
+const NEW_SCORE_MS: u64 = 40;
+/// One question in so many goes to another good server than the nearest.
+const EXPLORE_ONE_IN: u32 = 20;
+/// Servers whose times differ by less than this share the load.
+const BAND_MS: u64 = 10;
+/// How long an address that refused a zone comes last for it.
+pub const LAME_FOR: Duration = Duration::from_secs(30);
+/// How long an address that failed at a zone comes last for it.
+pub const FAILED_FOR: Duration = Duration::from_secs(5);
+/// How long an address is asked without EDNS after it choked on it.
+const NO_EDNS_FOR: Duration = Duration::from_secs(300);
+/// How long an address is asked over TCP after it answered only so.
+const TCP_FOR: Duration = Duration::from_secs(300);
+/// Zones remembered per address as not served.
+const BAD_ZONES_MAX: usize = 16;
+/// Refusals of the network in a row after which an address family counts as dead here.
+const FAMILY_DEAD_AFTER: u32 = 4;
+/// Addresses in the table.
+const SERVERS_MAX: usize = 50_000;
+
+/// What is known of one address.
+#[derive(Debug, Clone, Default)]
+struct Server {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    /// Questions in a row that stayed unanswered.
+    late: u32,
+    /// While silent: when it is worth another question.
+    retry_at: Duration,
+    no_edns_until: Duration,
+    tcp_until: Duration,
+    bad_zones: Vec<(Name, Duration)>,
+    used_at: Duration,
+}
+
+/// The state of an address, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    /// Never answered, never late.
+    New,
+    /// Answered last time.
+    Good,
+    /// Owes an answer.
+    Silent,
+}
+
+/// One line of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// Its address.
+    pub server: IpAddr,
+    /// Smoothed round trip time, once it has answered.
+    pub srtt: Option<Duration>,
+    /// Whether it answers.
+    pub state: ServerState,
+}
+
+/// The order in which to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Each address once, best first.
+    pub order: Vec<IpAddr>,
+    /// A silent address to be asked beside the first one, so that its return is noticed.
+    pub explore: Option<IpAddr>,
+    /// Every address owes answers.
+    pub all_silent: bool,
+}
+
+/// The table of server addresses.
+#[derive(Debug, Default)]
+pub struct Servers {
+    table: Mutex<HashMap<IpAddr, Server>>,
+    /// Questions in a row that the network refused to carry, by address family.
+    refused: [AtomicU32; 2],
+}
+
+impl Servers {
+    /// Puts `addresses` (servers of `zone`) in order. `avoid` names those in dead prefixes.
+    pub fn plan(
+        &self,
+        zone: &Name,
+        addresses: &[IpAddr],
+        now: Duration,
+        avoid: &dyn Fn(IpAddr) -> bool,
+        rng: &mut SmallRng,
+    ) -> Plan {
+        let mut table = self.table();
+        let mut ranked: Vec<(Rank, IpAddr)> = addresses
+            .iter()
+            .map(|&a| {
+                let known = table.get(&a);
+                let silent = match known {
+                    Some(server) => server.late > 0,
+                    None => self.is_family_dead(a),
+                };
+                (rank(known, zone, now, avoid(a), silent, rng), a)
+            })
+            .collect();
+        ranked.sort();
+        ranked.dedup_by_key(|(_, a)| *a);
+        let good = ranked
+            .iter()
+            .filter(|(r, _)| r.class == RankClass::Good)
+            .count();
+        if good > 1 && rng.random_ratio(1, EXPLORE_ONE_IN) {
+            let other = rng.random_range(1..good);
+            ranked.swap(0, other);
+        }
+        let due = ranked.iter().filter(|_| good > 0).find(|(r, a)| {
+            r.class == RankClass::Silent && table.get(a).is_some_and(|s| s.retry_at <= now)
+        });
+        let explore = due.map(|(_, a)| *a);
+        // Claimed: no second question asks it again in this backoff.
+        if let Some(server) = explore.and_then(|a| table.get_mut(&a)) {
+            server.retry_at = now + backoff(server.late);
+        }
+        let silent = |(r, _): &(Rank, IpAddr)| r.class == RankClass::Silent;
+        Plan {
+            all_silent: ranked.iter().all(silent),
+            order: ranked.into_iter().map(|(_, a)| a).collect(),
+            explore,
+        }
+    }
+
+    /// How long to wait for `server` before the next one is asked.
+    pub fn wait(&self, server: IpAddr) -> Duration {
+        let table = self.table();
+        let Some(s) = table.get(&server) else {
+            return WAIT_NEW;
+        };
+        let base = s.srtt.map_or(WAIT_NEW, |srtt| srtt + 4 * s.rttvar);
+        (base.max(WAIT_MIN) * (1 << s.late.min(3))).min(WAIT_MAX)
+    }
+
+    /// The time within which one of these servers usually answers: the best of those that do answer.
+    /// Zero if none is known to answer and some are silent, so that nobody waits for the dead; `None` if
+    /// nothing is known of any.
+    pub fn usual_rtt(&self, servers: &[IpAddr]) -> Option<Duration> {
+        let table = self.table();
+        let known = || servers.iter().filter_map(|a| table.get(a));
+        let answering = known().filter(|s| s.late == 0);
+        let best = answering.filter_map(|s| Some(s.srtt? + 4 * s.rttvar)).min();
+        best.or_else(|| known().any(|s| s.late > 0).then_some(Duration::ZERO))
+    }
+
+    /// Whether `server` takes EDNS, as far as is known.
+    pub fn takes_edns(&self, server: IpAddr, now: Duration) -> bool {
+        (self.table().get(&server)).is_none_or(|s| s.no_edns_until <= now)
+    }
+
+    /// Over what `server` is best asked first.
+    pub fn transport(&self, server: IpAddr, now: Duration) -> Transport {
+        let table = self.table();
+        match table.get(&server).is_some_and(|s| s.tcp_until > now) {
+            true => Transport::Tcp,
+            false => Transport::Udp,
+        }
+    }
+
+    /// The server sent something that matched, whatever it said.
+    pub fn answered(&self, server: IpAddr, over: Transport, rtt: Duration, now: Duration) {
+        self.family(server).store(0, Ordering::Relaxed);
+        self.update(server, now, |s| {
+            // Datagrams do not get through, or the case of names does not.
+            if over == Transport::Tcp && s.late > 1 {
+                s.tcp_until = now + TCP_FOR;
+            }
+            // RFC 6298 section 2.
+            match s.srtt {
+                None => {
+                    s.srtt = Some(rtt);
+                    s.rttvar = rtt / 2;
+                }
+                Some(srtt) => {
+                    s.rttvar = (s.rttvar * 3 + srtt.abs_diff(rtt)) / 4;
+                    s.srtt = Some((srtt * 7 + rtt) / 8);
+                }
+            }
+            s.late = 0;
+            s.retry_at = Duration::ZERO;
+        });
+    }
+
+    /// The network says that the server cannot be reached.
+    pub fn unreachable(&self, server: IpAddr, now: Duration) {
+        self.not_sent(server);
+        self.late(server, now);
+    }
+
+    /// This machine could not send to the server.
+    pub fn not_sent(&self, server: IpAddr) {
+        self.family(server).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The server has not answered within its wait.
+    pub fn late(&self, server: IpAddr, now: Duration) {
+        self.update(server, now, |s| {
+            s.late = s.late.saturating_add(1);
+            s.retry_at = now + backoff(s.late);
+        });
+    }
+
+    /// The server does not serve `zone`, or fails at it: it comes last for that zone for a while.
+    pub fn bad_for(&self, server: IpAddr, zone: &Name, now: Duration, time: Duration) {
+        self.update(server, now, |s| {
+            s.bad_zones.retain(|(z, until)| z != zone && *until > now);
+            if s.bad_zones.len() == BAD_ZONES_MAX {
+                s.bad_zones.remove(0);
+            }
+            s.bad_zones.push((zone.clone(), now + time));
+        });
+    }
+
+    /// The server chokes on EDNS.
+    pub fn without_edns(&self, server: IpAddr, now: Duration) {
+        self.update(server, now, |s| s.no_edns_until = now + NO_EDNS_FOR);
+    }
+
+    /// Every known address, by address.
+    pub fn status(&self) -> Vec<ServerStatus> {
+        let mut all: Vec<ServerStatus> = (self.table().iter())
+            .map(|(&server, s)| ServerStatus {
+                server,
+                srtt: s.srtt,
+                state: match (s.late, s.srtt) {
+                    (0, None) => ServerState::New,
+                    (0, Some(_)) => ServerState::Good,
+                    _ => ServerState::Silent,
+                },
+            })
+            .collect();
+        all.sort_by_key(|s| s.server);
+        all
+    }
+
+    fn update(&self, server: IpAddr, now: Duration, change: impl FnOnce(&mut Server)) {
+        let mut table = self.table();
+        if table.len() >= SERVERS_MAX && !table.contains_key(&server) {
+            forget_oldest(&mut table);
+        }
+        let entry = table.entry(server).or_default();
+        entry.used_at = now;
+        change(entry);
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<IpAddr, Server>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn family(&self, server: IpAddr) -> &AtomicU32 {
+        &self.refused[usize::from(server.is_ipv6())]
+    }
+
+    /// Whether this machine has no way out for addresses like this one: those never asked before then come after
+    /// the living. Known ones are explored as ever, so that a way out that opens is found.
+    fn is_family_dead(&self, server: IpAddr) -> bool {
+        self.family(server).load(Ordering::Relaxed) >= FAMILY_DEAD_AFTER
+    }
+}
+
+/// Lowest is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    class: RankClass,
+    score: u64,
+    tie: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum RankClass {
+    Good,
+    Silent,
+    DeadPrefix,
+    BadForZone,
+}
+
+fn rank(
+    s: Option<&Server>,
+    zone: &Name,
+    now: Duration,
+    avoid: bool,
+    silent: bool,
+    rng: &mut SmallRng,
+) -> Rank {
+    let bad = s.is_some_and(|s| {
+        s.bad_zones
+            .iter()
+            .any(|(z, until)| z == zone && *until > now)
+    });
+    let class = match (bad, avoid, silent) {
+        (true, ..) => RankClass::BadForZone,
+        (_, true, _) => RankClass::DeadPrefix,
+        (.., true) => RankClass::Silent,
+        _ => RankClass::Good,
+    };
+    let srtt_ms = s
+        .and_then(|s| s.srtt)
+        .map_or(NEW_SCORE_MS, |t| t.as_millis() as u64);
+    let score = match class {
+        RankClass::Silent => s.map_or(0, |s| s.retry_at.as_millis() as u64),
+        _ => srtt_ms / BAND_MS,
+    };
+    Rank {
+        class,
+        score,
+        tie: rng.random(),
+    }
+}
+
+fn backoff(late: u32) -> Duration {
+    (BACKOFF_MIN * (1 << late.saturating_sub(1).min(8))).min(BACKOFF_MAX)
+}
+
+fn forget_oldest(table: &mut HashMap<IpAddr, Server>) {
+    let mut times: Vec<Duration> = table.values().map(|s| s.used_at).collect();
+    let (_, &mut median, _) = times.select_nth_unstable(SERVERS_MAX / 2);
+    table.retain(|_, s| s.used_at > median);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    const NEAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn known() -> Servers {
+        let servers = Servers::default();
+        servers.answered(NEAR, Transport::Udp, ms(10), ms(0));
+        servers.answered(FAR, Transport::Udp, ms(200), ms(0));
+        servers
+    }
+
+    fn firsts(servers: &Servers, now: Duration, runs: u32) -> (u32, u32) {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let (mut near, mut explored) = (0, 0);
+        for _ in 0..runs {
+            let plan = servers.plan(&Name::root(), &[FAR, NEAR], now, &|_| false, &mut rng);
+            assert_eq!(plan.order.len(), 2);
+            near += u32::from(plan.order[0] == NEAR);
+            explored += u32::from(plan.explore.is_some());
+        }
+        (near, explored)
+    }
+
+    #[test]
+    fn the_near_server_gets_most_and_the_far_one_its_share() {
+        let (near, explored) = firsts(&known(), ms(1), 1000);
+        assert!((900..990).contains(&near), "{near}");
+        assert_eq!(explored, 0);
+    }
+
+    #[test]
+    fn a_silent_server_is_asked_beside_a_living_one_once_per_backoff() {
+        let servers = known();
+        servers.late(NEAR, ms(100));
+        assert_eq!(firsts(&servers, ms(200), 100), (0, 0));
+        assert_eq!(firsts(&servers, ms(700), 100), (0, 1));
+        servers.answered(NEAR, Transport::Udp, ms(10), ms(800));
+        assert!(firsts(&servers, ms(900), 100).0 > 80);
+    }
+
+    #[test]
+    fn a_returned_server_is_found_within_the_longest_backoff() {
+        let servers = known();
+        for i in 0..50 {
+            servers.late(NEAR, ms(i * 10));
+        }
+        assert_eq!(firsts(&servers, ms(500) + BACKOFF_MAX, 10).1, 1);
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_asks_new_ipv6_addresses_last() {
+        let servers = known();
+        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        for n in 0..4 {
+            servers.unreachable(six(n), ms(0));
+        }
+        let mut rng = SmallRng::seed_from_u64(7);
+        let new = "192.0.2.77".parse().unwrap();
+        let mut plan = || {
+            servers
+                .plan(&Name::root(), &[six(99), new], ms(1), &|_| false, &mut rng)
+                .order
+        };
+        assert_eq!(plan(), [new, six(99)]);
+        servers.answered(six(1), Transport::Udp, ms(5), ms(2));
+        assert!((0..50).any(|_| plan()[0] == six(99)));
+    }
+
+    #[test]
+    fn lame_and_avoided_come_last_but_stay() {
+        let servers = known();
+        servers.bad_for(NEAR, &Name::root(), ms(0), LAME_FOR);
+        assert_eq!(firsts(&servers, ms(1), 50).0, 0);
+        assert!(firsts(&servers, LAME_FOR + ms(1), 50).0 > 40);
+        let mut rng = SmallRng::seed_from_u64(7);
+        let other = Name::root().child(b"com").unwrap();
+        let plan = servers.plan(&other, &[NEAR, FAR], ms(1), &|a| a == NEAR, &mut rng);
+        assert_eq!(plan.order, [FAR, NEAR]);
+    }
+
+    #[test]
+    fn waits_follow_the_round_trip() {
+        let servers = known();
+        assert_eq!(servers.wait(NEAR), WAIT_MIN);
+        assert_eq!(servers.wait(FAR), ms(600));
+        servers.late(FAR, ms(0));
+        assert_eq!(servers.wait(FAR), ms(1200));
+        servers.late(FAR, ms(0));
+        assert_eq!(servers.wait(FAR), WAIT_MAX);
+        assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
+    }
+}

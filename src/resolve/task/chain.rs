@@ -1,0 +1,292 @@
+//! From a client's question to its resolution: each link fetched, validated and cached, aliases
+//! followed.
+
+use std::sync::Arc;
+
+use super::raw::RawAsk;
+use super::{Options, Shared};
+use crate::cache::entry::{AS_OF_TTL_MAX_S, Entry};
+use crate::clock::Now;
+use crate::dns::{Ede, Name, Question, Rcode, RrSet};
+use crate::resolve::budget::Budget;
+use crate::resolve::iterate::Failure;
+use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::validate::as_of_errors;
+use crate::resolve::{
+    LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
+};
+
+/// Links of a chain of aliases.
+const CHAIN_MAX: usize = 12;
+/// How often a question whose answer is bogus is asked: first, from others, from the mirror.
+const ATTEMPTS_MAX: u8 = 3;
+
+/// Why a question has no answer for its client.
+pub(super) struct Unanswered {
+    pub security: Security,
+    pub errors: Vec<Ede>,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Unanswered {
+        Unanswered {
+            security: Security::Insecure,
+            errors: vec![failure.ede()],
+        }
+    }
+}
+
+/// A chain under construction.
+struct Chain {
+    at: Question,
+    seen: Vec<Name>,
+    answer: Vec<RrSet>,
+    authority: Vec<RrSet>,
+    security: Security,
+    errors: Vec<Ede>,
+}
+
+/// What comes after a link.
+enum Next {
+    Follow,
+    End(Box<Resolution>),
+    Broken(&'static str),
+}
+
+impl Chain {
+    fn new(question: &Question) -> Chain {
+        Chain {
+            at: question.clone(),
+            seen: Vec::new(),
+            answer: Vec::new(),
+            authority: Vec::new(),
+            security: Security::Secure,
+            errors: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, entry: Entry) -> Next {
+        let alias = entry.alias(self.at.rtype);
+        self.security = weaker(self.security.clone(), entry.security);
+        for error in entry.errors {
+            if !self.errors.contains(&error) {
+                self.errors.push(error);
+            }
+        }
+        self.answer.extend(entry.answer);
+        self.authority.extend(entry.authority);
+        let Some(target) = alias else {
+            return Next::End(Box::new(self.end(entry.rcode)));
+        };
+        self.seen.push(std::mem::replace(&mut self.at.name, target));
+        if self.seen.contains(&self.at.name) {
+            return Next::Broken("the aliases go in a circle");
+        }
+        if self.seen.len() >= CHAIN_MAX {
+            return Next::Broken("too many aliases");
+        }
+        Next::Follow
+    }
+
+    fn end(&mut self, rcode: Rcode) -> Resolution {
+        Resolution {
+            rcode,
+            answer: std::mem::take(&mut self.answer),
+            authority: std::mem::take(&mut self.authority),
+            additional: Vec::new(),
+            security: self.security.clone(),
+            errors: std::mem::take(&mut self.errors),
+            sources: Sources::default(),
+        }
+    }
+}
+
+/// The weaker of two standings.
+fn weaker(a: Security, b: Security) -> Security {
+    let rank = |s: &Security| match s {
+        Security::Secure => 3,
+        Security::SecureAsOf => 2,
+        Security::Insecure => 1,
+        Security::Bogus(_) => 0,
+    };
+    if rank(&b) < rank(&a) { b } else { a }
+}
+
+impl Shared {
+    /// The resolution as far as the cache knows it whole.
+    pub(super) fn cached(&self, question: &Question, now: Now) -> Option<Resolution> {
+        let mut chain = Chain::new(question);
+        loop {
+            let hit = self.cache.find(&chain.at, now)?;
+            let entry = Entry::clone(&hit.entry).with_ttl(hit.left_s);
+            match chain.add(entry) {
+                Next::Follow => {}
+                Next::End(resolution) => return Some(*resolution),
+                Next::Broken(_) => return None,
+            }
+        }
+    }
+
+    /// Resolves link by link.
+    pub(super) async fn chain(
+        self: &Arc<Self>,
+        question: &Question,
+        options: Options,
+        budget: &Arc<Budget>,
+    ) -> Result<Resolution, Unanswered> {
+        let mut chain = Chain::new(question);
+        loop {
+            let cached = self.cache.find(&chain.at, self.clock.now());
+            let entry = match cached {
+                Some(hit) => Entry::clone(&hit.entry).with_ttl(hit.left_s),
+                None => self.link(&chain.at, options, budget).await?,
+            };
+            match chain.add(entry) {
+                Next::Follow => {}
+                Next::End(mut resolution) => {
+                    resolution.sources = budget.sources();
+                    return Ok(*resolution);
+                }
+                Next::Broken(why) => {
+                    return Err(Unanswered {
+                        security: Security::Insecure,
+                        errors: vec![Ede::new(Ede::OTHER, format!("{question}: {why}"))],
+                    });
+                }
+            }
+        }
+    }
+
+    /// One link: asked, validated, cached. A bogus answer is asked for again from others.
+    async fn link(
+        self: &Arc<Self>,
+        question: &Question,
+        options: Options,
+        budget: &Arc<Budget>,
+    ) -> Result<Entry, Unanswered> {
+        let mut ask = RawAsk::new(question.clone());
+        let mut bogus: Option<(Entry, Ede)> = None;
+        while ask.attempt < ATTEMPTS_MAX {
+            let response = match (self.raw(ask.clone(), budget).await, &bogus) {
+                (Ok(response), _) => response,
+                (Err(failure), None) => return Err(failure.into()),
+                (Err(_), Some(_)) => break,
+            };
+            let (entry, ttl_s) = self.judged(question, &response, budget).await;
+            let Security::Bogus(ede) = entry.security.clone() else {
+                self.cache
+                    .put(question, entry.clone(), ttl_s, self.clock.now());
+                return Ok(entry);
+            };
+            if let Origin::Network(server) = response.origin {
+                ask.avoid.push(server);
+            }
+            ask.attempt += 1;
+            bogus.get_or_insert((entry, ede));
+        }
+        match bogus {
+            Some((entry, _)) if options.checking_disabled => Ok(entry),
+            Some((_, ede)) => Err(Unanswered {
+                security: Security::Bogus(ede.clone()),
+                errors: vec![ede],
+            }),
+            None => Err(Unanswered {
+                security: Security::Insecure,
+                errors: Vec::new(),
+            }),
+        }
+    }
+
+    /// Validates an answer and makes a link of it, with the TTL that it may live.
+    async fn judged(
+        self: &Arc<Self>,
+        question: &Question,
+        response: &Response,
+        budget: &Arc<Budget>,
+    ) -> (Entry, u32) {
+        let verdict = self.judge(question, response, budget).await;
+        let entry = Entry {
+            rcode: response.rcode,
+            answer: verdict.answer,
+            authority: verdict.authority,
+            security: verdict.security,
+            errors: verdict.errors,
+        };
+        let ttl_s = entry.ttl_s(self.settings.ttl);
+        let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
+        (entry.with_ttl(ttl_s), ttl_s)
+    }
+
+    /// What mirrors say to the question, without recursion: one answer, or how far they know.
+    pub(super) async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
+        let now = self.clock.now();
+        let cover = self.local.cover(question, now)?;
+        if cover.prefer == Prefer::LastResort {
+            return None;
+        }
+        let copy = self.local.answer(&cover.zone, question, now)?;
+        let note = copy.note.clone();
+        let (referral, glue) = (
+            copy.lookup.authority.clone(),
+            copy.lookup.additional.clone(),
+        );
+        let (entry, additional) = match local::read(&cover.zone, question, copy, now)? {
+            LocalSaid::Answer(response) => {
+                let budget = Arc::new(Budget::new(now));
+                let (entry, _) = self.judged(question, &response, &budget).await;
+                (entry, Vec::new())
+            }
+            LocalSaid::Referral(_) => (referral_entry(referral, &note), glue),
+        };
+        Some(Resolution {
+            rcode: entry.rcode,
+            answer: entry.answer,
+            authority: entry.authority,
+            additional,
+            security: entry.security,
+            errors: entry.errors,
+            sources: Sources {
+                packets: 0,
+                mirrors: vec![note],
+            },
+        })
+    }
+}
+
+/// A mirror's referral as a client without RD gets it. Its NS set is not signed, so it is never secure.
+fn referral_entry(authority: Vec<RrSet>, note: &MirrorNote) -> Entry {
+    let entry = Entry {
+        rcode: Rcode::NOERROR,
+        answer: Vec::new(),
+        authority,
+        security: Security::Insecure,
+        errors: Vec::new(),
+    };
+    match note.trust {
+        LocalTrust::SecureAsOf => Entry {
+            security: Security::SecureAsOf,
+            errors: as_of_errors(note).into(),
+            ..entry.with_ttl(AS_OF_TTL_MAX_S)
+        },
+        LocalTrust::Secure | LocalTrust::Insecure => entry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6840 section 5.7: AD speaks for every link, wherever the weak one stands.
+    #[test]
+    fn a_chain_is_as_good_as_its_weakest_link() {
+        use Security::{Insecure, Secure, SecureAsOf};
+        let bogus = || Security::Bogus(Ede::new(Ede::BOGUS, ""));
+        let from_best = [Secure, SecureAsOf, Insecure, bogus()];
+        for (i, a) in from_best.iter().enumerate() {
+            for (j, b) in from_best.iter().enumerate() {
+                let found = weaker(a.clone(), b.clone());
+                assert_eq!(found, from_best[i.max(j)], "{a:?}, {b:?}");
+            }
+        }
+    }
+}

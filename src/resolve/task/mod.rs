@@ -1,0 +1,339 @@
+//! The resolver at work: the one place of `resolve` that waits.
+//!
+//! Why: everything that decides is pure (`iterate`, `select`, `validate`); here their actions are carried out over an
+//! [`Upstream`], and what was learned is kept. The same code runs against the real network and against the simulated one
+//! of the tests, where time is virtual.
+//!
+//! Model: [`Resolver::resolve`] answers from the cache, or joins the work on the same question, or starts it in a task
+//! of its own. That work goes link by link along the aliases (`chain`); each link is one iteration (`raw`) and
+//! one validation (`judge`), which ask sub-questions in the same way. One [`Budget`] pays for all of it.
+//!
+//! Failure: a question that cannot be answered is SERVFAIL with the reason as EDE, remembered for a while (`failures`).
+
+mod chain;
+mod failures;
+mod inflight;
+mod judge;
+mod raw;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::cache::{Cache, CacheStats};
+use crate::clock::{Clock, Now};
+use crate::dns::{Ede, Name, Question, Rcode, Rtype};
+use crate::metrics::Metrics;
+use crate::resolve::budget::Budget;
+use crate::resolve::delegation::{DelegationOrigin, Knowledge};
+use crate::resolve::iterate::Env;
+use crate::resolve::select::{ServerStatus, Servers};
+use crate::resolve::settings::Settings;
+use crate::resolve::validate::Validator;
+use crate::resolve::{Health, LocalZones, Resolution, Security, Sources};
+use crate::upstream::Upstream;
+
+use chain::Unanswered;
+use failures::{Failed, FailureKey, Failures};
+use inflight::InFlight;
+use judge::ReferralChecks;
+use raw::{RawAsk, RawKey, RawResult};
+
+/// Client questions under way at a time.
+const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
+/// How long a client waits at most. Stubs give up after 5 s and then learn nothing of the reason; the work
+/// itself goes on to its end, for who asks again.
+const CLIENT_WAIT: Duration = Duration::from_millis(4500);
+/// Time between two tries of priming.
+const PRIME_EVERY: Duration = Duration::from_secs(10);
+
+/// How a client wants its question resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// CD: the client validates for itself and takes bogus data (RFC 4035 section 3.2.2).
+    pub checking_disabled: bool,
+    /// RD: false asks for what is known here, in cache and mirrors.
+    pub recursion: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            checking_disabled: false,
+            recursion: true,
+        }
+    }
+}
+
+/// What the resolver is made of.
+pub struct Parts {
+    /// What the configuration says.
+    pub settings: Settings,
+    /// The way to other servers.
+    pub upstream: Arc<dyn Upstream>,
+    /// Trust anchors and policy; `None` validates nothing (`resolver.dnssec = "off"`).
+    pub validator: Option<Arc<Validator>>,
+    /// Locally held zones.
+    pub local: Arc<dyn LocalZones>,
+    /// Reachability.
+    pub health: Arc<dyn Health>,
+    /// The clock.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The resolver; clones are the same one.
+#[derive(Clone)]
+pub struct Resolver(Arc<Shared>);
+
+pub(in crate::resolve) struct Shared {
+    settings: Settings,
+    upstream: Arc<dyn Upstream>,
+    validator: Option<Arc<Validator>>,
+    local: Arc<dyn LocalZones>,
+    health: Arc<dyn Health>,
+    clock: Clock,
+    knowledge: Knowledge,
+    servers: Servers,
+    cache: Cache,
+    failures: Failures,
+    referral_checks: ReferralChecks,
+    raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
+    questions: Arc<InFlight<FailureKey, Resolution>>,
+    seeds: AtomicU64,
+    /// Monotonic milliseconds of the next try of priming.
+    prime_at_ms: AtomicU64,
+}
+
+impl Resolver {
+    /// A resolver that knows nothing but its root hints.
+    pub fn new(parts: Parts) -> Resolver {
+        let Parts {
+            settings,
+            upstream,
+            validator,
+            local,
+            health,
+            clock,
+            metrics,
+        } = parts;
+        Resolver(Arc::new(Shared {
+            knowledge: Knowledge::new(settings.root_hints.clone()),
+            servers: Servers::default(),
+            cache: Cache::new(settings.cache_bytes_max, metrics),
+            failures: Failures::default(),
+            referral_checks: ReferralChecks::default(),
+            raw_in_flight: Arc::default(),
+            questions: Arc::default(),
+            seeds: AtomicU64::new(settings.seed),
+            prime_at_ms: AtomicU64::new(0),
+            settings,
+            upstream,
+            validator,
+            local,
+            health,
+            clock,
+        }))
+    }
+
+    /// Resolves a question of class IN. Never fails: what cannot be had is SERVFAIL with the reason.
+    pub async fn resolve(&self, question: Question, options: Options) -> Resolution {
+        if let Some(known) = self.at_hand(&question, options) {
+            return known;
+        }
+        if !options.recursion {
+            let mirrored = self.0.mirrored(&question).await;
+            return mirrored.unwrap_or_else(|| unknown_here(&question));
+        }
+        let shared = self.0.clone();
+        shared.prime();
+        let key = (question.clone(), options.checking_disabled);
+        let start = || shared.clone().work(question.clone(), options);
+        let work = (shared.questions).run(key, QUESTIONS_IN_FLIGHT_MAX, start);
+        match tokio::time::timeout(CLIENT_WAIT, work).await {
+            Ok(joined) => joined.unwrap_or_else(|| servfail(overloaded())),
+            Err(_) => servfail(still_trying(&question)),
+        }
+    }
+
+    /// What is known without asking anybody: a cached answer, or a failure that still stands. Never waits. The first
+    /// step of a client's question, and counted as one.
+    pub fn known(&self, question: &Question, options: Options) -> Option<Resolution> {
+        let known = self.at_hand(question, options);
+        self.0.cache.count_question(known.is_some());
+        known
+    }
+
+    fn at_hand(&self, question: &Question, options: Options) -> Option<Resolution> {
+        let now = self.0.clock.now();
+        if let Some(resolution) = self.0.cached(question, now) {
+            return Some(resolution);
+        }
+        let key = (question.clone(), options.checking_disabled);
+        let failed = self.0.failures.find(&key, now.mono)?;
+        let mut errors = failed.errors;
+        // RFC 8914 section 4.14.
+        errors.push(Ede::new(Ede::CACHED_ERROR, ""));
+        Some(servfail(Unanswered {
+            security: failed.security,
+            errors,
+        }))
+    }
+
+    /// A zone's servers are back: forgets what was accepted as of its verification, and all failures.
+    pub fn note_recovered(&self, _zone: &Name) {
+        self.0.cache.purge_as_of();
+        self.0.knowledge.purge_as_of();
+        if let Some(validator) = &self.0.validator {
+            validator.purge_as_of();
+        }
+        self.forget_failures();
+    }
+
+    /// Reachability changed: what failed may succeed now.
+    pub fn forget_failures(&self) {
+        self.0.failures.forget();
+    }
+
+    /// Forgets answers at and below `name`; for the root, everything.
+    pub fn flush(&self, name: &Name) {
+        self.0.cache.flush(name);
+        if let Some(validator) = &self.0.validator {
+            validator.flush(name);
+        }
+        if name.is_root() {
+            self.0.knowledge.clear();
+        }
+        self.forget_failures();
+    }
+
+    /// Every server address asked so far.
+    pub fn servers_status(&self) -> Vec<ServerStatus> {
+        self.0.servers.status()
+    }
+
+    /// The cache in numbers.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.0.cache.stats()
+    }
+
+    /// Client questions under way.
+    pub fn in_flight(&self) -> usize {
+        self.0.questions.len()
+    }
+}
+
+impl Shared {
+    fn env<'a>(&'a self, budget: &'a Budget) -> Env<'a> {
+        Env {
+            settings: &self.settings,
+            knowledge: &self.knowledge,
+            servers: &self.servers,
+            local: &*self.local,
+            health: &*self.health,
+            budget,
+        }
+    }
+
+    fn next_seed(&self) -> u64 {
+        // An odd constant spreads consecutive numbers (Weyl sequence).
+        self.seeds
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
+    }
+
+    /// The work on one client question.
+    async fn work(self: Arc<Self>, question: Question, options: Options) -> Resolution {
+        let budget = Arc::new(Budget::new(self.clock.now()));
+        let key = (question.clone(), options.checking_disabled);
+        match self.chain(&question, options, &budget).await {
+            Ok(resolution) => {
+                self.failures.clear(&key);
+                resolution
+            }
+            Err(unanswered) => {
+                tracing::debug!(%question, errors = ?unanswered.errors, "no answer");
+                let failed = Failed {
+                    security: unanswered.security.clone(),
+                    errors: unanswered.errors.clone(),
+                };
+                self.failures.remember(key, failed, self.clock.now().mono);
+                let mut resolution = servfail(unanswered);
+                resolution.sources = budget.sources();
+                resolution
+            }
+        }
+    }
+
+    /// RFC 9609: asks the root for its own list of servers, beside the clients' questions, when only the
+    /// hints are known.
+    fn prime(self: &Arc<Self>) {
+        if !self.settings.prime {
+            return;
+        }
+        let now = self.clock.now();
+        let question = Question::new(Name::root(), Rtype::NS);
+        if self.knowledge.deepest(&question, now).origin != DelegationOrigin::Hints {
+            return;
+        }
+        if !self.claim_priming(now) {
+            return;
+        }
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let budget = Arc::new(Budget::new(now));
+            if let Err(failure) = shared.raw(RawAsk::new(question), &budget).await {
+                tracing::debug!(reason = %failure.text, "the root servers' own list could not be had");
+            }
+        });
+    }
+
+    fn claim_priming(&self, now: Now) -> bool {
+        let now_ms = now.mono.as_millis() as u64;
+        let due_ms = self.prime_at_ms.load(Ordering::Relaxed);
+        let next_ms = now_ms + PRIME_EVERY.as_millis() as u64;
+        now_ms >= due_ms
+            && (self.prime_at_ms)
+                .compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+fn servfail(unanswered: Unanswered) -> Resolution {
+    Resolution {
+        rcode: Rcode::SERVFAIL,
+        answer: Vec::new(),
+        authority: Vec::new(),
+        additional: Vec::new(),
+        security: unanswered.security,
+        errors: unanswered.errors,
+        sources: Sources::default(),
+    }
+}
+
+/// RFC 8914 section 4.21: refused, because what is asked for could only be had by recursion.
+fn unknown_here(question: &Question) -> Resolution {
+    let text = format!("{question}: not known here, and recursion was not asked for");
+    Resolution {
+        rcode: Rcode::REFUSED,
+        ..servfail(Unanswered {
+            security: Security::Insecure,
+            errors: vec![Ede::new(Ede::NOT_AUTHORITATIVE, text)],
+        })
+    }
+}
+
+fn still_trying(question: &Question) -> Unanswered {
+    let text = format!("{question}: no server has answered so far; still trying");
+    Unanswered {
+        security: Security::Insecure,
+        errors: vec![Ede::new(Ede::NO_REACHABLE_AUTHORITY, text)],
+    }
+}
+
+fn overloaded() -> Unanswered {
+    Unanswered {
+        security: Security::Insecure,
+        errors: vec![Ede::new(Ede::OTHER, "too many questions under way")],
+    }
+}

@@ -1,0 +1,300 @@
+//! Runs iterations: packets out, events in, sub-questions for addresses.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::sleep_until;
+
+use super::Shared;
+use crate::cache::entry::negative_ttl_s;
+use crate::dns::{Name, Question, RrSet, Rtype};
+use crate::future::BoxFuture;
+use crate::resolve::Response;
+use crate::resolve::budget::Budget;
+use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
+use crate::resolve::interpret;
+use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
+use crate::resolve::settle::settle;
+use crate::upstream::Ask;
+
+/// Raw questions under way at a time.
+const RAW_IN_FLIGHT_MAX: usize = 20_000;
+/// How long a name server's addresses are kept at least and at most, seconds.
+const ADDRESS_TTL_MIN_S: u32 = 5;
+const ADDRESS_TTL_MAX_S: u32 = 86_400;
+/// How long it is remembered that a name server has no address, or that it could not be found out.
+const NO_ADDRESS_TTL_MAX_S: u32 = 300;
+const ADDRESS_FAILURE_TTL_S: u32 = 2;
+/// How long a DS or DNSKEY answer is kept for validation, seconds.
+const RAW_TTL_MAX_S: u32 = 86_400;
+
+pub(super) type RawResult = Result<Response, Failure>;
+
+/// One raw question: no aliases, no validation.
+#[derive(Clone)]
+pub(super) struct RawAsk {
+    pub question: Question,
+    pub depth: u8,
+    /// Above 0: an earlier answer was bogus.
+    pub attempt: u8,
+    /// Who gave it.
+    pub avoid: Vec<IpAddr>,
+    /// The questions that this one is asked for.
+    pub ancestry: Vec<Question>,
+    /// Asked for by validation, which takes a proof without its SOA.
+    pub for_chain: bool,
+}
+
+impl RawAsk {
+    pub fn new(question: Question) -> RawAsk {
+        RawAsk {
+            question,
+            depth: 0,
+            attempt: 0,
+            avoid: Vec::new(),
+            ancestry: Vec::new(),
+            for_chain: false,
+        }
+    }
+}
+
+/// Work is joined only at the same depth, and waits only for deeper work: so no two pieces of work
+/// ever wait for each other.
+pub(super) type RawKey = (Question, u8);
+
+/// Whether a client can be told this. A denial that came with a referral proves enough for a chain, but has
+/// no SOA to say how long it holds (RFC 2308 section 3).
+fn is_whole(response: &Response) -> bool {
+    !response.answer.is_empty() || response.authority.iter().any(|s| s.rtype == Rtype::SOA)
+}
+
+impl Shared {
+    /// Asks, or joins who is asking already.
+    pub(super) async fn raw(self: &Arc<Self>, ask: RawAsk, budget: &Arc<Budget>) -> RawResult {
+        let kept = matches!(ask.question.rtype, Rtype::DS | Rtype::DNSKEY);
+        if kept
+            && ask.attempt == 0
+            && let Some(known) = self.knowledge.raw(&ask.question, self.clock.now())
+            && (ask.for_chain || is_whole(&known))
+        {
+            return Ok(known);
+        }
+        let result = if ask.attempt > 0 {
+            self.clone().iterate(ask.clone(), budget.clone()).await
+        } else {
+            let key = (ask.question.clone(), ask.depth);
+            let start = || self.clone().iterate(ask.clone(), budget.clone());
+            let joined = self.raw_in_flight.run(key, RAW_IN_FLIGHT_MAX, start).await;
+            joined.unwrap_or_else(|| Err(overloaded()))
+        };
+        if let Ok(response) = &result
+            && kept
+        {
+            let now = self.clock.now();
+            self.knowledge
+                .learn_raw(&ask.question, response.clone(), kept_s(response), now);
+        }
+        result
+    }
+
+    /// Drives one iteration to its end. Boxed: sub-questions are iterations again.
+    fn iterate(self: Arc<Self>, ask: RawAsk, budget: Arc<Budget>) -> BoxFuture<'static, RawResult> {
+        Box::pin(async move {
+            let (tell, mut told) = unbounded_channel();
+            let mut iteration = Iteration::new(
+                ask.question.clone(),
+                Manner {
+                    depth: ask.depth,
+                    avoid: ask.avoid.clone(),
+                    prefer_mirror: ask.attempt >= 2,
+                    seed: self.next_seed(),
+                },
+            );
+            let mut event = Event::Start;
+            loop {
+                let now = self.clock.now();
+                for action in iteration.step(&self.env(&budget), now, event) {
+                    match action {
+                        Action::Done(result) => return *result,
+                        Action::Send {
+                            token,
+                            zone,
+                            ask,
+                            wait,
+                        } => self.send(&budget, zone, ask, wait, token, &tell),
+                        Action::Check { question, ds } => self.check_referral(question, *ds),
+                        Action::Addresses { name, rtype } => {
+                            self.ask_addresses(&budget, &ask, name, rtype, &tell)
+                        }
+                    }
+                }
+                let deadline = budget.deadline();
+                let wake = iteration.wake_at().map_or(deadline, |at| at.min(deadline));
+                event = tokio::select! {
+                    biased;
+                    Some(event) = told.recv() => event,
+                    () = sleep_until(self.clock.instant(wake)) => Event::Timer,
+                };
+                if self.clock.now().mono >= deadline {
+                    return Err(too_late(&ask.question));
+                }
+            }
+        })
+    }
+
+    /// The exchange runs by itself: it teaches about its server even when nobody waits any more.
+    fn send(
+        self: &Arc<Self>,
+        budget: &Arc<Budget>,
+        zone: Name,
+        ask: Ask,
+        wait: Duration,
+        token: Token,
+        tell: &UnboundedSender<Event>,
+    ) {
+        let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
+        tokio::spawn(async move {
+            let mut exchange = shared.upstream.exchange(ask.clone());
+            let result = tokio::select! {
+                biased;
+                result = &mut exchange => result,
+                () = tokio::time::sleep(wait) => {
+                    shared.servers.late(ask.server.ip(), shared.clock.now().mono);
+                    exchange.await
+                }
+            };
+            let now = shared.clock.now();
+            let said = settle(&shared.env(&budget), &zone, &ask, result, now);
+            let _ = tell.send(Event::Said { token, said });
+        });
+    }
+
+    fn ask_addresses(
+        self: &Arc<Self>,
+        budget: &Arc<Budget>,
+        asker: &RawAsk,
+        name: Name,
+        rtype: Rtype,
+        tell: &UnboundedSender<Event>,
+    ) {
+        let mut ask = RawAsk::new(Question::new(name.clone(), rtype));
+        ask.depth = asker.depth + 1;
+        ask.ancestry.clone_from(&asker.ancestry);
+        ask.ancestry.push(asker.question.clone());
+        let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
+        let work: BoxFuture<'static, ()> = Box::pin(async move {
+            let found = shared.find_addresses(ask, &budget).await;
+            let _ = tell.send(Event::Addresses { name, rtype, found });
+        });
+        tokio::spawn(work);
+    }
+
+    async fn find_addresses(self: &Arc<Self>, ask: RawAsk, budget: &Arc<Budget>) -> Vec<IpAddr> {
+        let question = ask.question.clone();
+        let (name, rtype) = (&question.name, question.rtype);
+        // A server's name that leads back to itself has no address.
+        if ask.ancestry.contains(&question) {
+            return Vec::new();
+        }
+        let result = self.raw(ask, budget).await;
+        let now = self.clock.now();
+        let learn = |found: &[IpAddr], ttl_s| {
+            (self.knowledge).learn_addresses(name, rtype, found.to_vec(), ttl_s, now);
+        };
+        match result {
+            // RFC 2181 section 10.3: a name server's name is no alias; one that is has no address.
+            Ok(response) => {
+                let sets = response.answer.iter().filter(|s| s.name == *name);
+                let found = sets.clone().flat_map(interpret::addresses);
+                let found: Vec<IpAddr> = found.take(ADDRESSES_PER_NAME_MAX).collect();
+                let ttl_s = match found.is_empty() {
+                    true => denial_ttl_s(&response).min(NO_ADDRESS_TTL_MAX_S),
+                    false => sets.map(|s| s.ttl).min().unwrap_or(0),
+                };
+                learn(&found, ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S));
+                found
+            }
+            Err(failure) => {
+                if matches!(
+                    failure.kind,
+                    FailureKind::Unreachable | FailureKind::BadAnswers
+                ) {
+                    learn(&[], ADDRESS_FAILURE_TTL_S);
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// How long a DS or DNSKEY answer is kept: the shortest TTL in it, and for a denial no longer than its SOA says
+/// (RFC 2308 section 5). The denial in a referral comes without SOA.
+fn kept_s(response: &Response) -> u32 {
+    let sets = response.answer.iter().chain(&response.authority);
+    let shortest_s = sets.map(|s| s.ttl).min().unwrap_or(0).min(RAW_TTL_MAX_S);
+    match soa_of(response) {
+        Some(soa) => shortest_s.min(negative_ttl_s(soa)),
+        None => shortest_s,
+    }
+}
+
+fn denial_ttl_s(response: &Response) -> u32 {
+    soa_of(response).map_or(0, negative_ttl_s)
+}
+
+fn soa_of(response: &Response) -> Option<&RrSet> {
+    response.authority.iter().find(|s| s.rtype == Rtype::SOA)
+}
+
+fn too_late(question: &Question) -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        zone: question.name.clone(),
+        text: "no answer in time".into(),
+    }
+}
+
+fn overloaded() -> Failure {
+    Failure {
+        kind: FailureKind::Budget,
+        zone: Name::root(),
+        text: "too many questions under way".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Rcode;
+    use crate::resolve::Origin;
+    use crate::signer::{name, rrs};
+
+    #[test]
+    fn links_are_kept_as_long_as_their_records_allow() {
+        let soa = |ttl_s: u32, minimum_s: u32| {
+            format!("test. {ttl_s} SOA ns.test. host.test. 1 2 3 4 {minimum_s}\n")
+        };
+        let ds = format!("a.test. 600 DS 1 13 2 {}", "ab".repeat(32));
+        // A name alone is enough of an NSEC here.
+        let nsec = "a.test. 86400 NSEC \\# 8 01620474657374 00";
+        for (answer, authority, expected_s) in [
+            (&ds[..], String::new(), 600),
+            ("", nsec.to_owned(), 86_400),
+            ("", soa(3600, 300) + nsec, 300),
+            ("", soa(60, 300) + nsec, 60),
+            ("", String::new(), 0),
+        ] {
+            let sets = |lines: &str| crate::dns::group(&rrs(lines));
+            let response = Response {
+                zone: name("test."),
+                rcode: Rcode::NOERROR,
+                answer: sets(answer),
+                authority: sets(&authority),
+                origin: Origin::Network([192, 0, 2, 1].into()),
+            };
+            assert_eq!(kept_s(&response), expected_s, "{answer} {authority}");
+        }
+    }
+}

@@ -1,0 +1,712 @@
+//! The walk from a trust anchor down to the zone of an answer.
+//!
+//! ```text
+//!            anchor, or deepest zone in the cache
+//!                 |
+//!   +-------------v-----+   DS(candidate) secure    +----------------+
+//!   |  InZone           |-------------------------->|  AtCut         |
+//!   |  zone, reached    |<--------------------------|  DS or anchor  |
+//!   +-------------------+   DNSKEY(cut) verified    +----------------+
+//!     | ^     |     |            DS unsupported: zone is Insecure
+//!     | |     |     +-- DS denied at a delegation, or opt-out: zone is Insecure
+//!     +-+     +-------- judged secure, or zone Insecure: Done
+//!   DS denied, no delegation: reached = candidate
+//! ```
+//!
+//! `reached` is the deepest name on the way to the answer's home that is known to be the zone's own.
+//! The next candidate for a cut is one label below it; a *hint* (who signed, which zone answered)
+//! lets the walk try a name further down first, and a hint that leads nowhere costs a question and no
+//! more. The response itself is judged as soon as its signer is reached, and finally where `reached` is
+//! its home: only then is it bogus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::judge::{Insecure, Judged, Shape, signers};
+use super::keys::Known;
+use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
+use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
+use super::{
+    ATTEMPTS_MAX, Anchor, Event, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus, home,
+};
+use crate::cache::entry::AS_OF_TTL_MAX_S;
+use crate::clock::Now;
+use crate::dns::{Class, Ede, Name, Question, Rdata, Rtype};
+use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, Security};
+
+/// The longest that a zone's keys or its lack of them are kept, seconds.
+const ZONE_TTL_MAX_S: u32 = 86_400;
+/// How long a broken chain is remembered, seconds (RFC 4035 section 4.7, RFC 9520 section 3.2).
+const BOGUS_TTL_S: u32 = 5;
+/// How long the insecurity of what an unverified mirror says is remembered, seconds.
+const UNVERIFIED_TTL_S: u32 = 30;
+/// Keys that lack the tag of a signature are fetched anew if they were learned longer ago than this.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
+
+/// A zone with more octets of keys is not remembered: a stranger's keys must not fill the memory.
+const KEYS_LEN_MAX_BYTES: usize = 8 << 10;
+
+/// One response's way to its verdict.
+#[derive(Debug)]
+pub struct Validation {
+    question: Question,
+    response: Response,
+    ctx: Arc<Validator>,
+    /// Purges of the key cache when this began.
+    epoch: u64,
+    budget: Budget,
+    /// The name whose zone is looked for.
+    home: Name,
+    /// Where to look for zones, the next one last.
+    hints: Vec<Name>,
+    /// Hints that were followed.
+    tried: Vec<Name>,
+    /// Questions that will be needed if the hints are right.
+    forecast: Vec<Question>,
+    place: Place,
+    /// The zone that judged the response, and why not in its favour.
+    complaint: Option<(Name, Ede)>,
+    /// The zone's keys were fetched anew for this response.
+    refreshed: bool,
+    links: Links,
+}
+
+/// Where the walk stands.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Below the parent side of a cut, above the child's keys.
+    AtCut(Cut),
+    InZone(Zone),
+}
+
+/// A zone that is known to be signed; by what its keys are to be recognised.
+#[derive(Debug, Clone)]
+struct Cut {
+    name: Name,
+    named_by: Anchor,
+    life: Lifetime,
+    as_of: Option<MirrorNote>,
+}
+
+#[derive(Debug, Clone)]
+struct Zone {
+    name: Name,
+    known: Known,
+    /// The deepest name known to be in this zone.
+    reached: Name,
+}
+
+/// Whether the walk goes on.
+enum Progress {
+    Go,
+    Halt(Step),
+}
+
+/// What came of fetching a link.
+enum Fetched {
+    Response(Response),
+    NotHad,
+    /// It has to be waited for; or there is no way on.
+    Halt(Step),
+}
+
+impl Validation {
+    /// A validation of `response`, the answer of one zone to `question`.
+    pub fn new(question: Question, response: Response, ctx: Arc<Validator>) -> Validation {
+        let home = home(&question);
+        let epoch = ctx.cache().epoch();
+        Validation {
+            budget: Budget::new(),
+            hints: Vec::new(),
+            tried: Vec::new(),
+            forecast: Vec::new(),
+            // Replaced by the first event.
+            place: Place::AtCut(Cut::anchor(Name::root(), Anchor::default())),
+            complaint: None,
+            refreshed: false,
+            links: Links::default(),
+            question,
+            response,
+            ctx,
+            epoch,
+            home,
+        }
+    }
+
+    /// Takes an event, says what to do next. Call with [`Event::Start`] first; after [`Step::Done`]
+    /// there is nothing more to call.
+    pub fn step(&mut self, now: Now, event: Event) -> Step {
+        match event {
+            Event::Start => {
+                if let Some(verdict) = self.start(now) {
+                    return Step::Done(verdict);
+                }
+            }
+            Event::Reply {
+                question,
+                attempt,
+                result,
+            } => self.links.reply(SubAsk { question, attempt }, result),
+        }
+        self.advance(now)
+    }
+
+    /// Sets out; or ends at once where there is nothing to walk.
+    fn start(&mut self, now: Now) -> Option<Verdict> {
+        // RRSIGs are not signed themselves (RFC 4035 section 2.2).
+        if self.question.class != Class::IN || self.question.rtype == Rtype::RRSIG {
+            return Some(self.insecure(None, None));
+        }
+        let Some(anchor) = self.ctx.anchor_above(&self.home).cloned() else {
+            return Some(self.insecure(None, None));
+        };
+        if let Origin::Mirror(note) = self.response.origin.clone() {
+            return Some(self.mirror_verdict(&note, now));
+        }
+        self.take_hints(&anchor);
+        if self.question.rtype == Rtype::DNSKEY {
+            // The response is a link of its own chain.
+            let own = self.links.ask(self.question.clone());
+            self.links.reply(own, Some(self.response.clone()));
+        }
+        self.set_out(Some(self.home.clone()), now);
+        None
+    }
+
+    /// Begins at the deepest zone known at or above `below`, or at the anchor.
+    fn set_out(&mut self, below: Option<Name>, now: Now) {
+        let Some(anchor) = self.ctx.anchor_above(&self.home) else {
+            return;
+        };
+        let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
+        self.place = match known {
+            Some((name, known)) => Place::InZone(Zone {
+                reached: name.clone(),
+                name,
+                known,
+            }),
+            None => {
+                let named_by = self.ctx.anchors.get(anchor).cloned();
+                Place::AtCut(Cut::anchor(anchor.clone(), named_by.unwrap_or_default()))
+            }
+        };
+    }
+
+    fn take_hints(&mut self, anchor: &Name) {
+        let on_the_way = |n: &Name| n.is_below(anchor) && self.home.is_within(n);
+        if on_the_way(&self.response.zone) {
+            self.hints.push(self.response.zone.clone());
+        }
+        if let Some(signer) = signers(&self.response).find(|s| on_the_way(s)) {
+            self.forecast = link_questions(&signer);
+            self.hints.push(signer);
+        }
+    }
+
+    fn advance(&mut self, now: Now) -> Step {
+        loop {
+            let progress = match self.place.clone() {
+                Place::AtCut(cut) => self.at_cut(cut, now),
+                Place::InZone(zone) => self.in_zone(zone, now),
+            };
+            if let Progress::Halt(step) = progress {
+                return step;
+            }
+        }
+    }
+
+    // --- at a cut: the child's keys -------------------------------------------------------------
+
+    fn at_cut(&mut self, cut: Cut, now: Now) -> Progress {
+        if let Some(ede) = unsupported(&self.ctx, &cut.name, &cut.named_by) {
+            let status = ZoneStatus::Insecure(Some(ede));
+            return self.enter(cut.name, status, cut.life, cut.as_of, now);
+        }
+        let question = Question::new(cut.name.clone(), Rtype::DNSKEY);
+        let response = match self.fetch(&question, &cut.name) {
+            Fetched::Response(response) => response,
+            Fetched::NotHad => return self.unfetched(question, cut.name, now),
+            Fetched::Halt(step) => return Progress::Halt(step),
+        };
+        match self.keys(&cut, &response, now) {
+            Ok((keys, life)) => {
+                let as_of = as_of(&response.origin).or(cut.as_of);
+                let status = ZoneStatus::Secure(keys.into());
+                self.enter(cut.name, status, cut.life.and(life), as_of, now)
+            }
+            Err(_) if is_unverified(&response.origin) => self.enter_unverified(cut.name, now),
+            Err(ede) => self.retry(question, cut.name, ede, response.origin, now),
+        }
+    }
+
+    fn keys(
+        &mut self,
+        cut: &Cut,
+        response: &Response,
+        now: Now,
+    ) -> Result<(Vec<Rdata>, Lifetime), Ede> {
+        let mut sets = response.answer.iter();
+        let set = sets.find(|s| s.rtype == Rtype::DNSKEY && s.name == cut.name);
+        let set = set.filter(|s| !s.rdatas.is_empty()).ok_or_else(|| {
+            let text = format!("zone {} has DS records and no DNSKEY", cut.name);
+            Ede::new(Ede::DNSKEY_MISSING, text)
+        })?;
+        let trust = match verified_zone(&response.origin) {
+            Some(zone) if *zone == cut.name => Trust::Verified,
+            _ => Trust::Keys(&[]),
+        };
+        let mut court = Court {
+            ctx: &self.ctx,
+            zone: &cut.name,
+            trust,
+            budget: &mut self.budget,
+            now,
+        };
+        let checked = court.check_keys(set, &cut.named_by)?;
+        Ok((zone_keys(&self.ctx, &checked.set), checked.life))
+    }
+
+    /// Makes `name` the zone where the walk stands, and remembers it.
+    fn enter(
+        &mut self,
+        name: Name,
+        status: ZoneStatus,
+        life: Lifetime,
+        as_of: Option<MirrorNote>,
+        now: Now,
+    ) -> Progress {
+        if !self.budget.pay_cut() {
+            let ede = bogus(format!("{name}: too many zone cuts above it"));
+            return Progress::Halt(self.bogus(ede, None));
+        }
+        let ttl_max_s = match as_of {
+            Some(_) => AS_OF_TTL_MAX_S,
+            None => ZONE_TTL_MAX_S,
+        };
+        // A mirror's keys may be older than their TTL tells.
+        let refresh_after = match self.links.keys_from_mirror(&name) {
+            true => Duration::ZERO,
+            false => REFRESH_AFTER,
+        };
+        self.links.fault = None;
+        let known = Known {
+            status,
+            life: life.and(Lifetime::seconds(now, ttl_max_s)),
+            as_of,
+            refresh_from: now.mono + refresh_after,
+        };
+        if keys_len(&known) <= KEYS_LEN_MAX_BYTES {
+            let mut cache = self.ctx.cache();
+            cache.insert(name.clone(), known.clone(), self.epoch, now);
+        }
+        self.place = Place::InZone(Zone {
+            reached: name.clone(),
+            name,
+            known,
+        });
+        Progress::Go
+    }
+
+    /// What an unverified mirror says of `name` cannot be checked and is not bogus either.
+    fn enter_unverified(&mut self, name: Name, now: Now) -> Progress {
+        let life = Lifetime::seconds(now, UNVERIFIED_TTL_S);
+        self.enter(name, ZoneStatus::Insecure(None), life, None, now)
+    }
+
+    // --- in a zone: the response, or the next cut ---------------------------------------------------
+
+    fn in_zone(&mut self, zone: Zone, now: Now) -> Progress {
+        let keys = match &zone.known.status {
+            ZoneStatus::Secure(keys) => keys.clone(),
+            ZoneStatus::Insecure(why) => {
+                let verdict = self.insecure(why.clone(), zone.known.as_of.as_ref());
+                return Progress::Halt(Step::Done(verdict));
+            }
+            ZoneStatus::Bogus(ede) => return Progress::Halt(self.bogus(ede.clone(), None)),
+        };
+        let last = zone.reached == self.home;
+        let judged = matches!(&self.complaint, Some((by, _)) if *by == zone.name);
+        if !judged && (last || signers(&self.response).any(|s| s == zone.name)) {
+            match self.judge_response(&zone, &keys, now) {
+                Ok(judged) => {
+                    let verdict = self.judged(judged, zone.known.as_of.as_ref(), now);
+                    return Progress::Halt(Step::Done(verdict));
+                }
+                Err(ede) if self.may_refresh(&zone, &ede, now) => return self.refresh(zone, now),
+                Err(ede) => self.complaint = Some((zone.name.clone(), ede)),
+            }
+        }
+        if last {
+            let ede = bogus(format!("{} cannot be validated", self.question));
+            return Progress::Halt(self.fail(ede, None));
+        }
+        let candidate = self.candidate(&zone);
+        self.at_candidate(zone, keys, candidate, now)
+    }
+
+    fn judge_response(&mut self, zone: &Zone, keys: &[Rdata], now: Now) -> Result<Judged, Ede> {
+        let mut court = Court {
+            ctx: &self.ctx,
+            zone: &zone.name,
+            trust: Trust::Keys(keys),
+            budget: &mut self.budget,
+            now,
+        };
+        court.judge(&self.question, &self.response)
+    }
+
+    /// Whether the complaint may come from keys that the zone has replaced since they were learned.
+    fn may_refresh(&self, zone: &Zone, ede: &Ede, now: Now) -> bool {
+        ede.code == Ede::DNSKEY_MISSING && !self.refreshed && now.mono >= zone.known.refresh_from
+    }
+
+    /// Walks again from above `zone`, past every cache of its keys.
+    fn refresh(&mut self, zone: Zone, now: Now) -> Progress {
+        self.refreshed = true;
+        let question = Question::new(zone.name.clone(), Rtype::DNSKEY);
+        self.links.next_attempt(&question);
+        self.set_out(zone.name.parent(), now);
+        Progress::Go
+    }
+
+    /// The next name that may be a zone cut.
+    fn candidate(&mut self, zone: &Zone) -> Name {
+        while let Some(hint) = self.hints.last() {
+            if hint.is_below(&zone.reached) && self.home.is_within(hint) {
+                return hint.clone();
+            }
+            self.hints.pop();
+        }
+        self.home.suffix(zone.reached.label_count() + 1)
+    }
+
+    fn at_candidate(
+        &mut self,
+        zone: Zone,
+        keys: Arc<[Rdata]>,
+        candidate: Name,
+        now: Now,
+    ) -> Progress {
+        let jump = candidate.label_count() > zone.reached.label_count() + 1;
+        let question = Question::new(candidate.clone(), Rtype::DS);
+        let response = match self.fetch(&question, &zone.reached) {
+            Fetched::Response(response) => response,
+            Fetched::NotHad if jump => return self.drop_hint(),
+            Fetched::NotHad => return self.unfetched(question, candidate, now),
+            Fetched::Halt(step) => return Progress::Halt(step),
+        };
+        // A verified mirror between the zone and the candidate is as good as the zone.
+        let mirror = verified_zone(&response.origin)
+            .filter(|m| m.is_within(&zone.name) && candidate.is_below(m));
+        if mirror.is_none() && self.follow_signer(&zone, &candidate, &response) {
+            return Progress::Go;
+        }
+        let mut court = Court {
+            ctx: &self.ctx,
+            zone: mirror.unwrap_or(&zone.name),
+            trust: mirror.map_or(Trust::Keys(&keys), |_| Trust::Verified),
+            budget: &mut self.budget,
+            now,
+        };
+        let judged = match court.judge_link(&question, &response) {
+            Ok(Judged {
+                shape: Shape::Answer { expanded: true },
+                ..
+            }) => Err(bogus(format!("{question} from a wildcard"))),
+            other => other,
+        };
+        match judged {
+            Ok(judged) => {
+                let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
+                self.descend(zone, candidate, judged, as_of, now)
+            }
+            Err(_) if is_unverified(&response.origin) => self.enter_unverified(candidate, now),
+            Err(_) if jump => self.drop_hint(),
+            Err(ede) if self.may_refresh(&zone, &ede, now) => self.refresh(zone, now),
+            Err(ede) => self.retry(question, candidate, ede, response.origin, now),
+        }
+    }
+
+    /// What the parent's word about the candidate means for the walk.
+    fn descend(
+        &mut self,
+        mut zone: Zone,
+        candidate: Name,
+        judged: Judged,
+        as_of: Option<MirrorNote>,
+        now: Now,
+    ) -> Progress {
+        let life = judged.life;
+        self.links.fault = None;
+        match judged.insecure {
+            Some(Insecure::OptOut) => {
+                return self.enter(candidate, ZoneStatus::Insecure(None), life, as_of, now);
+            }
+            Some(Insecure::Iterations(ede)) => {
+                let status = ZoneStatus::Insecure(Some(ede));
+                return self.enter(candidate, status, life, as_of, now);
+            }
+            None => {}
+        }
+        match judged.shape {
+            Shape::Answer { .. } => {
+                let ds = judged.answer.into_iter().flat_map(|set| set.rdatas);
+                self.place = Place::AtCut(Cut {
+                    name: candidate,
+                    named_by: Anchor {
+                        ds: ds.collect(),
+                        dnskey: Vec::new(),
+                    },
+                    life,
+                    as_of,
+                });
+                return Progress::Go;
+            }
+            Shape::NoData { delegation: true } => {
+                return self.enter(candidate, ZoneStatus::Insecure(None), life, as_of, now);
+            }
+            Shape::NoData { delegation: false } | Shape::Alias { expanded: false } => {
+                zone.reached = candidate;
+            }
+            // Nothing is delegated below what does not exist.
+            Shape::NoName | Shape::Dname | Shape::Alias { expanded: true } | Shape::Open => {
+                zone.reached = self.home.clone();
+            }
+        }
+        // That there is no cut is also only as good as who says it.
+        zone.known.as_of = as_of;
+        self.place = Place::InZone(zone);
+        Progress::Go
+    }
+
+    /// When the candidate's DS is signed by a zone between here and there, go there first.
+    fn follow_signer(&mut self, zone: &Zone, candidate: &Name, response: &Response) -> bool {
+        let between = |s: &Name| {
+            s.is_below(&zone.reached) && candidate.is_below(s) && !self.tried.contains(s)
+        };
+        let Some(signer) = signers(response).find(between) else {
+            return false;
+        };
+        self.tried.push(signer.clone());
+        self.forecast = link_questions(&signer);
+        self.hints.push(signer);
+        true
+    }
+
+    fn drop_hint(&mut self) -> Progress {
+        self.hints.pop();
+        Progress::Go
+    }
+
+    // --- links ------------------------------------------------------------------------------------
+
+    /// The reply to a link's question, or the step that gets it. With it goes what will be needed below
+    /// `top` if the hints are right.
+    fn fetch(&mut self, question: &Question, top: &Name) -> Fetched {
+        match self.links.look_up(question) {
+            Link::Reply(Some(response)) => return Fetched::Response(response),
+            Link::Reply(None) => return Fetched::NotHad,
+            Link::Awaited => return Fetched::Halt(Step::Ask(Vec::new())),
+            Link::NotAsked => {}
+        }
+        let mut asks = Vec::new();
+        let mut forecast = std::mem::take(&mut self.forecast);
+        forecast.retain(|q| q.name.is_below(top));
+        for question in std::iter::once(question.clone()).chain(forecast) {
+            if !matches!(self.links.look_up(&question), Link::NotAsked) {
+                continue;
+            }
+            if !self.budget.pay_ask() {
+                break;
+            }
+            asks.push(self.links.ask(question));
+        }
+        if asks.first().is_none_or(|a| a.question != *question) {
+            let ede = bogus(format!(
+                "{}: too many questions to validate it",
+                self.question
+            ));
+            return Fetched::Halt(self.bogus(ede, None));
+        }
+        Fetched::Halt(Step::Ask(asks))
+    }
+
+    /// A link was bad: ask others for it, or end. `zone` is what lies below the link.
+    fn retry(
+        &mut self,
+        question: Question,
+        zone: Name,
+        ede: Ede,
+        origin: Origin,
+        now: Now,
+    ) -> Progress {
+        self.links.fault = Some((ede, origin));
+        if self.links.next_attempt(&question) < ATTEMPTS_MAX {
+            return Progress::Go;
+        }
+        self.broken(zone, now)
+    }
+
+    /// A link could not be had.
+    fn unfetched(&mut self, question: Question, zone: Name, now: Now) -> Progress {
+        if self.links.fault.is_none() {
+            let text = format!("{question} could not be had, which the validation needs");
+            let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);
+            return Progress::Halt(self.fail(ede, None));
+        }
+        if self.links.next_attempt(&question) < ATTEMPTS_MAX {
+            return Progress::Go;
+        }
+        self.broken(zone, now)
+    }
+
+    /// The chain to `zone` is broken: nobody gave a good link.
+    fn broken(&mut self, zone: Name, now: Now) -> Progress {
+        let (ede, origin) = match self.links.fault.take() {
+            Some((ede, origin)) => (ede, Some(origin)),
+            None => (bogus(format!("the chain to {zone} is broken")), None),
+        };
+        let known = Known {
+            status: ZoneStatus::Bogus(ede.clone()),
+            life: Lifetime::seconds(now, BOGUS_TTL_S),
+            as_of: None,
+            refresh_from: now.mono,
+        };
+        self.ctx.cache().insert(zone, known, self.epoch, now);
+        Progress::Halt(self.fail(ede, origin))
+    }
+
+    /// The end of a walk without a verdict of its own: what was wrong with the response itself tells more
+    /// than what went wrong afterwards.
+    fn fail(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+        match self.complaint.take() {
+            Some((_, complaint)) => {
+                let origin = self.response.origin.clone();
+                self.bogus(complaint, Some(origin))
+            }
+            None => self.bogus(ede, from),
+        }
+    }
+
+    // --- verdicts ---------------------------------------------------------------------------------
+
+    fn mirror_verdict(&mut self, note: &MirrorNote, now: Now) -> Verdict {
+        let as_of = match note.trust {
+            LocalTrust::Insecure => return self.insecure(None, None),
+            LocalTrust::Secure => None,
+            LocalTrust::SecureAsOf => Some(note),
+        };
+        let mut court = Court {
+            ctx: &self.ctx,
+            zone: &note.zone,
+            trust: Trust::Verified,
+            budget: &mut self.budget,
+            now,
+        };
+        match court.judge(&self.question, &self.response) {
+            Ok(judged) => self.judged(judged, as_of, now),
+            Err(ede) => {
+                let origin = self.response.origin.clone();
+                self.bogus_verdict(ede, Some(origin))
+            }
+        }
+    }
+
+    fn judged(&mut self, judged: Judged, as_of: Option<&MirrorNote>, now: Now) -> Verdict {
+        let mut errors = Vec::new();
+        let security = match (judged.insecure, as_of) {
+            (Some(Insecure::OptOut), _) => Security::Insecure,
+            (Some(Insecure::Iterations(ede)), _) => {
+                errors.push(ede);
+                Security::Insecure
+            }
+            (None, Some(_)) => Security::SecureAsOf,
+            (None, None) => Security::Secure,
+        };
+        errors.extend(as_of.into_iter().flat_map(as_of_errors));
+        let left_s = judged.life.mono_end.saturating_sub(now.mono).as_secs();
+        let ttl_max_s = u32::try_from(left_s).unwrap_or(u32::MAX);
+        Verdict {
+            security,
+            answer: judged.answer,
+            authority: judged.authority,
+            ttl_max_s: Some(match as_of {
+                Some(_) => ttl_max_s.min(AS_OF_TTL_MAX_S),
+                None => ttl_max_s,
+            }),
+            errors,
+            bogus_from: None,
+        }
+    }
+
+    fn insecure(&mut self, why: Option<Ede>, as_of: Option<&MirrorNote>) -> Verdict {
+        let mut errors: Vec<Ede> = why.into_iter().collect();
+        errors.extend(as_of.into_iter().flat_map(as_of_errors));
+        Verdict {
+            security: Security::Insecure,
+            answer: std::mem::take(&mut self.response.answer),
+            authority: std::mem::take(&mut self.response.authority),
+            ttl_max_s: as_of.map(|_| AS_OF_TTL_MAX_S),
+            errors,
+            bogus_from: None,
+        }
+    }
+
+    fn bogus(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+        Step::Done(self.bogus_verdict(ede, from))
+    }
+
+    fn bogus_verdict(&mut self, ede: Ede, from: Option<Origin>) -> Verdict {
+        Verdict {
+            security: Security::Bogus(ede),
+            answer: std::mem::take(&mut self.response.answer),
+            authority: std::mem::take(&mut self.response.authority),
+            ttl_max_s: None,
+            errors: Vec::new(),
+            bogus_from: from,
+        }
+    }
+}
+
+impl Cut {
+    fn anchor(name: Name, named_by: Anchor) -> Cut {
+        Cut {
+            name,
+            named_by,
+            life: Lifetime::UNLIMITED,
+            as_of: None,
+        }
+    }
+}
+
+fn keys_len(known: &Known) -> usize {
+    match &known.status {
+        ZoneStatus::Secure(keys) => keys.iter().map(|k| k.len()).sum(),
+        _ => 0,
+    }
+}
+
+/// Extended errors 3 and 7 for what depends on as-of data.
+pub fn as_of_errors(note: &MirrorNote) -> [Ede; 2] {
+    let which = format!("mirror {} serial {}", note.zone, note.serial);
+    [
+        Ede::new(
+            Ede::STALE_ANSWER,
+            format!("{which}, known to be right {} ago", age_words(note.age_s)),
+        ),
+        Ede::new(
+            Ede::SIGNATURE_EXPIRED,
+            format!("{which}: signatures are not valid now, accepted as verified before"),
+        ),
+    ]
+}
+
+/// An age in the largest unit of which there are at least two.
+fn age_words(age_s: u64) -> String {
+    match age_s {
+        172_800.. => format!("{} days", age_s / 86_400),
+        7200.. => format!("{} hours", age_s / 3600),
+        _ => format!("{age_s} s"),
+    }
+}

@@ -1,0 +1,330 @@
+//! `holdfast run`: puts the parts together, keeps them running, and takes them apart again.
+//!
+//! The order at start is chosen so that what can fail fails first and nothing is answered half-way: sockets
+//! are bound, then the engine takes the `data_dir` and loads the mirrors, then the control socket opens,
+//! zones are read, everything answers, and `holdfast ready` is printed. SIGHUP reads the configuration
+//! anew; a bad one changes nothing. SIGTERM and SIGINT end the program with exit code 0.
+
+mod clock_file;
+mod logging;
+mod operator;
+mod system_clock;
+pub mod zones;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use holdfast::clock::Clock;
+use holdfast::config::Config;
+use holdfast::control::api::Control;
+use holdfast::engine::{Engine, Outside};
+use holdfast::listen::{Listeners, Sockets};
+use holdfast::metrics::Metrics;
+use holdfast::mirror::TcpConnect;
+use holdfast::query::acl::AccessList;
+use holdfast::query::own::OwnZones;
+use holdfast::query::{Pipeline, Settings, SharedSettings};
+use holdfast::upstream::{NetSettings, NetUpstream};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use clock_file::ClockFile;
+use logging::LogLevels;
+use operator::Operator;
+
+/// What still runs when the program ends gets this long, in milliseconds.
+const RUNTIME_STOP_MS: u64 = 300;
+
+/// A fault of this machine or of its setup, for people.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the server with the configuration that was read from `file`, until a signal ends it.
+///
+/// # Errors
+/// It could not start.
+pub fn run(file: &Path, config: Config) -> Result<(), Fault> {
+    let levels = logging::start(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        // Signals count from the first moment on, also while zones are being read.
+        let mut signals = Signals::new()?;
+        let (server, listeners) = tokio::select! {
+            started = Server::start(file, config, levels) => started?,
+            _ = signals.end.recv() => return Ok(()),
+        };
+        server.serve(signals, listeners).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(Duration::from_millis(RUNTIME_STOP_MS));
+    result
+}
+
+/// The signals that mean something here.
+struct Signals {
+    end: End,
+    reload: Signal,
+}
+
+/// SIGTERM or SIGINT.
+struct End(Signal, Signal);
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            end: End(
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            ),
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl End {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// The running server.
+struct Server {
+    file: PathBuf,
+    config: Config,
+    levels: LogLevels,
+    settings: SharedSettings,
+    operator: Arc<Operator>,
+    /// Closed and removed when the server ends.
+    _control: Control,
+}
+
+impl Server {
+    async fn start(
+        file: &Path,
+        config: Config,
+        levels: LogLevels,
+    ) -> Result<(Server, Listeners), Fault> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        raise_file_limit();
+        make_data_dir(&config.server.data_dir)?;
+        let clock = start_clock(&config)?;
+        let sockets = Sockets::bind(&config.server.listen, config.server.workers)?;
+        for (address, error) in &sockets.missing {
+            tracing::warn!(%address, %error, "not listening on an address that this machine lacks");
+        }
+        let metrics = Arc::new(Metrics::default());
+        let settings = SharedSettings::default();
+        let outside = outside(&config, &clock, &metrics, &settings)?;
+        let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
+        let resolver = Arc::new(engine.resolver.clone());
+        let pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let pipeline = Arc::new(pipeline);
+        let operator = Arc::new(Operator {
+            started: clock.now(),
+            clock,
+            metrics: metrics.clone(),
+            settings: settings.clone(),
+            engine,
+            zone_errors: ArcSwap::default(),
+            cache_bytes_max: config.cache.bytes_max,
+        });
+        let control = Control::start(&config.control.socket, operator.clone())?;
+        let mut server = Server {
+            file: file.to_owned(),
+            levels,
+            settings,
+            operator,
+            _control: control,
+            config,
+        };
+        server.load_zones().await?;
+        let listeners = Listeners::start(sockets, pipeline, metrics, &server.config.limits)?;
+        Ok((server, listeners))
+    }
+
+    /// Answers until a signal ends the program.
+    async fn serve(mut self, mut signals: Signals, listeners: Listeners) {
+        let addresses: Vec<_> = (self.config.server.listen.iter())
+            .map(ToString::to_string)
+            .collect();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = addresses.join(" "),
+            zones = self.config.zones.len(),
+            "started"
+        );
+        eprintln!("holdfast ready");
+        tell_service_manager(&[NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = signals.end.recv() => break,
+                _ = signals.reload.recv() => {}
+            }
+            tokio::select! {
+                _ = signals.end.recv() => break,
+                () = self.reload() => {}
+            }
+        }
+        tracing::info!("stopping");
+        tell_service_manager(&[NotifyState::Stopping]);
+        listeners.stop().await;
+    }
+
+    /// SIGHUP: reads the configuration and the zone files again. A bad configuration changes nothing.
+    async fn reload(&mut self) {
+        let config = match Config::load(&self.file) {
+            Ok(config) => config,
+            Err(error) => {
+                for fault in error.faults() {
+                    tracing::error!("{fault}");
+                }
+                tracing::error!("reload: keeping the configuration in force");
+                return;
+            }
+        };
+        for key in fixed_at_start(&self.config, &config) {
+            tracing::warn!("reload: a changed {key} takes effect at the next start");
+        }
+        self.levels.set(config.log.level);
+        self.config = config;
+        match self.load_zones().await {
+            Ok(()) => match self.operator.zone_errors.load().len() {
+                0 => tracing::info!("reload: done"),
+                broken => tracing::warn!(broken, "reload: done but for own zones with errors"),
+            },
+            Err(error) => tracing::error!(%error, "reload: zones could not be read"),
+        }
+    }
+
+    /// Reads the own zones and puts them and the access list in force.
+    async fn load_zones(&mut self) -> Result<(), Fault> {
+        let configured = self.config.zones.clone();
+        let before = self.settings.load_full();
+        let read = move || zones::load(&configured, &before.zones);
+        let loaded = tokio::task::spawn_blocking(read).await?;
+        self.operator.zone_errors.store(Arc::new(loaded.errors));
+        self.settings
+            .store(Arc::new(settings(&self.config, loaded.zones)));
+        Ok(())
+    }
+}
+
+/// What the pipeline takes from the configuration.
+fn settings(config: &Config, zones: OwnZones) -> Settings {
+    Settings {
+        access: AccessList::new(&config.access),
+        zones,
+        udp_size_max: config.server.udp_size_max,
+    }
+}
+
+/// Keys whose values differ and that are read at start only.
+fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("server.listen", old.server.listen != new.server.listen),
+        (
+            "server.data_dir",
+            old.server.data_dir != new.server.data_dir,
+        ),
+        ("server.workers", old.server.workers != new.server.workers),
+        ("[resolver]", old.resolver != new.resolver),
+        ("[cache]", old.cache != new.cache),
+        ("[[mirror]]", old.mirrors != new.mirrors),
+        ("[reachability]", old.reachability != new.reachability),
+        ("[limits]", old.limits != new.limits),
+        ("[control]", old.control != new.control),
+        ("log.format", old.log.format != new.log.format),
+        ("[lab]", old.lab != new.lab),
+    ];
+    let keys = changed.into_iter().filter(|(_, differs)| *differs);
+    keys.map(|(key, _)| key).collect()
+}
+
+/// The configuration with own zones as negative trust anchors: the world may deny, with signatures, that an
+/// own zone exists, and what is delegated from it is to be found all the same.
+fn with_own_zones(config: &Config) -> Config {
+    let mut config = config.clone();
+    let own = config.zones.iter().map(|zone| zone.name.clone());
+    // An own copy of the root must not switch all validation off.
+    let own = own.filter(|name| !name.is_root());
+    config.resolver.negative_trust_anchors.extend(own);
+    config
+}
+
+/// The real world around the engine.
+fn outside(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    settings: &SharedSettings,
+) -> Result<Outside, Fault> {
+    let upstream = NetUpstream::new(
+        NetSettings::from(&config.resolver),
+        metrics.clone(),
+        clock.clone(),
+    )?;
+    let connect = TcpConnect {
+        outgoing: config.resolver.outgoing.clone(),
+    };
+    Ok(Outside {
+        seed: upstream.seed(),
+        upstream: Arc::new(upstream),
+        connect: Arc::new(connect),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        settings: settings.clone(),
+    })
+}
+
+fn start_clock(config: &Config) -> Result<Clock, Fault> {
+    let clock = Clock::system();
+    match &config.lab.clock_file {
+        Some(path) => {
+            let file = ClockFile::start(path, &clock)
+                .map_err(|error| format!("lab.clock_file {}: {error}", path.display()))?;
+            tokio::spawn(file.follow(clock.clone()));
+        }
+        None => {
+            tokio::spawn(system_clock::follow(clock.clone()));
+        }
+    }
+    Ok(clock)
+}
+
+/// Only the server's user looks into it, and at the control socket inside it.
+fn make_data_dir(path: &Path) -> Result<(), Fault> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    Ok(made.map_err(|error| format!("cannot make data_dir {}: {error}", path.display()))?)
+}
+
+/// As many open files as the system allows: every TCP client needs one.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls read or write the one struct that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+/// Tells systemd, if it is there.
+fn tell_service_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}

@@ -1,0 +1,51 @@
+//! Logging to stderr, as text or JSON, with a level that a reload may change.
+
+use std::io::IsTerminal;
+
+use holdfast::config::{Log, LogFormat, LogLevel};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+/// Changes the level of a running log.
+pub struct LogLevels {
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+/// Starts the log of the process. To be called once.
+pub fn start(log: &Log) -> LogLevels {
+    let (filter, handle) = reload::Layer::new(filter(log.level));
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    LogLevels { handle }
+}
+
+impl LogLevels {
+    /// Sets the level from now on.
+    pub fn set(&self, level: LogLevel) {
+        // It fails only when the log is gone, and then there is nobody to tell.
+        let _ = self.handle.reload(filter(level));
+    }
+}
+
+/// The listeners' library logs two lines per query at `info`, and peers' faults as warnings; both are for
+/// debugging only.
+fn filter(level: LogLevel) -> EnvFilter {
+    let (own, libraries) = match level {
+        LogLevel::Error => ("error", "error"),
+        LogLevel::Warn => ("warn", "error"),
+        LogLevel::Info => ("info", "error"),
+        LogLevel::Debug => ("debug", "warn"),
+        LogLevel::Trace => ("trace", "debug"),
+    };
+    EnvFilter::new(format!("{libraries},holdfast={own}"))
+}

@@ -1,0 +1,215 @@
+//! What the control socket's requests do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use holdfast::clock::{Clock, Now, format_utc};
+use holdfast::control::api::{BoxFuture, Commands, Request, Response};
+use holdfast::control::status::{
+    CacheStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus, Status, ZoneStatus,
+};
+use holdfast::dns::Name;
+use holdfast::engine::Engine;
+use holdfast::metrics::Metrics;
+use holdfast::mirror::{GenerationState, Mirror};
+use holdfast::query::SharedSettings;
+use holdfast::query::own::OwnZone;
+use holdfast::resolve::select::ServerState;
+use serde_json::{Value, json};
+
+/// The parts of the server that requests look at.
+pub struct Operator {
+    /// The clock.
+    pub clock: Clock,
+    /// When the server started.
+    pub started: Now,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The own zones are in them.
+    pub settings: SharedSettings,
+    /// Resolver, mirrors, reachability.
+    pub engine: Arc<Engine>,
+    /// Own zones whose file cannot be used; why.
+    pub zone_errors: ArcSwap<BTreeMap<Name, String>>,
+    /// Limit of the cache, in bytes.
+    pub cache_bytes_max: u64,
+}
+
+impl Commands for Operator {
+    fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+        Box::pin(async move {
+            match self.carry_out(request).await {
+                Ok(value) => Response::Ok(value),
+                Err(why) => Response::Error(why),
+            }
+        })
+    }
+}
+
+impl Operator {
+    async fn carry_out(&self, request: Request) -> Result<Value, String> {
+        match request {
+            Request::Status => to_json(&self.status()),
+            Request::MirrorList => to_json(&self.mirrors()),
+            Request::MirrorShow { zone } => {
+                let mirror = self.mirror(&zone)?.clone();
+                let engine = self.engine.clone();
+                // The list is read from the disk.
+                let read = move || to_json(&engine.mirrors.generations(&mirror));
+                let list = tokio::task::spawn_blocking(read).await;
+                list.map_err(|error| error.to_string())?
+            }
+            Request::MirrorRefresh { zone } => {
+                let mirror = self.mirror(&zone)?;
+                mirror.refresh().await?;
+                self.outcome(mirror)
+            }
+            Request::MirrorAccept { zone, serial } => {
+                let mirror = self.mirror(&zone)?;
+                let serial = match serial {
+                    Some(serial) => serial,
+                    None => self.only_held(mirror)?,
+                };
+                let accepted = mirror.accept(serial).await;
+                accepted.map_err(|error| error.to_string())?;
+                self.outcome(mirror)
+            }
+            Request::MirrorRollback { zone, serial } => {
+                let mirror = self.mirror(&zone)?;
+                let rolled_back = mirror.rollback(serial).await;
+                rolled_back.map_err(|error| error.to_string())?;
+                self.outcome(mirror)
+            }
+            Request::CacheStats => to_json(&self.cache()),
+            Request::CacheFlush { name } => {
+                let name = parse_name(&name)?;
+                self.engine.resolver.flush(&name);
+                Ok(json!({ "flushed": name.to_string() }))
+            }
+        }
+    }
+
+    fn mirror(&self, zone: &str) -> Result<&Arc<Mirror>, String> {
+        let name = parse_name(zone)?;
+        let mirror = self.engine.mirrors.find(&name);
+        mirror.ok_or_else(|| format!("{name} is no mirror; `holdfast mirror list` names them"))
+    }
+
+    /// The one version that waits for the operator.
+    fn only_held(&self, mirror: &Mirror) -> Result<u32, String> {
+        let mut held = self.engine.mirrors.generations(mirror);
+        held.retain(|generation| generation.state == GenerationState::Held);
+        match held.as_slice() {
+            [one] => Ok(one.serial),
+            [] => Err(format!("no version of {} is held", mirror.zone())),
+            _ => Err("several versions are held; name the serial of one".into()),
+        }
+    }
+
+    /// What a command to a mirror has led to.
+    fn outcome(&self, mirror: &Mirror) -> Result<Value, String> {
+        to_json(&MirrorDone {
+            zone: mirror.zone().to_string(),
+            serial: mirror.current().map(|generation| generation.serial()),
+        })
+    }
+
+    fn status(&self) -> Status {
+        let now = self.clock.now();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: (now.mono - self.started.mono).as_secs(),
+            time: format_utc(now.wall_s),
+            zones: self.zones(),
+            mirrors: self.mirrors(),
+            servers: self.servers(),
+            cache: self.cache(),
+            metrics: (self.metrics.snapshot().into_iter())
+                .map(|(name, _, value)| (name.into(), value))
+                .collect(),
+        }
+    }
+
+    fn zones(&self) -> Vec<ZoneStatus> {
+        let errors = self.zone_errors.load();
+        let settings = self.settings.load();
+        let mut zones: Vec<_> = settings.zones.iter().collect();
+        zones.sort_by_key(|(apex, _)| *apex);
+        let status = |(apex, zone): (&Name, &OwnZone)| ZoneStatus {
+            zone: apex.to_string(),
+            serial: match zone {
+                OwnZone::Loaded(image) => Some(image.serial()),
+                OwnZone::Broken(_) => None,
+            },
+            error: errors.get(apex).cloned(),
+        };
+        zones.into_iter().map(status).collect()
+    }
+
+    fn mirrors(&self) -> Vec<MirrorStatus> {
+        let now_s = self.clock.now().wall_s;
+        let mut mirrors: Vec<_> = self.engine.mirrors.iter().collect();
+        mirrors.sort_by_key(|mirror| mirror.zone());
+        let status = |mirror: &Arc<Mirror>| {
+            let told = mirror.status(now_s);
+            let reach = self.engine.reach.zone(mirror.zone()).unwrap_or_default();
+            MirrorStatus {
+                zone: told.zone,
+                usage: told.use_.into(),
+                state: reach.state.to_string(),
+                since: Some(format_utc(reach.since.wall_s)),
+                evidence: reach.evidence.clone(),
+                serial: told.serial,
+                generation: told.generation,
+                source: told.source,
+                bootstrap: told.bootstrap,
+                verified_at: told.verified_at,
+                last_contact: told.last_contact,
+                age_s: told.age_s,
+                usable: told.usable.map(str::to_owned),
+                held: mirror
+                    .held()
+                    .map(|(serial, reasons)| HeldStatus { serial, reasons }),
+                signatures_expire: told.signatures_expire,
+                warnings: told.warnings,
+                last_error: told.last_error,
+            }
+        };
+        mirrors.into_iter().map(status).collect()
+    }
+
+    fn servers(&self) -> Vec<ServerStatus> {
+        let mut servers = self.engine.resolver.servers_status();
+        servers.sort_by_key(|server| server.server);
+        let status = |server: holdfast::resolve::select::ServerStatus| ServerStatus {
+            address: server.server.to_string(),
+            srtt_ms: server.srtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            state: match server.state {
+                ServerState::New => "new".into(),
+                ServerState::Good => "good".into(),
+                ServerState::Silent => "silent".into(),
+            },
+        };
+        servers.into_iter().map(status).collect()
+    }
+
+    fn cache(&self) -> CacheStatus {
+        let stats = self.engine.resolver.cache_stats();
+        CacheStatus {
+            entries: stats.entries as u64,
+            bytes: stats.bytes as u64,
+            bytes_max: self.cache_bytes_max,
+            hits_total: stats.hits,
+            misses_total: stats.misses,
+        }
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {
+    serde_json::to_value(value).map_err(|error| error.to_string())
+}
+
+fn parse_name(text: &str) -> Result<Name, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
+}

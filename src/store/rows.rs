@@ -1,0 +1,214 @@
+//! The rows of the ledger.
+//!
+//! Times are seconds since 1970 and named `_at`. Zones are keyed by their lower-cased wire form, which ends in the root
+//! label: no zone's key is the beginning of another's, so a prefix scan finds one zone's rows and no more.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Row, Tree};
+use crate::dns::Name;
+
+/// One version of a mirrored zone. The same row stands in the version's image file, so that the ledger can be
+/// filled again from the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRow {
+    /// The zone.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// SOA serial.
+    pub serial: u32,
+    /// Content digest of the image, lower-case hexadecimal.
+    pub digest: String,
+    /// What was made of it.
+    pub verdict: Verdict,
+    /// Where it came from.
+    pub provenance: Provenance,
+    /// The time as of which it was verified; the signing time for a bootstrap snapshot.
+    pub verified_at: u64,
+    /// When it was written here.
+    pub stored_at: u64,
+    /// What verification rested on.
+    pub trust: TrustRecord,
+    /// Records in it.
+    pub records: u64,
+    /// Delegations in it.
+    pub delegations: u64,
+    /// When the first of its signatures runs out; `None` if it has none.
+    pub signatures_expire_at: Option<u64>,
+    /// What verification remarked on without refusing.
+    pub warnings: Vec<String>,
+}
+
+impl GenerationRow {
+    /// The key of one version.
+    pub fn key_of(zone: &Name, serial: u32, digest: &str) -> Vec<u8> {
+        let mut key = zone_key(zone);
+        key.extend_from_slice(&serial.to_be_bytes());
+        key.extend_from_slice(digest.as_bytes());
+        key
+    }
+}
+
+impl Row for GenerationRow {
+    const TREE: Tree = Tree::Generations;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        GenerationRow::key_of(&self.zone, self.serial, &self.digest)
+    }
+}
+
+/// What was made of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Verified with DNSSEC and, where the zone has it, ZONEMD.
+    Verified,
+    /// Admitted with `verify = "none"`.
+    Unverified,
+    /// Verified, and kept back for the operator by a brake; why.
+    Held(Vec<String>),
+    /// Failed verification; why. No image is kept.
+    Refused(Vec<String>),
+}
+
+impl Verdict {
+    /// Whether a version with this verdict may be served.
+    pub fn is_admitted(&self) -> bool {
+        matches!(self, Verdict::Verified | Verdict::Unverified)
+    }
+}
+
+/// Where a version came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The source as it is written in the configuration.
+    pub source: String,
+    /// What kind of source that is.
+    pub kind: SourceKind,
+    /// When it was fetched or read.
+    pub fetched_at: u64,
+}
+
+/// Kinds of sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// A server on the network.
+    Network,
+    /// A zone file of the operator's.
+    File,
+    /// The bundled snapshot.
+    Bootstrap,
+}
+
+/// What a verification rested on. A version that rests on anchors that are configured no longer is verified anew
+/// before it is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustRecord {
+    /// Nothing: `verify = "none"`.
+    None,
+    /// Configured trust anchors of the zone; a digest over them.
+    Anchors(String),
+    /// The DS records that the parent had; a digest over them.
+    Parent(String),
+}
+
+/// Which version of a zone is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentRow {
+    /// The zone.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// SOA serial of the version.
+    pub serial: u32,
+    /// Its digest.
+    pub digest: String,
+    /// When a source last confirmed that it is the newest.
+    pub last_contact_at: Option<u64>,
+    /// The serial that the operator rolled back from: only a newer one is taken from a source.
+    pub rolled_back_from: Option<u32>,
+}
+
+impl Row for CurrentRow {
+    const TREE: Tree = Tree::Current;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        zone_key(&self.zone)
+    }
+}
+
+/// An outage of a zone that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutageRow {
+    /// The zone whose servers are gone.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// Since when.
+    pub since_at: u64,
+    /// When one of its servers was last heard, if ever.
+    pub last_contact_at: Option<u64>,
+    /// Serial of the generation in use.
+    pub serial: Option<u32>,
+    /// What the judgement rests on, for people.
+    pub evidence: String,
+}
+
+impl Row for OutageRow {
+    const TREE: Tree = Tree::Outages;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        zone_key(&self.zone)
+    }
+}
+
+/// The floor under the wall clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRow {
+    /// The time is not before this.
+    pub floor_at: u64,
+}
+
+impl ClockRow {
+    /// The key of the only row.
+    pub const KEY: &[u8] = b"floor";
+}
+
+impl Row for ClockRow {
+    const TREE: Tree = Tree::Clock;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        ClockRow::KEY.to_vec()
+    }
+}
+
+/// The key of a zone's rows.
+pub fn zone_key(zone: &Name) -> Vec<u8> {
+    zone.wire().to_ascii_lowercase()
+}
+
+/// Serde for what reads back from its text.
+mod text {
+    use super::*;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

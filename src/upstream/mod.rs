@@ -1,0 +1,88 @@
+//! Packets to other servers.
+//!
+//! [`Upstream`] is the one way out. The real one sends UDP from random ports with random IDs and
+//! mixed case, and TCP; the simulated internet of the tests is another. An exchange is one question to
+//! one address over one transport; whom to ask, and what next, is decided by `resolve`.
+//!
+//! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
+//! - `udp`, `tcp`: one exchange each.
+//! - `wire`: the question as sent, and which octets answer it.
+//! - `socket`: options and errors of the operating system.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::dns::{Edns, Message, Question};
+pub use crate::future::BoxFuture;
+
+mod net;
+mod socket;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod wire;
+
+pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
+
+/// How a question travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One datagram each way.
+    Udp,
+    /// A TCP connection (RFC 7766).
+    Tcp,
+}
+
+/// One question to one server.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Where to.
+    pub server: SocketAddr,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// What is asked. The upstream chooses ID, port and case by itself.
+    pub question: Question,
+    /// RD bit: false towards authoritative servers.
+    pub recursion_desired: bool,
+    /// CD bit.
+    pub checking_disabled: bool,
+    /// OPT record to send; `None` for servers that choke on EDNS.
+    pub edns: Option<Edns>,
+    /// Mix the case of the name and demand it back (draft-vixie-dnsext-dns0x20).
+    pub mix_case: bool,
+    /// Give up after this time.
+    pub timeout: Duration,
+}
+
+/// A matched answer: address, port, ID and question agree with the [`Ask`].
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The message; its question has the case of the [`Ask`].
+    pub message: Message,
+    /// Time from sending to this answer.
+    pub rtt: Duration,
+}
+
+/// Why an exchange brought no usable message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing came in time.
+    #[error("timed out")]
+    TimedOut,
+    /// The network said no: ICMP unreachable, connection refused or reset, no route.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// A matching answer came that is no DNS message.
+    #[error("malformed answer: {0}")]
+    Malformed(#[from] crate::dns::WireError),
+    /// This machine could not send: no socket, no port, no address family.
+    #[error("cannot send: {0}")]
+    Local(String),
+}
+
+/// The way to other servers.
+pub trait Upstream: Send + Sync + 'static {
+    /// Sends the question and waits for its answer. Dropping the future gives up at once.
+    fn exchange(&self, ask: Ask) -> BoxFuture<'_, Result<Reply, ExchangeError>>;
+}

@@ -1,0 +1,237 @@
+//! Entries of a zone file before they are read: where one ends, and its rewriting for the scanner.
+//!
+//! An entry is a line, or several that parentheses or a quoted string join. Cutting needs only the
+//! lexical rules of RFC 1035 section 5.1. [`Rewrite`] covers what the scanner does not: times with
+//! units, `@` as a name in data, names with an empty label. It keeps track of what it moved, so that
+//! an error points into the text as written.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The longest entry (lines joined by parentheses), in octets.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// What the next entry of a text is.
+pub enum Cut {
+    /// So many octets, its line end included; `empty` when there are only blanks and comments.
+    Entry { len: usize, empty: bool },
+    /// The text ends inside a group or string that starts there.
+    Open { at: usize, what: &'static str },
+    /// No end within [`ENTRY_BYTES_MAX`].
+    TooLong { at: usize },
+}
+
+/// Finds the end of an entry: a line end outside parentheses and quotes (RFC 1035 section 5.1).
+pub fn cut_entry(text: &[u8]) -> Cut {
+    let (mut depth, mut group, mut empty) = (0usize, 0, true);
+    let mut at = 0;
+    while at < text.len() {
+        if at >= ENTRY_BYTES_MAX {
+            return Cut::TooLong { at };
+        }
+        match text[at] {
+            b'\n' if depth == 0 => return Cut::Entry { len: at + 1, empty },
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b';' => {
+                let end = text[at..].iter().position(|&b| b == b'\n');
+                at += end.unwrap_or(text.len() - at);
+                continue;
+            }
+            b'(' => {
+                (depth, empty) = (depth + 1, false);
+                if depth == 1 {
+                    group = at;
+                }
+            }
+            // One too many is the scanner's to refuse.
+            b')' => (depth, empty) = (depth.saturating_sub(1), false),
+            b'"' => match string_len(&text[at..]) {
+                Some(len) => {
+                    (at, empty) = (at + len, false);
+                    continue;
+                }
+                None => {
+                    return Cut::Open {
+                        at,
+                        what: "a quoted string",
+                    };
+                }
+            },
+            b'\\' => (at, empty) = (at + 1, false),
+            _ => empty = false,
+        }
+        at += 1;
+    }
+    match depth {
+        0 => Cut::Entry {
+            len: text.len(),
+            empty,
+        },
+        _ => Cut::Open {
+            at: group,
+            what: "a parenthesis",
+        },
+    }
+}
+
+/// Length of the quoted string at the start of `text`, quotes included.
+fn string_len(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    while at < text.len().min(ENTRY_BYTES_MAX) {
+        match text[at] {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Types with names in their text, where a free-standing `@` is the origin (RFC 1035 section 5.1).
+const TYPES_WITH_NAMES: [&str; 18] = [
+    "NS", "CNAME", "PTR", "MX", "SOA", "SRV", "DNAME", "NSEC", "RRSIG", "NAPTR", "SVCB", "HTTPS",
+    "RP", "MINFO", "MB", "MG", "MR", "IPSECKEY",
+];
+
+/// An entry in the words that the scanner knows: TTLs and SOA times as plain seconds, and for a name
+/// `@` the empty string, which the scanner completes with the origin while it takes `@` literally.
+pub struct Rewrite<'a> {
+    /// The entry to be scanned.
+    pub text: Cow<'a, [u8]>,
+    /// Where in `text` a token was replaced: its end there and its end in the original.
+    moved: Vec<(usize, usize)>,
+    /// A name with two dots in a row, which the scanner would let pass.
+    pub empty_label: Option<usize>,
+}
+
+impl<'a> Rewrite<'a> {
+    /// Rewrites an entry where it needs it.
+    pub fn of(entry: &'a [u8]) -> Rewrite<'a> {
+        let mut out = Rewrite {
+            text: Cow::Borrowed(entry),
+            moved: Vec::new(),
+            empty_label: None,
+        };
+        let mut words = words(entry);
+        if !entry.first().is_some_and(u8::is_ascii_whitespace) {
+            // Owner or directive.
+            let owner = words.next();
+            out.empty_label = owner
+                .filter(|w| has_empty_label(&entry[w.clone()]))
+                .map(|w| w.start);
+        }
+        // [TTL] [class] type, or [class] [TTL] type.
+        for word in words.by_ref().take(3) {
+            let text = &entry[word.clone()];
+            if let Some(seconds) = unit_seconds(text) {
+                out.replace(entry, word, &seconds.to_string());
+            } else if TYPES_WITH_NAMES
+                .iter()
+                .any(|t| text.eq_ignore_ascii_case(t.as_bytes()))
+            {
+                out.data(entry, words, text.eq_ignore_ascii_case(b"SOA"));
+                break;
+            }
+        }
+        out
+    }
+
+    fn data(&mut self, entry: &[u8], words: impl Iterator<Item = Range<usize>>, soa: bool) {
+        for (i, word) in words.enumerate() {
+            let text = &entry[word.clone()];
+            // An unquoted regular expression of NAPTR may have dots as it likes; its name is checked later.
+            if has_empty_label(text) && text[0] != b'"' && !text.contains(&b'!') {
+                self.empty_label.get_or_insert(word.start);
+            }
+            if text == b"@" {
+                self.replace(entry, word, "\"\"");
+            } else if let Some(seconds) = unit_seconds(text).filter(|_| soa && i > 2) {
+                // Names and serial stay; refresh, retry, expire and minimum are times.
+                self.replace(entry, word, &seconds.to_string());
+            }
+        }
+    }
+
+    /// Replaces a word of the original; later words only.
+    fn replace(&mut self, entry: &[u8], word: Range<usize>, by: &str) {
+        let (here, there) = self.moved.last().copied().unwrap_or((0, 0));
+        let mut text = self.text[..here + (word.start - there)].to_vec();
+        text.extend_from_slice(by.as_bytes());
+        self.moved.push((text.len(), word.end));
+        text.extend_from_slice(&entry[word.end..]);
+        self.text = Cow::Owned(text);
+    }
+
+    /// The offset in the original that belongs to one in `text`.
+    pub fn original(&self, offset: usize) -> usize {
+        let moved = self.moved.iter().rev().find(|(here, _)| *here <= offset);
+        moved.map_or(offset, |(here, there)| there + (offset - here))
+    }
+}
+
+/// Whether a word has two unescaped dots in a row.
+fn has_empty_label(word: &[u8]) -> bool {
+    let mut last = 0;
+    let mut octets = word.iter();
+    while let Some(&b) = octets.next() {
+        if b == b'.' && last == b'.' {
+            return true;
+        }
+        last = b;
+        if b == b'\\' {
+            octets.next();
+        }
+    }
+    false
+}
+
+/// The words of an entry; a quoted string is one, with its quotes.
+fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            match *entry.get(at)? {
+                b';' => at += entry[at..].iter().position(|&b| b == b'\n')?,
+                b if b.is_ascii_whitespace() || b == b'(' || b == b')' => at += 1,
+                _ => break,
+            }
+        }
+        let start = at;
+        if entry[at] == b'"' {
+            at += string_len(&entry[at..])?;
+        }
+        loop {
+            match entry.get(at) {
+                Some(b'\\') => at = (at + 2).min(entry.len()),
+                Some(b) if !b.is_ascii_whitespace() && !b"()\";".contains(b) => at += 1,
+                _ => break,
+            }
+        }
+        Some(start..at)
+    })
+}
+
+/// Seconds of a time with units, such as `1h30m` or `2W`; `None` for anything else, plain numbers too.
+fn unit_seconds(word: &[u8]) -> Option<u32> {
+    if !word.first()?.is_ascii_digit() || word.last()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut total, mut number) = (0u32, None);
+    for &b in word {
+        if b.is_ascii_digit() {
+            let digits = number.unwrap_or(0u32);
+            number = Some(digits.checked_mul(10)?.checked_add(u32::from(b - b'0'))?);
+            continue;
+        }
+        let unit = match b.to_ascii_lowercase() {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(number.take()?.checked_mul(unit)?)?;
+    }
+    Some(total)
+}

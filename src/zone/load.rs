@@ -1,0 +1,220 @@
+//! A zone file becomes an image; what is wrong is told with its place in the file.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::build::{BuildError, BuildNotes, Builder};
+use super::image::ZoneImage;
+use super::parse::{ParseError, records};
+use crate::dns::{Name, Rtype};
+
+/// A zone from a file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The zone.
+    pub image: ZoneImage,
+    /// What was set right on the way; for the log.
+    pub notes: BuildNotes,
+}
+
+/// Why a zone file gives no zone.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{file}: {error}")]
+    Io {
+        /// The file's name.
+        file: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is larger than allowed.
+    #[error("{file}: larger than the limit of {bytes_max} octets")]
+    TooLarge {
+        /// The file's name.
+        file: String,
+        /// The limit in octets.
+        bytes_max: u64,
+    },
+    /// A record is malformed or cannot be in the zone.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The records together make no zone.
+    #[error("{file}: {error}")]
+    Build {
+        /// The file's name.
+        file: String,
+        /// What is wrong.
+        error: BuildError,
+    },
+}
+
+/// Loads a zone from a text.
+///
+/// With `apex`, relative names are below it and the zone must be that one. Without, the zone is the
+/// one that its SOA record names. `bytes_max` limits the records held, in octets.
+pub fn load(
+    text: &[u8],
+    file: &str,
+    apex: Option<&Name>,
+    bytes_max: u64,
+) -> Result<Loaded, LoadError> {
+    let build_error = |error| LoadError::Build {
+        file: file.to_owned(),
+        error,
+    };
+    let apex = match apex {
+        Some(apex) => apex.clone(),
+        None => {
+            soa_owner(text, file)?.ok_or_else(|| build_error(BuildError::NoSoa(Name::root())))?
+        }
+    };
+    let mut builder = Builder::new(apex.clone()).bytes_max(bytes_max);
+    let mut records = records(text, file, Some(&apex));
+    while let Some(record) = records.next() {
+        builder.add(record?).map_err(|e| records.error_here(e))?;
+    }
+    let (image, notes) = builder.finish_noted().map_err(build_error)?;
+    Ok(Loaded { image, notes })
+}
+
+/// Loads a zone from a file of at most `bytes_max` octets; see [`load`].
+pub fn load_file(path: &Path, apex: Option<&Name>, bytes_max: u64) -> Result<Loaded, LoadError> {
+    let file = path.display().to_string();
+    let mut text = Vec::new();
+    let io_error = |error| LoadError::Io {
+        file: file.clone(),
+        error,
+    };
+    let source = std::fs::File::open(path).map_err(io_error)?;
+    (source
+        .take(bytes_max.saturating_add(1))
+        .read_to_end(&mut text))
+    .map_err(io_error)?;
+    if text.len() as u64 > bytes_max {
+        return Err(LoadError::TooLarge { file, bytes_max });
+    }
+    load(&text, &file, apex, bytes_max)
+}
+
+/// The owner of the first SOA record.
+fn soa_owner(text: &[u8], file: &str) -> Result<Option<Name>, ParseError> {
+    for record in records(text, file, None) {
+        let record = record?;
+        if record.rtype == Rtype::SOA {
+            return Ok(Some(record.name));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::{Place, ZONE_BYTES_MAX};
+
+    fn check(text: &str, expected: &str) {
+        let apex = "example.".parse().unwrap();
+        let got = match load(text.as_bytes(), "z", Some(&apex), ZONE_BYTES_MAX) {
+            Ok(loaded) => format!("{} records", loaded.image.record_count()),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expected, "{text}");
+    }
+
+    #[test]
+    fn zones_that_are_none_say_why() {
+        const SOA: &str = "@ 60 SOA ns h 1 2 3 4 5\n";
+        let zone = |rest: &str| format!("{SOA}{rest}\n");
+        check(&zone("a A 192.0.2.1"), "2 records");
+        check(&zone(SOA), "1 records");
+        check("", "z: the zone example. has no SOA record");
+        check("a A 192.0.2.1", "z: the zone example. has no SOA record");
+        check(
+            &zone("@ SOA ns h 2 2 3 4 5"),
+            "z:2:1: example. SOA: a zone has exactly one SOA record, at its apex",
+        );
+        check(
+            &zone("a SOA ns h 1 2 3 4 5"),
+            "z:2:1: a.example. SOA: a zone has exactly one SOA record, at its apex",
+        );
+        check(
+            &zone("\n a.example.net. A 192.0.2.1\nx.net. A 192.0.2.1"),
+            "z:3:2: expected a TTL, a class or a record type",
+        );
+        check(
+            &zone("x.net. A 192.0.2.1"),
+            "z:2:1: x.net. A is outside the zone example.",
+        );
+        check(
+            &zone("a CNAME b\na A 192.0.2.1"),
+            "z: a.example. has a CNAME record and other data",
+        );
+        check(
+            &zone("a CNAME b\na CNAME c"),
+            "z: a.example. has more than one CNAME record",
+        );
+        check(&zone("a CNAME b\nA CNAME B"), "2 records");
+        check(
+            &zone("a TYPE255 \\# 0"),
+            "z:2:1: a.example. ANY: this type cannot be in a zone",
+        );
+        // Below a cut nothing is the zone's own: kept as it came.
+        check(&zone("a NS b\nx.a CNAME b\nx.a A 192.0.2.1"), "4 records");
+    }
+
+    #[test]
+    fn limits_hold() {
+        let text = format!("@ SOA ns h 1 2 3 4 5\n{}", "a A 192.0.2.1\n".repeat(100));
+        let apex = "example.".parse().unwrap();
+        let error = load(text.as_bytes(), "z", Some(&apex), 1000).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("larger than the limit of 1000 octets"),
+            "{error}"
+        );
+        let big = "a TYPE65280 \\# 40000 ".to_owned() + &"00".repeat(40_000);
+        let text = format!("@ SOA ns h 1 2 3 4 5\n{big}\n{}ff\n", &big[..big.len() - 2]);
+        let error = load(text.as_bytes(), "z", Some(&apex), ZONE_BYTES_MAX).unwrap_err();
+        let message = "z: a.example. TYPE65280: more data than can be answered";
+        assert_eq!(error.to_string(), message);
+    }
+
+    // Counts of the bundled snapshot, counted in its text.
+    #[test]
+    fn the_root_zone_loads() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/root.zone");
+        let Loaded { image, notes } = load_file(&path, None, 64 << 20).unwrap();
+        assert_eq!(notes, BuildNotes::default());
+        assert!(image.apex().is_root());
+        assert_eq!((image.serial(), image.record_count()), (2026073102, 24_877));
+        assert_eq!(image.delegation_count(), 1_438);
+        let cuts = image
+            .nodes()
+            .filter(|n| n.place == Place::Delegation)
+            .count();
+        assert_eq!(cuts, 1_438);
+        let records: usize = image
+            .nodes()
+            .flat_map(|n| n.sets)
+            .map(|s| s.rdatas.len() + s.sigs.len())
+            .sum();
+        assert_eq!(records, 24_877);
+        // In order, whatever order the records came in.
+        let names: Vec<Name> = image.nodes().map(|n| n.name).collect();
+        assert!(names.is_sorted());
+        let mut builder = Builder::new(Name::root());
+        let text = std::fs::read(&path).unwrap();
+        let mut all: Vec<_> = records_of(&text);
+        all.reverse();
+        for record in all {
+            builder.add(record).unwrap();
+        }
+        assert_eq!(builder.finish().unwrap().as_bytes(), image.as_bytes());
+    }
+
+    fn records_of(text: &[u8]) -> Vec<crate::dns::Record> {
+        records(text, "z", None).collect::<Result<_, _>>().unwrap()
+    }
+}

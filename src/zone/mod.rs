@@ -1,0 +1,65 @@
+//! The compact zone image: build it from a zone file or a transfer, look things up in it.
+//!
+//! ```text
+//! file -> load -> parse::records --.
+//!                                   >-- Builder -> ZoneImage -> lookup, find, nodes
+//! AXFR -> Record ------------------'       (octets on disk or in memory)
+//! ```
+//! Everything here is a pure function of octets: a zone that cannot be read is an error that says
+//! where, an image that is damaged is refused when it is opened.
+
+mod block;
+mod build;
+mod denial;
+mod entry;
+mod hash32;
+mod image;
+mod key;
+mod load;
+mod lookup;
+pub mod parse;
+pub mod present;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
+pub use denial::NSEC3_ITERATIONS_MAX;
+pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
+pub use load::{LoadError, Loaded, load, load_file};
+
+use crate::dns::{Name, RrSet};
+
+/// What a zone says to one question: one step, CNAME targets are not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The kind of answer.
+    pub kind: LookupKind,
+    /// Answer section: the RRset asked for, or the CNAME, or the DNAME and the CNAME made from it.
+    /// For ANY, all RRsets of the name. Signatures are in each set's `sigs`.
+    pub answer: Vec<RrSet>,
+    /// Authority section: SOA (TTL already lowered to the negative TTL, RFC 2308 section 5) and
+    /// NSEC/NSEC3 proofs of a denial or wildcard; NS and DS (or its denial) of a referral.
+    pub authority: Vec<RrSet>,
+    /// Additional section: glue of a referral, addresses beside an answer of type NS.
+    pub additional: Vec<RrSet>,
+}
+
+/// The kind of a [`Lookup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupKind {
+    /// The RRset exists, by itself or by wildcard.
+    Answer,
+    /// A CNAME (own, from a wildcard, or made from a DNAME) leads on to this name.
+    Alias(Name),
+    /// The name is at or below this zone cut (for DS questions: strictly below).
+    Referral(Name),
+    /// The name exists, the type does not.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// The name is not in the zone.
+    OutOfZone,
+    /// A DNAME would make too long a name (RFC 6672 section 2.2): answer YXDOMAIN.
+    TooLong,
+}

@@ -1,0 +1,456 @@
+//! Zone files (RFC 1035 section 5) as a stream of records.
+//!
+//! The words of an entry are read by the `domain` crate, which knows every DNSSEC type and RFC 3597.
+//! Here the text is cut into entries that are handed over one at a time. So memory does not grow with
+//! the file, every error names file, line and column of the token at fault, and what `domain` does not
+//! read is put into its words before (`entry`). $INCLUDE and $GENERATE are refused by name.
+//! After the first error the stream ends.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use domain::base::name::ToName;
+use domain::base::rdata::ComposeRecordData;
+use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
+
+use super::entry::{Cut, Rewrite, cut_entry};
+use crate::dns::{Class, Name, Record, Rtype, rdata};
+
+/// The largest zone file, in octets.
+pub const FILE_BYTES_MAX: u64 = 8 << 30;
+/// The most records that a zone file may have.
+pub const RECORDS_MAX: u64 = 200_000_000;
+/// TTL in seconds of records in a file that names none before them.
+pub const DEFAULT_TTL_S: u32 = 3600;
+
+/// Why a zone file cannot be read, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    /// The file's name as given.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in octets, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.file, self.line, self.column, self.message
+        )
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// The records of a zone file. Relative names are completed with `origin` until the file says
+/// `$ORIGIN`; without either they are an error.
+pub fn records<'a>(text: &'a [u8], file: &'a str, origin: Option<&Name>) -> Records<'a> {
+    let mut scanner = Zonefile::with_capacity(SCANNER_BYTES);
+    scanner.set_default_class(domain::base::iana::Class::IN);
+    let origin = origin.and_then(|o| domain::base::Name::from_octets(o.wire().to_vec()).ok());
+    if let Some(origin) = origin {
+        scanner.set_origin(origin.to_name());
+    }
+    Records {
+        text,
+        file,
+        at: 0,
+        line: 1,
+        entry: 0..0,
+        entry_line: 1,
+        scanner,
+        fed_lines: 0,
+        count: 0,
+        done: false,
+    }
+}
+
+const SCANNER_BYTES: usize = 64 << 10;
+
+/// Iterates over the records of a zone file.
+pub struct Records<'a> {
+    text: &'a [u8],
+    file: &'a str,
+    /// Where the next entry starts, and on which line.
+    at: usize,
+    line: usize,
+    /// The entry in hand, and the line that it starts on.
+    entry: Range<usize>,
+    entry_line: usize,
+    scanner: Zonefile,
+    /// Lines that the scanner has seen before this entry.
+    fed_lines: usize,
+    count: u64,
+    done: bool,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let item = self.step().transpose();
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+impl Records<'_> {
+    /// An error about the record that came last, placed at its entry.
+    pub fn error_here(&self, message: impl fmt::Display) -> ParseError {
+        let entry = &self.text[self.entry.clone()];
+        let start = entry.iter().position(|b| !b.is_ascii_whitespace());
+        self.error_at(start.unwrap_or(0), message)
+    }
+
+    fn error_at(&self, offset: usize, message: impl fmt::Display) -> ParseError {
+        let entry = &self.text[self.entry.clone()];
+        let before = &entry[..offset.min(entry.len())];
+        let line_start = before
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |i| i + 1);
+        ParseError {
+            file: self.file.to_owned(),
+            line: self.entry_line + count_lines(before),
+            column: before.len() - line_start + 1,
+            message: message.to_string(),
+        }
+    }
+
+    fn step(&mut self) -> Result<Option<Record>, ParseError> {
+        if self.text.len() as u64 > FILE_BYTES_MAX {
+            return Err(self.error_at(
+                0,
+                format!("the file is larger than {FILE_BYTES_MAX} octets"),
+            ));
+        }
+        while self.next_entry()? {
+            let entry = &self.text[self.entry.clone()];
+            if entry.starts_with(b"$") {
+                self.check_directive(entry)?;
+            }
+            let fixed = Rewrite::of(entry);
+            if let Some(at) = fixed.empty_label {
+                return Err(self.error_at(at, "bad name: empty label"));
+            }
+            let scanned = self.feed(&fixed)?;
+            if let Some(record) = scanned {
+                self.count += 1;
+                if self.count > RECORDS_MAX {
+                    return Err(self.error_here(format!("more than {RECORDS_MAX} records")));
+                }
+                return self.convert(record).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves to the next entry that is not empty; false at the end of the file.
+    fn next_entry(&mut self) -> Result<bool, ParseError> {
+        while self.at < self.text.len() {
+            self.entry_line = self.line;
+            let rest = &self.text[self.at..];
+            let cut = cut_entry(rest);
+            let len = match cut {
+                Cut::Entry { len, .. } => len,
+                Cut::Open { at, .. } | Cut::TooLong { at } => at + 1,
+            };
+            self.entry = self.at..self.at + len;
+            match cut {
+                Cut::Entry { len, empty } => {
+                    self.at += len;
+                    self.line += count_lines(&rest[..len]);
+                    if !empty {
+                        return Ok(true);
+                    }
+                }
+                Cut::Open { at, what } => {
+                    return Err(self.error_at(at, format!("{what} is never closed")));
+                }
+                Cut::TooLong { .. } => {
+                    let message = format!(
+                        "an entry is longer than {} octets",
+                        super::entry::ENTRY_BYTES_MAX
+                    );
+                    return Err(self.error_at(0, message));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn check_directive(&self, entry: &[u8]) -> Result<(), ParseError> {
+        let end = entry.iter().position(|b| b.is_ascii_whitespace());
+        let word =
+            String::from_utf8_lossy(&entry[..end.unwrap_or(entry.len())]).to_ascii_uppercase();
+        match word.as_str() {
+            "$ORIGIN" | "$TTL" => Ok(()),
+            "$INCLUDE" | "$GENERATE" => {
+                Err(self.error_at(0, format!("{word} is not supported in this version")))
+            }
+            _ => Err(self.error_at(
+                0,
+                format!("unknown directive {word}; $ORIGIN and $TTL are known"),
+            )),
+        }
+    }
+
+    /// Lets the scanner read one entry.
+    fn feed(&mut self, fixed: &Rewrite<'_>) -> Result<Option<ScannedRecord>, ParseError> {
+        self.scanner.extend_from_slice(&fixed.text);
+        if !fixed.text.ends_with(b"\n") {
+            self.scanner.extend_from_slice(b"\n");
+        }
+        let before = self.fed_lines;
+        self.fed_lines += count_lines(&fixed.text);
+        match self.scanner.next_entry() {
+            Ok(Some(Entry::Record(record))) => Ok(Some(record)),
+            Ok(Some(Entry::Include { .. })) => {
+                Err(self.error_at(0, "$INCLUDE is not supported in this version"))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let text = error.to_string();
+                let mut parts = text.splitn(3, ':');
+                let mut number = || parts.next().and_then(|n| n.parse::<usize>().ok());
+                let (line, column) = (number().unwrap_or(1), number().unwrap_or(1));
+                let message = parts.next().unwrap_or("malformed entry").trim().to_owned();
+                let message = plain_words(&message);
+                if message == ONLY_IN {
+                    // Noticed after the type: the entry is nearer the fault.
+                    return Err(self.error_here(message));
+                }
+                let place = offset_of(&fixed.text, line.saturating_sub(before), column);
+                let place = match &*message {
+                    TOO_MANY_CLOSED => place,
+                    // Noticed when the next token was in sight.
+                    NO_ORIGIN => {
+                        let name_end = fixed.text[..place].trim_ascii_end().len();
+                        token_start(&fixed.text, name_end)
+                    }
+                    _ => token_start(&fixed.text, place),
+                };
+                Err(self.error_at(fixed.original(place), message))
+            }
+        }
+    }
+
+    fn convert(&self, scanned: ScannedRecord) -> Result<Record, ParseError> {
+        let mut owner = Vec::with_capacity(64);
+        let mut data = Vec::with_capacity(64);
+        // Writing into a Vec cannot fail.
+        let _ = scanned.owner().compose(&mut owner);
+        let _ = scanned.data().compose_rdata(&mut data);
+        let name = Name::from_wire(&owner).map_err(|e| self.error_here(e))?;
+        let rtype = Rtype(scanned.rtype().to_int());
+        if data.len() > usize::from(u16::MAX) || rdata::check(&data, rtype).is_err() {
+            return Err(self.error_here(format!("malformed {rtype} data")));
+        }
+        Ok(Record {
+            name,
+            rtype,
+            class: Class(scanned.class().to_int()),
+            ttl: scanned.ttl().as_secs(),
+            rdata: data.into(),
+        })
+    }
+}
+
+const ONLY_IN: &str = "only class IN is supported";
+const NO_ORIGIN: &str = "a relative name without an origin; end it with a dot or use $ORIGIN";
+const TOO_MANY_CLOSED: &str = "a closing parenthesis without its opening one";
+
+/// `domain`'s messages where they need its terms to be understood.
+fn plain_words(message: &str) -> Cow<'_, str> {
+    let head = message.split(':').next().unwrap_or(message);
+    Cow::Borrowed(match head {
+        "expected rtype" => "expected a TTL, a class or a record type",
+        "different class" => ONLY_IN,
+        "unbalanced parens" => TOO_MANY_CLOSED,
+        "missing last owner" => "the first record has no owner name",
+        "missing origin" => NO_ORIGIN,
+        "unexpected end of entry" => "the record's data ends too early",
+        "trailing tokens" => "more data than the record's type has",
+        "short buffer" => "the file ends inside this token",
+        "bad name" => "bad name: labels have 1 to 63 octets, a name 255 in all",
+        "bad charstr" => "a text string is longer than 255 octets",
+        _ => return Cow::Borrowed(message),
+    })
+}
+
+fn count_lines(text: &[u8]) -> usize {
+    text.iter().filter(|&&b| b == b'\n').count()
+}
+
+/// The offset of a line and column, both from 1.
+fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
+    let ends = text
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'\n')
+        .map(|(i, _)| i + 1);
+    let start = std::iter::once(0).chain(ends).nth(line.saturating_sub(1));
+    (start.unwrap_or(text.len()) + column.saturating_sub(1)).min(text.len())
+}
+
+/// The scanner stands before the token that is one too many, or behind the one that it could not
+/// read: where the token starts.
+fn token_start(text: &[u8], offset: usize) -> usize {
+    let blank = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'(' | b')' | b'"');
+    let at_start = offset == 0 || blank(&text[offset - 1]);
+    if at_start && text.get(offset).is_some_and(|b| !blank(b)) {
+        return offset;
+    }
+    let Some(last) = text[..offset].iter().rposition(|b| !blank(b)) else {
+        return 0;
+    };
+    text[..last].iter().rposition(blank).map_or(0, |i| i + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    fn all(text: &str) -> Result<Vec<Record>, String> {
+        let origin = "example.".parse().unwrap();
+        let records = records(text.as_bytes(), "z", Some(&origin));
+        records.collect::<Result<_, _>>().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn forms_of_a_record() {
+        let a = |owner: &str, ttl| Record {
+            name: owner.parse().unwrap(),
+            rtype: Rtype::A,
+            class: Class::IN,
+            ttl,
+            rdata: [192, 0, 2, 1].into(),
+        };
+        for (text, owner, ttl) in [
+            ("a A 192.0.2.1", "a.example.", DEFAULT_TTL_S),
+            ("a. 60 A 192.0.2.1\n", "a.", 60),
+            ("@ IN 60 A 192.0.2.1", "example.", 60),
+            ("a 60 IN A ( ; why\n 192.0.2.1\n)", "a.example.", 60),
+            ("$TTL 1h\na A 192.0.2.1", "a.example.", 3600),
+            ("a 1h30M IN A 192.0.2.1", "a.example.", 5400),
+            ("a IN 2w A 192.0.2.1", "a.example.", 1_209_600),
+            ("1h 1m A 192.0.2.1", "1h.example.", 60),
+            ("; no\r\n\n$ORIGIN b.\r\na 60 A 192.0.2.1\r\n", "a.b.", 60),
+            (r"a\.\098 60 A \# 4 C0 000201", r"a\.b.example.", 60),
+            ("a 60 TYPE1 \\# 4 c0000201", "a.example.", 60),
+            ("a 60 CLASS1 A 192.0.2.1", "a.example.", 60),
+        ] {
+            assert_eq!(all(text), Ok(vec![a(owner, ttl)]), "{text}");
+        }
+        let two = all("a 60 A 192.0.2.1\n  61 A 192.0.2.1");
+        assert_eq!(two, Ok(vec![a("a.example.", 60), a("a.example.", 61)]));
+    }
+
+    #[test]
+    fn data_of_many_types() {
+        for (text, rtype, rdata) in [
+            ("TYPE65280 \\# 3 01ff 00", 65280, &b"\x01\xff\x00"[..]),
+            ("TYPE65280 \\# 0", 65280, b""),
+            (r#"TXT "a;b(" c\"d "\000\255""#, 16, b"\x04a;b(\x03c\"d\x02\x00\xff"),
+            ("SOA ns.x. h.x. 1 2h 15m 1w 1d", 6, b"\x02ns\x01x\0\x01h\x01x\0\0\0\0\x01\0\0\x1c\x20\0\0\x03\x84\0\x09\x3a\x80\0\x01\x51\x80"),
+            ("MX 10 @", 15, b"\0\x0a\x07example\0"),
+            ("MX 10 \\@", 15, b"\0\x0a\x01@\x07example\0"),
+            ("TXT @", 16, b"\x01@"),
+            ("SRV 1 2 3 @", 33, b"\0\x01\0\x02\0\x03\x07example\0"),
+            (r#"CAA 0 issue "x""#, 257, b"\0\x05issuex"),
+            ("NSEC3PARAM 1 0 0 -", 51, b"\x01\0\0\0\0"),
+            ("NSEC B. A TYPE1234", 47, b"\x01B\0\0\x01\x40\x04\x1b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x20"),
+        ] {
+            let records = all(&format!("a {text}\n")).unwrap();
+            assert_eq!(records.len(), 1);
+            assert_eq!((records[0].rtype, &*records[0].rdata), (Rtype(rtype), rdata), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, error) in [
+            ("a A 192.0.2.1\nb A 192.0.2.\n", "z:2:5:"),
+            (
+                "a BOGUS x\n",
+                "z:1:3: expected a TTL, a class or a record type",
+            ),
+            ("\n\na 60 IN A\n", "z:3:9: the record's data ends too early"),
+            (
+                "a A 192.0.2.1 x\n",
+                "z:1:15: more data than the record's type has",
+            ),
+            (
+                " A 192.0.2.1\n",
+                "z:1:2: the first record has no owner name",
+            ),
+            ("a CH A 192.0.2.1\n", "z:1:1: only class IN is supported"),
+            ("a A (\n192.0.2.1\n", "z:1:5: a parenthesis is never closed"),
+            ("a A 192.0.2.1 )\n", "z:1:15: a closing"),
+            ("a TXT \"x\n\n", "z:1:7: a quoted string is never closed"),
+            (
+                "$ORIGIN b.\n$INCLUDE other\n",
+                "z:2:1: $INCLUDE is not supported in this version",
+            ),
+            (
+                "$generate 1-9 a A 192.0.2.$\n",
+                "z:1:1: $GENERATE is not supported in this version",
+            ),
+            ("$WHAT\n", "z:1:1: unknown directive $WHAT"),
+            ("a 1h MX (\n  10 ; x\n  a..b )\n", "z:3:3: bad name"),
+            ("a..b 60 A 192.0.2.1", "z:1:1: bad name"),
+            ("a 60 SVCB 1 b..c", "z:1:13: bad name"),
+            ("a 60 NS .b", "z:1:9: bad name"),
+            ("a 1h MX x b\n", "z:1:9: "),
+            ("a A \\# 3 c00002\n", "z:1:"),
+            ("a NS \\# 2 c00c\n", "z:1:"),
+        ] {
+            let got = all(text).unwrap_err();
+            assert!(got.starts_with(error), "{text:?}: {got}");
+        }
+        let relative: Vec<_> = records(b"a A 192.0.2.1", "z", None).collect();
+        let error = relative[0].as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("z:1:1: a relative name"), "{error}");
+    }
+
+    // Seeded damage: an error or records, never a panic, and the work is bounded by the text.
+    #[test]
+    fn damaged_text_never_panics() {
+        let good = "$TTL 1h\n$ORIGIN example.\n@ SOA ns h 1 2h 3 4 5\n  NS ns.sub\nsub (\n 60 IN TXT \"a b\" c\\\"\\065 )\n\
+            x NSEC3 1 1 12 aabbccdd 2vptu5timamqttgl4luu9kg21e0aor3s MX RRSIG\ny DS 1 8 2 00ff\n\
+            z RRSIG A 8 2 60 20260813200000 20260731190000 5 example. AAAA\nt TYPE700 \\# 2 0102 ; end\n\
+            s SVCB 1 . alpn=h2 port=53\nc CAA 0 issue \"ca\"\nn NAPTR 1 1 \"u\" \"s\" \"r\" .\n";
+        assert_eq!(all(good).unwrap().len(), 10);
+        let alphabet = b"\n\r\t ();\"\\$@.#0123aAzIN\x00\xff";
+        let mut rng = SmallRng::seed_from_u64(1);
+        for _ in 0..20_000 {
+            let mut bad = good.as_bytes().to_vec();
+            for _ in 0..rng.random_range(1..6) {
+                let at = rng.random_range(0..bad.len());
+                let b = alphabet[rng.random_range(0..alphabet.len())];
+                match rng.random_range(0..3) {
+                    0 => bad[at] = b,
+                    1 => bad.insert(at, b),
+                    _ => drop(bad.remove(at)),
+                }
+            }
+            let origin = Name::root();
+            for record in records(&bad, "z", Some(&origin)) {
+                if let Err(e) = record {
+                    assert!(e.line <= 30 && !e.message.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! A primary server that can be made to misbehave, and a mirror of its zone, in virtual time.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use holdfast::clock::Clock;
+use holdfast::config::{Anchor, Anchors, Config, MirrorConfig, Source};
+use holdfast::dns::{Message, Name, Rcode, Record, Rtype};
+use holdfast::metrics::Metrics;
+use holdfast::mirror::source::Stream;
+use holdfast::mirror::store::Ledger;
+use holdfast::mirror::{
+    BoxFuture, Connect, Deps, DsAnswer, Generation, Lookup, Mirror, MirrorStatus, Mirrors,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::signer::{INCEPTION, Signer, name, record, rrs};
+
+/// When the tests begin: a day after the zones were signed.
+pub const START_S: u64 = INCEPTION as u64 + 86_400;
+/// Records per message of a transfer.
+const CHUNK: usize = 5;
+
+/// How a primary misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// It does not.
+    #[default]
+    None,
+    /// Connections are refused.
+    Refused,
+    /// Connections hang.
+    Silent,
+    /// Nothing answers the SOA question.
+    StallSoa,
+    /// The transfer stops in the middle, the connection stays open.
+    StallTransfer,
+    /// The connection is closed in the middle of the transfer.
+    Truncate,
+    /// The connection is closed after each answer, as some servers do.
+    CloseAfterAnswer,
+    /// Answers carry another identifier.
+    WrongId,
+    /// Answers carry another question.
+    WrongQuestion,
+    /// This response code to AXFR.
+    RefuseTransfer,
+    /// Random octets instead of a message.
+    Garbage,
+    /// An answer without records.
+    Empty,
+    /// The transfer does not begin with the SOA.
+    NoSoa,
+    /// The transfer never ends.
+    Endless,
+    /// One record each 19 seconds, for ever.
+    Trickle,
+    /// Records follow the SOA that ends the transfer.
+    GoesOn,
+    /// The SOA at the end is another one than at the start.
+    Changed,
+    /// Some octets of the transfer are others; which, the seed says.
+    Damage(u64),
+}
+
+/// One primary server.
+#[derive(Debug, Clone, Default)]
+pub struct Primary {
+    /// The zone as it is transferred, one SOA, in any order.
+    pub records: Vec<Record>,
+    /// How it misbehaves.
+    pub fault: Fault,
+    /// Transfers that were asked for.
+    pub transfers: usize,
+    /// Connections that were asked for.
+    pub connections: usize,
+}
+
+/// All primaries by address.
+#[derive(Clone, Default)]
+pub struct Net(Arc<Mutex<HashMap<SocketAddr, Primary>>>);
+
+impl Net {
+    pub fn set(&self, server: &str, change: impl FnOnce(&mut Primary)) {
+        let mut all = self.0.lock().unwrap();
+        change(all.entry(server.parse().unwrap()).or_default());
+    }
+
+    pub fn get(&self, server: &str) -> Primary {
+        self.0.lock().unwrap()[&server.parse().unwrap()].clone()
+    }
+}
+
+impl Connect for Net {
+    fn connect(&self, server: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let fault = {
+                let mut all = self.0.lock().unwrap();
+                let primary = all.entry(server).or_default();
+                primary.connections += 1;
+                primary.fault
+            };
+            match fault {
+                Fault::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Fault::Silent => std::future::pending::<()>().await,
+                _ => {}
+            }
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            tokio::spawn(serve(theirs, self.clone(), server));
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// Serves one connection.
+pub async fn serve(mut link: impl Stream, net: Net, server: SocketAddr) {
+    while let Ok(len) = link.read_u16().await {
+        let mut query = vec![0; usize::from(len)];
+        link.read_exact(&mut query).await.unwrap();
+        let query = Message::parse(&query).unwrap();
+        let primary = {
+            let mut all = net.0.lock().unwrap();
+            let primary = all.get_mut(&server).unwrap();
+            let asked = query.question.as_ref().unwrap().rtype;
+            primary.transfers += usize::from(asked == Rtype::AXFR);
+            primary.clone()
+        };
+        let answered = answer(&mut link, &query, &primary).await;
+        if answered.is_err() || primary.fault == Fault::CloseAfterAnswer {
+            return;
+        }
+    }
+}
+
+/// Answers a query; an error closes the connection.
+async fn answer(link: &mut impl Stream, query: &Message, primary: &Primary) -> io::Result<()> {
+    let stop = || io::Error::from(io::ErrorKind::Other);
+    let is_axfr = query.question.as_ref().unwrap().rtype == Rtype::AXFR;
+    let soa = (primary.records.iter()).find(|r| r.rtype == Rtype::SOA);
+    let mut reply = query.reply(Rcode::NOERROR);
+    match primary.fault {
+        Fault::WrongId => reply.id ^= 1,
+        Fault::WrongQuestion => reply.question.as_mut().unwrap().name = name("other."),
+        Fault::StallSoa => std::future::pending().await,
+        Fault::Garbage if is_axfr => {
+            let junk: Vec<u8> = (0..400u32).map(|i| (i * 7919 % 251) as u8).collect();
+            link.write_u16(400).await?;
+            return link.write_all(&junk).await;
+        }
+        Fault::RefuseTransfer if is_axfr => {
+            reply.rcode = Rcode::REFUSED;
+            return send(link, &reply).await;
+        }
+        Fault::Empty if is_axfr => return send(link, &reply).await,
+        _ => {}
+    }
+    let Some(soa) = soa else {
+        reply.rcode = Rcode::NOTAUTH;
+        return send(link, &reply).await;
+    };
+    if !is_axfr {
+        reply.answer.push(soa.clone());
+        return send(link, &reply).await;
+    }
+    let mut list: Vec<Record> = Vec::new();
+    if primary.fault != Fault::NoSoa {
+        list.push(soa.clone());
+    }
+    list.extend(
+        primary
+            .records
+            .iter()
+            .filter(|r| r.rtype != Rtype::SOA)
+            .cloned(),
+    );
+    let mut closing = soa.clone();
+    if primary.fault == Fault::Changed {
+        // The last octet of the serial.
+        let at = closing.rdata.len() - 17;
+        closing.rdata[at] = closing.rdata[at].wrapping_add(1);
+    }
+    if primary.fault == Fault::GoesOn {
+        list.insert(1, closing.clone());
+    }
+    list.push(closing);
+    let half = list.len() / 2;
+    let endless = [Fault::Endless, Fault::Trickle].contains(&primary.fault);
+    for (i, chunk) in list.chunks(CHUNK).enumerate() {
+        if (i + 1) * CHUNK > half {
+            match primary.fault {
+                Fault::Truncate => return Err(stop()),
+                Fault::StallTransfer => std::future::pending().await,
+                _ => {}
+            }
+        }
+        if endless && i == 1 {
+            break;
+        }
+        reply.answer = chunk.to_vec();
+        if let Fault::Damage(seed) = primary.fault {
+            send_damaged(link, &reply, seed ^ (i as u64) << 32).await?;
+        } else {
+            send(link, &reply).await?;
+        }
+        // RFC 5936 section 2.2.1: later messages may come without the question.
+        reply.question = None;
+    }
+    let mut i = 0u32;
+    if !endless {
+        return Ok(());
+    }
+    loop {
+        let step = if primary.fault == Fault::Trickle {
+            1
+        } else {
+            500
+        };
+        reply.answer = (i..i + step).map(|n| filler(&soa.name, n)).collect();
+        i += step;
+        send(link, &reply).await?;
+        if primary.fault == Fault::Trickle {
+            tokio::time::sleep(Duration::from_secs(19)).await;
+        }
+    }
+}
+
+fn filler(apex: &Name, n: u32) -> Record {
+    let owner = apex.child(format!("x{n}").as_bytes()).unwrap();
+    record(&owner, Rtype::A, 60, n.to_be_bytes().as_slice().into())
+}
+
+async fn send(link: &mut impl Stream, message: &Message) -> io::Result<()> {
+    let bytes = message.encode(65_535);
+    link.write_u16(bytes.len() as u16).await?;
+    link.write_all(&bytes).await
+}
+
+/// Damages about one message in eight.
+async fn send_damaged(link: &mut impl Stream, message: &Message, seed: u64) -> io::Result<()> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut bytes = message.encode(65_535);
+    if rng.random_ratio(1, 8) {
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = rng.random();
+        }
+    }
+    link.write_u16(bytes.len() as u16).await?;
+    link.write_all(&bytes).await
+}
+
+/// What the parent is to say.
+pub struct Parent {
+    /// What it says.
+    pub answer: Mutex<DsAnswer>,
+    /// How often it panics before it says that.
+    panics: Mutex<u32>,
+}
+
+impl Parent {
+    pub fn poison(&self, times: u32) {
+        *self.panics.lock().unwrap() = times;
+    }
+
+    fn take_panic(&self) -> bool {
+        let mut left = self.panics.lock().unwrap();
+        let panics = *left > 0;
+        *left = left.saturating_sub(1);
+        panics
+    }
+}
+
+impl Lookup for Parent {
+    fn ds<'a>(&'a self, _zone: &'a Name) -> BoxFuture<'a, DsAnswer> {
+        assert!(!self.take_panic(), "a panic for the test");
+        Box::pin(async { self.answer.lock().unwrap().clone() })
+    }
+}
+
+/// The address of the usual primary.
+pub const PRIMARY: &str = "192.0.2.1:53";
+/// The address of the second one.
+pub const SECOND: &str = "192.0.2.2:53";
+
+/// A zone of the signer's with a serial and some delegations.
+pub fn own_records(serial: u32, delegations: usize) -> Vec<Record> {
+    let mut text = format!(
+        "test. 3600 SOA ns.test. host.test. {serial} 600 60 86400 300\n\
+         test. 3600 NS ns.test.\n\
+         ns.test. 3600 A 192.0.2.53\n\
+         www.test. 300 A 192.0.2.80\n"
+    );
+    for i in 0..delegations {
+        text.push_str(&format!("child{i}.test. 3600 NS ns.child{i}.test.\n"));
+        text.push_str(&format!("ns.child{i}.test. 3600 A 192.0.2.{i}\n"));
+    }
+    rrs(&text)
+}
+
+/// The signer of the zone `test.`, with ZONEMD.
+pub fn signer() -> Signer {
+    let mut signer = Signer::new("test.", 1);
+    signer.zonemd = true;
+    signer
+}
+
+/// The zone with ten delegations, signed.
+pub fn signed(serial: u32) -> Vec<Record> {
+    signer().sign(&own_records(serial, 10))
+}
+
+/// A mirror of `test.` with its primaries.
+pub struct Lab {
+    pub net: Net,
+    pub clock: Clock,
+    pub config: MirrorConfig,
+    pub anchors: Anchors,
+    pub parent: Arc<Parent>,
+    pub metrics: Arc<Metrics>,
+    pub dir: tempfile::TempDir,
+    pub mirrors: Option<Arc<Mirrors>>,
+    /// Another way to primaries than `net`.
+    pub connect: Option<Arc<dyn Connect>>,
+}
+
+impl Lab {
+    /// Not started yet; one source, an anchor for `test.`.
+    pub fn new() -> Lab {
+        crate::log::keep();
+        let mut config = MirrorConfig::new(name("test."));
+        config.sources = vec![axfr(PRIMARY)];
+        config.bytes_max = 1 << 20;
+        let anchor = Anchor {
+            owner: name("test."),
+            ds: signer().ds(),
+            dnskeys: Vec::new(),
+        };
+        Lab {
+            net: Net::default(),
+            clock: Clock::starting_at(Duration::from_secs(START_S)),
+            config,
+            anchors: Anchors {
+                zones: vec![anchor],
+            },
+            parent: Arc::new(Parent {
+                answer: Mutex::new(DsAnswer::Insecure),
+                panics: Mutex::new(0),
+            }),
+            metrics: Arc::new(Metrics::default()),
+            dir: tempfile::tempdir().unwrap(),
+            mirrors: None,
+            connect: None,
+        }
+    }
+
+    /// Started, with serial 10 current.
+    pub async fn with_ten() -> Lab {
+        let mut lab = Lab::new();
+        lab.net.set(PRIMARY, |p| p.records = signed(10));
+        lab.start().await;
+        lab.refresh().await.unwrap();
+        assert_eq!(lab.serial(), Some(10));
+        lab
+    }
+
+    /// What mirrors in `dir` work with.
+    pub fn deps(&self, dir: &Path) -> Deps {
+        let (ledger, _) = Ledger::open(dir, self.metrics.clone()).unwrap();
+        Deps {
+            clock: self.clock.clone(),
+            ledger: Arc::new(ledger),
+            lookup: self.parent.clone(),
+            connect: (self.connect.clone()).unwrap_or_else(|| Arc::new(self.net.clone())),
+            metrics: self.metrics.clone(),
+            seed: 7,
+        }
+    }
+
+    pub async fn start(&mut self) {
+        let deps = self.deps(self.dir.path());
+        let mut config = Config::default();
+        config.mirrors = vec![self.config.clone()];
+        config.resolver.anchors = self.anchors.clone();
+        config.server.data_dir = self.dir.path().to_owned();
+        self.mirrors = Some(Mirrors::start(&config, deps).await);
+    }
+
+    /// Stops the program; what is on disk stays.
+    pub async fn stop(&mut self) {
+        if let Some(mirrors) = self.mirrors.take() {
+            mirrors.stop();
+        }
+        // The tasks let go of the ledger when they are dropped.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    pub fn mirror(&self) -> &Arc<Mirror> {
+        let mirrors = self.mirrors.as_ref().expect("started");
+        mirrors.find(&name("test.")).unwrap()
+    }
+
+    pub async fn refresh(&self) -> Result<(), String> {
+        self.mirror().refresh().await
+    }
+
+    pub fn current(&self) -> Option<Arc<Generation>> {
+        self.mirror().current()
+    }
+
+    pub fn serial(&self) -> Option<u32> {
+        self.current().map(|g| g.serial())
+    }
+
+    pub fn now_s(&self) -> u64 {
+        self.clock.now().wall_s
+    }
+
+    pub fn status(&self) -> MirrorStatus {
+        self.mirror().status(self.now_s())
+    }
+
+    /// Serial, verdict's first word and state of each version, newest first.
+    pub fn versions(&self) -> Vec<String> {
+        let mirrors = self.mirrors.as_ref().expect("started");
+        (mirrors.generations(self.mirror()).iter())
+            .map(|g| {
+                let verdict = g.verdict.split([':', ' ']).next().unwrap();
+                format!("{} {verdict} {:?}", g.serial, g.state)
+            })
+            .collect()
+    }
+}
+
+pub fn axfr(server: &str) -> Source {
+    Source::Axfr {
+        addr: server.parse().unwrap(),
+        tsig: None,
+        tls: None,
+    }
+}
+
+/// Writes records as a zone file.
+pub fn write_zone(path: &Path, records: &[Record]) {
+    let line = |r: &Record| {
+        let hex: String = r.rdata.iter().map(|b| format!("{b:02x}")).collect();
+        let number = r.rtype.0;
+        format!(
+            "{} {} IN TYPE{number} \\# {} {hex}\n",
+            r.name,
+            r.ttl,
+            r.rdata.len()
+        )
+    };
+    std::fs::write(path, records.iter().map(line).collect::<String>()).unwrap();
+}
