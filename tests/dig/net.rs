@@ -160,7 +160,7 @@ impl Net {
     }
 
     /// A command that runs inside a site and dies with this process.
-    pub fn command(&self, site: &str, program: &str) -> Command {
+    pub fn command(&self, site: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let space = self.open(site);
         let mut command = Command::new(program);
         // SAFETY: between fork and exec only async-signal-safe system calls are made; `space` is moved in and stays open.

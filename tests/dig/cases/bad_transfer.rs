@@ -10,7 +10,7 @@ use crate::tools::{dig, dig_at};
 use crate::zones::{Fault, SERIAL};
 
 /// The zone's refresh is 4 s, its retry 2 s, a transfer may take 4 s.
-const NOTICED_MAX: Duration = Duration::from_secs(25);
+const NOTICED_MAX: Duration = Duration::from_secs(60);
 
 /// What the source does: the serial it shows, what is wrong with the zone, how it behaves.
 const ROWS: [(&str, u32, Fault, Mode); 7] = [

@@ -55,17 +55,14 @@ pub fn restart(lab: &Lab) {
     let mut second = site.launch();
     let ready = second.wait_ready();
     let answered = Instant::now();
-    let first_answer = first_right(lab, &fresh_tld(20), answered, Duration::from_secs(5));
+    let first_answer = first_right(lab, &fresh_tld(20), answered, Duration::from_secs(30));
     println!("   ready {ready:?} after exec, first right answer {first_answer:?} after that");
     let mut checks = Checks::default();
-    checks.that(ready <= READY_MAX, format!("ready after {ready:?}"));
-    let soon = first_answer
-        .as_ref()
-        .is_ok_and(|took| *took <= FIRST_ANSWER_MAX);
-    checks.that(
-        soon,
-        format!("first right answer: {first_answer:?}\n{}", second.tail()),
-    );
+    checks.within("ready", ready, READY_MAX);
+    match first_answer {
+        Ok(took) => checks.within("the first right answer", took, FIRST_ANSWER_MAX),
+        Err(why) => checks.that(false, format!("{why}\n{}", second.tail())),
+    }
     for n in 21..31 {
         let outcome = ask(&lab.net, fresh_tld(n), Duration::from_secs(5));
         let right = matches!(outcome, Outcome::Right(_));
@@ -85,7 +82,7 @@ pub fn bootstrap(lab: &Lab) {
     let mut resolver = site.launch();
     let ready = resolver.wait_ready();
     // Nothing is known to be dead yet and an aged copy takes no part in hedges: the roots have to be tried first.
-    let first = first_right(lab, &fresh_tld(0), Instant::now(), Duration::from_secs(15));
+    let first = first_right(lab, &fresh_tld(0), Instant::now(), Duration::from_secs(40));
     println!("   ready {ready:?} after exec, first right answer {first:?} after that");
     let mut checks = Checks::default();
     checks.that(first.is_ok(), format!("{first:?}\n{}", resolver.tail()));
@@ -95,7 +92,7 @@ pub fn bootstrap(lab: &Lab) {
         checks.that(right, format!("{}: {outcome:?}", fresh_tld(n).name));
     }
     lab.net.restore_all();
-    let online = resolver.wait_mirror(".", Duration::from_secs(40), |status| {
+    let online = resolver.wait_mirror(".", Duration::from_secs(90), |status| {
         status["state"] == "online"
             && status["last_contact"].is_string() | status["last_contact"].is_number()
     });
@@ -131,7 +128,7 @@ fn reload(lab: &Lab, site: &Site, resolver: &mut Resolver, checks: &mut Checks) 
     resolver.signal(libc::SIGHUP);
     let question = Question::new("www.bank.home.", WWW, true);
     for _ in 0..20 {
-        let outcome = ask(&lab.net, question.clone(), Duration::from_secs(1));
+        let outcome = ask(&lab.net, question.clone(), Duration::from_secs(5));
         checks.that(
             matches!(outcome, Outcome::Right(_)),
             format!("during a reload: {outcome:?}"),
@@ -149,7 +146,7 @@ fn reload(lab: &Lab, site: &Site, resolver: &mut Resolver, checks: &mut Checks) 
     site.write("config.toml", &good.replace("[access]", "[acess]"));
     resolver.signal(libc::SIGHUP);
     std::thread::sleep(Duration::from_millis(300));
-    let outcome = ask(&lab.net, question, Duration::from_secs(1));
+    let outcome = ask(&lab.net, question, Duration::from_secs(5));
     let alive = resolver.is_running() && matches!(outcome, Outcome::Right(_));
     checks.that(
         alive,
@@ -161,10 +158,11 @@ fn reload(lab: &Lab, site: &Site, resolver: &mut Resolver, checks: &mut Checks) 
 fn terminate(mut resolver: Resolver, signal: i32, checks: &mut Checks) {
     let begun = Instant::now();
     resolver.signal(signal);
-    let status = resolver.wait_exit(STOP_MAX + Duration::from_secs(3));
+    let status = resolver.wait_exit(STOP_MAX + Duration::from_secs(28));
     let took = begun.elapsed();
     println!("   signal {signal}: {status:?} after {took:?}");
-    let well = status.is_some_and(|status| status.code() == Some(0)) && took <= STOP_MAX;
+    checks.within("the stop", took, STOP_MAX);
+    let well = status.is_some_and(|status| status.code() == Some(0));
     checks.that(
         well,
         format!(
@@ -191,7 +189,7 @@ fn bad_config(lab: &Lab, site: &Site, checks: &mut Checks) {
             .expect("the changed line");
         site.write("config.toml", &bad);
         let mut resolver = site.launch();
-        let status = resolver.wait_exit(Duration::from_secs(5));
+        let status = resolver.wait_exit(Duration::from_secs(30));
         // The reader thread may be a moment behind the exit.
         std::thread::sleep(Duration::from_millis(100));
         let place = format!("config.toml:{line}:");

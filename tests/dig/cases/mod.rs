@@ -17,8 +17,8 @@ pub struct Case {
     pub run: fn(&Lab),
     /// Needs more of the resolver than answers: its status, its exit codes, its log.
     pub holdfast_only: bool,
-    /// Holds latencies to a bound: where the machine was busy with something else it may try once more.
-    pub timed: bool,
+    /// Under load, so that a stalled machine can lose questions: it may try again, `TRIES_MAX` times in all.
+    pub loaded: bool,
 }
 
 const fn any(name: &'static str, run: fn(&Lab)) -> Case {
@@ -26,7 +26,7 @@ const fn any(name: &'static str, run: fn(&Lab)) -> Case {
         name,
         run,
         holdfast_only: false,
-        timed: false,
+        loaded: false,
     }
 }
 
@@ -35,14 +35,14 @@ const fn holdfast(name: &'static str, run: fn(&Lab)) -> Case {
         name,
         run,
         holdfast_only: true,
-        timed: false,
+        loaded: false,
     }
 }
 
-const fn timed(name: &'static str, run: fn(&Lab)) -> Case {
-    Case {
-        timed: true,
-        ..any(name, run)
+impl Case {
+    const fn under_load(mut self) -> Case {
+        self.loaded = true;
+        self
     }
 }
 
@@ -50,16 +50,17 @@ pub const ALL: &[Case] = &[
     any("baseline_answers_are_right", baseline::answers),
     any("delv_validates_through_it", baseline::delv_validates),
     holdfast("signals_and_bad_config_end_as_promised", lifecycle::signals),
-    holdfast("bootstrap_alone_starts_inside_a_cut", lifecycle::bootstrap),
-    timed("restart_inside_the_cut_answers_at_once", lifecycle::restart),
-    timed("roots_cut_silently_lose_no_query", cuts::roots_silently),
-    timed("roots_cut_with_icmp_lose_no_query", cuts::roots_icmp),
-    timed("everything_abroad_cut_domestic_names_go_on", cuts::abroad),
-    timed("mirrored_tld_cut_loses_no_query", cuts::tld),
+    holdfast("bootstrap_alone_starts_inside_a_cut", lifecycle::bootstrap).under_load(),
+    any("restart_inside_the_cut_answers_at_once", lifecycle::restart).under_load(),
+    any("roots_cut_silently_lose_no_query", cuts::roots_silently).under_load(),
+    any("roots_cut_with_icmp_lose_no_query", cuts::roots_icmp).under_load(),
+    any("everything_abroad_cut_domestic_names_go_on", cuts::abroad).under_load(),
+    any("mirrored_tld_cut_loses_no_query", cuts::tld).under_load(),
     holdfast(
         "roots_back_means_online_and_fresh_data",
         recovery::roots_back,
-    ),
+    )
+    .under_load(),
     any("lab_source_misbehaves_as_told", bad_transfer::source),
     holdfast(
         "bad_transfers_leave_the_good_generation",
@@ -67,14 +68,34 @@ pub const ALL: &[Case] = &[
     ),
 ];
 
+/// Whether a missed bound of time is a fault (`HOLDFAST_LAB_TIMES=judge`) or is only told. A shared machine may stand still
+/// for seconds, and then a bound says nothing about the program; the same bounds are held in virtual time by `tests/sim`.
+fn judges_times() -> bool {
+    std::env::var("HOLDFAST_LAB_TIMES").is_ok_and(|times| times == "judge")
+}
+
 /// Collects what is wrong instead of stopping at the first fault.
 #[derive(Default)]
 pub struct Checks {
     faults: Vec<String>,
     passed: usize,
+    missed: usize,
 }
 
 impl Checks {
+    /// A bound of time: told where it is missed, a fault where times are judged.
+    pub fn within(&mut self, what: &str, took: Duration, bound: Duration) {
+        let told = format!("{what} took {took:?}, its bound is {bound:?}");
+        if took <= bound {
+            self.passed += 1;
+        } else if judges_times() {
+            self.faults.push(told);
+        } else {
+            println!("   MISSED         {told}");
+            self.missed += 1;
+        }
+    }
+
     pub fn that(&mut self, holds: bool, otherwise: impl Into<String>) {
         match holds {
             true => self.passed += 1,
@@ -85,9 +106,10 @@ impl Checks {
     /// Panics with every fault.
     pub fn end(self) {
         println!(
-            "   {} checks hold, {} do not",
+            "   {} checks hold, {} do not, {} bounds of time missed",
             self.passed,
-            self.faults.len()
+            self.faults.len(),
+            self.missed
         );
         assert!(self.faults.is_empty(), "\n{}", self.faults.join("\n"));
     }
@@ -119,8 +141,5 @@ pub fn judge_cut(samples: &[Sample], warm: Duration, cut_at: Duration, checks: &
         failed == 0,
         format!("{failed} failed:\n  {}", failures(samples).join("\n  ")),
     );
-    checks.that(
-        cut.p99 <= bound,
-        format!("p99 {:?} past the bound {bound:?}", cut.p99),
-    );
+    checks.within("the p99 of the cut", cut.p99, bound);
 }
