@@ -114,21 +114,26 @@ async fn records_outside_the_zone_are_left_out() {
     assert_eq!(lab.serial(), Some(11));
 }
 
+/// The limit holds for the first message as for the later ones.
 #[tokio::test(start_paused = true)]
 async fn a_transfer_that_takes_too_long_is_given_up() {
-    let mut lab = Lab::new();
-    lab.config.transfer_time_max_s = 50;
-    lab.net.set(PRIMARY, |p| {
-        p.records = signed(10);
-        p.fault = Fault::Trickle;
-    });
-    lab.start().await;
-    let error = lab.refresh().await.unwrap_err();
-    assert!(
-        error.contains("limit: longer than 50 s (transfer_time_max_s)"),
-        "{error}"
-    );
-    assert_eq!(lab.serial(), None);
+    for (fault, max_s) in [
+        (Fault::Trickle, 50),
+        (Fault::StallTransfer, 4),
+        (Fault::StallFirst, 4),
+    ] {
+        let mut lab = Lab::new();
+        lab.config.transfer_time_max_s = max_s;
+        lab.net.set(PRIMARY, |p| {
+            p.records = signed(10);
+            p.fault = fault;
+        });
+        lab.start().await;
+        let error = lab.refresh().await.unwrap_err();
+        let wanted = format!("limit: longer than {max_s} s (transfer_time_max_s)");
+        assert!(error.contains(&wanted), "{fault:?}: {error}");
+        assert_eq!(lab.serial(), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

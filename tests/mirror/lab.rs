@@ -41,6 +41,8 @@ pub enum Fault {
     StallSoa,
     /// The transfer stops in the middle, the connection stays open.
     StallTransfer,
+    /// The SOA is told, the transfer never begins.
+    StallFirst,
     /// The connection is closed in the middle of the transfer.
     Truncate,
     /// The connection is closed after each answer, as some servers do.
@@ -167,6 +169,9 @@ async fn answer(link: &mut impl Stream, query: &Message, primary: &Primary) -> i
     if !is_axfr {
         reply.answer.push(soa.clone());
         return send(link, &reply).await;
+    }
+    if primary.fault == Fault::StallFirst {
+        std::future::pending().await
     }
     let mut list: Vec<Record> = Vec::new();
     if primary.fault != Fault::NoSoa {

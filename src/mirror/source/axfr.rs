@@ -165,22 +165,25 @@ pub async fn fetch(
     if let Some(other) = want.judge(soa.serial) {
         return Ok(other);
     }
-    let started = clock.now().mono;
-    let first = match link.start_transfer(zone, ids[1]).await {
-        // Some servers take one question per connection: once more on a fresh one.
-        Err(Fault::Truncated | Fault::Io(_)) => {
-            link = Link::open(connect, server).await?;
-            (link.start_transfer(zone, ids[1]).await).map_err(FetchError::Transfer)?
-        }
-        other => other.map_err(FetchError::Transfer)?,
-    };
-    let left = limits.time_max.saturating_sub(clock.now().mono - started);
     let mut progress = Progress::new(clock, limits.bytes_max);
-    let transfer = link.receive(first, Incoming::new(zone, ids[1]), &mut progress, sink);
-    let serial = timeout(left, transfer)
+    // The first message counts too: a server may stall before it as well as after it.
+    let transfer = async {
+        let first = match link.start_transfer(zone, ids[1]).await {
+            // Some servers take one question per connection: once more on a fresh one.
+            Err(Fault::Truncated | Fault::Io(_)) => {
+                link = Link::open(connect, server).await?;
+                link.start_transfer(zone, ids[1]).await
+            }
+            other => other,
+        };
+        let first = first.map_err(FetchError::Transfer)?;
+        link.receive(first, Incoming::new(zone, ids[1]), &mut progress, sink)
+            .await
+            .map_err(FetchError::Transfer)
+    };
+    let serial = timeout(limits.time_max, transfer)
         .await
-        .unwrap_or_else(|_| Err(too_long(limits)))
-        .map_err(FetchError::Transfer)?;
+        .unwrap_or_else(|_| Err(FetchError::Transfer(too_long(limits))))?;
     // The zone may have moved on since the SOA query, but not back.
     Ok(want.judge(serial).unwrap_or(Fetched::Newer(serial)))
 }

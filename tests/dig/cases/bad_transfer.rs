@@ -12,35 +12,61 @@ use crate::zones::{Fault, SERIAL};
 /// The zone's refresh is 4 s, its retry 2 s, a transfer may take 4 s.
 const NOTICED_MAX: Duration = Duration::from_secs(60);
 
-/// What the source does: the serial it shows, what is wrong with the zone, how it behaves.
-const ROWS: [(&str, u32, Fault, Mode); 7] = [
+/// A step from the current good serial.
+const NEXT: i64 = 1;
+
+/// What the source does: the serial it shows, counted from the good one, what is wrong with the zone, how it behaves, and
+/// what `last_error` must say, so that no version is refused for another fault than the one meant.
+const ROWS: [(&str, i64, Fault, Mode, &str); 7] = [
     (
         "a ZONEMD over other data",
-        1001,
+        NEXT,
         Fault::Zonemd,
         Mode::Honest,
+        "ZONEMD digest",
     ),
     (
         "a signature that does not verify",
-        1002,
+        NEXT,
         Fault::Signature,
         Mode::Honest,
+        "signature",
     ),
-    ("an older serial", 900, Fault::None, Mode::Honest),
+    (
+        "an older serial",
+        -100,
+        Fault::None,
+        Mode::Honest,
+        "is older than",
+    ),
     (
         "a connection closed early",
-        1004,
+        NEXT,
         Fault::None,
         Mode::Truncated,
+        "closed before the end",
     ),
     (
         "a connection that stalls",
-        1005,
+        NEXT,
         Fault::None,
         Mode::Stalling,
+        "transfer_time_max_s",
     ),
-    ("a stream without end", 1006, Fault::None, Mode::Endless),
-    ("no DNS at all", 1007, Fault::None, Mode::NotDns),
+    (
+        "a stream without end",
+        NEXT,
+        Fault::None,
+        Mode::Endless,
+        "bytes_max",
+    ),
+    (
+        "no DNS at all",
+        NEXT,
+        Fault::None,
+        Mode::NotDns,
+        "soa query",
+    ),
 ];
 
 pub fn every_kind(lab: &Lab) {
@@ -55,14 +81,15 @@ pub fn every_kind(lab: &Lab) {
     resolver.wait_mirrored(".");
     let mut checks = Checks::default();
     let mut good = SERIAL;
-    for (what, serial, fault, mode) in ROWS {
+    for (what, step, fault, mode, said) in ROWS {
+        let serial = u32::try_from(i64::from(good) + step).expect("a serial");
         proxy.set(mode);
         lab.publish_xfr(serial, true, fault);
-        refused(lab, &resolver, what, good, &mut checks);
+        refused(lab, &resolver, (what, said), good, &mut checks);
         println!("   {what}: {} connections so far", proxy.connections());
         // Between two faults a good version comes through: that clears the error, and shows that the source is not given up.
         proxy.set(Mode::Honest);
-        good = serial.max(good) + 100;
+        good += 200;
         lab.publish_xfr(good, false, Fault::None);
         let healed = resolver.wait_mirror(".", NOTICED_MAX, |status| {
             status["serial"] == good && !has_error(status)
@@ -125,12 +152,22 @@ pub fn source(lab: &Lab) {
     checks.end();
 }
 
-fn refused(lab: &Lab, resolver: &Resolver, what: &str, good: u32, checks: &mut Checks) {
+fn refused(
+    lab: &Lab,
+    resolver: &Resolver,
+    (what, said): (&str, &str),
+    good: u32,
+    checks: &mut Checks,
+) {
     let begun = Instant::now();
-    let noticed = resolver.wait_mirror(".", NOTICED_MAX, has_error);
+    let noticed = resolver.wait_mirror(".", NOTICED_MAX, |status| {
+        status["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains(said))
+    });
     checks.that(
         noticed.is_ok(),
-        format!("{what}: no last_error {noticed:?}"),
+        format!("{what}: no last_error with {said:?} {noticed:?}"),
     );
     let status = resolver.mirror_status(".").unwrap_or_default();
     println!(
