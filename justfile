@@ -40,3 +40,8 @@ deny:
 # All that CI does, from a bare machine
 ci:
     .ci/run
+
+# The same questions to unbound, BIND and holdfast, every answer compared; needs root
+differential:
+    cargo build --release
+    tests/differential/run.py
