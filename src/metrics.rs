@@ -68,6 +68,8 @@ metrics! {
     answers_mirror_total,
     /// Answers from own zones.
     answers_own_total,
+    /// Answers for special names (localhost., 10.in-addr.arpa. ...), made here.
+    answers_special_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).

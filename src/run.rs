@@ -21,12 +21,14 @@ use arc_swap::ArcSwap;
 use holdfast::clock::Clock;
 use holdfast::config::Config;
 use holdfast::control::api::Control;
+use holdfast::dns::Name;
 use holdfast::engine::{Engine, Outside};
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
 use holdfast::query::acl::AccessList;
 use holdfast::query::own::OwnZones;
+use holdfast::query::special::Special;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::upstream::{NetSettings, NetUpstream};
 use sd_notify::NotifyState;
@@ -221,11 +223,24 @@ impl Server {
 
 /// What the pipeline takes from the configuration.
 fn settings(config: &Config, zones: OwnZones) -> Settings {
+    let special = match config.resolver.special_use_zones {
+        true => Special::new(configured_zones(config)),
+        false => Special::default(),
+    };
     Settings {
+        special,
         access: AccessList::new(&config.access),
         zones,
         udp_size_max: config.server.udp_size_max,
     }
+}
+
+/// Every zone that has a table of its own.
+fn configured_zones(config: &Config) -> impl Iterator<Item = &Name> {
+    let own = config.zones.iter().map(|zone| &zone.name);
+    let mirrors = config.mirrors.iter().map(|mirror| &mirror.zone);
+    let forwards = config.forwards.iter().map(|forward| &forward.zone);
+    own.chain(mirrors).chain(forwards)
 }
 
 /// Keys whose values differ and that are read at start only.

@@ -420,7 +420,6 @@ fn unbuilt_features_may_only_be_off() {
         "cookies",
         "prefetch",
         "aggressive_nsec",
-        "special_use_zones",
     ] {
         check("resolver", key, "false", "true");
     }

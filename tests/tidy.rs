@@ -62,6 +62,7 @@ const PURE: &[&str] = &[
     "mirror/verify",
     "query/rate_limit",
     "query/route",
+    "query/special",
     "reach/machine",
     "resolve/delegation",
     "resolve/iterate",

@@ -87,7 +87,7 @@ impl Default for Resolver {
             prefetch: false,
             harden_glue: true,
             aggressive_nsec: false,
-            special_use_zones: false,
+            special_use_zones: true,
             query_loopback: false,
             edns_buffer: UDP_SIZE_DEFAULT_BYTES,
             outgoing: Vec::new(),

@@ -170,7 +170,7 @@ pub struct Resolver {
     pub harden_glue: bool,
     /// RFC 8198 denial from cached NSEC. Always false in this version.
     pub aggressive_nsec: bool,
-    /// Answers for localhost., test., 10.in-addr.arpa. ... made here. Always false in this version.
+    /// Answers for localhost., test., 10.in-addr.arpa. ... are made here.
     pub special_use_zones: bool,
     /// Name servers may live on loopback and other special addresses.
     pub query_loopback: bool,

@@ -2,8 +2,8 @@
 //!
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
-//! both in one. In order: read the query, look at the access list, ask the own zones, ask the resolver
-//! (cache, mirrors, upstream), write the reply.
+//! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply.
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
@@ -14,6 +14,7 @@ pub mod own_first;
 pub mod reply;
 pub mod request;
 pub mod route;
+pub mod special;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use own::{Own, OwnZones};
 use reply::Answer;
 pub use request::{Client, Transport};
 use request::{Rejected, Request};
+use special::Special;
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -58,6 +60,8 @@ pub struct Settings {
     pub access: AccessList,
     /// The own zones.
     pub zones: OwnZones,
+    /// Names that are answered here and nowhere else.
+    pub special: Special,
     /// Largest answer over UDP, in octets.
     pub udp_size_max: u16,
 }
@@ -134,6 +138,12 @@ impl Pipeline {
                 settings.udp_size_max,
             )))
         };
+        if rights.recursion
+            && let Some(lookup) = settings.special.lookup(&request.question)
+        {
+            self.metrics.answers_special_total.inc();
+            return done(Answer::special(lookup));
+        }
         let (so_far, question) = match settings.zones.answer(&request, rights, recursion) {
             Own::Answer(answer) => {
                 self.metrics.answers_own_total.inc();

@@ -10,6 +10,7 @@ use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
 use crate::query::request::{Rejected, Request, Transport};
 use crate::resolve::{Resolution, Security};
+use crate::zone::{Lookup, LookupKind};
 
 /// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
 const UDP_SIZE_MIN_BYTES: u16 = 512;
@@ -19,7 +20,7 @@ const UDP_SIZE_MIN_BYTES: u16 = 512;
 pub struct Answer {
     /// Response code.
     pub rcode: Rcode,
-    /// AA: the first owner name is in an own zone.
+    /// AA: the first owner name is in an own zone, or a special name.
     pub authoritative: bool,
     /// Every part has been validated as secure.
     pub secure: bool,
@@ -39,6 +40,20 @@ impl Answer {
         Answer {
             rcode,
             errors: error.into_iter().collect(),
+            ..Answer::default()
+        }
+    }
+
+    /// The answer of a special name: RFC 6303 section 3 makes it a zone of this server, hence AA=1.
+    pub fn special(lookup: Lookup) -> Answer {
+        Answer {
+            rcode: match lookup.kind {
+                LookupKind::NxDomain => Rcode::NXDOMAIN,
+                _ => Rcode::NOERROR,
+            },
+            authoritative: true,
+            answer: lookup.answer,
+            authority: lookup.authority,
             ..Answer::default()
         }
     }

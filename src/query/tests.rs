@@ -114,6 +114,11 @@ fn setup(resolution: Resolution) -> Setup {
             zone("child.lab.test.", CHILD),
             (name("broken.test."), OwnZone::Broken("line 3".into())),
         ]),
+        special: Special::new([
+            &name("lab.test."),
+            &name("other.test."),
+            &name("broken.test."),
+        ]),
         udp_size_max: 1232,
     };
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
@@ -298,7 +303,17 @@ async fn ds_is_asked_above_the_cut() {
     // Both sides of the cut are own zones: the upper one says that there is none.
     let reply = ask("child.lab.test.", Rtype::DS).of(&setup).await;
     assert_eq!(shape(&reply), "NOERROR aa |  | lab.test. SOA | ");
+    // The upper side is a special name.
+    let reply = ask("lab.test.", Rtype::DS).recursive().of(&setup).await;
+    assert_eq!(shape(&reply), "NOERROR aa |  | test. SOA | ");
     // The upper side is not ours: the resolver knows, or, where it may not be asked, the child says no.
+    let all_resolved = Settings {
+        special: Special::default(),
+        zones: setup.settings.load().zones.clone(),
+        access: setup.settings.load().access.clone(),
+        udp_size_max: 1232,
+    };
+    setup.settings.store(Arc::new(all_resolved));
     let reply = ask("lab.test.", Rtype::DS).recursive().of(&setup).await;
     assert!(!reply.authoritative);
     assert_eq!(setup.told.asked.lock().unwrap().len(), 1);
@@ -466,6 +481,51 @@ async fn without_a_resolver_only_own_zones_are_answered() {
     assert_eq!(reply.authority.len(), 1);
 }
 
+// RFC 6303 section 3, RFC 6761 section 6.
+#[tokio::test]
+async fn special_names_are_answered_before_anybody_is_asked() {
+    let setup = setup(resolution("x.", Security::Secure));
+    for (query, expected) in [
+        (
+            ask("printer.local.", Rtype::A).recursive().dnssec(),
+            "NXDOMAIN aa |  | local. SOA | ",
+        ),
+        (
+            ask("LocalHost.", Rtype::A).recursive(),
+            "NOERROR aa | LocalHost. A |  | ",
+        ),
+        // RD does not matter.
+        (
+            ask("localhost.", Rtype::TXT).from("127.0.0.1:5"),
+            "NOERROR aa |  | localhost. SOA | ",
+        ),
+        (
+            ask("none.test.", Rtype::A).recursive(),
+            "NXDOMAIN aa |  | test. SOA | ",
+        ),
+        // An own zone keeps its part, and its clients.
+        (
+            ask("www.lab.test.", Rtype::A).recursive(),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        (
+            ask("www.lab.test.", Rtype::A).from("192.0.2.10:1"),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        (
+            ask("localhost.", Rtype::A).from("192.0.2.10:1"),
+            "REFUSED |  |  | ",
+        ),
+    ] {
+        let question = query.query.question.clone();
+        let reply = query.of(&setup).await;
+        assert_eq!(shape(&reply), expected, "{question:?}");
+        assert!(!reply.authentic_data);
+    }
+    assert_eq!(setup.told.asked.lock().unwrap().len(), 0);
+    assert_eq!(setup.metrics.answers_special_total.value(), 4);
+}
+
 /// Holds `.` and `deep.lab.test.`, and answers nothing.
 struct Others;
 
@@ -522,7 +582,22 @@ fn resolution_starts_at_own_zones() {
         Prefer::Now,
         Some(LookupKind::NoData),
     );
-    check("lab.test.", Rtype::DS, ".", Prefer::Hedge, None);
+    // The zone above is the special name.
+    check(
+        "lab.test.",
+        Rtype::DS,
+        "test.",
+        Prefer::Now,
+        Some(LookupKind::NoData),
+    );
+    // Aliases and name servers may lead to special names.
+    check(
+        "a.onion.",
+        Rtype::A,
+        "onion.",
+        Prefer::Now,
+        Some(LookupKind::NxDomain),
+    );
     check("x.broken.test.", Rtype::A, ".", Prefer::Hedge, None);
     check(
         "x.deep.lab.test.",
