@@ -70,6 +70,12 @@ metrics! {
     answers_own_total,
     /// Answers for special names (localhost., 10.in-addr.arpa. ...), made here.
     answers_special_total,
+    /// Queries with a client cookie alone (RFC 7873).
+    cookies_new_total,
+    /// Queries with a server cookie that was made here for their sender.
+    cookies_good_total,
+    /// Queries with a server cookie that is foreign, too old or forged.
+    cookies_bad_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).

@@ -27,10 +27,13 @@ use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
 use holdfast::query::acl::AccessList;
+use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
 use holdfast::query::special::Special;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::upstream::{NetSettings, NetUpstream};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -129,7 +132,10 @@ impl Server {
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
         let resolver = Arc::new(engine.resolver.clone());
-        let pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        if config.server.cookies {
+            pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
+        }
         let pipeline = Arc::new(pipeline);
         let operator = Arc::new(Operator {
             started: clock.now(),
@@ -252,8 +258,10 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             old.server.data_dir != new.server.data_dir,
         ),
         ("server.workers", old.server.workers != new.server.workers),
+        ("server.cookies", old.server.cookies != new.server.cookies),
         ("[resolver]", old.resolver != new.resolver),
         ("[cache]", old.cache != new.cache),
+        ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[reachability]", old.reachability != new.reachability),
         ("[limits]", old.limits != new.limits),
@@ -314,6 +322,15 @@ fn start_clock(config: &Config) -> Result<Clock, Fault> {
         }
     }
     Ok(clock)
+}
+
+/// Octets that nobody can guess.
+fn random_secret() -> Result<[u8; 16], Fault> {
+    let mut secret = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut secret)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    Ok(secret)
 }
 
 /// Only the server's user looks into it, and at the control socket inside it.

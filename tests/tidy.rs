@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "dnssec",
     "mirror/brakes",
     "mirror/verify",
+    "query/cookie",
     "query/rate_limit",
     "query/route",
     "query/special",

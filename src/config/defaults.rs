@@ -46,6 +46,7 @@ impl Default for Server {
             data_dir: PathBuf::from("data"),
             workers: 0,
             udp_size_max: UDP_SIZE_DEFAULT_BYTES,
+            cookies: true,
             tls: None,
         }
     }

@@ -121,6 +121,7 @@ fn server(mut t: Table<'_, '_>) -> Server {
                 .map(|workers| workers as usize)
         }),
         udp_size_max: t.read("udp_size_max", default.udp_size_max, udp_size),
+        cookies: t.read("cookies", default.cookies, Item::flag),
         tls: server_tls(t.table("tls")),
     };
     t.finish();

@@ -100,6 +100,8 @@ pub struct Server {
     pub workers: usize,
     /// Largest UDP answer in bytes; more is truncated. 512 to 4096.
     pub udp_size_max: u16,
+    /// Clients that send a DNS cookie get a server cookie (RFC 7873).
+    pub cookies: bool,
     /// `[server.tls]`; `None` = no encrypted listeners. Always `None` in this version.
     pub tls: Option<ServerTls>,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::query::acl::Rights;
 use crate::query::reply::Answer;
-use crate::query::request::{Request, Transport};
+use crate::query::request::Request;
 use crate::zone::{Lookup, LookupKind, ZoneImage};
 
 /// Longer chains of aliases within own zones are cut.
@@ -131,7 +131,7 @@ impl OwnZones {
                     so_far.answer.extend(lookup.answer);
                     so_far.authority.extend(lookup.authority);
                 }
-                _ => return Own::Answer(complete(so_far, lookup, request)),
+                _ => return Own::Answer(complete(so_far, lookup)),
             }
         }
     }
@@ -148,7 +148,7 @@ fn leads_out(so_far: Answer, question: Question, recursion: bool) -> Own {
 }
 
 /// The end of a chain, put behind what came before.
-fn complete(mut so_far: Answer, lookup: Lookup, request: &Request) -> Answer {
+fn complete(mut so_far: Answer, lookup: Lookup) -> Answer {
     let first = so_far.answer.is_empty();
     match lookup.kind {
         // RFC 6604 section 3: the code speaks of the last name of the chain.
@@ -161,10 +161,6 @@ fn complete(mut so_far: Answer, lookup: Lookup, request: &Request) -> Answer {
     so_far.answer.extend(lookup.answer);
     so_far.authority.extend(lookup.authority);
     so_far.additional.extend(lookup.additional);
-    // RFC 8482 section 4.1: over UDP, where the sender may be forged, ANY gets one RRset.
-    if request.question.rtype == Rtype::ANY && request.client.transport == Transport::Udp {
-        so_far.answer.truncate(1);
-    }
     so_far
 }
 

@@ -608,3 +608,5 @@ fn resolution_starts_at_own_zones() {
     );
     check("example.", Rtype::A, ".", Prefer::Hedge, None);
 }
+
+mod wire;
