@@ -90,6 +90,8 @@ metrics! {
     upstream_mismatched_total,
     /// Upstream replies that could not be parsed.
     upstream_malformed_total,
+    /// Questions that failed because no forwarder gave an answer.
+    forward_failures_total,
     /// Steps of resolutions that were read from a mirror.
     failover_steps_total,
     /// Mirror refreshes that failed.

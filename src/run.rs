@@ -12,6 +12,7 @@ mod system_clock;
 pub mod zones;
 
 use std::fs::DirBuilder;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use holdfast::mirror::TcpConnect;
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
-use holdfast::query::special::Special;
+use holdfast::query::special::{self, Special};
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::upstream::{NetSettings, NetUpstream};
 use rand::TryRng;
@@ -120,6 +121,7 @@ impl Server {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        refuse_forwarding_to_self(&config)?;
         raise_file_limit();
         make_data_dir(&config.server.data_dir)?;
         let clock = start_clock(&config)?;
@@ -233,6 +235,8 @@ fn settings(config: &Config, zones: OwnZones) -> Settings {
         true => Special::new(configured_zones(config)),
         false => Special::default(),
     };
+    let forwarded = config.forwards.iter().map(|forward| &forward.zone);
+    let zones = zones.without_forwarded(forwarded);
     Settings {
         special,
         access: AccessList::new(&config.access),
@@ -274,13 +278,25 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// The configuration with own zones as negative trust anchors: the world may deny, with signatures, that an
-/// own zone exists, and what is delegated from it is to be found all the same.
+/// own zone exists, and what is delegated from it is to be found all the same. Forwarded zones at special names too:
+/// the root denies `test.`, but a laboratory's resolver may know it.
 fn with_own_zones(config: &Config) -> Config {
     let mut config = config.clone();
     let own = config.zones.iter().map(|zone| zone.name.clone());
     // An own copy of the root must not switch all validation off.
     let own = own.filter(|name| !name.is_root());
-    config.resolver.negative_trust_anchors.extend(own);
+    let forwarded = config.forwards.iter().map(|forward| forward.zone.clone());
+    let anchored = |name: &Name| {
+        config
+            .resolver
+            .anchors
+            .zones
+            .iter()
+            .any(|a| a.owner == *name)
+    };
+    let forwarded = forwarded.filter(|name| special::is_special(name) && !anchored(name));
+    let names: Vec<Name> = own.chain(forwarded).collect();
+    config.resolver.negative_trust_anchors.extend(names);
     config
 }
 
@@ -322,6 +338,27 @@ fn start_clock(config: &Config) -> Result<Clock, Fault> {
         }
     }
     Ok(clock)
+}
+
+/// Who listens on every address of the machine must not forward to one of them: each question would go in a circle.
+fn refuse_forwarding_to_self(config: &Config) -> Result<(), Fault> {
+    let everywhere = |port| {
+        let mut listen = config.server.listen.iter();
+        listen.any(|at| at.ip().is_unspecified() && at.port() == port)
+    };
+    // A socket can be bound to the machine's own addresses only.
+    let own = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
+    for forward in &config.forwards {
+        let mut servers = forward.servers.iter();
+        if let Some(server) = servers.find(|s| everywhere(s.port()) && own(s.ip())) {
+            let zone = &forward.zone;
+            return Err(format!(
+                "[[forward]] {zone}: {server} is an address of this machine, and this server listens there; name another server"
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Octets that nobody can guess.

@@ -66,6 +66,7 @@ const PURE: &[&str] = &[
     "query/special",
     "reach/machine",
     "resolve/delegation",
+    "resolve/forward",
     "resolve/iterate",
     "resolve/select",
     "resolve/validate",

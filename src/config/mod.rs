@@ -57,7 +57,7 @@ pub struct Config {
     pub access: Access,
     /// `[resolver]`: how questions are resolved upstream.
     pub resolver: Resolver,
-    /// `[[forward]]`: zones whose questions go to given servers. Empty in this version.
+    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice.
     pub forwards: Vec<Forward>,
     /// `[cache]`: the answer cache.
     pub cache: Cache,
@@ -213,8 +213,10 @@ pub enum Sha1 {
 pub struct Forward {
     /// The zone; the root forwards everything.
     pub zone: Name,
-    /// Servers, tried in turn.
+    /// Its servers; never empty, no address twice.
     pub servers: Vec<SocketAddr>,
+    /// Without an answer of theirs, resolve as usual.
+    pub first: bool,
 }
 
 /// `[cache]`

@@ -32,6 +32,8 @@ pub struct OwnZones {
     zones: HashMap<Name, OwnZone>,
     /// Labels of the deepest apex: no longer suffix needs to be looked for.
     labels_max: usize,
+    /// Forwarded zones below own ones.
+    forwarded: Vec<Name>,
 }
 
 /// What own zones say to a request.
@@ -57,7 +59,21 @@ impl OwnZones {
     pub fn new(zones: impl IntoIterator<Item = (Name, OwnZone)>) -> OwnZones {
         let zones: HashMap<_, _> = zones.into_iter().collect();
         let labels_max = zones.keys().map(Name::label_count).max().unwrap_or(0);
-        OwnZones { zones, labels_max }
+        OwnZones {
+            zones,
+            labels_max,
+            forwarded: Vec::new(),
+        }
+    }
+
+    /// Leaves what is at and below these names to forwarders, for clients that may use the resolver.
+    pub fn without_forwarded<'n>(self, zones: impl IntoIterator<Item = &'n Name>) -> OwnZones {
+        let below = |zone: &&Name| {
+            self.deepest(zone)
+                .is_some_and(|(apex, _)| zone.is_below(apex))
+        };
+        let forwarded = zones.into_iter().filter(below).cloned().collect();
+        OwnZones { forwarded, ..self }
     }
 
     /// Each zone with its apex, in no order.
@@ -99,6 +115,17 @@ impl OwnZones {
         }
     }
 
+    /// Whether the question in the own zone `apex` belongs to a forwarded zone below it.
+    fn is_forwarded(&self, question: &Question, apex: &Name) -> bool {
+        // The DS set of a zone stands in the zone above it.
+        let within = |zone: &Name| match question.rtype {
+            Rtype::DS => question.name.is_below(zone),
+            _ => question.name.is_within(zone),
+        };
+        let mut forwarded = self.forwarded.iter();
+        forwarded.any(|zone| zone.is_below(apex) && within(zone))
+    }
+
     /// What the own zones say; `recursion` tells whether the resolver may be used for this request.
     pub fn answer(&self, request: &Request, rights: Rights, recursion: bool) -> Own {
         let mut question = request.question.clone();
@@ -108,9 +135,12 @@ impl OwnZones {
         };
         let mut seen = vec![question.name.clone()];
         loop {
-            let Some((_, zone)) = self.responsible(&question, !recursion) else {
+            let Some((apex, zone)) = self.responsible(&question, !recursion) else {
                 return leads_out(so_far, question, recursion);
             };
+            if recursion && self.is_forwarded(&question, apex) {
+                return leads_out(so_far, question, recursion);
+            }
             if !rights.own_zones {
                 return Own::Refused;
             }

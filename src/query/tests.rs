@@ -353,6 +353,43 @@ async fn what_leads_out_of_own_zones_is_resolved() {
     assert_eq!(names, ["www.elsewhere.example.", "a.sub.lab.test."]);
 }
 
+// The deepest zone of the configuration decides.
+#[tokio::test]
+async fn forwarded_zones_below_own_ones_are_left_to_the_resolver() {
+    let setup = setup(resolution("x.corp.lab.test.", Security::Insecure));
+    let forwarded = ["corp.lab.test.", "above.", "test."].map(name);
+    let before = setup.settings.load();
+    setup.settings.store(Arc::new(Settings {
+        access: before.access.clone(),
+        zones: before.zones.clone().without_forwarded(&forwarded),
+        udp_size_max: 1232,
+        special: Special::default(),
+    }));
+    for (query, expected) in [
+        (
+            ask("x.corp.lab.test.", Rtype::A).recursive(),
+            "NOERROR | x.corp.lab.test. A |  | ",
+        ),
+        (
+            ask("corp.lab.test.", Rtype::DS).recursive(),
+            "NXDOMAIN aa |  | lab.test. SOA | ",
+        ),
+        (
+            ask("www.lab.test.", Rtype::A).recursive(),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        // Who may not use the resolver hears what the own zone knows.
+        (
+            ask("x.corp.lab.test.", Rtype::A),
+            "NXDOMAIN aa |  | lab.test. SOA | ",
+        ),
+    ] {
+        let question = query.query.question.clone();
+        assert_eq!(shape(&query.of(&setup).await), expected, "{question:?}");
+    }
+    assert_eq!(setup.told.asked.lock().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn access_lists_are_kept() {
     let setup = setup(resolution("x.", Security::Secure));

@@ -4,6 +4,7 @@
 mod attack;
 mod build;
 mod failover;
+mod forward;
 mod iteration;
 mod lab;
 mod net;
