@@ -105,7 +105,7 @@ pub fn interpret(cx: &Context<'_>, message: &Message) -> Said {
     if !message.authoritative && message.recursion_available && !message.answer.is_empty() {
         return Said::Lame("not authoritative");
     }
-    let answer = in_zone(cx.zone, group(&message.answer));
+    let answer = answers(cx, cx.zone, message);
     let authority = in_zone(cx.zone, group(&message.authority));
     if message.rcode == Rcode::YXDOMAIN {
         return positive(cx, &answer, &authority, message.rcode)
@@ -137,7 +137,7 @@ fn forwarded(cx: &Context<'_>, message: &Message) -> Said {
         return Said::Lame("does not recurse");
     }
     // The zone that the answer comes from may lie above the forwarded one, and its records with it.
-    let answer = in_zone(&Name::root(), group(&message.answer));
+    let answer = answers(cx, &Name::root(), message);
     let authority = in_zone(&Name::root(), group(&message.authority));
     let rcode = match message.rcode {
         Rcode::YXDOMAIN => Rcode::YXDOMAIN,
@@ -165,6 +165,17 @@ fn denies(cx: &Context<'_>, s: &RrSet) -> bool {
     s.rtype == Rtype::SOA && asked.is_within(&s.name) && (cx.asked.rtype != Rtype::DS || above)
 }
 
+/// The RRsets of the answer section, within the zone. One without data is its signatures: those of another server's set, but
+/// where signatures are what was asked for.
+fn answers(cx: &Context<'_>, zone: &Name, message: &Message) -> Vec<RrSet> {
+    let mut sets = group(&message.answer);
+    if cx.asked.rtype != Rtype::RRSIG {
+        return in_zone(zone, sets);
+    }
+    sets.retain(|s| s.name.is_within(zone));
+    sets
+}
+
 /// RRsets with data, within the zone.
 fn in_zone(zone: &Name, sets: Vec<RrSet>) -> Vec<RrSet> {
     let fits = |s: &RrSet| !s.rdatas.is_empty() && s.name.is_within(zone);
@@ -190,8 +201,14 @@ fn positive(
     rcode: Rcode,
 ) -> Option<Response> {
     let asked = cx.asked;
-    let wanted =
-        |s: &&RrSet| s.name == asked.name && (s.rtype == asked.rtype || asked.rtype == Rtype::ANY);
+    let wanted = |s: &&RrSet| {
+        let fits = match asked.rtype {
+            Rtype::ANY => true,
+            Rtype::RRSIG => !s.sigs.is_empty(),
+            rtype => s.rtype == rtype,
+        };
+        fits && s.name == asked.name
+    };
     let found: Vec<RrSet> = answer.iter().filter(wanted).cloned().collect();
     if !found.is_empty() {
         return Some(response(cx, rcode, found, authority));

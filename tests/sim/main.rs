@@ -13,6 +13,7 @@ mod outage;
 mod security;
 mod signer;
 mod transfer;
+mod types;
 mod world;
 
 use std::time::Duration;
