@@ -206,7 +206,13 @@ impl Server {
             tracing::warn!("reload: a changed {key} takes effect at the next start");
         }
         self.levels.set(config.log.level);
-        self.config = config;
+        // Own zones and special names give way to the mirrors and forwarders that there are, not to those that will be.
+        self.config = Config {
+            resolver: self.config.resolver.clone(),
+            forwards: self.config.forwards.clone(),
+            mirrors: self.config.mirrors.clone(),
+            ..config
+        };
         match self.load_zones().await {
             Ok(()) => match self.operator.zone_errors.load().len() {
                 0 => tracing::info!("reload: done"),

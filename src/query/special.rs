@@ -13,7 +13,7 @@
 //! Not among them: `example.`, which caching servers treat like any name (RFC 6761 section 6.5), and `empty.as112.arpa.`,
 //! which is a real zone that DNAMEs lead to (RFC 7535).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::dns::{Name, Question, Rdata, RrSet, Rtype};
 use crate::zone::{Lookup, LookupKind};
@@ -98,19 +98,19 @@ pub struct Special {
     zones: HashMap<Name, Kind>,
     /// Zones of the configuration at or below special names.
     taken: HashSet<Name>,
-    /// Labels of the deepest special name.
-    labels_max: usize,
+    /// How many labels special names have, each number once.
+    depths: BTreeSet<usize>,
 }
 
 impl Special {
     /// All special names, but for what the zones of the configuration take over.
     pub fn new<'n>(configured: impl IntoIterator<Item = &'n Name>) -> Special {
         let zones: HashMap<Name, Kind> = all().collect();
-        let labels_max = zones.keys().map(Name::label_count).max().unwrap_or(0);
+        let depths = zones.keys().map(Name::label_count).collect();
         let mut special = Special {
             zones,
             taken: HashSet::new(),
-            labels_max,
+            depths,
         };
         for zone in configured {
             if special.above(zone).is_some() {
@@ -162,8 +162,8 @@ impl Special {
         if self.zones.is_empty() || !TOPS.iter().any(|top| last.eq_ignore_ascii_case(top)) {
             return None;
         }
-        let deepest = name.label_count().min(self.labels_max);
-        let mut suffixes = (1..=deepest).map(|count| name.suffix(count));
+        let depths = self.depths.range(..=name.label_count());
+        let mut suffixes = depths.map(|count| name.suffix(*count));
         let (apex, kind) = suffixes.find_map(|suffix| self.zones.get_key_value(&suffix))?;
         Some((apex, *kind))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast::dns::{Ede, Name, Question, Rcode, Rtype};
 use holdfast::resolve::forward::Forward;
 use holdfast::resolve::task::Options;
-use holdfast::resolve::{LocalTrust, Prefer, Security};
+use holdfast::resolve::{LocalTrust, Observation, Outcome, Prefer, Security};
 use holdfast::upstream::Transport;
 
 use crate::build::{Builder, Internet};
@@ -131,9 +131,11 @@ async fn everything_is_forwarded_and_validated() {
         assert_eq!(packet.host.to_string(), NEAR, "{packet:?}");
         assert!(packet.recursion_desired && packet.checking_disabled && packet.edns);
     }
-    // What becomes of forwarders is no evidence about anybody's servers, and answers are validated all the same.
+    // What becomes of forwarders is no evidence about anybody's servers: only validated data is noted, and of no zone but the
+    // forwarded one.
     let notes = lab.notes.take();
-    assert!(notes.iter().all(|n| n.zone.is_root()), "{notes:?}");
+    let harmless = |n: &Observation| n.zone.is_root() && n.outcome == Outcome::Validated;
+    assert!(notes.iter().all(harmless), "{notes:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,4 +305,21 @@ async fn the_deepest_zone_decides_between_mirror_and_forwarder() {
     };
     assert_eq!(ask("x.deep.a.com.").await, Rcode::REFUSED);
     assert_eq!(ask("none.").await, Rcode::NXDOMAIN);
+}
+
+// What a forwarder does not know it has to find out: that is no silence.
+#[tokio::test(start_paused = true)]
+async fn forwarders_are_given_time() {
+    let lab = lab(internet(), [forward("b.com.", &[NEAR, OTHER])]);
+    for owner in ["www.b.com.", "1.b.com.", "2.b.com.", "3.b.com."] {
+        assert!(lab.ask(owner, Rtype::A).await.rcode.is_answer());
+    }
+    lab.net.take_packets();
+    lab.net
+        .set("resolvers", Fault::Slow(Duration::from_millis(300)));
+    assert_eq!(lab.ask("4.b.com.", Rtype::A).await.rcode, Rcode::NXDOMAIN);
+    assert_eq!(lab.net.packet_count(), 1);
+    lab.net
+        .set("resolvers", Fault::Slow(Duration::from_secs(3)));
+    assert_eq!(lab.ask("5.b.com.", Rtype::A).await.rcode, Rcode::NXDOMAIN);
 }
