@@ -68,6 +68,14 @@ metrics! {
     answers_mirror_total,
     /// Answers from own zones.
     answers_own_total,
+    /// Answers for special names (localhost., 10.in-addr.arpa. ...), made here.
+    answers_special_total,
+    /// Queries with a client cookie alone (RFC 7873).
+    cookies_new_total,
+    /// Queries with a server cookie that was made here for their sender.
+    cookies_good_total,
+    /// Queries with a server cookie that is foreign, too old or forged.
+    cookies_bad_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).
@@ -82,6 +90,8 @@ metrics! {
     upstream_mismatched_total,
     /// Upstream replies that could not be parsed.
     upstream_malformed_total,
+    /// Questions that failed because no forwarder gave an answer.
+    forward_failures_total,
     /// Steps of resolutions that were read from a mirror.
     failover_steps_total,
     /// Mirror refreshes that failed.

@@ -12,6 +12,7 @@ mod system_clock;
 pub mod zones;
 
 use std::fs::DirBuilder;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,14 +22,19 @@ use arc_swap::ArcSwap;
 use holdfast::clock::Clock;
 use holdfast::config::Config;
 use holdfast::control::api::Control;
+use holdfast::dns::Name;
 use holdfast::engine::{Engine, Outside};
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
 use holdfast::query::acl::AccessList;
+use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
+use holdfast::query::special::{self, Special};
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::upstream::{NetSettings, NetUpstream};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -115,6 +121,7 @@ impl Server {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        refuse_forwarding_to_self(&config)?;
         raise_file_limit();
         make_data_dir(&config.server.data_dir)?;
         let clock = start_clock(&config)?;
@@ -127,7 +134,10 @@ impl Server {
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
         let resolver = Arc::new(engine.resolver.clone());
-        let pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        if config.server.cookies {
+            pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
+        }
         let pipeline = Arc::new(pipeline);
         let operator = Arc::new(Operator {
             started: clock.now(),
@@ -196,7 +206,13 @@ impl Server {
             tracing::warn!("reload: a changed {key} takes effect at the next start");
         }
         self.levels.set(config.log.level);
-        self.config = config;
+        // Own zones and special names give way to the mirrors and forwarders that there are, not to those that will be.
+        self.config = Config {
+            resolver: self.config.resolver.clone(),
+            forwards: self.config.forwards.clone(),
+            mirrors: self.config.mirrors.clone(),
+            ..config
+        };
         match self.load_zones().await {
             Ok(()) => match self.operator.zone_errors.load().len() {
                 0 => tracing::info!("reload: done"),
@@ -221,11 +237,26 @@ impl Server {
 
 /// What the pipeline takes from the configuration.
 fn settings(config: &Config, zones: OwnZones) -> Settings {
+    let special = match config.resolver.special_use_zones {
+        true => Special::new(configured_zones(config)),
+        false => Special::default(),
+    };
+    let forwarded = config.forwards.iter().map(|forward| &forward.zone);
+    let zones = zones.without_forwarded(forwarded);
     Settings {
+        special,
         access: AccessList::new(&config.access),
         zones,
         udp_size_max: config.server.udp_size_max,
     }
+}
+
+/// Every zone that has a table of its own.
+fn configured_zones(config: &Config) -> impl Iterator<Item = &Name> {
+    let own = config.zones.iter().map(|zone| &zone.name);
+    let mirrors = config.mirrors.iter().map(|mirror| &mirror.zone);
+    let forwards = config.forwards.iter().map(|forward| &forward.zone);
+    own.chain(mirrors).chain(forwards)
 }
 
 /// Keys whose values differ and that are read at start only.
@@ -237,8 +268,10 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             old.server.data_dir != new.server.data_dir,
         ),
         ("server.workers", old.server.workers != new.server.workers),
+        ("server.cookies", old.server.cookies != new.server.cookies),
         ("[resolver]", old.resolver != new.resolver),
         ("[cache]", old.cache != new.cache),
+        ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[reachability]", old.reachability != new.reachability),
         ("[limits]", old.limits != new.limits),
@@ -251,13 +284,25 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// The configuration with own zones as negative trust anchors: the world may deny, with signatures, that an
-/// own zone exists, and what is delegated from it is to be found all the same.
+/// own zone exists, and what is delegated from it is to be found all the same. Forwarded zones at special names too:
+/// the root denies `test.`, but a laboratory's resolver may know it.
 fn with_own_zones(config: &Config) -> Config {
     let mut config = config.clone();
     let own = config.zones.iter().map(|zone| zone.name.clone());
     // An own copy of the root must not switch all validation off.
     let own = own.filter(|name| !name.is_root());
-    config.resolver.negative_trust_anchors.extend(own);
+    let forwarded = config.forwards.iter().map(|forward| forward.zone.clone());
+    let anchored = |name: &Name| {
+        config
+            .resolver
+            .anchors
+            .zones
+            .iter()
+            .any(|a| a.owner == *name)
+    };
+    let forwarded = forwarded.filter(|name| special::is_special(name) && !anchored(name));
+    let names: Vec<Name> = own.chain(forwarded).collect();
+    config.resolver.negative_trust_anchors.extend(names);
     config
 }
 
@@ -299,6 +344,36 @@ fn start_clock(config: &Config) -> Result<Clock, Fault> {
         }
     }
     Ok(clock)
+}
+
+/// Who listens on every address of the machine must not forward to one of them: each question would go in a circle.
+fn refuse_forwarding_to_self(config: &Config) -> Result<(), Fault> {
+    let everywhere = |port| {
+        let mut listen = config.server.listen.iter();
+        listen.any(|at| at.ip().is_unspecified() && at.port() == port)
+    };
+    // A socket can be bound to the machine's own addresses only.
+    let own = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
+    for forward in &config.forwards {
+        let mut servers = forward.servers.iter();
+        if let Some(server) = servers.find(|s| everywhere(s.port()) && own(s.ip())) {
+            let zone = &forward.zone;
+            return Err(format!(
+                "[[forward]] {zone}: {server} is an address of this machine, and this server listens there; name another server"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Octets that nobody can guess.
+fn random_secret() -> Result<[u8; 16], Fault> {
+    let mut secret = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut secret)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    Ok(secret)
 }
 
 /// Only the server's user looks into it, and at the control socket inside it.

@@ -134,6 +134,88 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+fn forwarded_zones_have_servers_that_are_others() {
+    let config = parse(
+        r#"
+        [[forward]]
+        zone = "."
+        servers = ["192.0.2.1", "192.0.2.2:5353", "[2001:db8::1]:54"]
+        [[forward]]
+        zone = "Corp.Example"
+        servers = ["127.0.0.1"]
+        first = true
+        "#,
+    )
+    .unwrap();
+    let servers: Vec<_> = (config.forwards[0].servers.iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        servers,
+        ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::1]:54"]
+    );
+    assert_eq!(config.forwards[1].zone, "corp.example.".parse().unwrap());
+    assert_eq!(
+        config.forwards.iter().map(|f| f.first).collect::<Vec<_>>(),
+        [false, true]
+    );
+    let forward = |keys: &str| format!("[[forward]]\nzone = 'a.'\n{keys}\n");
+    refused(&forward(""), &[(1, "list the servers' addresses")]);
+    refused(
+        &forward("servers = []"),
+        &[(3, "forward.servers: empty; allowed is a list")],
+    );
+    refused(
+        &forward("servers = ['ns.example']"),
+        &[(3, "allowed is an address such as")],
+    );
+    // Statistics are kept per address.
+    refused(
+        &forward("servers = ['192.0.2.1:53', '192.0.2.1:54']"),
+        &[(3, "192.0.2.1 is listed twice")],
+    );
+    refused(
+        &format!(
+            "{}{}",
+            forward("servers = ['192.0.2.1']"),
+            forward("servers = ['192.0.2.2']")
+        ),
+        &[(4, "a second [[forward]] for a.")],
+    );
+    let listening = |listen: &str, server: &str| {
+        let server = format!("servers = ['{server}']");
+        format!("[server]\nlisten = ['{listen}']\n{}", forward(&server))
+    };
+    for (listen, server) in [
+        ("127.0.0.1:5300", "127.0.0.1:5300"),
+        ("[::1]:53", "[::1]:53"),
+        ("0.0.0.0:53", "127.0.0.1"),
+        ("[::]:53", "127.0.0.53"),
+        ("[::]:53", "0.0.0.0"),
+    ] {
+        refused(
+            &listening(listen, server),
+            &[(3, "this server's own address; allowed are other servers")],
+        );
+    }
+    for (listen, server) in [
+        ("127.0.0.1:5300", "127.0.0.1"),
+        ("0.0.0.0:53", "127.0.0.1:54"),
+        ("0.0.0.0:53", "192.0.2.1"),
+    ] {
+        assert!(parse(&listening(listen, server)).is_ok());
+    }
+    let both = "sources = ['axfr:192.0.2.1']\n[[forward]]\nzone = '.'\nservers = ['192.0.2.1']\n";
+    refused(
+        &format!("[[mirror]]\nzone = '.'\n{both}"),
+        &[(
+            4,
+            ". is a [[mirror]] and a [[forward]]; allowed is one of them",
+        )],
+    );
+}
+
+#[test]
 fn values_are_parsed_into_their_final_form() {
     let config = parse(
         r#"
@@ -420,7 +502,6 @@ fn unbuilt_features_may_only_be_off() {
         "cookies",
         "prefetch",
         "aggressive_nsec",
-        "special_use_zones",
     ] {
         check("resolver", key, "false", "true");
     }
@@ -442,7 +523,7 @@ fn unbuilt_features_may_only_be_off() {
         "[server.tls]\ncert = 'c'\n",
         &[(1, &format!("server.tls: {absent}"))],
     );
-    for table in ["forward", "tsig", "catalog"] {
+    for table in ["tsig", "catalog"] {
         refused(
             &format!("\n[[{table}]]\nname = 'k'\n"),
             &[(2, &format!("{table}: {absent}"))],

@@ -2,6 +2,8 @@
 
 #[path = "serve/daemon.rs"]
 mod daemon;
+#[path = "serve/protocol.rs"]
+mod protocol;
 
 use std::fs;
 use std::io::{Read, Write};

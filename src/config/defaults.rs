@@ -46,6 +46,7 @@ impl Default for Server {
             data_dir: PathBuf::from("data"),
             workers: 0,
             udp_size_max: UDP_SIZE_DEFAULT_BYTES,
+            cookies: true,
             tls: None,
         }
     }
@@ -87,7 +88,7 @@ impl Default for Resolver {
             prefetch: false,
             harden_glue: true,
             aggressive_nsec: false,
-            special_use_zones: false,
+            special_use_zones: true,
             query_loopback: false,
             edns_buffer: UDP_SIZE_DEFAULT_BYTES,
             outgoing: Vec::new(),

@@ -121,6 +121,7 @@ fn server(mut t: Table<'_, '_>) -> Server {
                 .map(|workers| workers as usize)
         }),
         udp_size_max: t.read("udp_size_max", default.udp_size_max, udp_size),
+        cookies: t.read("cookies", default.cookies, Item::flag),
         tls: server_tls(t.table("tls")),
     };
     t.finish();
@@ -474,6 +475,25 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
             &format!("the key {name} is not in any [[tsig]] table"),
         );
     }
+    for forward in &config.forwards {
+        let zone = &forward.zone;
+        let held = [
+            ("mirror", config.mirrors.iter().any(|m| m.zone == *zone)),
+            ("zone", config.zones.iter().any(|z| z.name == *zone)),
+        ];
+        for (kind, _) in held.iter().filter(|(_, is)| *is) {
+            let message =
+                format!("{zone} is a [[{kind}]] and a [[forward]]; allowed is one of them");
+            root.fault_at(&["forward"], &message);
+        }
+        let own = |server: &&SocketAddr| config.server.listen.iter().any(|at| is_own(at, server));
+        if let Some(server) = forward.servers.iter().find(own) {
+            let message = format!(
+                "{server} for {zone} is this server's own address; allowed are other servers"
+            );
+            root.fault_at(&["forward"], &message);
+        }
+    }
     for zone in &config.zones {
         if config.mirrors.iter().any(|mirror| mirror.zone == zone.name) {
             let message = format!(
@@ -483,6 +503,13 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
             root.fault_at(&["zone"], &message);
         }
     }
+}
+
+/// Whether what is sent to `server` comes back to who listens at `at`, as far as that can be told from the addresses.
+fn is_own(at: &SocketAddr, server: &SocketAddr) -> bool {
+    let unspecified =
+        at.ip().is_unspecified() && (server.ip().is_loopback() || server.ip().is_unspecified());
+    at.port() == server.port() && (at.ip() == server.ip() || unspecified)
 }
 
 /// A key that must be there when its table is.

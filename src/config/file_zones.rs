@@ -3,6 +3,8 @@
 //! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
 //! table from being used.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::file::{check_once, first_twice, names, need_if_written};
 use super::mirror::{
     AgeMax, ExpiredSignatures, MirrorConfig, MirrorUse, ProtectChanges, Source, Verify, ZoneConfig,
@@ -25,9 +27,8 @@ pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forwar
         "name the zone; \".\" forwards everything",
         scalar::name,
     );
-    let servers = need_if_written(&mut t, "servers", "list the servers' addresses", |item| {
-        item.list("addresses such as \"192.0.2.1\"", scalar::server_address)
-    });
+    let servers = need_if_written(&mut t, "servers", "list the servers' addresses", forwarders);
+    let first = t.read("first", false, Item::flag);
     check_once(
         &t,
         zone.as_ref(),
@@ -38,7 +39,21 @@ pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forwar
     Some(Forward {
         zone: zone?,
         servers: servers?,
+        first,
     })
+}
+
+fn forwarders(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
+    let servers = item.list("addresses such as \"192.0.2.1\"", scalar::server_address)?;
+    if item.value().as_array().is_some_and(|list| list.is_empty()) {
+        return item.fault("empty; allowed is a list of at least one address");
+    }
+    // What is known of a server (does it answer, how fast) is known of its address.
+    let addresses: Vec<IpAddr> = servers.iter().map(SocketAddr::ip).collect();
+    if let Some(twice) = first_twice(&addresses) {
+        return item.fault(format!("{twice} is listed twice; allowed is once"));
+    }
+    Some(servers)
 }
 
 pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<MirrorConfig> {

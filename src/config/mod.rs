@@ -57,7 +57,7 @@ pub struct Config {
     pub access: Access,
     /// `[resolver]`: how questions are resolved upstream.
     pub resolver: Resolver,
-    /// `[[forward]]`: zones whose questions go to given servers. Empty in this version.
+    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice.
     pub forwards: Vec<Forward>,
     /// `[cache]`: the answer cache.
     pub cache: Cache,
@@ -100,6 +100,8 @@ pub struct Server {
     pub workers: usize,
     /// Largest UDP answer in bytes; more is truncated. 512 to 4096.
     pub udp_size_max: u16,
+    /// Clients that send a DNS cookie get a server cookie (RFC 7873).
+    pub cookies: bool,
     /// `[server.tls]`; `None` = no encrypted listeners. Always `None` in this version.
     pub tls: Option<ServerTls>,
 }
@@ -170,7 +172,7 @@ pub struct Resolver {
     pub harden_glue: bool,
     /// RFC 8198 denial from cached NSEC. Always false in this version.
     pub aggressive_nsec: bool,
-    /// Answers for localhost., test., 10.in-addr.arpa. ... made here. Always false in this version.
+    /// Answers for localhost., test., 10.in-addr.arpa. ... are made here.
     pub special_use_zones: bool,
     /// Name servers may live on loopback and other special addresses.
     pub query_loopback: bool,
@@ -211,8 +213,10 @@ pub enum Sha1 {
 pub struct Forward {
     /// The zone; the root forwards everything.
     pub zone: Name,
-    /// Servers, tried in turn.
+    /// Its servers; never empty, no address twice.
     pub servers: Vec<SocketAddr>,
+    /// Without an answer of theirs, resolve as usual.
+    pub first: bool,
 }
 
 /// `[cache]`

@@ -38,8 +38,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("resolver.cookies", Off::False),
     row("resolver.prefetch", Off::False),
     row("resolver.aggressive_nsec", Off::False),
-    row("resolver.special_use_zones", Off::False),
-    row("forward", Off::Absent),
     row("cache.persist", Off::False),
     row("stale.enabled", Off::False),
     row("retained.enabled", Off::False),

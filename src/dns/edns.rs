@@ -142,6 +142,7 @@ impl Ede {
     pub const NETWORK_ERROR: u16 = 23;
     pub const INVALID_DATA: u16 = 24;
     pub const UNSUPPORTED_NSEC3_ITERATIONS: u16 = 27;
+    pub const INVALID_QUERY_TYPE: u16 = 30;
 }
 
 /// Longest extra text that is sent, octets: an answer must not grow past its limit for a comment.

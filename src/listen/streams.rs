@@ -279,6 +279,7 @@ mod tests {
             access: AccessList::new(&crate::config::Access::default()),
             zones: OwnZones::default(),
             udp_size_max: 1232,
+            ..Settings::default()
         };
         let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
         let pipeline = Arc::new(Pipeline::new(settings, None, Arc::default()));

@@ -2,24 +2,27 @@
 //!
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
-//! both in one. In order: read the query, look at the access list, ask the own zones, ask the resolver
-//! (cache, mirrors, upstream), write the reply.
+//! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply.
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
+pub mod cookie;
 pub mod own;
 pub mod own_first;
 pub mod reply;
 pub mod request;
 pub mod route;
+pub mod special;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::dns::{Ede, Question, Rcode};
+use crate::clock::Clock;
+use crate::dns::{Ede, Message, Question, Rcode, edns::option};
 pub use crate::future::BoxFuture;
 use crate::metrics::Metrics;
 pub use crate::resolve::task::Options;
@@ -27,10 +30,12 @@ use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
 
 use acl::{AccessList, Rights};
+use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
 use reply::Answer;
 pub use request::{Client, Transport};
 use request::{Rejected, Request};
+use special::Special;
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -58,6 +63,8 @@ pub struct Settings {
     pub access: AccessList,
     /// The own zones.
     pub zones: OwnZones,
+    /// Names that are answered here and nowhere else.
+    pub special: Special,
     /// Largest answer over UDP, in octets.
     pub udp_size_max: u16,
 }
@@ -69,6 +76,7 @@ pub type SharedSettings = Arc<ArcSwap<Settings>>;
 pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
+    cookies: Option<(Cookies, Clock)>,
     metrics: Arc<Metrics>,
 }
 
@@ -102,8 +110,15 @@ impl Pipeline {
         Pipeline {
             settings,
             resolver,
+            cookies: None,
             metrics,
         }
+    }
+
+    /// Gives a server cookie to every client that sends a cookie (RFC 7873 section 5.2).
+    pub fn with_cookies(mut self, cookies: Cookies, clock: Clock) -> Pipeline {
+        self.cookies = Some((cookies, clock));
+        self
     }
 
     /// The reply to a query, or `None` if it deserves none.
@@ -118,9 +133,10 @@ impl Pipeline {
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
-        let request = match Request::read(wire, client) {
+        let read = Request::read(wire, client).and_then(|request| self.take_cookie(request));
+        let request = match read {
             Ok(request) => request,
-            Err(rejected) => return Step::Done(self.reject(&rejected, client, &settings)),
+            Err(rejected) => return Step::Done(self.reject(rejected, client, &settings)),
         };
         let rights = settings.access.rights(client.addr.ip());
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
@@ -134,6 +150,12 @@ impl Pipeline {
                 settings.udp_size_max,
             )))
         };
+        if rights.recursion
+            && let Some(lookup) = settings.special.lookup(&request.question)
+        {
+            self.metrics.answers_special_total.inc();
+            return done(Answer::special(lookup));
+        }
         let (so_far, question) = match settings.zones.answer(&request, rights, recursion) {
             Own::Answer(answer) => {
                 self.metrics.answers_own_total.inc();
@@ -191,14 +213,71 @@ impl Pipeline {
         Answer::resolved(resolution, options.checking_disabled).preceded_by(so_far)
     }
 
-    fn reject(&self, rejected: &Rejected, client: Client, settings: &Settings) -> Option<Vec<u8>> {
-        match rejected {
-            Rejected::With { rcode, .. } if *rcode == Rcode::REFUSED => {
-                self.metrics.queries_refused_total.inc();
+    /// Notes what the answer's COOKIE option will be.
+    fn take_cookie(&self, mut request: Request) -> Result<Request, Rejected> {
+        match self.cookie(&request.message, request.client) {
+            Ok(cookie) => request.cookie = cookie,
+            Err(Malformed) => {
+                return Err(Rejected::With {
+                    query: Box::new(request.message),
+                    rcode: Rcode::FORMERR,
+                    error: None,
+                });
             }
+        }
+        Ok(request)
+    }
+
+    /// The COOKIE option of the answer to `query`, if it is to have one.
+    fn cookie(&self, query: &Message, client: Client) -> Result<Option<Vec<u8>>, Malformed> {
+        let option = query.edns.as_ref().and_then(|e| e.option(option::COOKIE));
+        let (Some((cookies, clock)), Some(option)) = (&self.cookies, option) else {
+            return Ok(None);
+        };
+        let wall_s = clock.now().wall_s;
+        let (answer, standing) = cookies.exchange(option, client.addr.ip(), wall_s)?;
+        match standing {
+            Standing::New => self.metrics.cookies_new_total.inc(),
+            Standing::Good => self.metrics.cookies_good_total.inc(),
+            Standing::Bad => self.metrics.cookies_bad_total.inc(),
+        }
+        Ok(Some(answer))
+    }
+
+    fn reject(&self, rejected: Rejected, client: Client, settings: &Settings) -> Option<Vec<u8>> {
+        let (query, rcode, error) = match rejected {
+            Rejected::Silently => {
+                self.metrics.queries_malformed_total.inc();
+                return None;
+            }
+            Rejected::With {
+                query,
+                rcode,
+                error,
+            } => (query, rcode, error),
+        };
+        // What is refused for another reason may have a malformed cookie beside.
+        let cookie = self.cookie(&query, client).ok().flatten();
+        // RFC 7873 section 5.4: a query without question is fine if it wants a cookie.
+        let rcode = match query.question.is_none() && rcode == Rcode::FORMERR && cookie.is_some() {
+            true => Rcode::NOERROR,
+            false => rcode,
+        };
+        match rcode {
+            Rcode::NOERROR => {}
+            Rcode::REFUSED => self.metrics.queries_refused_total.inc(),
             _ => self.metrics.queries_malformed_total.inc(),
         }
-        reply::rejected(rejected, client.transport, settings.udp_size_max)
+        let size_max = settings.udp_size_max;
+        let reply = reply::rejected(
+            &query,
+            rcode,
+            error.as_ref(),
+            cookie,
+            client.transport,
+            size_max,
+        );
+        Some(reply)
     }
 
     fn count_query(&self, transport: Transport) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::query::acl::Rights;
 use crate::query::reply::Answer;
-use crate::query::request::{Request, Transport};
+use crate::query::request::Request;
 use crate::zone::{Lookup, LookupKind, ZoneImage};
 
 /// Longer chains of aliases within own zones are cut.
@@ -32,6 +32,8 @@ pub struct OwnZones {
     zones: HashMap<Name, OwnZone>,
     /// Labels of the deepest apex: no longer suffix needs to be looked for.
     labels_max: usize,
+    /// Forwarded zones below own ones.
+    forwarded: Vec<Name>,
 }
 
 /// What own zones say to a request.
@@ -57,7 +59,21 @@ impl OwnZones {
     pub fn new(zones: impl IntoIterator<Item = (Name, OwnZone)>) -> OwnZones {
         let zones: HashMap<_, _> = zones.into_iter().collect();
         let labels_max = zones.keys().map(Name::label_count).max().unwrap_or(0);
-        OwnZones { zones, labels_max }
+        OwnZones {
+            zones,
+            labels_max,
+            forwarded: Vec::new(),
+        }
+    }
+
+    /// Leaves what is at and below these names to forwarders, for clients that may use the resolver.
+    pub fn without_forwarded<'n>(self, zones: impl IntoIterator<Item = &'n Name>) -> OwnZones {
+        let below = |zone: &&Name| {
+            self.deepest(zone)
+                .is_some_and(|(apex, _)| zone.is_below(apex))
+        };
+        let forwarded = zones.into_iter().filter(below).cloned().collect();
+        OwnZones { forwarded, ..self }
     }
 
     /// Each zone with its apex, in no order.
@@ -99,6 +115,17 @@ impl OwnZones {
         }
     }
 
+    /// Whether the question in the own zone `apex` belongs to a forwarded zone below it.
+    fn is_forwarded(&self, question: &Question, apex: &Name) -> bool {
+        // The DS set of a zone stands in the zone above it.
+        let within = |zone: &Name| match question.rtype {
+            Rtype::DS => question.name.is_below(zone),
+            _ => question.name.is_within(zone),
+        };
+        let mut forwarded = self.forwarded.iter();
+        forwarded.any(|zone| zone.is_below(apex) && within(zone))
+    }
+
     /// What the own zones say; `recursion` tells whether the resolver may be used for this request.
     pub fn answer(&self, request: &Request, rights: Rights, recursion: bool) -> Own {
         let mut question = request.question.clone();
@@ -108,9 +135,12 @@ impl OwnZones {
         };
         let mut seen = vec![question.name.clone()];
         loop {
-            let Some((_, zone)) = self.responsible(&question, !recursion) else {
+            let Some((apex, zone)) = self.responsible(&question, !recursion) else {
                 return leads_out(so_far, question, recursion);
             };
+            if recursion && self.is_forwarded(&question, apex) {
+                return leads_out(so_far, question, recursion);
+            }
             if !rights.own_zones {
                 return Own::Refused;
             }
@@ -131,7 +161,7 @@ impl OwnZones {
                     so_far.answer.extend(lookup.answer);
                     so_far.authority.extend(lookup.authority);
                 }
-                _ => return Own::Answer(complete(so_far, lookup, request)),
+                _ => return Own::Answer(complete(so_far, lookup)),
             }
         }
     }
@@ -148,7 +178,7 @@ fn leads_out(so_far: Answer, question: Question, recursion: bool) -> Own {
 }
 
 /// The end of a chain, put behind what came before.
-fn complete(mut so_far: Answer, lookup: Lookup, request: &Request) -> Answer {
+fn complete(mut so_far: Answer, lookup: Lookup) -> Answer {
     let first = so_far.answer.is_empty();
     match lookup.kind {
         // RFC 6604 section 3: the code speaks of the last name of the chain.
@@ -161,10 +191,6 @@ fn complete(mut so_far: Answer, lookup: Lookup, request: &Request) -> Answer {
     so_far.answer.extend(lookup.answer);
     so_far.authority.extend(lookup.authority);
     so_far.additional.extend(lookup.additional);
-    // RFC 8482 section 4.1: over UDP, where the sender may be forged, ANY gets one RRset.
-    if request.question.rtype == Rtype::ANY && request.client.transport == Transport::Udp {
-        so_far.answer.truncate(1);
-    }
     so_far
 }
 

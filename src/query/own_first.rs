@@ -1,14 +1,15 @@
-//! Own zones as places that resolution starts from.
+//! Own zones and special names as places that resolution starts from.
 //!
 //! A delegation in an own zone may be known to nobody else (a private zone below a name that the root
 //! denies), so what lies below it is found only from here; the same goes for the addresses of name servers
 //! inside own zones. [`OwnFirst`] is therefore a port of the resolver that knows the own zones and passes
-//! on everything else. What own zones say is insecure to the resolver, not bogus: they are served as they are.
+//! on everything else. Special names are known to it too, because aliases and name servers lead to them: what no client may
+//! send to the root by asking must not go there by such a detour. What own zones and special names say is insecure to the resolver, not bogus: they are served as they are.
 
 use std::sync::Arc;
 
-use super::SharedSettings;
 use super::own::OwnZone;
+use super::{SharedSettings, special};
 use crate::clock::Now;
 use crate::dns::{Name, Question};
 use crate::resolve::{Cover, LocalAnswer, LocalTrust, LocalZones, MirrorNote, Prefer};
@@ -31,8 +32,12 @@ impl LocalZones for OwnFirst {
         let other = self.others.cover(question, now);
         let settings = self.settings.load();
         let own = match settings.zones.responsible(question, false) {
-            Some((apex, OwnZone::Loaded(_))) => apex,
-            _ => return other,
+            Some((apex, OwnZone::Loaded(_))) => Some(apex),
+            _ => None,
+        };
+        // A zone of the configuration below a special name has taken its part over, so at most one of them speaks.
+        let Some(own) = settings.special.responsible(question).or(own) else {
+            return other;
         };
         // The deepest zone knows best.
         other.filter(|cover| cover.zone.is_below(own)).or_else(|| {
@@ -50,14 +55,19 @@ impl LocalZones for OwnFirst {
 
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {
         let settings = self.settings.load();
-        let Some(OwnZone::Loaded(image)) = settings.zones.zone(zone) else {
+        let (lookup, serial) = if let Some(OwnZone::Loaded(image)) = settings.zones.zone(zone) {
+            let lookup = image.lookup(&question.name, question.rtype);
+            (lookup, image.serial())
+        } else if settings.special.responsible(question) == Some(zone) {
+            (settings.special.lookup(question)?, special::SERIAL)
+        } else {
             return self.others.answer(zone, question, now);
         };
         Some(LocalAnswer {
-            lookup: image.lookup(&question.name, question.rtype),
+            lookup,
             note: MirrorNote {
                 zone: zone.clone(),
-                serial: image.serial(),
+                serial,
                 age_s: 0,
                 trust: LocalTrust::Insecure,
             },

@@ -6,10 +6,12 @@
 //! the first answer appears in the case of the question, because the writer points back to it.
 
 use crate::cache::entry::AS_OF_TTL_MAX_S;
+use crate::dns::edns::option;
 use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
-use crate::query::request::{Rejected, Request, Transport};
+use crate::query::request::{Request, Transport};
 use crate::resolve::{Resolution, Security};
+use crate::zone::{Lookup, LookupKind};
 
 /// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
 const UDP_SIZE_MIN_BYTES: u16 = 512;
@@ -19,7 +21,7 @@ const UDP_SIZE_MIN_BYTES: u16 = 512;
 pub struct Answer {
     /// Response code.
     pub rcode: Rcode,
-    /// AA: the first owner name is in an own zone.
+    /// AA: the first owner name is in an own zone, or a special name.
     pub authoritative: bool,
     /// Every part has been validated as secure.
     pub secure: bool,
@@ -39,6 +41,20 @@ impl Answer {
         Answer {
             rcode,
             errors: error.into_iter().collect(),
+            ..Answer::default()
+        }
+    }
+
+    /// The answer of a special name: RFC 6303 section 3 makes it a zone of this server, hence AA=1.
+    pub fn special(lookup: Lookup) -> Answer {
+        Answer {
+            rcode: match lookup.kind {
+                LookupKind::NxDomain => Rcode::NXDOMAIN,
+                _ => Rcode::NOERROR,
+            },
+            authoritative: true,
+            answer: lookup.answer,
+            authority: lookup.authority,
             ..Answer::default()
         }
     }
@@ -118,35 +134,54 @@ impl Answer {
         reply.authoritative = self.authoritative;
         reply.recursion_available = recursion_available;
         reply.authentic_data = self.secure && request.understands_ad();
-        reply.answer = answer_section(&self.answer, qtype, dnssec);
+        reply.answer = match (qtype, request.client.transport) {
+            // RFC 8482 section 4.1: over UDP, where the sender may be forged, ANY gets one RRset.
+            (Rtype::ANY, Transport::Udp) => {
+                other_section(&self.answer[..self.answer.len().min(1)], dnssec)
+            }
+            _ => answer_section(&self.answer, qtype, dnssec),
+        };
         reply.authority = other_section(&self.authority, dnssec);
         reply.additional = other_section(&self.additional, dnssec);
-        reply.edns = opt(&request.message, udp_size_max, &self.errors);
+        reply.edns = opt(
+            &request.message,
+            udp_size_max,
+            request.cookie.clone(),
+            &self.errors,
+        );
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
         reply.encode(limit)
     }
 }
 
-/// The reply to a query that is not worked on; `None` if it gets none.
-pub fn rejected(rejected: &Rejected, transport: Transport, udp_size_max: u16) -> Option<Vec<u8>> {
-    let Rejected::With {
-        query,
-        rcode,
-        error,
-    } = rejected
-    else {
-        return None;
-    };
-    let mut reply = query.reply(*rcode);
-    reply.edns = opt(query, udp_size_max, error.as_slice());
-    Some(reply.encode(size_limit(query, transport, udp_size_max)))
+/// The reply to a query that is not worked on.
+pub fn rejected(
+    query: &Message,
+    rcode: Rcode,
+    error: Option<&Ede>,
+    cookie: Option<Vec<u8>>,
+    transport: Transport,
+    udp_size_max: u16,
+) -> Vec<u8> {
+    let mut reply = query.reply(rcode);
+    reply.edns = opt(query, udp_size_max, cookie, error);
+    reply.encode(size_limit(query, transport, udp_size_max))
 }
 
 /// RFC 6891 section 7: an OPT record exactly where the query had one.
-fn opt(query: &Message, udp_size_max: u16, errors: &[Ede]) -> Option<Edns> {
+fn opt<'e>(
+    query: &Message,
+    udp_size_max: u16,
+    cookie: Option<Vec<u8>>,
+    errors: impl IntoIterator<Item = &'e Ede>,
+) -> Option<Edns> {
     let asked = query.edns.as_ref()?;
     let mut edns = Edns::new(udp_size_max, asked.dnssec_ok);
-    edns.options = errors.iter().map(Ede::to_option).collect();
+    edns.options = cookie
+        .map(|cookie| (option::COOKIE, cookie))
+        .into_iter()
+        .collect();
+    edns.options.extend(errors.into_iter().map(Ede::to_option));
     Some(edns)
 }
 

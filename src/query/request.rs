@@ -36,6 +36,8 @@ pub struct Request {
     pub question: Question,
     /// Who asks.
     pub client: Client,
+    /// The COOKIE option for the answer.
+    pub cookie: Option<Vec<u8>>,
 }
 
 /// What is not worked on further.
@@ -86,13 +88,22 @@ impl Request {
         let Some(question) = message.question.clone() else {
             return Err(with(message, Rcode::FORMERR, None));
         };
+        // RFC 9619 section 4 and RFC 1035 section 4.1.2: one question, whole. There is nothing before it to point to.
+        if is_compressed(wire) {
+            return Err(with(message, Rcode::FORMERR, None));
+        }
         if let Some((rcode, error)) = unsupported(&question) {
             return Err(with(message, rcode, Some(error)));
+        }
+        // As Unbound does: who asks has nothing to tell, and nothing to leave out.
+        if message.truncated || !message.answer.is_empty() || !message.authority.is_empty() {
+            return Err(with(message, Rcode::FORMERR, None));
         }
         Ok(Request {
             message,
             question,
             client,
+            cookie: None,
         })
     }
 
@@ -117,13 +128,30 @@ fn unsupported(question: &Question) -> Option<(Rcode, Ede)> {
             format!("no data of class {}", question.class),
         ),
         Rtype::AXFR | Rtype::IXFR => prohibited("zone transfers are not offered"),
-        // RFC 6895 section 3.1: type 0 is reserved; the cache uses it for a name's non-existence.
-        Rtype(0) => unsupported(Rcode::FORMERR, "type 0 does not exist".into()),
         Rtype::ANY => None,
-        other if other.is_meta() => {
-            unsupported(Rcode::NOTIMP, format!("{other} cannot be asked for"))
+        // RFC 1035 section 3.2.3: once a real question, given up since.
+        Rtype::MAILA | Rtype::MAILB => {
+            unsupported(Rcode::NOTIMP, format!("{} is not answered", question.rtype))
+        }
+        // RFC 6895 section 3.1: type 0 is reserved; the cache uses it for a name's non-existence. The others only
+        // mean something beside a question (OPT, TSIG), or in a bitmap (RFC 9824 section 3.5: NXNAME).
+        other if other.is_meta() || other == Rtype(0) => {
+            let text = format!("{other} cannot be asked for");
+            Some((Rcode::FORMERR, Ede::new(Ede::INVALID_QUERY_TYPE, text)))
         }
         _ => None,
+    }
+}
+
+/// Whether the name of the question holds a compression pointer. The message has been read whole before.
+fn is_compressed(wire: &[u8]) -> bool {
+    let mut at = HEADER_LEN;
+    loop {
+        match wire.get(at) {
+            Some(0) | None => return false,
+            Some(0xC0..) => return true,
+            Some(&len) => at += usize::from(len) + 1,
+        }
     }
 }
 
@@ -149,6 +177,7 @@ fn with(query: Message, rcode: Rcode, error: Option<Ede>) -> Rejected {
 mod tests {
     use super::*;
     use crate::dns::Edns;
+    use crate::dns::edns::option;
     use crate::dns::message::MESSAGE_LEN_MAX;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -185,11 +214,24 @@ mod tests {
         let class = |c| move |m: &mut Message| m.question.as_mut().unwrap().class = c;
         check(class(Class::CH), Err(Rcode::REFUSED));
         check(class(Class::ANY), Err(Rcode::REFUSED));
+        check(class(Class::NONE), Err(Rcode::REFUSED));
+        check(class(Class(0)), Err(Rcode::REFUSED));
+        check(class(Class(4711)), Err(Rcode::REFUSED));
         let rtype = |t| move |m: &mut Message| m.question.as_mut().unwrap().rtype = t;
         check(rtype(Rtype::AXFR), Err(Rcode::REFUSED));
         check(rtype(Rtype::IXFR), Err(Rcode::REFUSED));
-        check(rtype(Rtype::OPT), Err(Rcode::NOTIMP));
-        check(rtype(Rtype(0)), Err(Rcode::FORMERR));
+        for meta in [
+            Rtype(0),
+            Rtype::OPT,
+            Rtype::TSIG,
+            Rtype::TKEY,
+            Rtype(128),
+            Rtype(200),
+        ] {
+            check(rtype(meta), Err(Rcode::FORMERR));
+        }
+        check(rtype(Rtype::MAILA), Err(Rcode::NOTIMP));
+        check(rtype(Rtype::MAILB), Err(Rcode::NOTIMP));
         check(rtype(Rtype::ANY), Ok(()));
         check(rtype(Rtype(65_400)), Ok(()));
         let version_1 = |m: &mut Message| {
@@ -199,6 +241,65 @@ mod tests {
             })
         };
         check(version_1, Err(Rcode::BADVERS));
+        // RFC 6891 section 6.1.2: options that nobody knows are ignored.
+        let odd_option = |m: &mut Message| {
+            let mut edns = Edns::new(1232, false);
+            edns.options = vec![(65_001, vec![1, 2, 3]), (option::NSID, vec![])];
+            m.edns = Some(edns);
+        };
+        check(odd_option, Ok(()));
+    }
+
+    // RFC 9619 section 4: one question. What else is in a query must not be there, but for its additional section.
+    #[test]
+    fn queries_hold_one_question_and_no_answers() {
+        let record = || crate::signer::rr("www.example. 60 A 192.0.2.1");
+        check(|m| m.answer = vec![record()], Err(Rcode::FORMERR));
+        check(|m| m.authority = vec![record()], Err(Rcode::FORMERR));
+        check(|m| m.additional = vec![record()], Ok(()));
+        check(|m| m.truncated = true, Err(Rcode::FORMERR));
+        let one = query().encode(MESSAGE_LEN_MAX);
+        let rcode = |wire: &[u8]| match Request::read(wire, CLIENT) {
+            Err(Rejected::With { rcode, .. }) => rcode,
+            other => panic!("{other:?}"),
+        };
+        let mut two = one.clone();
+        two.extend_from_slice(&one[HEADER_LEN..]);
+        two[5] = 2;
+        assert_eq!(rcode(&two), Rcode::FORMERR);
+        // The count says more than there is.
+        let mut short = one.clone();
+        short[7] = 1;
+        assert_eq!(rcode(&short), Rcode::FORMERR);
+    }
+
+    // RFC 1035 sections 2.3.4 and 4.1.4.
+    #[test]
+    fn names_are_whole_and_at_most_255_octets() {
+        let query = |name: &[u8]| {
+            let header = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            [&header, name, &[0, 1, 0, 1]].concat()
+        };
+        let label = |len: u8| {
+            let mut label = vec![b'x'; usize::from(len) + 1];
+            label[0] = len;
+            label
+        };
+        let of = |last| [label(63), label(63), label(63), label(last), vec![0]].concat();
+        assert_eq!(of(61).len(), 255);
+        assert!(Request::read(&query(&of(61)), CLIENT).is_ok());
+        let refused = |name: &[u8]| {
+            let found = Request::read(&query(name), CLIENT);
+            matches!(found, Err(Rejected::With { rcode, .. }) if rcode == Rcode::FORMERR)
+        };
+        assert!(refused(&of(62)));
+        // Into the header, where zeros look like the root; to itself; after a label.
+        assert!(refused(&[0xC0, 8]));
+        assert!(refused(&[0xC0, 12]));
+        assert!(refused(&[1, b'x', 0xC0, 8]));
+        // Forms of labels that do not exist (RFC 6891 section 5).
+        assert!(refused(&[0x41, 0, 0]));
+        assert!(refused(&[0x80, 0, 0]));
     }
 
     #[test]

@@ -114,6 +114,11 @@ fn setup(resolution: Resolution) -> Setup {
             zone("child.lab.test.", CHILD),
             (name("broken.test."), OwnZone::Broken("line 3".into())),
         ]),
+        special: Special::new([
+            &name("lab.test."),
+            &name("other.test."),
+            &name("broken.test."),
+        ]),
         udp_size_max: 1232,
     };
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
@@ -298,7 +303,17 @@ async fn ds_is_asked_above_the_cut() {
     // Both sides of the cut are own zones: the upper one says that there is none.
     let reply = ask("child.lab.test.", Rtype::DS).of(&setup).await;
     assert_eq!(shape(&reply), "NOERROR aa |  | lab.test. SOA | ");
+    // The upper side is a special name.
+    let reply = ask("lab.test.", Rtype::DS).recursive().of(&setup).await;
+    assert_eq!(shape(&reply), "NOERROR aa |  | test. SOA | ");
     // The upper side is not ours: the resolver knows, or, where it may not be asked, the child says no.
+    let all_resolved = Settings {
+        special: Special::default(),
+        zones: setup.settings.load().zones.clone(),
+        access: setup.settings.load().access.clone(),
+        udp_size_max: 1232,
+    };
+    setup.settings.store(Arc::new(all_resolved));
     let reply = ask("lab.test.", Rtype::DS).recursive().of(&setup).await;
     assert!(!reply.authoritative);
     assert_eq!(setup.told.asked.lock().unwrap().len(), 1);
@@ -336,6 +351,43 @@ async fn what_leads_out_of_own_zones_is_resolved() {
     let asked = setup.told.asked.lock().unwrap();
     let names: Vec<_> = asked.iter().map(|(q, _)| q.name.to_string()).collect();
     assert_eq!(names, ["www.elsewhere.example.", "a.sub.lab.test."]);
+}
+
+// The deepest zone of the configuration decides.
+#[tokio::test]
+async fn forwarded_zones_below_own_ones_are_left_to_the_resolver() {
+    let setup = setup(resolution("x.corp.lab.test.", Security::Insecure));
+    let forwarded = ["corp.lab.test.", "above.", "test."].map(name);
+    let before = setup.settings.load();
+    setup.settings.store(Arc::new(Settings {
+        access: before.access.clone(),
+        zones: before.zones.clone().without_forwarded(&forwarded),
+        udp_size_max: 1232,
+        special: Special::default(),
+    }));
+    for (query, expected) in [
+        (
+            ask("x.corp.lab.test.", Rtype::A).recursive(),
+            "NOERROR | x.corp.lab.test. A |  | ",
+        ),
+        (
+            ask("corp.lab.test.", Rtype::DS).recursive(),
+            "NXDOMAIN aa |  | lab.test. SOA | ",
+        ),
+        (
+            ask("www.lab.test.", Rtype::A).recursive(),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        // Who may not use the resolver hears what the own zone knows.
+        (
+            ask("x.corp.lab.test.", Rtype::A),
+            "NXDOMAIN aa |  | lab.test. SOA | ",
+        ),
+    ] {
+        let question = query.query.question.clone();
+        assert_eq!(shape(&query.of(&setup).await), expected, "{question:?}");
+    }
+    assert_eq!(setup.told.asked.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -466,6 +518,51 @@ async fn without_a_resolver_only_own_zones_are_answered() {
     assert_eq!(reply.authority.len(), 1);
 }
 
+// RFC 6303 section 3, RFC 6761 section 6.
+#[tokio::test]
+async fn special_names_are_answered_before_anybody_is_asked() {
+    let setup = setup(resolution("x.", Security::Secure));
+    for (query, expected) in [
+        (
+            ask("printer.local.", Rtype::A).recursive().dnssec(),
+            "NXDOMAIN aa |  | local. SOA | ",
+        ),
+        (
+            ask("LocalHost.", Rtype::A).recursive(),
+            "NOERROR aa | LocalHost. A |  | ",
+        ),
+        // RD does not matter.
+        (
+            ask("localhost.", Rtype::TXT).from("127.0.0.1:5"),
+            "NOERROR aa |  | localhost. SOA | ",
+        ),
+        (
+            ask("none.test.", Rtype::A).recursive(),
+            "NXDOMAIN aa |  | test. SOA | ",
+        ),
+        // An own zone keeps its part, and its clients.
+        (
+            ask("www.lab.test.", Rtype::A).recursive(),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        (
+            ask("www.lab.test.", Rtype::A).from("192.0.2.10:1"),
+            "NOERROR aa | www.lab.test. A |  | ",
+        ),
+        (
+            ask("localhost.", Rtype::A).from("192.0.2.10:1"),
+            "REFUSED |  |  | ",
+        ),
+    ] {
+        let question = query.query.question.clone();
+        let reply = query.of(&setup).await;
+        assert_eq!(shape(&reply), expected, "{question:?}");
+        assert!(!reply.authentic_data);
+    }
+    assert_eq!(setup.told.asked.lock().unwrap().len(), 0);
+    assert_eq!(setup.metrics.answers_special_total.value(), 4);
+}
+
 /// Holds `.` and `deep.lab.test.`, and answers nothing.
 struct Others;
 
@@ -522,7 +619,22 @@ fn resolution_starts_at_own_zones() {
         Prefer::Now,
         Some(LookupKind::NoData),
     );
-    check("lab.test.", Rtype::DS, ".", Prefer::Hedge, None);
+    // The zone above is the special name.
+    check(
+        "lab.test.",
+        Rtype::DS,
+        "test.",
+        Prefer::Now,
+        Some(LookupKind::NoData),
+    );
+    // Aliases and name servers may lead to special names.
+    check(
+        "a.onion.",
+        Rtype::A,
+        "onion.",
+        Prefer::Now,
+        Some(LookupKind::NxDomain),
+    );
     check("x.broken.test.", Rtype::A, ".", Prefer::Hedge, None);
     check(
         "x.deep.lab.test.",
@@ -533,3 +645,5 @@ fn resolution_starts_at_own_zones() {
     );
     check("example.", Rtype::A, ".", Prefer::Hedge, None);
 }
+
+mod wire;

@@ -38,6 +38,8 @@ pub const DELEGATION_TTL_MAX_S: u32 = 86_400;
 pub enum DelegationOrigin {
     /// The root hints of the configuration.
     Hints,
+    /// A `[[forward]]` table: these servers answer for the zone whoever's it is.
+    Forward,
     /// A server of the parent.
     Network,
     /// A mirror of the parent, trusted so far.

@@ -66,6 +66,8 @@ pub struct Context<'a> {
     pub transport: Transport,
     /// Whether it was sent with EDNS.
     pub with_edns: bool,
+    /// Whether the server is a forwarder, asked to recurse.
+    pub forwarded: bool,
     /// The server.
     pub server: IpAddr,
     /// `resolver.harden_glue`
@@ -96,11 +98,14 @@ pub fn interpret(cx: &Context<'_>, message: &Message) -> Said {
             Transport::Tcp => Said::Failed("truncated over TCP".into()),
         };
     }
+    if cx.forwarded {
+        return forwarded(cx, message);
+    }
     // A recursive server without authority repeats others' data, of any age.
     if !message.authoritative && message.recursion_available && !message.answer.is_empty() {
         return Said::Lame("not authoritative");
     }
-    let answer = in_zone(cx.zone, group(&message.answer));
+    let answer = answers(cx, cx.zone, message);
     let authority = in_zone(cx.zone, group(&message.authority));
     if message.rcode == Rcode::YXDOMAIN {
         return positive(cx, &answer, &authority, message.rcode)
@@ -123,6 +128,52 @@ pub fn interpret(cx: &Context<'_>, message: &Message) -> Said {
         return Said::Failed("more than one CNAME".into());
     }
     negative(cx, message, authority)
+}
+
+/// What a forwarder says: the end of the question, from whatever zone it comes.
+fn forwarded(cx: &Context<'_>, message: &Message) -> Said {
+    // RFC 1034 section 4.3.1. A referral is of no use: whom to ask is the forwarder's business.
+    if !message.recursion_available && !message.authoritative {
+        return Said::Lame("does not recurse");
+    }
+    // The zone that the answer comes from may lie above the forwarded one, and its records with it.
+    let answer = answers(cx, &Name::root(), message);
+    let authority = in_zone(&Name::root(), group(&message.authority));
+    let rcode = match message.rcode {
+        Rcode::YXDOMAIN => Rcode::YXDOMAIN,
+        _ => Rcode::NOERROR,
+    };
+    if let Some(response) = positive(cx, &answer, &authority, rcode) {
+        return Said::Answer(response);
+    }
+    if !answer.is_empty() || message.rcode == Rcode::YXDOMAIN {
+        return Said::Failed("an answer to another question".into());
+    }
+    // The evidence of a bad denial must not count against the zone that its SOA names: the response stays the forwarder's.
+    let mut denial = response(cx, message.rcode, Vec::new(), &authority);
+    if let Some(soa) = authority.iter().find(|s| denies(cx, s)) {
+        denial.authority.insert(0, soa.clone());
+    }
+    Said::Answer(denial)
+}
+
+/// Whether this SOA set may stand in a denial of the question.
+fn denies(cx: &Context<'_>, s: &RrSet) -> bool {
+    let asked = &cx.asked.name;
+    // RFC 4035 section 3.1.4.1: the zone's own SOA denies a DS only if it stands above the name.
+    let above = asked.is_below(&s.name) || asked.is_root();
+    s.rtype == Rtype::SOA && asked.is_within(&s.name) && (cx.asked.rtype != Rtype::DS || above)
+}
+
+/// The RRsets of the answer section, within the zone. One without data is its signatures: those of another server's set, but
+/// where signatures are what was asked for.
+fn answers(cx: &Context<'_>, zone: &Name, message: &Message) -> Vec<RrSet> {
+    let mut sets = group(&message.answer);
+    if cx.asked.rtype != Rtype::RRSIG {
+        return in_zone(zone, sets);
+    }
+    sets.retain(|s| s.name.is_within(zone));
+    sets
 }
 
 /// RRsets with data, within the zone.
@@ -150,8 +201,14 @@ fn positive(
     rcode: Rcode,
 ) -> Option<Response> {
     let asked = cx.asked;
-    let wanted =
-        |s: &&RrSet| s.name == asked.name && (s.rtype == asked.rtype || asked.rtype == Rtype::ANY);
+    let wanted = |s: &&RrSet| {
+        let fits = match asked.rtype {
+            Rtype::ANY => true,
+            Rtype::RRSIG => !s.sigs.is_empty(),
+            rtype => s.rtype == rtype,
+        };
+        fits && s.name == asked.name
+    };
     let found: Vec<RrSet> = answer.iter().filter(wanted).cloned().collect();
     if !found.is_empty() {
         return Some(response(cx, rcode, found, authority));
@@ -207,12 +264,7 @@ fn with_apex(cx: &Context<'_>, message: &Message, response: Response) -> Said {
 
 /// No answer: a denial, a referral, or nonsense.
 fn negative(cx: &Context<'_>, message: &Message, authority: Vec<RrSet>) -> Said {
-    let asked = &cx.asked.name;
-    let soa = authority.iter().find(|s| {
-        // RFC 4035 section 3.1.4.1: the zone's own SOA denies a DS only if it stands above the name.
-        let above = asked.is_below(&s.name) || asked.is_root();
-        s.rtype == Rtype::SOA && asked.is_within(&s.name) && (cx.asked.rtype != Rtype::DS || above)
-    });
+    let soa = authority.iter().find(|s| denies(cx, s));
     let denial = |rcode| {
         let mut made = response(cx, rcode, Vec::new(), &authority);
         if let Some(soa) = soa {

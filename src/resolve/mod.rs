@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod delegation;
+pub mod forward;
 pub mod interpret;
 pub mod iterate;
 pub mod local;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cache::entry::TtlLimits;
 use crate::config::{Config, DnssecMode, Sha1};
 use crate::dns::{Class, Name, Rdata, Record, Rtype};
+use crate::resolve::forward::{Forward, Forwards};
 use crate::resolve::validate::{self, Validator};
 
 /// The port of every name server (RFC 1035 section 4.2).
@@ -16,6 +17,8 @@ pub const DNS_PORT: u16 = 53;
 pub struct Settings {
     /// Names and addresses of the root's servers, to start from.
     pub root_hints: Vec<(Name, Vec<IpAddr>)>,
+    /// Zones whose questions go to other resolvers.
+    pub forwards: Forwards,
     /// Replace the hints by the root's own list (RFC 9609).
     pub prime: bool,
     /// Show servers no more of a name than they need (RFC 9156).
@@ -51,6 +54,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             root_hints: Vec::new(),
+            forwards: Forwards::default(),
             prime: true,
             qname_minimisation: true,
             case_randomisation: true,
@@ -78,6 +82,7 @@ impl Settings {
         let resolver = &config.resolver;
         Settings {
             root_hints: resolver.hints.servers.clone(),
+            forwards: config.forwards.iter().map(Forward::from).collect(),
             prime: resolver.prime,
             qname_minimisation: resolver.qname_minimisation,
             case_randomisation: resolver.case_randomisation,

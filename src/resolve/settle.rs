@@ -26,6 +26,7 @@ pub fn settle(
                 asked: &ask.question,
                 transport: ask.transport,
                 with_edns: ask.edns.is_some(),
+                forwarded: is_forwarded(ask),
                 server,
                 harden_glue: env.settings.harden_glue,
                 now,
@@ -39,12 +40,14 @@ pub fn settle(
                 Said::Failed(_) => Outcome::ServerFailure,
                 _ => Outcome::Answered { rtt: reply.rtt },
             };
-            observe(env, zone, server, outcome);
+            observe(env, zone, ask, outcome);
             said
         }
         Err(error) => failed(env, zone, ask, error, now),
     };
     match said {
+        // A forwarder's failure is one of the question: the servers behind it are many.
+        Said::Failed(_) if is_forwarded(ask) => {}
         Said::Lame(_) => env.servers.bad_for(server, zone, now.mono, LAME_FOR),
         Said::Failed(_) => env.servers.bad_for(server, zone, now.mono, FAILED_FOR),
         // That it does without EDNS what it did not with it: an odd question alone may get FORMERR or NOTIMP too.
@@ -62,16 +65,16 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
     let server = ask.server.ip();
     match error {
         ExchangeError::TimedOut => {
-            observe(env, zone, server, Outcome::TimedOut);
+            observe(env, zone, ask, Outcome::TimedOut);
             Said::Silent
         }
         ExchangeError::Unreachable(why) => {
             env.servers.unreachable(server, now.mono);
-            observe(env, zone, server, Outcome::Unreachable);
+            observe(env, zone, ask, Outcome::Unreachable);
             Said::Unreachable(why)
         }
         ExchangeError::Malformed(why) => {
-            observe(env, zone, server, Outcome::ServerFailure);
+            observe(env, zone, ask, Outcome::ServerFailure);
             Said::Failed(format!("malformed answer: {why}"))
         }
         // This machine's fault says nothing about the server's zone.
@@ -82,10 +85,18 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
     }
 }
 
-fn observe(env: &Env<'_>, zone: &Name, server: std::net::IpAddr, outcome: Outcome) {
+fn observe(env: &Env<'_>, zone: &Name, ask: &Ask, outcome: Outcome) {
+    if is_forwarded(ask) {
+        return;
+    }
     env.health.observe(Observation {
         zone: zone.clone(),
-        server,
+        server: ask.server.ip(),
         outcome,
     });
+}
+
+/// Recursion is desired of forwarders only.
+fn is_forwarded(ask: &Ask) -> bool {
+    ask.recursion_desired
 }

@@ -4,6 +4,7 @@
 mod attack;
 mod build;
 mod failover;
+mod forward;
 mod iteration;
 mod lab;
 mod net;
@@ -12,6 +13,7 @@ mod outage;
 mod security;
 mod signer;
 mod transfer;
+mod types;
 mod world;
 
 use std::time::Duration;

@@ -74,6 +74,12 @@ pub struct Packet {
     pub transport: Transport,
     /// Whether with EDNS.
     pub edns: bool,
+    /// RD.
+    pub recursion_desired: bool,
+    /// CD.
+    pub checking_disabled: bool,
+    /// To which port.
+    pub port: u16,
 }
 
 struct Host {
@@ -81,6 +87,8 @@ struct Host {
     groups: Vec<String>,
     fault: Fault,
     delay: Duration,
+    /// It answers for all zones that it has, as a validating resolver would, and only with RD.
+    recursive: bool,
 }
 
 struct Inner {
@@ -117,6 +125,7 @@ impl SimNet {
                 zones: Vec::new(),
                 groups: Vec::new(),
                 fault: Fault::None,
+                recursive: false,
                 delay: Duration::from_millis(10),
             });
         host.zones.retain(|z| z.apex() != zone.apex());
@@ -127,6 +136,11 @@ impl SimNet {
     /// Sets the fault of every host of a group, or of the host with this address.
     pub fn set(&self, who: &str, fault: Fault) {
         self.each(who, |host| host.fault = fault);
+    }
+
+    /// Makes resolvers of a group or host: they know the zones put on them, and nothing else.
+    pub fn make_recursive(&self, who: &str) {
+        self.each(who, |host| host.recursive = true);
     }
 
     /// Sets the round trip time of a group or host.
@@ -189,6 +203,9 @@ impl SimNet {
             question: ask.question.clone(),
             transport: ask.transport,
             edns: ask.edns.is_some(),
+            recursion_desired: ask.recursion_desired,
+            checking_disabled: ask.checking_disabled,
+            port: ask.server.port(),
         });
         let jitter = Duration::from_micros(inner.rng.random_range(0..1000));
         let lost = inner.rng.random_range(0..100u8);
@@ -244,6 +261,9 @@ fn answer(host: &Host, ask: &Ask) -> Message {
                 .push(crate::signer::rr(". 3600 NS a.roots."));
             reply
         }
+        _ if host.recursive && !ask.recursion_desired => query.reply(Rcode::REFUSED),
+        // Who validates tells bogus data only to those who do not want it checked.
+        Fault::Bogus if host.recursive && !ask.checking_disabled => query.reply(Rcode::SERVFAIL),
         Fault::NoEdns if ask.edns.is_some() => query.reply(Rcode::FORMERR),
         Fault::Hijack(address) => hijacked(&query, address),
         _ => truth(host, &query),
@@ -261,6 +281,10 @@ fn answer(host: &Host, ask: &Ask) -> Message {
             reply.rcode = Rcode::NXDOMAIN;
         }
         _ => {}
+    }
+    if host.recursive {
+        reply.authoritative = false;
+        reply.recursion_available = true;
     }
     if let (Some(edns), false) = (&ask.edns, host.fault == Fault::NoEdns) {
         reply.edns = Some(Edns::new(1232, edns.dnssec_ok));

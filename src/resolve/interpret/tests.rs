@@ -56,6 +56,17 @@ fn brief(said: &Said) -> String {
 }
 
 fn check_with(harden_glue: bool, asked: &str, rtype: Rtype, lines: &str, expected: &str) {
+    check_from(false, harden_glue, asked, rtype, lines, expected);
+}
+
+fn check_from(
+    forwarded: bool,
+    harden_glue: bool,
+    asked: &str,
+    rtype: Rtype,
+    lines: &str,
+    expected: &str,
+) {
     let question = Question::new(name(asked), rtype);
     let zone = name("com.");
     let cx = Context {
@@ -63,6 +74,7 @@ fn check_with(harden_glue: bool, asked: &str, rtype: Rtype, lines: &str, expecte
         asked: &question,
         transport: Transport::Udp,
         with_edns: true,
+        forwarded,
         server: [192, 0, 2, 1].into(),
         harden_glue,
         now: Now::default(),
@@ -270,4 +282,56 @@ fn a_name_too_long_for_its_dname_is_yxdomain() {
     let lines = format!("aa; an a.com. 60 DNAME {label}.{label}.org.");
     let expected = "answer YXDOMAIN in com.: a.com. DNAME | ";
     check(&format!("{long}.a.com."), Rtype::A, &lines, expected);
+}
+
+// RFC 1034 section 4.3.1, RFC 2308 section 2.
+#[test]
+fn forwarders_say_the_last_word_or_none() {
+    let check = |asked: &str, rtype, lines: &str, expected: &str| {
+        check_from(true, true, asked, rtype, lines, expected);
+    };
+    let www = "an www.com. 60 A 192.0.2.80";
+    let found = "answer NOERROR in com.: www.com. A | ";
+    check("www.com.", Rtype::A, &format!("ra; {www}"), found);
+    check("www.com.", Rtype::A, &format!("aa; {www}"), found);
+    let lame = "Lame(\"does not recurse\")";
+    check("www.com.", Rtype::A, www, lame);
+    check("www.com.", Rtype::A, "ns com. 60 NS ns.com.", lame);
+    check("www.com.", Rtype::A, "ra; REFUSED", "Lame(\"REFUSED\")");
+    check("www.com.", Rtype::A, "ra; SERVFAIL", "Failed(\"SERVFAIL\")");
+    check("www.com.", Rtype::A, "ra; tc", "Truncated");
+    // The alias alone: what it leads to may be another's.
+    check(
+        "a.com.",
+        Rtype::A,
+        "ra; NXDOMAIN; an a.com. 60 CNAME b.org.; an b.org. 60 CNAME c.org.",
+        "answer NOERROR in com.: a.com. CNAME | ",
+    );
+    // Denials, with or without an SOA; of a zone above the forwarded one, too.
+    check(
+        "www.com.",
+        Rtype::A,
+        "ra; NXDOMAIN; ns . 60 SOA a. b. 1 2 3 4 5",
+        "answer NXDOMAIN in com.:  | . SOA",
+    );
+    check(
+        "www.com.",
+        Rtype::A,
+        "ra; ns org. 60 SOA a. b. 1 2 3 4 5",
+        "answer NOERROR in com.:  | ",
+    );
+    check(
+        "a.com.",
+        Rtype::DS,
+        "ra; ns a.com. 60 SOA a. b. 1 2 3 4 5",
+        "answer NOERROR in com.:  | ",
+    );
+    check("www.com.", Rtype::A, "ra", "answer NOERROR in com.:  | ");
+    // What it was not asked for stays out.
+    check(
+        "www.com.",
+        Rtype::A,
+        "ra; an bank.com. 60 A 192.0.2.66",
+        "Failed(\"an answer to another question\")",
+    );
 }

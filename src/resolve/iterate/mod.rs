@@ -18,6 +18,8 @@
 //!      +--> answer, alias, denial --> Done         referral --> begin(zone below)
 //! ```
 //!
+//! Where a `[[forward]]` table governs the question there is only one step, and its servers are the forwarders (`forward`).
+//!
 //! Failure: every loop is bounded (referrals, packets, sub-questions, time); what cannot be had is a [`Failure`] that says
 //! which zone did not answer and how.
 
@@ -34,6 +36,7 @@ use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin, Knowledge};
+use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::select::Servers;
@@ -63,6 +66,8 @@ pub struct Env<'a> {
     pub health: &'a dyn Health,
     /// What the client question may still cost.
     pub budget: &'a Budget,
+    /// Answers are validated here.
+    pub validating: bool,
 }
 
 /// Names an exchange within its iteration.
@@ -187,6 +192,7 @@ pub struct Iteration {
     next_token: Token,
     /// The parent was asked anew because servers of a known delegation failed.
     went_back: bool,
+    forwarded: bool,
 }
 
 impl Iteration {
@@ -201,6 +207,7 @@ impl Iteration {
             minimised: 0,
             next_token: 0,
             went_back: false,
+            forwarded: false,
         }
     }
 
@@ -226,7 +233,31 @@ impl Iteration {
         out
     }
 
+    /// Whether its present or last step went to forwarders.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarded
+    }
+
     fn start(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        let forwards = &env.settings.forwards;
+        let held = env.local.cover(&self.question, now);
+        match forwards.governing(&self.question, held.as_ref()) {
+            Some(forward) => self.forward(env, now, forward.clone(), out),
+            None => self.walk(env, now, out),
+        }
+    }
+
+    /// The one step of a question that is not ours to resolve.
+    fn forward(&mut self, env: &Env<'_>, now: Now, forward: Arc<Forward>, out: &mut Vec<Action>) {
+        self.forwarded = true;
+        let mut attempt = Attempt::forwarded(forward, &self.question);
+        attempt.plan(env, now, &self.manner, &mut self.rng);
+        self.attempt = Some(attempt);
+        self.go_on(env, now, true, out);
+    }
+
+    fn walk(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        self.forwarded = false;
         let mut from = env.knowledge.deepest(&self.question, now);
         if self.manner.prefer_mirror {
             from = self.start_anew(env, now, from);
@@ -435,6 +466,13 @@ impl Iteration {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
+        if let Some(forward) = &attempt.forward {
+            if forward.first && kind != FailureKind::Budget {
+                return self.walk(env, now, out);
+            }
+            let text = format!("no forwarder gave an answer: {text}");
+            return self.fail(kind, forward.zone.clone(), text, out);
+        }
         let known = attempt.delegation;
         let stale = known.expiry.is_some() && self.referrals == 1;
         if stale && !self.went_back && kind != FailureKind::Budget {

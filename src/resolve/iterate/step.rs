@@ -15,7 +15,8 @@ use rand::seq::SliceRandom;
 use super::{Action, DEPTH_MAX, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
 use crate::dns::{Edns, Name, Question, Rcode, Rtype};
-use crate::resolve::delegation::Delegation;
+use crate::resolve::delegation::{Delegation, DelegationOrigin};
+use crate::resolve::forward::Forward;
 use crate::resolve::interpret::Said;
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Transport};
@@ -33,6 +34,11 @@ const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
 const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
 /// How long an exchange over TCP may take: two round trips more than UDP.
 const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
+/// Shortest wait for a forwarder before the next one is asked: what it does not know it has to find out, and that is no
+/// silence.
+const FORWARD_WAIT_MIN: Duration = Duration::from_millis(400);
+/// How long a forwarder is listened to over UDP.
+const FORWARD_TIMEOUT: Duration = Duration::from_millis(4000);
 /// How long upstream has before a last resort is taken: every server of a usual zone was asked by then.
 const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 /// Packets for one question at one zone whose servers are all known to be silent.
@@ -74,6 +80,8 @@ struct Try {
 
 pub(super) struct Attempt {
     pub delegation: Arc<Delegation>,
+    /// The servers are these forwarders.
+    pub forward: Option<Arc<Forward>>,
     question: Question,
     /// Labels of the name that are shown now.
     labels: usize,
@@ -113,6 +121,7 @@ impl Attempt {
     ) -> Attempt {
         Attempt {
             delegation,
+            forward: None,
             question: question.clone(),
             labels: question.name.label_count(),
             minimised,
@@ -138,6 +147,20 @@ impl Attempt {
         }
     }
 
+    /// The step that asks forwarders.
+    pub fn forwarded(forward: Arc<Forward>, question: &Question) -> Attempt {
+        let delegation = Delegation {
+            zone: forward.zone.clone(),
+            servers: Vec::new(),
+            expiry: None,
+            origin: DelegationOrigin::Forward,
+        };
+        Attempt {
+            forward: Some(forward),
+            ..Attempt::new(Arc::new(delegation), question, None, false, 0)
+        }
+    }
+
     /// Shows as little of the name as possible, if so configured.
     pub fn minimising(mut self, on: bool) -> Attempt {
         if on {
@@ -151,8 +174,10 @@ impl Attempt {
     /// Puts the zone's servers in order and sets the hedge timer.
     pub fn plan(&mut self, env: &Env<'_>, now: Now, manner: &Manner, rng: &mut SmallRng) {
         self.gather(env, now, rng);
-        let zone = &self.delegation.zone;
-        env.health.zone_servers(zone, &self.addresses);
+        if self.forward.is_none() {
+            let zone = &self.delegation.zone;
+            env.health.zone_servers(zone, &self.addresses);
+        }
         // Who gave a bogus answer is asked only when there is nobody else.
         let others = self.addresses.iter().any(|a| !manner.avoid.contains(a));
         if others {
@@ -181,6 +206,11 @@ impl Attempt {
 
     /// Known addresses of the zone's servers, and the questions for those not known.
     fn gather(&mut self, env: &Env<'_>, now: Now, rng: &mut SmallRng) {
+        if let Some(forward) = &self.forward {
+            // The operator named them, wherever they are.
+            self.addresses = forward.servers.iter().map(SocketAddr::ip).collect();
+            return;
+        }
         let mut nameless: Vec<&Name> = Vec::new();
         for (name, glue) in &self.delegation.servers {
             let mut found = glue.clone();
@@ -422,8 +452,14 @@ impl Attempt {
             server: to.server,
             transport: to.transport,
         });
-        let wait = env.servers.wait(to.server);
+        let mut wait = env.servers.wait(to.server);
+        let mut server = SocketAddr::new(to.server, env.settings.port);
+        if let Some(forward) = &self.forward {
+            wait = wait.max(FORWARD_WAIT_MIN);
+            server = forward.server(to.server).unwrap_or(server);
+        }
         let (wait, timeout) = match to.transport {
+            Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
             Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
             Transport::Tcp => (wait * 3, TCP_TIMEOUT),
         };
@@ -434,17 +470,23 @@ impl Attempt {
             zone: self.delegation.zone.clone(),
             wait,
             ask: Ask {
-                server: SocketAddr::new(to.server, env.settings.port),
+                server,
                 transport: to.transport,
                 question: self.shown_question(),
-                recursion_desired: false,
-                checking_disabled: false,
+                recursion_desired: self.forward.is_some(),
+                checking_disabled: self.forward.is_some() && self.checks_alone(sender),
                 edns: edns.then(|| Edns::new(env.settings.edns_buffer, true)),
                 mix_case: env.settings.case_randomisation,
                 timeout,
             },
         });
         Some(wait)
+    }
+
+    /// RFC 6840 section 5.9: who validates wants all data from a forwarder, not its opinion. Only when that data was bogus
+    /// is the forwarder asked to find better (appendix B, "sometimes set").
+    fn checks_alone(&self, sender: &Sender<'_, '_>) -> bool {
+        sender.env.validating && sender.manner.avoid.is_empty()
     }
 
     /// RFC 9156 section 2.1: a part of the name is asked for with type A, which hides what is wanted.

@@ -221,7 +221,10 @@ impl Shared {
     pub(super) async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
         let now = self.clock.now();
         let cover = self.local.cover(question, now)?;
-        if cover.prefer == Prefer::LastResort {
+        let forwards = &self.settings.forwards;
+        if cover.prefer == Prefer::LastResort
+            || forwards.governing(question, Some(&cover)).is_some()
+        {
             return None;
         }
         let copy = self.local.answer(&cover.zone, question, now)?;

@@ -97,6 +97,7 @@ pub(in crate::resolve) struct Shared {
     knowledge: Knowledge,
     servers: Servers,
     cache: Cache,
+    metrics: Arc<Metrics>,
     failures: Failures,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
@@ -121,7 +122,8 @@ impl Resolver {
         Resolver(Arc::new(Shared {
             knowledge: Knowledge::new(settings.root_hints.clone()),
             servers: Servers::default(),
-            cache: Cache::new(settings.cache_bytes_max, metrics),
+            cache: Cache::new(settings.cache_bytes_max, metrics.clone()),
+            metrics,
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
@@ -233,6 +235,7 @@ impl Shared {
             local: &*self.local,
             health: &*self.health,
             budget,
+            validating: self.validator.is_some(),
         }
     }
 
@@ -273,6 +276,10 @@ impl Shared {
         }
         let now = self.clock.now();
         let question = Question::new(Name::root(), Rtype::NS);
+        // Who is forwarded to knows the root's servers, and nobody here asks them.
+        if (self.settings.forwards.governing(&question, None)).is_some() {
+            return;
+        }
         if self.knowledge.deepest(&question, now).origin != DelegationOrigin::Hints {
             return;
         }

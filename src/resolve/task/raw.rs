@@ -117,7 +117,12 @@ impl Shared {
                 let now = self.clock.now();
                 for action in iteration.step(&self.env(&budget), now, event) {
                     match action {
-                        Action::Done(result) => return *result,
+                        Action::Done(result) => {
+                            if result.is_err() && iteration.is_forwarded() {
+                                self.metrics.forward_failures_total.inc();
+                            }
+                            return *result;
+                        }
                         Action::Send {
                             token,
                             zone,

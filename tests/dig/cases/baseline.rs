@@ -2,7 +2,7 @@
 
 use crate::cases::Checks;
 use crate::lab::Lab;
-use crate::resolver::{Kind, ROOT_MIRROR, Site};
+use crate::resolver::{ADDRESS, Kind, ROOT_MIRROR, Site};
 use crate::tools::{delv, dig};
 
 /// Question, status, AD, and a record (type, data) of the answer or, if it is negative, a type in the authority section.
@@ -65,12 +65,20 @@ const ROWS: [Row; 25] = [
     ("plain.far DS", "NOERROR", UNSIGNED, ("NSEC3", "")),
 ];
 
-/// Each row twice: from the servers, then from the cache.
 pub fn answers(lab: &Lab) {
     let site = Site::new(lab, "baseline", &[ROOT_MIRROR]);
     let resolver = site.start();
     resolver.wait_mirrored(".");
     let mut checks = Checks::default();
+    rows(lab, &mut checks);
+    bogus(lab, &mut checks);
+    transport_and_flags(lab, &mut checks);
+    own_zone(lab, &mut checks);
+    checks.end();
+}
+
+/// Each row twice: from the servers, then from the cache.
+fn rows(lab: &Lab, checks: &mut Checks) {
     for (question, status, ad, record) in ROWS.iter().chain(ROWS.iter()) {
         let answer = dig(lab, &format!("{question} +dnssec"));
         let found = match record {
@@ -90,10 +98,6 @@ pub fn answers(lab: &Lab) {
             ),
         );
     }
-    bogus(lab, &mut checks);
-    transport_and_flags(lab, &mut checks);
-    own_zone(lab, &mut checks);
-    checks.end();
 }
 
 fn bogus(lab: &Lab, checks: &mut Checks) {
@@ -187,31 +191,61 @@ fn own_zone(lab: &Lab, checks: &mut Checks) {
     }
 }
 
-/// A validator of other making agrees, going through the resolver for every link of the chain.
-pub fn delv_validates(lab: &Lab) {
-    let site = Site::new(lab, "delv", &[ROOT_MIRROR]);
-    let resolver = site.start();
-    resolver.wait_mirrored(".");
-    let mut checks = Checks::default();
-    for (question, verdict) in [
-        ("www.bank.home A", "; fully validated"),
-        ("www.gov.home A", "; fully validated"),
-        ("www.news.far A", "; fully validated"),
-        ("cname.portal.home A", "; fully validated"),
-        ("www.s01 A", "; fully validated"),
-        ("one.wild.bank.home A", "; fully validated"),
-        ("nosuch.bank.home A", "; negative response, fully validated"),
-        ("nosuch.gov.home A", "; negative response, fully validated"),
-        ("www.bank.home AAAA", "; negative response, fully validated"),
-        ("www.shop.home A", "; unsigned answer"),
-        ("www.plain.far A", "; unsigned answer"),
-        ("www.broken.home A", "resolution failed"),
-    ] {
+/// What delv makes of the answers.
+const VERDICTS: [(&str, &str); 12] = [
+    ("www.bank.home A", "; fully validated"),
+    ("www.gov.home A", "; fully validated"),
+    ("www.news.far A", "; fully validated"),
+    ("cname.portal.home A", "; fully validated"),
+    ("www.s01 A", "; fully validated"),
+    ("one.wild.bank.home A", "; fully validated"),
+    ("nosuch.bank.home A", "; negative response, fully validated"),
+    ("nosuch.gov.home A", "; negative response, fully validated"),
+    ("www.bank.home AAAA", "; negative response, fully validated"),
+    ("www.shop.home A", "; unsigned answer"),
+    ("www.plain.far A", "; unsigned answer"),
+    ("www.broken.home A", "resolution failed"),
+];
+
+fn delv_agrees(lab: &Lab, checks: &mut Checks) {
+    for (question, verdict) in VERDICTS {
         let said = delv(lab, question);
         checks.that(
             said.contains(verdict),
             format!("delv {question}: want {verdict:?}, got\n{said}"),
         );
     }
+}
+
+/// A validator of other making agrees, going through the resolver for every link of the chain.
+pub fn delv_validates(lab: &Lab) {
+    let site = Site::new(lab, "delv", &[ROOT_MIRROR]);
+    let resolver = site.start();
+    resolver.wait_mirrored(".");
+    let mut checks = Checks::default();
+    delv_agrees(lab, &mut checks);
+    checks.end();
+}
+
+/// Everything forwarded to a second resolver, behind one that is dead: the same answers, validated here.
+pub fn forwarded(lab: &Lab) {
+    let behind = Site::new(lab, "forwarder", &[]);
+    let config = std::fs::read_to_string(behind.path("config.toml")).expect("it was written");
+    let listen = format!("{ADDRESS}:53");
+    behind.write(
+        "config.toml",
+        &config.replace(&listen, &format!("{ADDRESS}:54")),
+    );
+    let _behind = behind.start();
+    let site = Site::new(lab, "forwarding", &[]);
+    let config = std::fs::read_to_string(site.path("config.toml")).expect("it was written");
+    let forward =
+        format!("\n[[forward]]\nzone = \".\"\nservers = [\"10.53.99.99\", \"{ADDRESS}:54\"]\n");
+    site.write("config.toml", &(config + &forward));
+    let _resolver = site.start();
+    let mut checks = Checks::default();
+    rows(lab, &mut checks);
+    delv_agrees(lab, &mut checks);
+    own_zone(lab, &mut checks);
     checks.end();
 }

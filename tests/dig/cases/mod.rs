@@ -49,6 +49,10 @@ impl Case {
 pub const ALL: &[Case] = &[
     any("baseline_answers_are_right", baseline::answers),
     any("delv_validates_through_it", baseline::delv_validates),
+    holdfast(
+        "forwarded_to_another_resolver_it_validates_alike",
+        baseline::forwarded,
+    ),
     holdfast("signals_and_bad_config_end_as_promised", lifecycle::signals),
     holdfast("bootstrap_alone_starts_inside_a_cut", lifecycle::bootstrap).under_load(),
     any("restart_inside_the_cut_answers_at_once", lifecycle::restart).under_load(),
