@@ -86,8 +86,36 @@ metrics! {
     upstream_sent_total,
     /// Upstream questions without an answer in time.
     upstream_timeouts_total,
-    /// Upstream replies dropped because address, ID or question did not match.
+    /// Upstream replies dropped because ID, question, cookie or form did not match.
     upstream_mismatched_total,
+    /// Of these: another ID. Late answers over TCP are not among them.
+    upstream_mismatched_id_total,
+    /// Of these: another question.
+    upstream_mismatched_question_total,
+    /// Of these: another client cookie, or one of an illegal length.
+    upstream_mismatched_cookie_total,
+    /// Upstream questions that so many mismatched replies came to that they were asked again over TCP: somebody is guessing.
+    upstream_strays_total,
+    /// Upstream replies over UDP put aside because the case of the name had changed.
+    upstream_case_changed_total,
+    /// Upstream replies over UDP put aside because they lacked the cookie that their server had sent before.
+    upstream_cookie_missing_total,
+    /// Upstream replies that asked for the question again with another cookie (BADCOOKIE).
+    upstream_cookie_refused_total,
+    /// Upstream replies that were cut short (TC), so that the question went over TCP.
+    upstream_truncated_total,
+    /// Upstream questions asked again with less of EDNS, because the server refused it.
+    upstream_edns_refused_total,
+    /// TCP connections open towards servers.
+    upstream_tcp_connections,
+    /// TCP connections opened towards servers.
+    upstream_tcp_opened_total,
+    /// Upstream questions sent over a TCP connection that was already open.
+    upstream_tcp_reused_total,
+    /// Upstream questions sent again because their TCP connection was closed under them.
+    upstream_tcp_retried_total,
+    /// Upstream replies over TCP that came after their question was given up.
+    upstream_tcp_late_total,
     /// Upstream replies that could not be parsed.
     upstream_malformed_total,
     /// Questions that failed because no forwarder gave an answer.

@@ -68,8 +68,11 @@ const PURE: &[&str] = &[
     "resolve/delegation",
     "resolve/forward",
     "resolve/iterate",
+    "resolve/quirks",
     "resolve/select",
     "resolve/validate",
+    "upstream/cookies",
+    "upstream/wire",
     "zone",
 ];
 

@@ -83,7 +83,7 @@ impl Default for Resolver {
             trust_anchor_updates: false,
             qname_minimisation: true,
             case_randomisation: true,
-            cookies: false,
+            cookies: true,
             prime: true,
             prefetch: false,
             harden_glue: true,

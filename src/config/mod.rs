@@ -162,7 +162,7 @@ pub struct Resolver {
     pub qname_minimisation: bool,
     /// Random upper and lower case in questions ("0x20").
     pub case_randomisation: bool,
-    /// RFC 7873 cookies upstream. Always false in this version.
+    /// RFC 7873 cookies upstream.
     pub cookies: bool,
     /// RFC 9609 root priming query.
     pub prime: bool,

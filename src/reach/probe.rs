@@ -156,6 +156,7 @@ impl SoaProber {
             recursion_desired: false,
             checking_disabled: false,
             edns: Some(Edns::new(self.edns_buffer, true)),
+            cookie: false,
             mix_case: self.mix_case,
             timeout,
         };
@@ -176,7 +177,7 @@ impl SoaProber {
             Err(ExchangeError::TimedOut) => Err(Some(Evidence::TimedOut)),
             Err(ExchangeError::Unreachable(_)) => Err(Some(Evidence::Unreachable)),
             Err(ExchangeError::Malformed(_)) => Err(Some(Evidence::ServerFailure)),
-            Err(ExchangeError::Local(_)) => Err(None),
+            Err(ExchangeError::Local(_) | ExchangeError::Doubtful(_)) => Err(None),
         }
     }
 }

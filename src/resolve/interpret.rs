@@ -18,8 +18,9 @@ use crate::dns::{Message, Name, Question, Rcode, Record, RrSet, Rtype, group, rd
 use crate::resolve::delegation::{
     ADDRESSES_PER_NAME_MAX, DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin, NAMES_MAX,
 };
+use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::{Origin, Response};
-use crate::upstream::Transport;
+use crate::upstream::{Doubt, Transport};
 
 /// What a server said, or failed to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,12 @@ pub enum Said {
     Referral(Referral),
     /// Ask again over TCP.
     Truncated,
-    /// Ask again without EDNS (RFC 6891 section 7).
-    EdnsRefused,
+    /// Ask again with this much of EDNS (RFC 6891 section 7).
+    EdnsRefused(EdnsLevel),
+    /// Ask again with the cookie that came along (RFC 7873 section 5.3).
+    CookieRefused,
+    /// What came may be a forgery: ask again over TCP.
+    Doubtful(Doubt),
     /// It does not serve the zone.
     Lame(&'static str),
     /// It serves the zone, perhaps, but said this.
@@ -64,10 +69,12 @@ pub struct Context<'a> {
     pub asked: &'a Question,
     /// How it was sent.
     pub transport: Transport,
-    /// Whether it was sent with EDNS.
-    pub with_edns: bool,
     /// Whether the server is a forwarder, asked to recurse.
     pub forwarded: bool,
+    /// How much of EDNS it was sent with.
+    pub edns: EdnsLevel,
+    /// The server has answered with EDNS before.
+    pub takes_edns: bool,
     /// The server.
     pub server: IpAddr,
     /// `resolver.harden_glue`
@@ -83,10 +90,10 @@ pub fn interpret(cx: &Context<'_>, message: &Message) -> Said {
     }
     match message.rcode {
         Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN => {}
-        Rcode::BADVERS if cx.with_edns => return Said::EdnsRefused,
-        // RFC 6891 section 6.1.1: who sends OPT back knows EDNS, and means the question.
-        Rcode::FORMERR | Rcode::NOTIMP if cx.with_edns && message.edns.is_none() => {
-            return Said::EdnsRefused;
+        // RFC 7873 section 5.3: over TCP a server needs no cookie.
+        Rcode::BADCOOKIE if cx.transport == Transport::Udp => return Said::CookieRefused,
+        code if let Some(level) = refused_edns(cx, message, code) => {
+            return Said::EdnsRefused(level);
         }
         Rcode::REFUSED => return Said::Lame("REFUSED"),
         Rcode::NOTAUTH => return Said::Lame("NOTAUTH"),
@@ -174,6 +181,23 @@ fn answers(cx: &Context<'_>, zone: &Name, message: &Message) -> Vec<RrSet> {
     }
     sets.retain(|s| s.name.is_within(zone));
     sets
+}
+
+/// Whether the code is about EDNS rather than the question, and how much of it the server may take.
+fn refused_edns(cx: &Context<'_>, message: &Message, code: Rcode) -> Option<EdnsLevel> {
+    if cx.edns == EdnsLevel::None {
+        return None;
+    }
+    match code {
+        // Version 0 is all that was asked for.
+        Rcode::BADVERS => Some(EdnsLevel::None),
+        Rcode::FORMERR | Rcode::NOTIMP if message.edns.is_none() => Some(EdnsLevel::None),
+        // RFC 6891 section 6.1.1: who sends OPT back knows EDNS, and means the question, or else the option.
+        Rcode::FORMERR if cx.edns == EdnsLevel::Full => Some(EdnsLevel::Bare),
+        // Some fail at what they do not know.
+        Rcode::SERVFAIL if message.edns.is_none() && !cx.takes_edns => Some(EdnsLevel::None),
+        _ => None,
+    }
 }
 
 /// RRsets with data, within the zone.

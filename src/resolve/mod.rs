@@ -11,6 +11,7 @@ pub mod interpret;
 pub mod iterate;
 pub mod local;
 pub mod minimise;
+pub mod quirks;
 pub mod select;
 pub mod settings;
 pub mod settle;

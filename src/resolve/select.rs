@@ -27,7 +27,8 @@ use std::time::Duration;
 use rand::{RngExt, rngs::SmallRng};
 
 use crate::dns::Name;
-use crate::upstream::Transport;
+use crate::resolve::quirks::{Heard, Quirks};
+use crate::upstream::{Doubt, Transport};
 
 /// Shortest wait before the next server is asked.
 const WAIT_MIN: Duration = Duration::from_millis(50);
@@ -48,8 +49,6 @@ const BAND_MS: u64 = 10;
 pub const LAME_FOR: Duration = Duration::from_secs(30);
 /// How long an address that failed at a zone comes last for it.
 pub const FAILED_FOR: Duration = Duration::from_secs(5);
-/// How long an address is asked without EDNS after it choked on it.
-const NO_EDNS_FOR: Duration = Duration::from_secs(300);
 /// How long an address is asked over TCP after it answered only so.
 const TCP_FOR: Duration = Duration::from_secs(300);
 /// Zones remembered per address as not served.
@@ -68,7 +67,7 @@ struct Server {
     late: u32,
     /// While silent: when it is worth another question.
     retry_at: Duration,
-    no_edns_until: Duration,
+    quirks: Quirks,
     tcp_until: Duration,
     bad_zones: Vec<(Name, Duration)>,
     used_at: Duration,
@@ -94,6 +93,8 @@ pub struct ServerStatus {
     pub srtt: Option<Duration>,
     /// Whether it answers.
     pub state: ServerState,
+    /// What is special about asking it.
+    pub quirks: Vec<&'static str>,
 }
 
 /// The order in which to ask.
@@ -184,9 +185,15 @@ impl Servers {
         best.or_else(|| known().any(|s| s.late > 0).then_some(Duration::ZERO))
     }
 
-    /// Whether `server` takes EDNS, as far as is known.
+    /// Whether `server` has answered with EDNS of late.
     pub fn takes_edns(&self, server: IpAddr, now: Duration) -> bool {
-        (self.table().get(&server)).is_none_or(|s| s.no_edns_until <= now)
+        (self.table().get(&server)).is_some_and(|s| s.quirks.takes_edns(now))
+    }
+
+    /// What is known of how `server` wants to be asked.
+    pub fn quirks(&self, server: IpAddr) -> Quirks {
+        let table = self.table();
+        (table.get(&server)).map_or_else(Quirks::default, |s| s.quirks.clone())
     }
 
     /// Over what `server` is best asked first.
@@ -252,13 +259,28 @@ impl Servers {
         });
     }
 
-    /// The server chokes on EDNS.
-    pub fn without_edns(&self, server: IpAddr, now: Duration) {
-        self.update(server, now, |s| s.no_edns_until = now + NO_EDNS_FOR);
+    /// What an answer shows of how the server wants to be asked.
+    pub fn heard(&self, server: IpAddr, heard: &Heard, now: Duration) {
+        self.update(server, now, |s| s.quirks.heard(heard, now));
+    }
+
+    /// Something doubtful came from the server's address.
+    pub fn doubted(&self, server: IpAddr, doubt: Doubt, now: Duration) {
+        self.update(server, now, |s| s.quirks.doubted(doubt));
+    }
+
+    /// No cookie suits the server over UDP.
+    pub fn prefers_tcp(&self, server: IpAddr, now: Duration) {
+        self.update(server, now, |s| s.tcp_until = now + TCP_FOR);
+    }
+
+    /// The server answered a question that went without mixed case for want of anything better.
+    pub fn answered_unmixed(&self, server: IpAddr, now: Duration) {
+        self.update(server, now, |s| s.quirks.answered_unmixed(now));
     }
 
     /// Every known address, by address.
-    pub fn status(&self) -> Vec<ServerStatus> {
+    pub fn status(&self, now: Duration) -> Vec<ServerStatus> {
         let mut all: Vec<ServerStatus> = (self.table().iter())
             .map(|(&server, s)| ServerStatus {
                 server,
@@ -267,6 +289,10 @@ impl Servers {
                     (0, None) => ServerState::New,
                     (0, Some(_)) => ServerState::Good,
                     _ => ServerState::Silent,
+                },
+                quirks: {
+                    let tcp = (s.tcp_until > now).then_some("TCP");
+                    tcp.into_iter().chain(s.quirks.words(now)).collect()
                 },
             })
             .collect();

@@ -25,6 +25,8 @@ pub struct Settings {
     pub qname_minimisation: bool,
     /// Mix the case of names in questions.
     pub case_randomisation: bool,
+    /// Send cookies, and hold servers to theirs (RFC 7873).
+    pub cookies: bool,
     /// Use glue only within the zone of the server that sent it.
     pub harden_glue: bool,
     /// Ask servers on loopback and other special addresses.
@@ -58,6 +60,7 @@ impl Default for Settings {
             prime: true,
             qname_minimisation: true,
             case_randomisation: true,
+            cookies: true,
             harden_glue: true,
             query_loopback: false,
             edns_buffer: 1232,
@@ -86,6 +89,7 @@ impl Settings {
             prime: resolver.prime,
             qname_minimisation: resolver.qname_minimisation,
             case_randomisation: resolver.case_randomisation,
+            cookies: resolver.cookies,
             harden_glue: resolver.harden_glue,
             query_loopback: resolver.query_loopback,
             edns_buffer: resolver.edns_buffer,

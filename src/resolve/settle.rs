@@ -4,6 +4,7 @@ use crate::clock::Now;
 use crate::dns::{Name, Rcode};
 use crate::resolve::interpret::{Context, Said, interpret};
 use crate::resolve::iterate::Env;
+use crate::resolve::quirks::{EdnsLevel, Heard};
 use crate::resolve::select::{FAILED_FOR, LAME_FOR};
 use crate::resolve::{Observation, Outcome};
 use crate::upstream::{Ask, ExchangeError, Reply};
@@ -25,16 +26,25 @@ pub fn settle(
                 zone,
                 asked: &ask.question,
                 transport: ask.transport,
-                with_edns: ask.edns.is_some(),
                 forwarded: is_forwarded(ask),
+                edns: EdnsLevel::of(ask),
+                takes_edns: env.servers.takes_edns(server, now.mono),
                 server,
                 harden_glue: env.settings.harden_glue,
                 now,
             };
             let said = interpret(&cx, &reply.message);
+            let heard = heard(env, zone, ask, &reply, &said, now);
+            env.servers.heard(server, &heard, now.mono);
+            if env.settings.case_randomisation && !ask.mix_case {
+                env.servers.answered_unmixed(server, now.mono);
+            }
             // Said of the question, not of the zone: whoever asks oddly must not make a zone look dead.
             let of_question = [Rcode::FORMERR, Rcode::NOTIMP].contains(&reply.message.rcode);
+            // What it says without EDNS counts.
+            let of_edns = matches!(said, Said::EdnsRefused(_) | Said::CookieRefused);
             let outcome = match said {
+                _ if of_edns && reply.message.rcode == Rcode::SERVFAIL => return said,
                 _ if of_question => Outcome::Answered { rtt: reply.rtt },
                 Said::Lame(_) => Outcome::Lame,
                 Said::Failed(_) => Outcome::ServerFailure,
@@ -50,15 +60,32 @@ pub fn settle(
         Said::Failed(_) if is_forwarded(ask) => {}
         Said::Lame(_) => env.servers.bad_for(server, zone, now.mono, LAME_FOR),
         Said::Failed(_) => env.servers.bad_for(server, zone, now.mono, FAILED_FOR),
-        // That it does without EDNS what it did not with it: an odd question alone may get FORMERR or NOTIMP too.
-        Said::Answer(_) | Said::Apex(..) | Said::Referral(_)
-            if ask.edns.is_none() && env.servers.takes_edns(server, now.mono) =>
-        {
-            env.servers.without_edns(server, now.mono);
-        }
         _ => {}
     }
     said
+}
+
+/// What the answer shows of the server's quirks.
+fn heard(env: &Env<'_>, zone: &Name, ask: &Ask, reply: &Reply, said: &Said, now: Now) -> Heard {
+    let usable = matches!(
+        said,
+        Said::Answer(_) | Said::Apex(..) | Said::Referral(_) | Said::Truncated
+    );
+    let level = EdnsLevel::of(ask);
+    Heard {
+        level,
+        over: ask.transport,
+        cautious: (ask.edns.as_ref()).is_some_and(|e| e.udp_size < env.settings.edns_buffer),
+        folded: reply.folded,
+        opt: reply.message.edns.is_some(),
+        usable,
+        refused: match said {
+            Said::EdnsRefused(level) => Some(*level),
+            _ => None,
+        },
+        // Only plain answers need to know.
+        signed: level == EdnsLevel::None && env.is_signed(zone, now),
+    }
 }
 
 fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now) -> Said {
@@ -76,6 +103,11 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
         ExchangeError::Malformed(why) => {
             observe(env, zone, ask, Outcome::ServerFailure);
             Said::Failed(format!("malformed answer: {why}"))
+        }
+        // Of the server it says nothing, for it may have been somebody else.
+        ExchangeError::Doubtful(doubt) => {
+            env.servers.doubted(server, doubt, now.mono);
+            Said::Doubtful(doubt)
         }
         // This machine's fault says nothing about the server's zone.
         ExchangeError::Local(why) => {

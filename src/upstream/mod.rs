@@ -5,8 +5,8 @@
 //! one address over one transport; whom to ask, and what next, is decided by `resolve`.
 //!
 //! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
-//! - `udp`, `tcp`: one exchange each.
-//! - `wire`: the question as sent, and which octets answer it.
+//! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
+//! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
 //! - `socket`: options and errors of the operating system.
 
 use std::net::SocketAddr;
@@ -15,7 +15,9 @@ use std::time::Duration;
 use crate::dns::{Edns, Message, Question};
 pub use crate::future::BoxFuture;
 
+mod cookies;
 mod net;
+mod pool;
 mod socket;
 mod tcp;
 #[cfg(test)]
@@ -49,6 +51,8 @@ pub struct Ask {
     pub checking_disabled: bool,
     /// OPT record to send; `None` for servers that choke on EDNS.
     pub edns: Option<Edns>,
+    /// Send a COOKIE option with it, and hold the server to it (RFC 7873).
+    pub cookie: bool,
     /// Mix the case of the name and demand it back (draft-vixie-dnsext-dns0x20).
     pub mix_case: bool,
     /// Give up after this time.
@@ -62,6 +66,9 @@ pub struct Reply {
     pub message: Message,
     /// Time from sending to this answer.
     pub rtt: Duration,
+    /// The case of the name was mixed and came back changed. Only over TCP, where it shows what the server
+    /// does to names; over UDP that is [`Doubt::CaseChanged`].
+    pub folded: bool,
 }
 
 /// Why an exchange brought no usable message.
@@ -79,6 +86,23 @@ pub enum ExchangeError {
     /// This machine could not send: no socket, no port, no address family.
     #[error("cannot send: {0}")]
     Local(String),
+    /// What came over UDP may be a forgery, and was put aside: TCP tells.
+    #[error("{0}")]
+    Doubtful(Doubt),
+}
+
+/// Why a datagram that may be the answer is not taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Doubt {
+    /// Everything agrees but the case of the name.
+    #[error("case of the name changed")]
+    CaseChanged,
+    /// The server gave cookies before, and the answer has none (RFC 7873 section 5.3).
+    #[error("expected cookie missing")]
+    CookieMissing,
+    /// So many packets came that did not agree that somebody must be guessing (RFC 5452 section 9).
+    #[error("too many mismatched replies")]
+    Strays,
 }
 
 /// The way to other servers.

@@ -1,8 +1,8 @@
 //! The real way out: [`NetUpstream`].
 //!
-//! Every question gets a fresh socket and loses it with its future, so there is no state between
-//! questions that could leak, go stale or be poisoned. What all of them share is here: the address
-//! family switches, the source addresses, one generator of randomness, and a bound on open sockets.
+//! Every UDP question gets a fresh socket and loses it with its future. What questions share is here: the
+//! address family switches, the source addresses, one generator of randomness, the cookies, the TCP
+//! connections, and a bound on open sockets.
 //!
 //! Failures are told apart by whose they are. [`ExchangeError::Local`] is ours (no descriptor, no
 //! address, too many questions under way) and says nothing about the server; the rest is evidence
@@ -10,18 +10,21 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rand::seq::IteratorRandom;
-use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
+use super::cookies::Cookies;
+use super::pool::Pool;
 use super::socket::open_files_max;
-use super::{Ask, BoxFuture, ExchangeError, Reply, Transport, Upstream};
+use super::wire::Stray;
+use super::{Ask, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream};
 use crate::clock::Clock;
 use crate::config;
 use crate::metrics::Metrics;
@@ -31,6 +34,8 @@ use crate::metrics::Metrics;
 pub const SOCKETS_MAX: usize = 4096;
 /// No exchange takes longer, whatever its [`Ask`] says, seconds.
 const EXCHANGE_TIME_MAX_S: u64 = 60;
+/// So long before its end an exchange that still waits for a socket is given up.
+const CROWDED_BEFORE_DEADLINE: Duration = Duration::from_millis(10);
 
 /// What the operator decides about packets to other servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +61,18 @@ impl From<&config::Resolver> for NetSettings {
 /// Asks over real sockets.
 pub struct NetUpstream {
     settings: NetSettings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pool: Pool,
+}
+
+/// What exchanges and the tasks of connections share.
+pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    /// Cryptographic, seeded by the operating system: IDs, ports and case must not be guessable.
+    /// Cryptographic, seeded by the operating system: IDs, ports, case and cookies must not be guessable.
     rng: Mutex<StdRng>,
-    sockets: Semaphore,
+    cookies: Mutex<Cookies>,
+    sockets: Arc<Semaphore>,
 }
 
 impl NetUpstream {
@@ -73,61 +85,80 @@ impl NetUpstream {
     ) -> io::Result<NetUpstream> {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let sockets = SOCKETS_MAX.min(open_files_max() / 2).max(1);
-        Ok(NetUpstream {
-            settings,
+        let shared = Arc::new(Shared {
             metrics,
             clock,
             rng: Mutex::new(rng),
-            sockets: Semaphore::new(sockets),
+            cookies: Mutex::default(),
+            sockets: Arc::new(Semaphore::new(sockets)),
+        });
+        Ok(NetUpstream {
+            settings,
+            pool: Pool::new(shared.clone()),
+            shared,
         })
     }
 
-    /// How many more questions can be under way now.
+    /// How many more sockets may be opened now.
     pub fn sockets_free(&self) -> usize {
-        self.sockets.available_permits()
+        self.shared.sockets.available_permits()
     }
 
     /// Holds `n` free sockets back until the guard is dropped.
     #[cfg(test)]
     pub(super) fn take_sockets(&self, n: usize) -> tokio::sync::SemaphorePermit<'_> {
         let n = u32::try_from(n).expect("few sockets");
-        self.sockets.try_acquire_many(n).expect("free sockets")
+        (self.shared.sockets.try_acquire_many(n)).expect("free sockets")
     }
 
     /// A seed for choices elsewhere that need not be secret.
     pub fn seed(&self) -> u64 {
-        self.rng().next_u64()
-    }
-
-    /// A generator for one question, so that none waits for another's system calls.
-    pub(super) fn rng(&self) -> StdRng {
-        StdRng::from_rng(&mut *self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+        self.shared.rng().next_u64()
     }
 
     async fn run(&self, ask: Ask) -> Result<Reply, ExchangeError> {
         let source = self.source(ask.server)?;
         let time = ask.timeout.min(Duration::from_secs(EXCHANGE_TIME_MAX_S));
-        let deadline = self.clock.instant(self.clock.now().mono + time);
-        // Running out of time here is our own crowding, no silence of the server.
-        let _socket = match timeout_at(deadline, self.sockets.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            _ => return Err(ExchangeError::Local("too many questions under way".into())),
-        };
+        let deadline = self
+            .shared
+            .clock
+            .instant(self.shared.clock.now().mono + time);
         let exchange = async {
             match ask.transport {
-                Transport::Udp => self.exchange_udp(&ask, source).await,
-                Transport::Tcp => self.exchange_tcp(&ask, source).await,
+                Transport::Udp => {
+                    let _socket = self.socket(deadline).await?;
+                    self.exchange_udp(&ask, source).await
+                }
+                Transport::Tcp => self.exchange_tcp(&ask, source, deadline).await,
             }
         };
         let result = timeout_at(deadline, exchange)
             .await
             .unwrap_or(Err(ExchangeError::TimedOut));
+        let metrics = &self.shared.metrics;
         match &result {
-            Err(ExchangeError::TimedOut) => self.metrics.upstream_timeouts_total.inc(),
-            Err(ExchangeError::Malformed(_)) => self.metrics.upstream_malformed_total.inc(),
+            Err(ExchangeError::TimedOut) => metrics.upstream_timeouts_total.inc(),
+            Err(ExchangeError::Malformed(_)) => metrics.upstream_malformed_total.inc(),
+            Err(ExchangeError::Doubtful(doubt)) => self.shared.count_doubt(*doubt),
             _ => {}
         }
         result
+    }
+
+    /// Leave to open a socket. Running out of time here is our own crowding, no silence of the server.
+    pub(super) async fn socket(
+        &self,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, ExchangeError> {
+        if self.sockets_free() == 0 {
+            self.pool.close_idle();
+        }
+        // A little early, so that this end of it is the one that is told.
+        let until = deadline - CROWDED_BEFORE_DEADLINE;
+        match timeout_at(until, self.shared.sockets.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ExchangeError::Local("too many questions under way".into())),
+        }
     }
 
     /// The address to send from; unspecified = the kernel's choice.
@@ -142,8 +173,37 @@ impl NetUpstream {
         }
         let usable = |address: &&IpAddr| address.is_ipv4() == server.is_ipv4();
         let addresses = self.settings.outgoing.iter().filter(usable);
-        let drawn = IteratorRandom::choose(addresses, &mut self.rng());
+        let drawn = IteratorRandom::choose(addresses, &mut self.shared.rng());
         Ok(drawn.copied().unwrap_or(unspecified))
+    }
+}
+
+impl Shared {
+    /// A generator for one question, so that none waits for another's system calls.
+    pub(super) fn rng(&self) -> StdRng {
+        StdRng::from_rng(&mut *self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn cookies(&self) -> MutexGuard<'_, Cookies> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_stray(&self, stray: Stray) {
+        self.metrics.upstream_mismatched_total.inc();
+        match stray {
+            Stray::Form => {}
+            Stray::Id => self.metrics.upstream_mismatched_id_total.inc(),
+            Stray::Question => self.metrics.upstream_mismatched_question_total.inc(),
+            Stray::Cookie => self.metrics.upstream_mismatched_cookie_total.inc(),
+        }
+    }
+
+    fn count_doubt(&self, doubt: Doubt) {
+        match doubt {
+            Doubt::CaseChanged => self.metrics.upstream_case_changed_total.inc(),
+            Doubt::CookieMissing => self.metrics.upstream_cookie_missing_total.inc(),
+            Doubt::Strays => self.metrics.upstream_strays_total.inc(),
+        }
     }
 }
 

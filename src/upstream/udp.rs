@@ -3,21 +3,26 @@
 //! What does not match is counted and ignored while the wait goes on (RFC 5452 section 9.1): the first
 //! packet that arrives may be a forgery, and the honest one still be under way. A few such packets on
 //! a port that was opened for one question can only be an attempt at guessing, so after
-//! [`MISMATCHES_MAX`] of them the exchange is given up as if nothing had come.
+//! [`STRAYS_MAX`] of them the question is given up over UDP and goes over TCP. So it does when all agrees
+//! but the case of the name, or an expected cookie: a forgery and a changed server look alike here.
+//!
+//! What comes from another address or port is dropped by the kernel, for the socket is connected: nothing
+//! about our ports is to be learned from ICMP (CVE-2020-25705), and strangers cannot use up our patience.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 
+use rand::RngExt;
 use tokio::io::Interest;
 
 use super::net::NetUpstream;
 use super::socket::{classify, connected_udp, watched};
 use super::wire::{Received, Sent};
-use super::{Ask, ExchangeError, Reply};
+use super::{Ask, Doubt, ExchangeError, Reply, Transport};
 
 /// Packets that do not match before an exchange is given up. A forger who hits the port has a chance
-/// of this many in 65,536 for the ID, before the case of the name is guessed.
-const MISMATCHES_MAX: usize = 16;
+/// of this many in 65,536 for the ID, before case and cookie are guessed.
+const STRAYS_MAX: usize = 5;
 /// The longest answer that is read, octets; no more than that is ever advertised
 /// (`resolver.edns_buffer`).
 const REPLY_LEN_MAX: usize = 4096;
@@ -31,27 +36,39 @@ impl NetUpstream {
         ask: &Ask,
         source: IpAddr,
     ) -> Result<Reply, ExchangeError> {
-        let mut rng = self.rng();
-        let sent = Sent::new(ask, ask.mix_case, &mut rng);
-        let socket = connected_udp(source, ask.server, &mut rng)
-            .and_then(watched)
-            .map_err(|e| classify(&e))?;
-        let start = self.clock.now().mono;
+        let shared = &self.shared;
+        let mut rng = shared.rng();
+        let socket = connected_udp(source, ask.server, &mut rng).map_err(|e| classify(&e))?;
+        let local = socket.local_addr().map_err(|e| classify(&e))?;
+        let pair = (ask.server, local.ip());
+        let start = shared.clock.now().mono;
+        let cookie = (ask.cookie).then(|| shared.cookies().offer(pair, start, &mut rng));
+        let sent = Sent::new(ask, rng.random(), cookie.as_deref(), &mut rng);
+        let socket = watched(socket).map_err(|e| classify(&e))?;
         let sending = socket.get_ref().send(&sent.packet);
         sending.map_err(|e| classify(&e))?;
-        self.metrics.upstream_sent_total.inc();
-        for _ in 0..MISMATCHES_MAX {
+        shared.metrics.upstream_sent_total.inc();
+        for _ in 0..STRAYS_MAX {
             let read = socket.async_io(Interest::READABLE | Interest::ERROR, |socket| {
                 receive(socket, ask)
             });
             match read.await.map(|bytes| sent.read(bytes)) {
-                Ok(Received::Answer(message)) => {
-                    let rtt = self.clock.now().mono.saturating_sub(start);
-                    let message = *message;
-                    return Ok(Reply { message, rtt });
+                Ok(Received::Answer(answer)) => {
+                    // Both make it doubtful, and then nothing is learned from it.
+                    if answer.folded {
+                        return Err(ExchangeError::Doubtful(Doubt::CaseChanged));
+                    }
+                    if shared.cookies().note(pair, answer.cookie, Transport::Udp) {
+                        return Err(ExchangeError::Doubtful(Doubt::CookieMissing));
+                    }
+                    return Ok(Reply {
+                        message: *answer.message,
+                        rtt: shared.clock.now().mono.saturating_sub(start),
+                        folded: false,
+                    });
                 }
                 Ok(Received::Malformed(error)) => return Err(ExchangeError::Malformed(error)),
-                Ok(Received::NotOurs) => self.metrics.upstream_mismatched_total.inc(),
+                Ok(Received::Stray(stray)) => shared.count_stray(stray),
                 Err(error) => match classify(&error) {
                     // Short of memory for a moment, or a router that wants smaller packets.
                     ExchangeError::Local(_) => {}
@@ -59,8 +76,8 @@ impl NetUpstream {
                 },
             }
         }
-        tracing::debug!(server = %ask.server, question = %ask.question, "given up: too many mismatched replies");
-        Err(ExchangeError::TimedOut)
+        tracing::debug!(server = %ask.server, question = %ask.question, "given up over UDP: too many mismatched replies");
+        Err(ExchangeError::Doubtful(Doubt::Strays))
     }
 }
 

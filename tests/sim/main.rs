@@ -38,6 +38,7 @@ async fn ask(
         recursion_desired: false,
         checking_disabled: false,
         edns: Some(Edns::new(1232, true)),
+        cookie: true,
         mix_case: true,
         timeout: Duration::from_secs(1),
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use holdfast::dns::message::MESSAGE_LEN_MAX;
 use holdfast::dns::{Class, Edns, Message, Name, Question, Rcode, Record, RrSet, Rtype, WireError};
-use holdfast::upstream::{Ask, BoxFuture, ExchangeError, Reply, Transport, Upstream};
+use holdfast::upstream::{Ask, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream};
 use holdfast::zone::{LookupKind, ZoneImage};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
@@ -59,6 +59,32 @@ pub enum Fault {
     Loss(u8),
     /// NXDOMAIN for empty non-terminals (a broken server).
     DeniesEnts,
+    /// Datagrams with EDNS are dropped.
+    DropsEdns,
+    /// Questions with EDNS get this code without OPT (or, where the code needs it, with).
+    FailsEdns(Rcode),
+    /// Datagrams with a cookie are dropped.
+    DropsCookies,
+    /// FORMERR with OPT to questions with a cookie.
+    RefusesCookies,
+    /// BADCOOKIE to every datagram with a cookie.
+    BadCookie,
+    /// Datagrams with a cookie are answered without, though the server sent cookies before. TCP works or is closed.
+    LosesCookies {
+        /// TCP works.
+        tcp: bool,
+    },
+    /// The case of names is not kept. TCP works or is closed.
+    FoldsCase {
+        /// TCP works.
+        tcp: bool,
+    },
+    /// Somebody sends answers to guessed questions before the server does.
+    Forgers,
+    /// Datagrams of more than so many octets do not arrive.
+    DropsLarge(usize),
+    /// TC=1 over UDP and TCP.
+    TruncatesAlways,
 }
 
 /// A packet that was sent to a host.
@@ -80,6 +106,12 @@ pub struct Packet {
     pub checking_disabled: bool,
     /// To which port.
     pub port: u16,
+    /// The UDP size that was advertised; 0 without EDNS.
+    pub size: u16,
+    /// Whether with a cookie.
+    pub cookie: bool,
+    /// Whether in mixed case.
+    pub mixed: bool,
 }
 
 struct Host {
@@ -206,6 +238,9 @@ impl SimNet {
             recursion_desired: ask.recursion_desired,
             checking_disabled: ask.checking_disabled,
             port: ask.server.port(),
+            size: ask.edns.as_ref().map_or(0, |edns| edns.udp_size),
+            cookie: ask.cookie,
+            mixed: ask.mix_case,
         });
         let jitter = Duration::from_micros(inner.rng.random_range(0..1000));
         let lost = inner.rng.random_range(0..100u8);
@@ -223,6 +258,22 @@ impl SimNet {
             Fault::Rubbish => (rtt, Err(ExchangeError::Malformed(WireError::Truncated))),
             Fault::Slow(late) if rtt + late >= ask.timeout => timed_out,
             Fault::Slow(late) => (rtt + late, Ok(answer(host, ask))),
+            Fault::DropsEdns if udp && ask.edns.is_some() => timed_out,
+            Fault::DropsCookies if udp && ask.cookie => timed_out,
+            Fault::DropsLarge(len_max) if udp => match answer(host, ask) {
+                large if large.encode(MESSAGE_LEN_MAX).len() > len_max => timed_out,
+                small => (rtt, Ok(small)),
+            },
+            Fault::LosesCookies { .. } if udp && ask.cookie => {
+                (rtt, Err(ExchangeError::Doubtful(Doubt::CookieMissing)))
+            }
+            Fault::FoldsCase { .. } if udp && ask.mix_case => {
+                (rtt, Err(ExchangeError::Doubtful(Doubt::CaseChanged)))
+            }
+            Fault::LosesCookies { tcp: false } | Fault::FoldsCase { tcp: false } if !udp => {
+                (rtt, Err(ExchangeError::Unreachable("refused".into())))
+            }
+            Fault::Forgers if udp => (rtt, Err(ExchangeError::Doubtful(Doubt::Strays))),
             _ => (rtt, Ok(answer(host, ask))),
         }
     }
@@ -231,11 +282,13 @@ impl SimNet {
 impl Upstream for SimNet {
     fn exchange(&self, ask: Ask) -> BoxFuture<'_, Result<Reply, ExchangeError>> {
         let (after, outcome) = self.outcome(&ask);
+        let folds = matches!(self.fault(ask.server.ip()), Fault::FoldsCase { .. });
         Box::pin(async move {
             tokio::time::sleep(after).await;
             Ok(Reply {
                 message: outcome?,
                 rtt: after,
+                folded: folds && ask.mix_case && ask.transport == Transport::Tcp,
             })
         })
     }
@@ -265,12 +318,18 @@ fn answer(host: &Host, ask: &Ask) -> Message {
         // Who validates tells bogus data only to those who do not want it checked.
         Fault::Bogus if host.recursive && !ask.checking_disabled => query.reply(Rcode::SERVFAIL),
         Fault::NoEdns if ask.edns.is_some() => query.reply(Rcode::FORMERR),
+        Fault::FailsEdns(rcode) if ask.edns.is_some() => query.reply(rcode),
+        Fault::RefusesCookies if ask.cookie => query.reply(Rcode::FORMERR),
+        Fault::BadCookie if ask.cookie && ask.transport == Transport::Udp => {
+            query.reply(Rcode::BADCOOKIE)
+        }
         Fault::Hijack(address) => hijacked(&query, address),
         _ => truth(host, &query),
     };
     match host.fault {
         Fault::Bogus => damage(&mut reply),
         Fault::Stripped => strip(&mut reply),
+        Fault::TruncatesAlways => reply.truncated = true,
         Fault::Truncate if ask.transport == Transport::Udp => {
             reply.answer.clear();
             reply.authority.clear();
@@ -286,7 +345,12 @@ fn answer(host: &Host, ask: &Ask) -> Message {
         reply.authoritative = false;
         reply.recursion_available = true;
     }
-    if let (Some(edns), false) = (&ask.edns, host.fault == Fault::NoEdns) {
+    let without = match host.fault {
+        Fault::NoEdns => true,
+        Fault::FailsEdns(rcode) => rcode.0 < 16,
+        _ => false,
+    };
+    if let (Some(edns), false) = (&ask.edns, without) {
         reply.edns = Some(Edns::new(1232, edns.dnssec_ok));
     }
     let size = match (ask.transport, &ask.edns) {

@@ -189,7 +189,11 @@ impl Upstream for Strangers {
             tokio::time::sleep(time).await;
             match silent {
                 true => Err(ExchangeError::TimedOut),
-                false => Ok(Reply { message, rtt: time }),
+                false => Ok(Reply {
+                    message,
+                    rtt: time,
+                    folded: false,
+                }),
             }
         })
     }

@@ -73,8 +73,9 @@ fn check_from(
         zone: &zone,
         asked: &question,
         transport: Transport::Udp,
-        with_edns: true,
         forwarded,
+        edns: EdnsLevel::Full,
+        takes_edns: true,
         server: [192, 0, 2, 1].into(),
         harden_glue,
         now: Now::default(),
@@ -266,8 +267,8 @@ fn errors() {
         ("SERVFAIL", "Failed(\"SERVFAIL\")"),
         ("REFUSED", "Lame(\"REFUSED\")"),
         ("NOTAUTH", "Lame(\"NOTAUTH\")"),
-        ("FORMERR", "EdnsRefused"),
-        ("NOTIMP", "EdnsRefused"),
+        ("FORMERR", "EdnsRefused(None)"),
+        ("NOTIMP", "EdnsRefused(None)"),
         ("YXDOMAIN; aa", "Failed(\"YXDOMAIN without DNAME\")"),
         ("tc; aa; an w.a.com. 60 A 1.2.3.4", "Truncated"),
     ] {
@@ -334,4 +335,47 @@ fn forwarders_say_the_last_word_or_none() {
         "ra; an bank.com. 60 A 192.0.2.66",
         "Failed(\"an answer to another question\")",
     );
+}
+
+// RFC 6891 sections 6.1.1, 6.1.3 and 7; RFC 7873 section 5.3.
+#[test]
+fn refusals_of_edns_and_of_questions_are_told_apart() {
+    use EdnsLevel::{Bare, Full, None};
+    let check = |rcode: Rcode, opt: bool, sent: EdnsLevel, known: bool, expected: Said| {
+        let question = Question::new(name("w.a.com."), Rtype::A);
+        let zone = name("com.");
+        let cx = Context {
+            zone: &zone,
+            asked: &question,
+            transport: Transport::Udp,
+            edns: sent,
+            takes_edns: known,
+            forwarded: false,
+            server: [192, 0, 2, 1].into(),
+            harden_glue: true,
+            now: Now::default(),
+        };
+        let mut message = message(&question, "");
+        message.rcode = rcode;
+        message.edns = opt.then(|| crate::dns::Edns::new(1232, true));
+        let what = format!("{rcode}, OPT {opt}, sent {sent:?}, known {known}");
+        assert_eq!(interpret(&cx, &message), expected, "{what}");
+    };
+    let failed = |rcode: Rcode| Said::Failed(rcode.to_string());
+    for known in [true, false] {
+        for rcode in [Rcode::FORMERR, Rcode::NOTIMP] {
+            check(rcode, false, Full, known, Said::EdnsRefused(None));
+            check(rcode, false, Bare, known, Said::EdnsRefused(None));
+            check(rcode, false, None, known, failed(rcode));
+            check(rcode, true, Bare, known, failed(rcode));
+        }
+        check(Rcode::FORMERR, true, Full, known, Said::EdnsRefused(Bare));
+        check(Rcode::NOTIMP, true, Full, known, failed(Rcode::NOTIMP));
+        check(Rcode::BADVERS, true, Full, known, Said::EdnsRefused(None));
+        check(Rcode::SERVFAIL, true, Full, known, failed(Rcode::SERVFAIL));
+        check(Rcode::BADCOOKIE, true, Full, known, Said::CookieRefused);
+    }
+    check(Rcode::SERVFAIL, false, Full, false, Said::EdnsRefused(None));
+    check(Rcode::SERVFAIL, false, Full, true, failed(Rcode::SERVFAIL));
+    check(Rcode::SERVFAIL, false, None, false, failed(Rcode::SERVFAIL));
 }

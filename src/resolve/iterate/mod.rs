@@ -70,6 +70,16 @@ pub struct Env<'a> {
     pub validating: bool,
 }
 
+impl Env<'_> {
+    /// Whether answers of `zone` are of no use without signatures: there is a DS for it, as far as is known.
+    pub fn is_signed(&self, zone: &Name, now: Now) -> bool {
+        let ds = Question::new(zone.clone(), Rtype::DS);
+        let is_ds = |r: Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
+        // The root has none, and nearly always a trust anchor.
+        zone.is_root() || self.knowledge.raw(&ds, now).is_some_and(is_ds)
+    }
+}
+
 /// Names an exchange within its iteration.
 pub type Token = u32;
 
@@ -398,16 +408,24 @@ impl Iteration {
                 }
                 self.minimised += 1;
                 attempt.show_more(&response, self.minimised);
-                attempt.ask_first(exchange.server, exchange.transport);
+                attempt.ask_first(&exchange);
                 self.go_on(env, now, true, out);
             }
             Said::Referral(referral) => self.refer(env, now, referral, out),
             Said::Truncated => {
-                attempt.again_over_tcp(exchange.server);
+                attempt.again_over_tcp(&exchange);
                 self.go_on(env, now, true, out);
             }
-            Said::EdnsRefused => {
-                attempt.again_without_edns(exchange.server);
+            Said::EdnsRefused(level) => {
+                attempt.again_with_less(&exchange, level);
+                self.go_on(env, now, true, out);
+            }
+            Said::CookieRefused => {
+                attempt.again_with_cookie(env, now, &exchange);
+                self.go_on(env, now, true, out);
+            }
+            Said::Doubtful(doubt) => {
+                attempt.doubt(&exchange, doubt);
                 self.go_on(env, now, true, out);
             }
             bad => {

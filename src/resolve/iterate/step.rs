@@ -2,7 +2,17 @@
 //!
 //! An [`Attempt`] holds the addresses still to be asked, the exchanges under way and the part of the name that is
 //! shown. Servers are asked one after another: the next at once when one fails, or when it is late; who answers late
-//! is still welcome. When all were asked, those that were merely silent are asked again, a bounded number of times.
+//! is still welcome. When all were asked, those that were merely silent are asked again, a bounded number of times:
+//!
+//! | round | how |
+//! |---|---|
+//! | 1 | as is known to be best: UDP, EDNS with a cookie |
+//! | 2 | cautiously: small datagrams, no options, no EDNS where nothing shows that it is taken (`quirks`) |
+//! | 3 | TCP |
+//!
+//! A server that refuses EDNS, an option or a cookie is asked again at once without; one whose answer was cut or may be a
+//! forgery is asked over TCP, and if that fails once more over UDP without what made the answer doubtful, which
+//! leaves the port and the ID to be guessed, twice.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +28,9 @@ use crate::dns::{Edns, Name, Question, Rcode, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::Said;
+use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::{Cover, Prefer, Response, minimise};
-use crate::upstream::{Ask, Transport};
+use crate::upstream::{Ask, Doubt, Transport};
 
 /// How often the servers of a zone are gone through for one question.
 const ROUNDS_MAX: u8 = 3;
@@ -29,6 +40,10 @@ const SENDS_MAX: u8 = 16;
 const ADDRESS_ASKS_MAX: u8 = 4;
 /// Of those, how many at a time.
 const ADDRESS_ASKS_AT_ONCE: usize = 2;
+/// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
+/// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
+const EDNS_SMALL: u16 = 1232;
+const EDNS_SMALLEST: u16 = 512;
 /// How long an exchange over UDP is listened to.
 const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
 const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
@@ -68,14 +83,16 @@ pub(super) enum Outlook {
 
 pub(super) struct Exchange {
     token: Token,
-    pub server: IpAddr,
-    pub transport: Transport,
+    to: Try,
+    level: EdnsLevel,
 }
 
 #[derive(Clone, Copy)]
 struct Try {
     server: IpAddr,
     transport: Transport,
+    /// The server was silent to the usual way.
+    cautious: bool,
 }
 
 pub(super) struct Attempt {
@@ -98,7 +115,14 @@ pub(super) struct Attempt {
     under_way: Vec<Exchange>,
     /// Servers not to be asked again in this step.
     excluded: Vec<IpAddr>,
-    without_edns: Vec<IpAddr>,
+    /// Servers that are not sent more of EDNS than this in this step.
+    lowered: Vec<(IpAddr, EdnsLevel)>,
+    /// Servers over whose datagrams there was doubt.
+    doubted: Vec<(IpAddr, Doubt)>,
+    /// Servers that wanted another cookie.
+    cookie_refused: Vec<IpAddr>,
+    /// Answers are of no use without signatures.
+    signed: bool,
     rounds: u8,
     sends: u8,
     sends_max: u8,
@@ -134,7 +158,10 @@ impl Attempt {
             explore: None,
             under_way: Vec::new(),
             excluded: Vec::new(),
-            without_edns: Vec::new(),
+            lowered: Vec::new(),
+            doubted: Vec::new(),
+            cookie_refused: Vec::new(),
+            signed: false,
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
@@ -178,6 +205,8 @@ impl Attempt {
             let zone = &self.delegation.zone;
             env.health.zone_servers(zone, &self.addresses);
         }
+        // An answer that did not validate may have lacked its signatures.
+        self.signed = !manner.avoid.is_empty() || env.is_signed(&self.delegation.zone, now);
         // Who gave a bogus answer is asked only when there is nobody else.
         let others = self.addresses.iter().any(|a| !manner.avoid.contains(a));
         if others {
@@ -258,6 +287,7 @@ impl Attempt {
                     true => Transport::Tcp,
                     false => env.servers.transport(server, now.mono),
                 },
+                cautious: self.rounds > 0,
             })
             .collect();
         self.explore = plan.explore;
@@ -322,32 +352,88 @@ impl Attempt {
         self.next_at = None;
     }
 
-    /// Asks this server before the others.
-    pub fn ask_first(&mut self, server: IpAddr, transport: Transport) {
-        self.again(server, transport);
+    /// Asks the server that has just answered before the others, in the way that it answered to.
+    pub fn ask_first(&mut self, exchange: &Exchange) {
+        if exchange.level == EdnsLevel::None {
+            self.lower(exchange.to.server, EdnsLevel::None);
+        }
+        self.again(exchange.to);
     }
 
-    pub fn again_over_tcp(&mut self, server: IpAddr) {
-        self.again(server, Transport::Tcp);
+    pub fn again_over_tcp(&mut self, exchange: &Exchange) {
+        self.again(Try {
+            transport: Transport::Tcp,
+            ..exchange.to
+        });
     }
 
-    pub fn again_without_edns(&mut self, server: IpAddr) {
-        match self.without_edns.contains(&server) {
-            true => self.excluded.push(server),
+    /// Asks again with less of EDNS, unless that is what was refused.
+    pub fn again_with_less(&mut self, exchange: &Exchange, level: EdnsLevel) {
+        match level < exchange.level {
+            true => {
+                self.lower(exchange.to.server, level);
+                self.again(exchange.to);
+            }
+            false => self.excluded.push(exchange.to.server),
+        }
+    }
+
+    /// RFC 7873 section 5.3: the new cookie is used once over UDP; if it is refused as well, TCP needs none.
+    pub fn again_with_cookie(&mut self, env: &Env<'_>, now: Now, exchange: &Exchange) {
+        let server = exchange.to.server;
+        match self.cookie_refused.contains(&server) {
+            true => {
+                env.servers.prefers_tcp(server, now.mono);
+                self.again_over_tcp(exchange);
+            }
             false => {
-                self.without_edns.push(server);
-                self.again(server, Transport::Udp);
+                self.cookie_refused.push(server);
+                self.again(exchange.to);
             }
         }
     }
 
-    fn again(&mut self, server: IpAddr, transport: Transport) {
-        self.order.retain(|t| t.server != server);
-        self.order.push_front(Try { server, transport });
+    /// What came may be a forgery: TCP tells.
+    pub fn doubt(&mut self, exchange: &Exchange, doubt: Doubt) {
+        let server = exchange.to.server;
+        if !self.is_doubted(server, doubt) {
+            self.doubted.push((server, doubt));
+        }
+        self.again_over_tcp(exchange);
+    }
+
+    fn is_doubted(&self, server: IpAddr, doubt: Doubt) -> bool {
+        self.doubted.contains(&(server, doubt))
+    }
+
+    fn lower(&mut self, server: IpAddr, level: EdnsLevel) {
+        let before = self.lowered(server);
+        self.lowered.retain(|(s, _)| *s != server);
+        self.lowered.push((server, level.min(before)));
+    }
+
+    fn lowered(&self, server: IpAddr) -> EdnsLevel {
+        let found = self.lowered.iter().find(|(s, _)| *s == server);
+        found.map_or(EdnsLevel::Full, |(_, level)| *level)
+    }
+
+    fn again(&mut self, to: Try) {
+        self.order.retain(|t| t.server != to.server);
+        self.order.push_front(to);
+    }
+
+    /// Whether the failed exchange was the TCP that was to end a doubt, and the server may still be asked over UDP without
+    /// mixed case or cookie: it must not be lost for having no TCP.
+    fn leaves_doubt(&self, exchange: &Exchange) -> bool {
+        let harmless = [Doubt::CaseChanged, Doubt::CookieMissing];
+        let server = exchange.to.server;
+        exchange.to.transport == Transport::Tcp
+            && self.rounds + 1 < ROUNDS_MAX
+            && harmless.iter().any(|d| self.is_doubted(server, *d))
     }
 
     pub fn server_failed(&mut self, exchange: &Exchange, said: &Said) {
-        let server = exchange.server;
+        let server = exchange.to.server;
         let (text, answered) = match said {
             Said::Silent => ("timed out".to_string(), false),
             Said::Unreachable(why) => (format!("unreachable ({why})"), false),
@@ -368,7 +454,12 @@ impl Attempt {
             // RFC 9156 section 2.3: broken servers fail at a minimised name; the whole name decides.
             self.labels = self.question.name.label_count();
             self.new_question();
-            self.ask_first(server, exchange.transport);
+            self.again(exchange.to);
+        } else if self.leaves_doubt(exchange) {
+            self.again(Try {
+                transport: Transport::Udp,
+                ..exchange.to
+            });
         } else if !matches!(said, Said::Silent) {
             self.excluded.push(server);
         }
@@ -383,6 +474,7 @@ impl Attempt {
                 self.order.push_back(Try {
                     server,
                     transport: Transport::Udp,
+                    cautious: false,
                 });
             }
         }
@@ -447,11 +539,20 @@ impl Attempt {
         self.sends += 1;
         let token = *sender.next_token;
         *sender.next_token += 1;
-        self.under_way.push(Exchange {
-            token,
-            server: to.server,
-            transport: to.transport,
-        });
+        let quirks = env.servers.quirks(to.server);
+        let now = sender.now.mono;
+        let cautious = to.cautious || quirks.is_cautious(now);
+        let over_udp = to.transport == Transport::Udp;
+        let mut known = quirks.level(now, self.signed).min(self.lowered(to.server));
+        if over_udp && self.is_doubted(to.server, Doubt::CookieMissing) {
+            known = known.min(EdnsLevel::Bare);
+        }
+        let level = match (cautious, to.cautious && over_udp) {
+            (true, true) => known.min(quirks.cautious_level(now, self.signed)),
+            (true, false) => known.min(EdnsLevel::Bare),
+            _ => known,
+        };
+        self.under_way.push(Exchange { token, to, level });
         let mut wait = env.servers.wait(to.server);
         let mut server = SocketAddr::new(to.server, env.settings.port);
         if let Some(forward) = &self.forward {
@@ -463,8 +564,13 @@ impl Attempt {
             Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
             Transport::Tcp => (wait * 3, TCP_TIMEOUT),
         };
-        let edns = env.servers.takes_edns(to.server, sender.now.mono)
-            && !self.without_edns.contains(&to.server);
+        let size = match cautious && over_udp {
+            true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,
+            true => EDNS_SMALLEST,
+            false => env.settings.edns_buffer,
+        };
+        let edns = (level > EdnsLevel::None).then(|| Edns::new(size, true));
+        let folds = quirks.folds(now) || self.is_doubted(to.server, Doubt::CaseChanged);
         sender.out.push(Action::Send {
             token,
             zone: self.delegation.zone.clone(),
@@ -475,8 +581,10 @@ impl Attempt {
                 question: self.shown_question(),
                 recursion_desired: self.forward.is_some(),
                 checking_disabled: self.forward.is_some() && self.checks_alone(sender),
-                edns: edns.then(|| Edns::new(env.settings.edns_buffer, true)),
-                mix_case: env.settings.case_randomisation,
+                edns,
+                cookie: env.settings.cookies && level == EdnsLevel::Full,
+                // Over TCP it shows whether the server keeps the case.
+                mix_case: env.settings.case_randomisation && !(over_udp && folds),
                 timeout,
             },
         });

@@ -94,10 +94,10 @@ pub(in crate::resolve) struct Shared {
     local: Arc<dyn LocalZones>,
     health: Arc<dyn Health>,
     clock: Clock,
+    metrics: Arc<Metrics>,
     knowledge: Knowledge,
     servers: Servers,
     cache: Cache,
-    metrics: Arc<Metrics>,
     failures: Failures,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
@@ -123,7 +123,6 @@ impl Resolver {
             knowledge: Knowledge::new(settings.root_hints.clone()),
             servers: Servers::default(),
             cache: Cache::new(settings.cache_bytes_max, metrics.clone()),
-            metrics,
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
@@ -136,6 +135,7 @@ impl Resolver {
             local,
             health,
             clock,
+            metrics,
         }))
     }
 
@@ -212,7 +212,7 @@ impl Resolver {
 
     /// Every server address asked so far.
     pub fn servers_status(&self) -> Vec<ServerStatus> {
-        self.0.servers.status()
+        self.0.servers.status(self.0.clock.now().mono)
     }
 
     /// The cache in numbers.

@@ -14,7 +14,7 @@ use crate::future::BoxFuture;
 use crate::resolve::Response;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
-use crate::resolve::interpret;
+use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
 use crate::resolve::settle::settle;
 use crate::upstream::Ask;
@@ -172,6 +172,12 @@ impl Shared {
             };
             let now = shared.clock.now();
             let said = settle(&shared.env(&budget), &zone, &ask, result, now);
+            match said {
+                Said::Truncated => shared.metrics.upstream_truncated_total.inc(),
+                Said::EdnsRefused(_) => shared.metrics.upstream_edns_refused_total.inc(),
+                Said::CookieRefused => shared.metrics.upstream_cookie_refused_total.inc(),
+                _ => {}
+            }
             let _ = tell.send(Event::Said { token, said });
         });
     }

@@ -1,0 +1,273 @@
+//! TCP connections that questions share (RFC 7766 section 6.2).
+//!
+//! Why: a connection of its own for each question costs a round trip and a port each, and a zone whose answers
+//! are all cut over UDP would cost its servers a handshake per question.
+//!
+//! Model: a [`Pool`] has, per server address and own address, a few connections; each is a task (`tcp`) that
+//! takes questions over a channel, several at a time, and is fed by whoever holds its [`Connection`]. A question
+//! holds a [`Slot`] of one, from which the pool learns how it ended.
+//!
+//! ```text
+//!   open -- question left without answer, or the peer hangs up --> retired: takes no more, ends with its last question
+//!     |                                                               ^
+//!     +---- idle for IDLE_MAX, or room is needed ---------------------+
+//! ```
+//!
+//! Failure: who answers only the first question of a connection is asked on a fresh one each time, for a while. All
+//! is bounded: questions per connection, connections per server, connections in all.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::net::{SOCKETS_MAX, Shared};
+use super::tcp::Talk;
+use super::{Ask, ExchangeError, Reply};
+
+/// Questions without answer on one connection.
+const PIPELINED_MAX: usize = 32;
+/// Connections to one server address. RFC 7766 section 6.2.2 recommends one for plain queries: the second and
+/// third are opened only when all before are full.
+const CONNECTIONS_PER_SERVER_MAX: usize = 3;
+/// Connections in all.
+pub(super) const CONNECTIONS_MAX: usize = 1024;
+/// How long a server is asked one question per connection after it left a later one unanswered.
+const ALONE_FOR: Duration = Duration::from_secs(300);
+/// Servers remembered for that.
+const ALONE_MAX: usize = 1000;
+
+const _: () = assert!(CONNECTIONS_MAX * 2 <= SOCKETS_MAX);
+
+/// A server, and the address to reach it from (unspecified = the kernel's choice).
+pub(super) type Peer = (SocketAddr, IpAddr);
+
+/// A question handed to a connection.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) ask: Ask,
+    pub(super) tell: oneshot::Sender<Result<Reply, Ended>>,
+}
+
+/// Why a connection has no answer for a question.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) error: ExchangeError,
+    /// RFC 7766 section 6.2.4: it was closed, which says nothing about the question.
+    pub(super) closed: bool,
+}
+
+/// The questioners' end of a connection.
+#[derive(Debug)]
+struct Connection {
+    commands: Sender<Command>,
+    outstanding: AtomicUsize,
+    retired: AtomicBool,
+    /// Something was answered on it.
+    answered: Arc<AtomicBool>,
+}
+
+impl Connection {
+    fn takes_more(&self) -> bool {
+        !self.retired.load(Ordering::Relaxed) && !self.commands.is_closed()
+    }
+
+    fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of their last use, by peer.
+    connections: Vec<(Peer, Arc<Connection>)>,
+    /// Servers that want a connection for each question, and until when.
+    alone: HashMap<IpAddr, Duration>,
+    /// Connections that have not ended, whether they take more or not.
+    living: usize,
+}
+
+/// All connections.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Pool {
+    pub(super) fn new(shared: Arc<Shared>) -> Pool {
+        Pool {
+            shared,
+            state: Arc::default(),
+        }
+    }
+
+    /// A place on an open connection to `peer`, if there is one with room.
+    pub(super) fn reuse(&self, peer: Peer) -> Option<Slot> {
+        let now = self.shared.clock.now().mono;
+        let mut state = lock(&self.state);
+        state.connections.retain(|(_, c)| c.takes_more());
+        if state.wants_one_each(peer.0.ip(), now) {
+            return None;
+        }
+        let has_room =
+            |(p, c): &(Peer, Arc<Connection>)| *p == peer && c.outstanding() < PIPELINED_MAX;
+        let at = state.connections.iter().position(has_room)?;
+        let (_, connection) = state.connections.remove(at);
+        state.connections.push((peer, connection.clone()));
+        drop(state);
+        Some(self.slot(peer, connection))
+    }
+
+    /// A place on a new connection to `peer`.
+    pub(super) fn open(
+        &self,
+        peer: Peer,
+        socket: OwnedSemaphorePermit,
+    ) -> Result<Slot, ExchangeError> {
+        let mut state = lock(&self.state);
+        // An idle one was of no use: the server wants one for each question, or has just closed it.
+        (state.connections).retain(|(p, c)| *p != peer || c.outstanding() > 0);
+        let to_peer = state.connections.iter().filter(|(p, _)| *p == peer);
+        if to_peer.count() >= CONNECTIONS_PER_SERVER_MAX {
+            let why = "too many connections to the server";
+            return Err(ExchangeError::Local(why.into()));
+        }
+        if state.living >= CONNECTIONS_MAX && !state.close_idle() {
+            return Err(ExchangeError::Local("too many connections".into()));
+        }
+        let (commands, questions) = channel(PIPELINED_MAX);
+        let answered = Arc::new(AtomicBool::new(false));
+        let talk = Talk::new(self.shared.clone(), peer, questions, answered.clone());
+        let connection = Arc::new(Connection {
+            commands,
+            outstanding: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            answered,
+        });
+        state.connections.push((peer, connection.clone()));
+        state.living += 1;
+        self.shared.metrics.upstream_tcp_opened_total.inc();
+        (self.shared.metrics.upstream_tcp_connections).set(state.living as u64);
+        drop(state);
+        let living = Living(self.state.clone(), self.shared.clone());
+        tokio::spawn(async move {
+            let _held = (socket, living);
+            talk.run().await;
+        });
+        Ok(self.slot(peer, connection))
+    }
+
+    /// Closes the connection that has been idle for the longest time.
+    pub(super) fn close_idle(&self) {
+        lock(&self.state).close_idle();
+    }
+
+    fn slot(&self, peer: Peer, connection: Arc<Connection>) -> Slot {
+        connection.outstanding.fetch_add(1, Ordering::Relaxed);
+        Slot {
+            connection,
+            server: peer.0.ip(),
+            shared: self.shared.clone(),
+            state: self.state.clone(),
+            ended: false,
+        }
+    }
+}
+
+impl State {
+    fn wants_one_each(&mut self, server: IpAddr, now: Duration) -> bool {
+        match self.alone.get(&server) {
+            Some(until) if *until > now => true,
+            Some(_) => self.alone.remove(&server).is_none(),
+            None => false,
+        }
+    }
+
+    /// Dropping its sender ends a connection that nobody waits at.
+    fn close_idle(&mut self) -> bool {
+        let idle = |(_, c): &(Peer, Arc<Connection>)| c.outstanding() == 0;
+        let at = self.connections.iter().position(idle);
+        at.map(|at| self.connections.remove(at)).is_some()
+    }
+}
+
+/// A question's place on a connection.
+pub(super) struct Slot {
+    connection: Arc<Connection>,
+    server: IpAddr,
+    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
+    ended: bool,
+}
+
+impl Slot {
+    /// Asks, and waits for ever if neither answer nor end comes.
+    pub(super) async fn ask(mut self, ask: &Ask) -> Result<Reply, Ended> {
+        let (tell, told) = oneshot::channel();
+        let command = Command {
+            ask: ask.clone(),
+            tell,
+        };
+        let result = match self.connection.commands.try_send(command) {
+            Ok(()) => told.await.unwrap_or_else(|_| Err(Ended::hung_up())),
+            Err(_) => Err(Ended::hung_up()),
+        };
+        self.ended = true;
+        result
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.connection.outstanding.fetch_sub(1, Ordering::Relaxed);
+        if self.ended {
+            return;
+        }
+        // What is behind an unanswered question may wait for it for ever.
+        self.connection.retired.store(true, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        (state.connections).retain(|(_, c)| !Arc::ptr_eq(c, &self.connection));
+        if self.connection.answered.load(Ordering::Relaxed) {
+            // It answers some questions of a connection, and not others.
+            let now = self.shared.clock.now().mono;
+            if state.alone.len() >= ALONE_MAX {
+                state.alone.retain(|_, until| *until > now);
+            }
+            if state.alone.len() < ALONE_MAX {
+                state.alone.insert(self.server, now + ALONE_FOR);
+            }
+        }
+    }
+}
+
+impl Ended {
+    /// The connection was closed.
+    pub(super) fn hung_up() -> Ended {
+        Ended {
+            error: ExchangeError::Unreachable("hung up".into()),
+            closed: true,
+        }
+    }
+}
+
+/// Counts a connection for as long as its task lives.
+struct Living(Arc<Mutex<State>>, Arc<Shared>);
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.living -= 1;
+        self.1
+            .metrics
+            .upstream_tcp_connections
+            .set(state.living as u64);
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
