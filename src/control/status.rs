@@ -140,6 +140,9 @@ pub struct ServerStatus {
     pub srtt_ms: Option<f64>,
     /// `good`, `silent`, or `new` while nothing is known.
     pub state: String,
+    /// What is special about asking it, such as `no EDNS`.
+    #[serde(default)]
+    pub quirks: Vec<String>,
 }
 
 /// The answer cache.
@@ -220,12 +223,16 @@ impl Status {
             return;
         }
         out.push('\n');
-        let mut table = Table::new(&["SERVER", "STATE", "RTT"]);
+        let mut table = Table::new(&["SERVER", "STATE", "RTT", "QUIRKS"]);
         for s in self.servers.iter().take(SERVERS_SHOWN_MAX) {
             table.row([
                 s.address.clone(),
                 s.state.clone(),
                 s.srtt_ms.map_or("-".into(), |ms| format!("{ms:.1} ms")),
+                match s.quirks.is_empty() {
+                    true => "-".into(),
+                    false => s.quirks.join(", "),
+                },
             ]);
         }
         table.write(out);

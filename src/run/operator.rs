@@ -190,6 +190,7 @@ impl Operator {
                 ServerState::Good => "good".into(),
                 ServerState::Silent => "silent".into(),
             },
+            quirks: server.quirks.iter().map(ToString::to_string).collect(),
         };
         servers.into_iter().map(status).collect()
     }
