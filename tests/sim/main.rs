@@ -10,6 +10,7 @@ mod lab;
 mod net;
 mod oracle;
 mod outage;
+mod quirks;
 mod security;
 mod signer;
 mod transfer;
