@@ -41,10 +41,9 @@ pub fn settle(
             }
             // Said of the question, not of the zone: whoever asks oddly must not make a zone look dead.
             let of_question = [Rcode::FORMERR, Rcode::NOTIMP].contains(&reply.message.rcode);
-            // What it says without EDNS counts.
-            let of_edns = matches!(said, Said::EdnsRefused(_) | Said::CookieRefused);
             let outcome = match said {
-                _ if of_edns && reply.message.rcode == Rcode::SERVFAIL => return said,
+                // What it says without EDNS counts.
+                Said::EdnsRefused(_) if reply.message.rcode == Rcode::SERVFAIL => return said,
                 _ if of_question => Outcome::Answered { rtt: reply.rtt },
                 Said::Lame(_) => Outcome::Lame,
                 Said::Failed(_) => Outcome::ServerFailure,
@@ -84,7 +83,8 @@ fn heard(env: &Env<'_>, zone: &Name, ask: &Ask, reply: &Reply, said: &Said, now:
             _ => None,
         },
         // Only plain answers need to know.
-        signed: level == EdnsLevel::None && env.is_signed(zone, now),
+        signed: level == EdnsLevel::None
+            && (env.is_signed(zone, now) || (is_forwarded(ask) && env.validating)),
     }
 }
 

@@ -206,7 +206,10 @@ impl Attempt {
             env.health.zone_servers(zone, &self.addresses);
         }
         // An answer that did not validate may have lacked its signatures.
-        self.signed = !manner.avoid.is_empty() || env.is_signed(&self.delegation.zone, now);
+        self.signed = !manner.avoid.is_empty()
+            || env.is_signed(&self.delegation.zone, now)
+            // Below a forwarded zone there may be signed ones.
+            || (self.forward.is_some() && env.validating);
         // Who gave a bogus answer is asked only when there is nobody else.
         let others = self.addresses.iter().any(|a| !manner.avoid.contains(a));
         if others {
