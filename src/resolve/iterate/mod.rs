@@ -161,6 +161,11 @@ pub enum FailureKind {
     BadAnswers,
     /// The question cost too much.
     Budget,
+    /// Its time was over.
+    Late,
+    /// This machine has too much to do, or the work that the question had joined was given up. Says nothing of the zone, and is
+    /// not remembered.
+    Overload,
     /// Servers refer to each other without end.
     Loop,
 }
@@ -169,9 +174,9 @@ impl Failure {
     /// What a client is told (RFC 8914).
     pub fn ede(&self) -> Ede {
         let code = match self.kind {
-            FailureKind::Unreachable => Ede::NO_REACHABLE_AUTHORITY,
+            FailureKind::Unreachable | FailureKind::Late => Ede::NO_REACHABLE_AUTHORITY,
             FailureKind::BadAnswers => Ede::NETWORK_ERROR,
-            FailureKind::Budget | FailureKind::Loop => Ede::OTHER,
+            FailureKind::Budget | FailureKind::Overload | FailureKind::Loop => Ede::OTHER,
         };
         Ede::new(code, format!("{}: {}", self.zone, self.text))
     }
@@ -439,6 +444,13 @@ impl Iteration {
     fn refer(&mut self, env: &Env<'_>, now: Now, referral: Referral, out: &mut Vec<Action>) {
         let Referral { delegation, ds } = referral;
         let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
+        // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
+        let parent = match delegation.origin {
+            DelegationOrigin::Network => self.attempt.as_ref().map(|a| a.delegation.zone.clone()),
+            DelegationOrigin::Hints | DelegationOrigin::Mirror(_) | DelegationOrigin::Forward => {
+                None
+            }
+        };
         let delegation = Arc::new(delegation);
         if let Some(ds) = ds {
             let question = Question::new(delegation.zone.clone(), Rtype::DS);
@@ -456,7 +468,7 @@ impl Iteration {
             }
             env.knowledge.learn_raw(&question, ds, ttl_s, now);
         }
-        env.knowledge.learn(delegation.clone(), now);
+        env.knowledge.learn(delegation.clone(), parent, now);
         self.begin(env, now, delegation, out);
     }
 
@@ -529,7 +541,7 @@ fn learn_root(env: &Env<'_>, now: Now, told: &Delegation) {
         }
     }
     if learned.servers.iter().any(|(_, a)| !a.is_empty()) {
-        env.knowledge.learn(Arc::new(learned), now);
+        env.knowledge.learn(Arc::new(learned), None, now);
     }
 }
 

@@ -11,6 +11,15 @@ use tokio::sync::watch;
 
 type Waiting<V> = watch::Receiver<Option<V>>;
 
+/// What who asked has to do with the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It is done for who asked, and paid for.
+    Started,
+    /// It was under way for somebody else.
+    Joined,
+}
+
 /// Work under way, by key.
 pub(super) struct InFlight<K, V>(Mutex<HashMap<K, Waiting<V>>>);
 
@@ -25,20 +34,20 @@ where
     K: Eq + Hash + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Joins the work for `key`, or starts it with `start`. `None` when that task died, or when more than `max`
-    /// are under way.
+    /// Joins the work for `key`, or starts it with `start`; says which, and what came of it. `None` when that task died,
+    /// or when more than `max` are under way.
     pub async fn run<F>(
         self: &Arc<Self>,
         key: K,
         max: usize,
         start: impl FnOnce() -> F,
-    ) -> Option<V>
+    ) -> Option<(Part, V)>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut waiting = self.join(key, max, start)?;
+        let (part, mut waiting) = self.join(key, max, start)?;
         let found = waiting.wait_for(Option::is_some).await.ok()?;
-        found.clone()
+        found.clone().map(|value| (part, value))
     }
 
     fn join<F>(
@@ -46,13 +55,13 @@ where
         key: K,
         max: usize,
         start: impl FnOnce() -> F,
-    ) -> Option<Waiting<V>>
+    ) -> Option<(Part, Waiting<V>)>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiting) = map.get(&key) {
-            return Some(waiting.clone());
+            return Some((Part::Joined, waiting.clone()));
         }
         if map.len() >= max {
             return None;
@@ -70,7 +79,7 @@ where
             drop(entry);
             let _ = tell.send(Some(value));
         });
-        Some(waiting)
+        Some((Part::Started, waiting))
     }
 
     /// How much is under way.

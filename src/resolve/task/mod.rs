@@ -14,6 +14,7 @@ mod chain;
 mod failures;
 mod inflight;
 mod judge;
+mod prefetch;
 mod raw;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::clock::{Clock, Now};
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::budget::Budget;
-use crate::resolve::delegation::{DelegationOrigin, Knowledge};
+use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::iterate::Env;
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::Settings;
@@ -102,6 +103,7 @@ pub(in crate::resolve) struct Shared {
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
     questions: Arc<InFlight<FailureKey, Resolution>>,
+    refreshes: prefetch::Queue,
     seeds: AtomicU64,
     /// Monotonic milliseconds of the next try of priming.
     prime_at_ms: AtomicU64,
@@ -127,6 +129,8 @@ impl Resolver {
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
+            refreshes: prefetch::Queue::new(),
+            metrics,
             seeds: AtomicU64::new(settings.seed),
             prime_at_ms: AtomicU64::new(0),
             settings,
@@ -135,13 +139,12 @@ impl Resolver {
             local,
             health,
             clock,
-            metrics,
         }))
     }
 
     /// Resolves a question of class IN. Never fails: what cannot be had is SERVFAIL with the reason.
     pub async fn resolve(&self, question: Question, options: Options) -> Resolution {
-        if let Some(known) = self.at_hand(&question, options) {
+        if let Some((known, _)) = self.at_hand(&question, options) {
             return known;
         }
         if !options.recursion {
@@ -154,7 +157,8 @@ impl Resolver {
         let start = || shared.clone().work(question.clone(), options);
         let work = (shared.questions).run(key, QUESTIONS_IN_FLIGHT_MAX, start);
         match tokio::time::timeout(CLIENT_WAIT, work).await {
-            Ok(joined) => joined.unwrap_or_else(|| servfail(overloaded())),
+            Ok(Some((_, resolution))) => resolution,
+            Ok(None) => servfail(overloaded()),
             Err(_) => servfail(still_trying(&question)),
         }
     }
@@ -164,23 +168,40 @@ impl Resolver {
     pub fn known(&self, question: &Question, options: Options) -> Option<Resolution> {
         let known = self.at_hand(question, options);
         self.0.cache.count_question(known.is_some());
-        known
+        let (resolution, due) = known?;
+        // Without RD nothing is asked upstream.
+        if options.recursion && self.0.settings.prefetch && !due.is_empty() {
+            self.0.refresh_soon(due, self.0.clock.now());
+        }
+        Some(resolution)
     }
 
-    fn at_hand(&self, question: &Question, options: Options) -> Option<Resolution> {
+    /// Refreshes popular answers before they run out, for as long as it is polled.
+    pub async fn keep_fresh(self) {
+        self.0.refresh_loop().await;
+    }
+
+    /// What is known, and which links of it are due for a refresh.
+    fn at_hand(
+        &self,
+        question: &Question,
+        options: Options,
+    ) -> Option<(Resolution, Vec<Question>)> {
         let now = self.0.clock.now();
-        if let Some(resolution) = self.0.cached(question, now) {
-            return Some(resolution);
+        if let Some(known) = self.0.cached(question, now) {
+            return Some(known);
         }
         let key = (question.clone(), options.checking_disabled);
-        let failed = self.0.failures.find(&key, now.mono)?;
+        let failed = self.0.failures.find(&key, now)?;
         let mut errors = failed.errors;
         // RFC 8914 section 4.14.
         errors.push(Ede::new(Ede::CACHED_ERROR, ""));
-        Some(servfail(Unanswered {
+        let remembered = servfail(Unanswered {
             security: failed.security,
             errors,
-        }))
+            lasting: true,
+        });
+        Some((remembered, Vec::new()))
     }
 
     /// A zone's servers are back: forgets what was accepted as of its verification, and all failures.
@@ -195,19 +216,24 @@ impl Resolver {
 
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
-        self.0.failures.forget();
+        self.0.failures.forget_all();
     }
 
-    /// Forgets answers at and below `name`; for the root, everything.
-    pub fn flush(&self, name: &Name) {
-        self.0.cache.flush(name);
-        if let Some(validator) = &self.0.validator {
-            validator.flush(name);
+    /// Forgets what was learned about `name`, and with `tree` about everything below it. Each store has its own
+    /// `forget(name, tree)`, which says how much went.
+    pub fn flush(&self, name: &Name, tree: bool) -> Flushed {
+        let shared = &self.0;
+        let (delegations, addresses, links) = shared.knowledge.forget_under(name, tree);
+        let validator = shared.validator.as_ref();
+        // Answers last: what is resolved meanwhile must not rest on what goes.
+        Flushed {
+            delegations,
+            addresses,
+            links,
+            keys: validator.map_or(0, |v| v.forget(name, tree)),
+            failures: shared.failures.forget(name, tree),
+            answers: shared.cache.forget(name, tree),
         }
-        if name.is_root() {
-            self.0.knowledge.clear();
-        }
-        self.forget_failures();
     }
 
     /// Every server address asked so far.
@@ -220,10 +246,43 @@ impl Resolver {
         self.0.cache.stats()
     }
 
+    /// Everything else that is kept beside the cache, by name, in numbers.
+    pub fn tables_stats(&self) -> [(&'static str, TableStats); 4] {
+        let [delegations, addresses, links] = self.0.knowledge.stats();
+        [
+            ("delegations", delegations),
+            ("addresses", addresses),
+            ("links", links),
+            ("failures", self.0.failures.stats()),
+        ]
+    }
+
+    /// Zones whose keys, or whose lack of keys, is known.
+    pub fn keys_known(&self) -> usize {
+        self.0.validator.as_ref().map_or(0, |v| v.zones_known())
+    }
+
     /// Client questions under way.
     pub fn in_flight(&self) -> usize {
         self.0.questions.len()
     }
+}
+
+/// How many entries a flush took, by what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flushed {
+    /// Answers and denials.
+    pub answers: usize,
+    /// Delegations.
+    pub delegations: usize,
+    /// Addresses of name servers.
+    pub addresses: usize,
+    /// DS and DNSKEY sets for validation.
+    pub links: usize,
+    /// Zones whose keys were known.
+    pub keys: usize,
+    /// Failures.
+    pub failures: usize,
 }
 
 impl Shared {
@@ -260,7 +319,9 @@ impl Shared {
                     security: unanswered.security.clone(),
                     errors: unanswered.errors.clone(),
                 };
-                self.failures.remember(key, failed, self.clock.now().mono);
+                if unanswered.lasting {
+                    self.failures.remember(key, failed, self.clock.now());
+                }
                 let mut resolution = servfail(unanswered);
                 resolution.sources = budget.sources();
                 resolution
@@ -326,6 +387,7 @@ fn unknown_here(question: &Question) -> Resolution {
         ..servfail(Unanswered {
             security: Security::Insecure,
             errors: vec![Ede::new(Ede::NOT_AUTHORITATIVE, text)],
+            lasting: false,
         })
     }
 }
@@ -335,6 +397,7 @@ fn still_trying(question: &Question) -> Unanswered {
     Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::NO_REACHABLE_AUTHORITY, text)],
+        lasting: false,
     }
 }
 
@@ -342,5 +405,6 @@ fn overloaded() -> Unanswered {
     Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::OTHER, "too many questions under way")],
+        lasting: false,
     }
 }
