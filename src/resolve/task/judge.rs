@@ -12,7 +12,7 @@ use super::Shared;
 use super::raw::RawAsk;
 use crate::dns::{Ede, Name, Question};
 use crate::resolve::budget::Budget;
-use crate::resolve::validate::{Event, Step, SubAsk, Validation, Verdict};
+use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
 use crate::resolve::{Observation, Origin, Outcome, Response, Security};
 
 /// Time between two checks of referrals from one zone.
@@ -93,10 +93,10 @@ impl Shared {
                 outcome,
             });
         };
-        if let Some(Origin::Network(bad)) = verdict.bogus_from {
-            let link = links.iter().rev().find(|l| l.server == bad);
-            let zone = link.map_or(&response.zone, |l| &l.zone);
-            tell(zone, bad, Outcome::Bogus);
+        if let Some(Culprit { zone, origin }) = &verdict.bogus_from
+            && let Origin::Network(server) = *origin
+        {
+            tell(zone, server, Outcome::Bogus);
         }
         if verdict.security != Security::Secure {
             return;

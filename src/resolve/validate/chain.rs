@@ -28,7 +28,8 @@ use super::keys::Known;
 use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
 use super::{
-    ATTEMPTS_MAX, Anchor, Event, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus, home,
+    ATTEMPTS_MAX, Anchor, Culprit, Event, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus,
+    home,
 };
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
@@ -236,7 +237,7 @@ impl Validation {
                 self.enter(cut.name, status, cut.life.and(life), as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(cut.name, now),
-            Err(ede) => self.retry(question, cut.name, ede, response.origin, now),
+            Err(ede) => self.retry(question, cut.name, ede, &response, now),
         }
     }
 
@@ -424,7 +425,7 @@ impl Validation {
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(candidate, now),
             Err(_) if jump => self.drop_hint(),
             Err(ede) if self.may_refresh(&zone, &ede, now) => self.refresh(zone, now),
-            Err(ede) => self.retry(question, candidate, ede, response.origin, now),
+            Err(ede) => self.retry(question, candidate, ede, &response, now),
         }
     }
 
@@ -538,10 +539,10 @@ impl Validation {
         question: Question,
         zone: Name,
         ede: Ede,
-        origin: Origin,
+        bad: &Response,
         now: Now,
     ) -> Progress {
-        self.links.fault = Some((ede, origin));
+        self.links.fault = Some((ede, Culprit::of(bad)));
         if self.links.next_attempt(&question) < ATTEMPTS_MAX {
             return Progress::Go;
         }
@@ -563,8 +564,8 @@ impl Validation {
 
     /// The chain to `zone` is broken: nobody gave a good link.
     fn broken(&mut self, zone: Name, now: Now) -> Progress {
-        let (ede, origin) = match self.links.fault.take() {
-            Some((ede, origin)) => (ede, Some(origin)),
+        let (ede, culprit) = match self.links.fault.take() {
+            Some((ede, culprit)) => (ede, Some(culprit)),
             None => (bogus(format!("the chain to {zone} is broken")), None),
         };
         let known = Known {
@@ -574,16 +575,16 @@ impl Validation {
             refresh_from: now.mono,
         };
         self.ctx.cache().insert(zone, known, self.epoch, now);
-        Progress::Halt(self.fail(ede, origin))
+        Progress::Halt(self.fail(ede, culprit))
     }
 
     /// The end of a walk without a verdict of its own: what was wrong with the response itself tells more
     /// than what went wrong afterwards.
-    fn fail(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+    fn fail(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
         match self.complaint.take() {
             Some((_, complaint)) => {
-                let origin = self.response.origin.clone();
-                self.bogus(complaint, Some(origin))
+                let culprit = Culprit::of(&self.response);
+                self.bogus(complaint, Some(culprit))
             }
             None => self.bogus(ede, from),
         }
@@ -607,8 +608,8 @@ impl Validation {
         match court.judge(&self.question, &self.response) {
             Ok(judged) => self.judged(judged, as_of, now),
             Err(ede) => {
-                let origin = self.response.origin.clone();
-                self.bogus_verdict(ede, Some(origin))
+                let culprit = Culprit::of(&self.response);
+                self.bogus_verdict(ede, Some(culprit))
             }
         }
     }
@@ -653,11 +654,11 @@ impl Validation {
         }
     }
 
-    fn bogus(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+    fn bogus(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
         Step::Done(self.bogus_verdict(ede, from))
     }
 
-    fn bogus_verdict(&mut self, ede: Ede, from: Option<Origin>) -> Verdict {
+    fn bogus_verdict(&mut self, ede: Ede, from: Option<Culprit>) -> Verdict {
         Verdict {
             security: Security::Bogus(ede),
             answer: std::mem::take(&mut self.response.answer),

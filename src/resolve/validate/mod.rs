@@ -45,10 +45,9 @@ pub use chain::{Validation, as_of_errors};
 use super::{Origin, Response, Security};
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rdata, Record, RrSet, Rtype};
+use crate::dnssec::nsec3;
 use keys::KeyCache;
 
-/// NSEC3 iterations above which a zone counts as insecure, unless set otherwise (RFC 9276 section 3.2).
-pub const NSEC3_ITERATIONS_MAX: u16 = 100;
 /// Zones that the key cache holds, unless set otherwise.
 pub const ZONES_MAX: usize = 20_000;
 /// How often a bogus link is asked for, the first time included.
@@ -77,7 +76,7 @@ impl Default for Settings {
             anchors: Vec::new(),
             negative_trust_anchors: Vec::new(),
             sha1: false,
-            nsec3_iterations_max: NSEC3_ITERATIONS_MAX,
+            nsec3_iterations_max: nsec3::ITERATIONS_MAX,
             zones_max: ZONES_MAX,
         }
     }
@@ -230,7 +229,25 @@ pub struct Verdict {
     /// error inside [`Security::Bogus`] is not repeated here.
     pub errors: Vec<Ede>,
     /// Who gave the data that was found bad, when somebody did.
-    pub bogus_from: Option<Origin>,
+    pub bogus_from: Option<Culprit>,
+}
+
+/// Where bad data came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Culprit {
+    /// The zone that it was asked as a server or mirror of; one server may serve several.
+    pub zone: Name,
+    /// Server or mirror.
+    pub origin: Origin,
+}
+
+impl Culprit {
+    fn of(response: &Response) -> Culprit {
+        Culprit {
+            zone: response.zone.clone(),
+            origin: response.origin.clone(),
+        }
+    }
 }
 
 /// What is known of a zone.
