@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use holdfast::clock::{Clock, Now, format_utc};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus, Status, ZoneStatus,
+    CacheStatus, HeldStatus, MirrorDone, MirrorStatus, NegativeAnchorStatus, ServerStatus, Status,
+    ZoneStatus,
 };
 use holdfast::dns::Name;
 use holdfast::engine::Engine;
@@ -123,6 +124,7 @@ impl Operator {
             time: format_utc(now.wall_s),
             zones: self.zones(),
             mirrors: self.mirrors(),
+            negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
             cache: self.cache(),
             metrics: (self.metrics.snapshot().into_iter())
@@ -177,6 +179,18 @@ impl Operator {
             }
         };
         mirrors.into_iter().map(status).collect()
+    }
+
+    fn negative_trust_anchors(&self, now_s: u64) -> Vec<NegativeAnchorStatus> {
+        let settings = self.settings.load();
+        let anchors = self.engine.resolver.negative_trust_anchors();
+        let status = |(name, until_s): (Name, Option<u64>)| NegativeAnchorStatus {
+            own_zone: settings.zones.zone(&name).is_some(),
+            name: name.to_string(),
+            until: until_s.map(format_utc),
+            left_s: until_s.map(|until_s| until_s.saturating_sub(now_s)),
+        };
+        anchors.into_iter().map(status).collect()
     }
 
     fn servers(&self) -> Vec<ServerStatus> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, CacheStats};
 use crate::clock::{Clock, Now};
+use crate::config::NegativeTrustAnchor;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::budget::Budget;
@@ -208,6 +209,23 @@ impl Resolver {
             self.0.knowledge.clear();
         }
         self.forget_failures();
+    }
+
+    /// Replaces the negative trust anchors, and forgets what was judged at and below those that changed, whose names
+    /// come back.
+    pub fn set_negative_trust_anchors(&self, anchors: &[NegativeTrustAnchor]) -> Vec<Name> {
+        let Some(validator) = &self.0.validator else {
+            return Vec::new();
+        };
+        let changed = validator.set_negative_trust_anchors(anchors);
+        changed.iter().for_each(|name| self.flush(name));
+        changed
+    }
+
+    /// The negative trust anchors with their ends, seconds since 1970.
+    pub fn negative_trust_anchors(&self) -> Vec<(Name, Option<u64>)> {
+        let validator = self.0.validator.as_ref();
+        validator.map_or(Vec::new(), |v| v.negative_trust_anchors())
     }
 
     /// Every server address asked so far.

@@ -28,8 +28,8 @@ use super::keys::Known;
 use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
 use super::{
-    ATTEMPTS_MAX, Anchor, Culprit, Event, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus,
-    home,
+    ATTEMPTS_MAX, Anchor, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator, Verdict,
+    ZoneStatus, home,
 };
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
@@ -59,6 +59,8 @@ pub struct Validation {
     budget: Budget,
     /// The name whose zone is looked for.
     home: Name,
+    /// Where the walk begins; the root until it has begun.
+    anchor: Name,
     /// Where to look for zones, the next one last.
     hints: Vec<Name>,
     /// Hints that were followed.
@@ -132,6 +134,7 @@ impl Validation {
             ctx,
             epoch,
             home,
+            anchor: Name::root(),
         }
     }
 
@@ -159,13 +162,23 @@ impl Validation {
         if self.question.class != Class::IN || self.question.rtype == Rtype::RRSIG {
             return Some(self.insecure(None, None));
         }
-        let Some(anchor) = self.ctx.anchor_above(&self.home).cloned() else {
-            return Some(self.insecure(None, None));
+        let anchor = match self.ctx.footing(&self.home, now) {
+            Footing::Anchor(anchor) => anchor,
+            Footing::None => return Some(self.insecure(None, None)),
+            Footing::Negative { until_s } => {
+                // It must not be believed any longer than that.
+                let left_s = until_s.map(|until_s| until_s.saturating_sub(now.wall_s));
+                return Some(Verdict {
+                    ttl_max_s: left_s.map(|left_s| u32::try_from(left_s).unwrap_or(u32::MAX)),
+                    ..self.insecure(None, None)
+                });
+            }
         };
         if let Origin::Mirror(note) = self.response.origin.clone() {
             return Some(self.mirror_verdict(&note, now));
         }
         self.take_hints(&anchor);
+        self.anchor = anchor;
         if self.question.rtype == Rtype::DNSKEY {
             // The response is a link of its own chain.
             let own = self.links.ask(self.question.clone());
@@ -177,9 +190,7 @@ impl Validation {
 
     /// Begins at the deepest zone known at or above `below`, or at the anchor.
     fn set_out(&mut self, below: Option<Name>, now: Now) {
-        let Some(anchor) = self.ctx.anchor_above(&self.home) else {
-            return;
-        };
+        let anchor = &self.anchor;
         let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
         self.place = match known {
             Some((name, known)) => Place::InZone(Zone {

@@ -37,13 +37,16 @@ mod signed;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 pub use chain::{Validation, as_of_errors};
 
 use super::{Origin, Response, Security};
 use crate::clock::Now;
+use crate::config::NegativeTrustAnchor;
 use crate::dns::{Ede, Name, Question, Rdata, Record, RrSet, Rtype};
 use crate::dnssec::nsec3;
 use keys::KeyCache;
@@ -58,8 +61,8 @@ pub const ATTEMPTS_MAX: u8 = 3;
 pub struct Settings {
     /// Trust anchors: DS and DNSKEY records of any owner names. Other types are ignored.
     pub anchors: Vec<Record>,
-    /// Names at and below which nothing is validated (RFC 7646), unless an anchor lies deeper.
-    pub negative_trust_anchors: Vec<Name>,
+    /// Where nothing is validated (RFC 7646), unless an anchor lies deeper.
+    pub negative_trust_anchors: Vec<NegativeTrustAnchor>,
     /// Whether algorithms 5 and 7 and SHA-1 DS records are checked; otherwise they count as unknown
     /// (RFC 9905).
     pub sha1: bool,
@@ -86,10 +89,24 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Validator {
     anchors: HashMap<Name, Anchor>,
-    negative_trust_anchors: Vec<Name>,
+    negative_trust_anchors: ArcSwap<NegativeAnchors>,
     sha1: bool,
     nsec3_iterations_max: u16,
     zones: Mutex<KeyCache>,
+}
+
+/// Names of negative trust anchors, each with its end in seconds since 1970.
+type NegativeAnchors = HashMap<Name, Option<u64>>;
+
+/// What a name's validation starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Footing {
+    /// The closest trust anchor at or above it.
+    Anchor(Name),
+    /// A negative trust anchor, until then.
+    Negative { until_s: Option<u64> },
+    /// Nothing: no anchor above it.
+    None,
 }
 
 /// The anchors of one name.
@@ -120,7 +137,9 @@ impl Validator {
         }
         Validator {
             anchors,
-            negative_trust_anchors: settings.negative_trust_anchors,
+            negative_trust_anchors: ArcSwap::from_pointee(by_name(
+                &settings.negative_trust_anchors,
+            )),
             sha1: settings.sha1,
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
@@ -143,29 +162,62 @@ impl Validator {
         self.cache().len()
     }
 
-    /// Whether data of this name is to be validated at all: an anchor is above it, and no negative
-    /// trust anchor is closer. A DS record belongs to the zone above its name.
-    pub fn covers(&self, question: &Question) -> bool {
-        self.anchor_above(&home(question)).is_some()
+    /// Replaces the negative trust anchors. Returns the names of those that came, went, or changed their end: what was
+    /// judged at and below them does not hold any more.
+    pub fn set_negative_trust_anchors(&self, anchors: &[NegativeTrustAnchor]) -> Vec<Name> {
+        let new = by_name(anchors);
+        let old = self.negative_trust_anchors.load_full();
+        let differs = |name: &&Name| old.get(name) != new.get(name);
+        let mut changed: Vec<Name> = old.keys().filter(differs).cloned().collect();
+        changed.extend(new.keys().filter(|name| !old.contains_key(name)).cloned());
+        self.negative_trust_anchors.store(Arc::new(new));
+        changed
     }
 
-    /// The closest anchor at or above `name`, unless a negative trust anchor is as close.
-    fn anchor_above(&self, name: &Name) -> Option<&Name> {
-        let depth = name.label_count();
-        let (anchor, _) = (0..=depth)
-            .rev()
-            .find_map(|n| self.anchors.get_key_value(&name.suffix(n)))?;
-        let switched_off = self
-            .negative_trust_anchors
-            .iter()
-            .any(|off| name.is_within(off) && off.is_within(anchor));
-        (!switched_off).then_some(anchor)
+    /// The negative trust anchors with their ends (seconds since 1970), those that have ended included.
+    pub fn negative_trust_anchors(&self) -> Vec<(Name, Option<u64>)> {
+        let anchors = self.negative_trust_anchors.load();
+        let mut list: Vec<_> = anchors.iter().map(|(n, u)| (n.clone(), *u)).collect();
+        list.sort();
+        list
+    }
+
+    /// The closest anchor at or above `name` (RFC 6840 section 5.10), unless a negative trust anchor that has not
+    /// ended is as close (RFC 7646 section 2).
+    fn footing(&self, name: &Name, now: Now) -> Footing {
+        let negative = self.negative_trust_anchors.load();
+        for labels in (0..=name.label_count()).rev() {
+            let at = name.suffix(labels);
+            match negative.get(&at) {
+                Some(until_s) if until_s.is_none_or(|until_s| now.wall_s < until_s) => {
+                    return Footing::Negative { until_s: *until_s };
+                }
+                _ => {}
+            }
+            if self.anchors.contains_key(&at) {
+                return Footing::Anchor(at);
+            }
+        }
+        Footing::None
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, KeyCache> {
         // The cache is sound between any two of its operations, so a poisoned lock is still good.
         self.zones.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// Of two for one name the later one counts.
+fn by_name(anchors: &[NegativeTrustAnchor]) -> NegativeAnchors {
+    let mut map = NegativeAnchors::new();
+    for anchor in anchors {
+        // No end at all is the latest.
+        let latest = |a: Option<u64>, b: Option<u64>| Some(a?.max(b?));
+        map.entry(anchor.name.clone())
+            .and_modify(|until_s| *until_s = latest(*until_s, anchor.until_s))
+            .or_insert(anchor.until_s);
+    }
+    map
 }
 
 /// The name whose zone holds the answer: for DS the parent's, which holds the parent side of a cut
@@ -254,7 +306,7 @@ impl Culprit {
 #[derive(Debug, Clone)]
 enum ZoneStatus {
     /// Signed; these DNSKEYs (RDATA) are its own.
-    Secure(std::sync::Arc<[Rdata]>),
+    Secure(Arc<[Rdata]>),
     /// Proven to be without a chain; the reason, if it is one to tell.
     Insecure(Option<Ede>),
     /// Its chain is broken, as was found moments ago.
