@@ -539,7 +539,6 @@ fn unbuilt_features_may_only_be_off() {
         "trust_anchor_updates",
         "cookies",
         "prefetch",
-        "aggressive_nsec",
     ] {
         check("resolver", key, "false", "true");
     }

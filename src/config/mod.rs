@@ -170,7 +170,7 @@ pub struct Resolver {
     pub prefetch: bool,
     /// Only glue at or below the delegation is used.
     pub harden_glue: bool,
-    /// RFC 8198 denial from cached NSEC. Always false in this version.
+    /// RFC 8198: validated denials answer for the other names that they deny.
     pub aggressive_nsec: bool,
     /// Answers for localhost., test., 10.in-addr.arpa. ... are made here.
     pub special_use_zones: bool,

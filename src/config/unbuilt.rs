@@ -37,7 +37,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("resolver.trust_anchor_updates", Off::False),
     row("resolver.cookies", Off::False),
     row("resolver.prefetch", Off::False),
-    row("resolver.aggressive_nsec", Off::False),
     row("cache.persist", Off::False),
     row("stale.enabled", Off::False),
     row("retained.enabled", Off::False),

@@ -13,7 +13,7 @@ use crate::resolve::iterate::Failure;
 use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::validate::as_of_errors;
 use crate::resolve::{
-    LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
+    Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
 };
 
 /// Links of a chain of aliases.
@@ -117,14 +117,50 @@ impl Shared {
     pub(super) fn cached(&self, question: &Question, now: Now) -> Option<Resolution> {
         let mut chain = Chain::new(question);
         loop {
-            let hit = self.cache.find(&chain.at, now)?;
-            let entry = Entry::clone(&hit.entry).with_ttl(hit.left_s);
+            let entry = self.at_hand(&chain.at, now)?;
             match chain.add(entry) {
                 Next::Follow => {}
                 Next::End(resolution) => return Some(*resolution),
                 Next::Broken(_) => return None,
             }
         }
+    }
+
+    /// One link without asking anybody: as it was cached, or else made from validated denials.
+    fn at_hand(&self, question: &Question, now: Now) -> Option<Entry> {
+        match self.cache.find(question, now) {
+            Some(hit) => Some(Entry::clone(&hit.entry).with_ttl(hit.left_s)),
+            None => self.synthesised(question, now),
+        }
+    }
+
+    /// RFC 8198: not cached again, for a flood of random names must not fill the cache.
+    fn synthesised(&self, question: &Question, now: Now) -> Option<Entry> {
+        let made = self.validator.as_ref()?.synthesise(question, now)?;
+        // A zone that is held here below the one that denies it: private, or newer than the denial. And a copy that is
+        // asked at once anyway speaks for itself.
+        let knows_better = |cover: Cover| {
+            cover.zone.is_below(&made.zone)
+                || (cover.zone == made.zone && cover.prefer == Prefer::Now)
+        };
+        if self.local.cover(question, now).is_some_and(knows_better) {
+            return None;
+        }
+        let sets = made.answer.iter().chain(&made.authority);
+        let left_s = sets.map(|set| set.ttl).min()?;
+        let entry = Entry {
+            rcode: made.rcode,
+            answer: made.answer,
+            authority: made.authority,
+            security: Security::Secure,
+            errors: Vec::new(),
+        };
+        let ttl_s = entry.ttl_s(self.settings.ttl).min(left_s);
+        if ttl_s == 0 {
+            return None;
+        }
+        self.metrics.answers_aggressive_total.inc();
+        Some(entry.with_ttl(ttl_s))
     }
 
     /// Resolves link by link.
@@ -136,9 +172,8 @@ impl Shared {
     ) -> Result<Resolution, Unanswered> {
         let mut chain = Chain::new(question);
         loop {
-            let cached = self.cache.find(&chain.at, self.clock.now());
-            let entry = match cached {
-                Some(hit) => Entry::clone(&hit.entry).with_ttl(hit.left_s),
+            let entry = match self.at_hand(&chain.at, self.clock.now()) {
+                Some(entry) => entry,
                 None => self.link(&chain.at, options, budget).await?,
             };
             match chain.add(entry) {

@@ -65,6 +65,9 @@ impl Shared {
         loop {
             match validation.step(self.clock.now(), event) {
                 Step::Done(verdict) => {
+                    let (entries, bytes) = validator.denials_size();
+                    self.metrics.aggressive_entries.set(entries as u64);
+                    self.metrics.aggressive_bytes.set(bytes as u64);
                     self.report(&verdict, response, &links);
                     return verdict;
                 }

@@ -185,11 +185,13 @@ impl Resolver {
     }
 
     /// A zone's servers are back: forgets what was accepted as of its verification, and all failures.
-    pub fn note_recovered(&self, _zone: &Name) {
+    pub fn note_recovered(&self, zone: &Name) {
         self.0.cache.purge_as_of();
         self.0.knowledge.purge_as_of();
         if let Some(validator) = &self.0.validator {
             validator.purge_as_of();
+            // The zone may have changed in whatever way while nobody could look.
+            validator.flush_denials(zone);
         }
         self.forget_failures();
     }

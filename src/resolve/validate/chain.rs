@@ -342,7 +342,9 @@ impl Validation {
         if !judged && (last || signers(&self.response).any(|s| s == zone.name)) {
             match self.judge_response(&zone, &keys, now) {
                 Ok(judged) => {
-                    let verdict = self.judged(judged, zone.known.as_of.as_ref(), now);
+                    let as_of = zone.known.as_of.as_ref();
+                    self.learn(&zone.name, &judged, &self.response.origin, as_of, now);
+                    let verdict = self.judged(judged, as_of, now);
                     return Progress::Halt(Step::Done(verdict));
                 }
                 Err(ede) if self.may_refresh(&zone, &ede, now) => return self.refresh(zone, now),
@@ -355,6 +357,20 @@ impl Validation {
         }
         let candidate = self.candidate(&zone);
         self.at_candidate(zone, keys, candidate, now)
+    }
+
+    /// What is secure without reserve may answer other questions later (RFC 8198 section 4).
+    fn learn(
+        &self,
+        zone: &Name,
+        judged: &Judged,
+        origin: &Origin,
+        as_of: Option<&MirrorNote>,
+        now: Now,
+    ) {
+        if judged.insecure.is_none() && as_of.is_none() {
+            self.ctx.learn(zone, judged, origin, now);
+        }
     }
 
     fn judge_response(&mut self, zone: &Zone, keys: &[Rdata], now: Now) -> Result<Judged, Ede> {
@@ -431,6 +447,8 @@ impl Validation {
         match judged {
             Ok(judged) => {
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
+                let speaker = mirror.unwrap_or(&zone.name);
+                self.learn(speaker, &judged, &response.origin, as_of.as_ref(), now);
                 self.descend(zone, candidate, judged, as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(candidate, now),
@@ -617,7 +635,10 @@ impl Validation {
             now,
         };
         match court.judge(&self.question, &self.response) {
-            Ok(judged) => self.judged(judged, as_of, now),
+            Ok(judged) => {
+                self.learn(&note.zone, &judged, &self.response.origin, as_of, now);
+                self.judged(judged, as_of, now)
+            }
             Err(ede) => {
                 let culprit = Culprit::of(&self.response);
                 self.bogus_verdict(ede, Some(culprit))

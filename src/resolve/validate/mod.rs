@@ -19,6 +19,7 @@
 //! - `denial`: what a set of NSEC or NSEC3 records proves
 //! - `budget`: what a single validation may cost
 //! - `keys`: the cache of zones
+//! - `ranges`, `synthesis`: validated denials, and the answers that can be made from them (RFC 8198)
 //!
 //! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`. A chain through
 //! such a link is secure-as-of; what hangs below it must validate with signatures valid *now*.
@@ -32,24 +33,29 @@ mod denial;
 mod judge;
 mod keys;
 mod links;
+mod ranges;
 mod signed;
+mod synthesis;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 pub use chain::{Validation, as_of_errors};
+pub use synthesis::Synthesised;
 
 use super::{Origin, Response, Security};
 use crate::clock::Now;
 use crate::config::NegativeTrustAnchor;
-use crate::dns::{Ede, Name, Question, Rdata, Record, RrSet, Rtype};
+use crate::dns::{Class, Ede, Name, Question, Rdata, Record, RrSet, Rtype};
 use crate::dnssec::nsec3;
+use judge::Judged;
 use keys::KeyCache;
+use ranges::{RANGES_BYTES_MAX, Ranges};
 
 /// Zones that the key cache holds, unless set otherwise.
 pub const ZONES_MAX: usize = 20_000;
@@ -70,6 +76,10 @@ pub struct Settings {
     pub nsec3_iterations_max: u16,
     /// Zones that the key cache holds.
     pub zones_max: usize,
+    /// Denials that were validated answer for other names, too (RFC 8198).
+    pub aggressive_nsec: bool,
+    /// Names at and below which zones above do not speak: questions there go elsewhere (`[[forward]]`).
+    pub forwarded: Vec<Name>,
 }
 
 impl Default for Settings {
@@ -81,6 +91,8 @@ impl Default for Settings {
             sha1: false,
             nsec3_iterations_max: nsec3::ITERATIONS_MAX,
             zones_max: ZONES_MAX,
+            aggressive_nsec: true,
+            forwarded: Vec::new(),
         }
     }
 }
@@ -93,6 +105,9 @@ pub struct Validator {
     sha1: bool,
     nsec3_iterations_max: u16,
     zones: Mutex<KeyCache>,
+    /// `None` when denials answer only for themselves.
+    ranges: Option<RwLock<Ranges>>,
+    forwarded: HashSet<Name>,
 }
 
 /// Names of negative trust anchors, each with its end in seconds since 1970.
@@ -143,6 +158,8 @@ impl Validator {
             sha1: settings.sha1,
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
+            ranges: (settings.aggressive_nsec).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
+            forwarded: settings.forwarded.into_iter().collect(),
         }
     }
 
@@ -152,9 +169,70 @@ impl Validator {
         self.cache().purge_as_of();
     }
 
-    /// Forgets what is known of `zone` and of everything below it.
+    /// Forgets what is known of `zone` and of everything below it, and every denial that could concern it.
     pub fn flush(&self, zone: &Name) {
         self.cache().flush(zone);
+        self.flush_denials(zone);
+    }
+
+    /// Forgets every kept denial that could concern `zone` or what is below it.
+    pub fn flush_denials(&self, zone: &Name) {
+        if let Some(ranges) = &self.ranges {
+            let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+            ranges.flush(zone);
+        }
+    }
+
+    /// The answer to a question of class IN that follows from denials and wildcards validated before (RFC 8198). The deepest
+    /// zone that can tell speaks; none above the closest trust anchor, none above where questions are forwarded from, and
+    /// none where nothing is to be validated.
+    pub fn synthesise(&self, question: &Question, now: Now) -> Option<Synthesised> {
+        let ranges = self.ranges.as_ref()?;
+        // What these ask for is not what a denial speaks of.
+        if question.class != Class::IN || matches!(question.rtype, Rtype::ANY | Rtype::RRSIG) {
+            return None;
+        }
+        let ranges = ranges.read().unwrap_or_else(PoisonError::into_inner);
+        if ranges.is_empty() {
+            return None;
+        }
+        let home = home(question);
+        let Footing::Anchor(anchor) = self.footing(&home, now) else {
+            return None;
+        };
+        for labels in (anchor.label_count()..=home.label_count()).rev() {
+            let apex = home.suffix(labels);
+            let zone = ranges.zone(&apex);
+            if let Some(made) = zone.and_then(|zone| zone.answer(&apex, question, now)) {
+                return Some(made);
+            }
+            if self.forwarded.contains(&apex) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Kept denials and wildcards, and their bytes.
+    pub fn denials_size(&self) -> (usize, usize) {
+        let size = |ranges: &RwLock<Ranges>| {
+            let ranges = ranges.read().unwrap_or_else(PoisonError::into_inner);
+            ranges.size()
+        };
+        self.ranges.as_ref().map_or((0, 0), size)
+    }
+
+    /// Takes the lessons of an answer of `zone` that has just validated as secure: from a server of the zone, its denials
+    /// are kept; from anywhere, it drives out what denies it.
+    fn learn(&self, zone: &Name, judged: &Judged, origin: &Origin, now: Now) {
+        let Some(ranges) = &self.ranges else {
+            return;
+        };
+        let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+        match origin {
+            Origin::Network(_) => ranges.learn(zone, &judged.answer, &judged.authority, now),
+            Origin::Mirror(_) => ranges.heed(zone, &judged.answer),
+        }
     }
 
     /// How many zones are known now.

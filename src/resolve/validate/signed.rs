@@ -348,7 +348,8 @@ fn owner_labels(name: &Name) -> usize {
     name.label_count() - usize::from(name.is_wildcard())
 }
 
-fn expansion(set: &RrSet, sig: &Rrsig<'_>) -> Option<usize> {
+/// How many labels the parent of the wildcard has that the set was made from, by this signature of it.
+pub(super) fn expansion(set: &RrSet, sig: &Rrsig<'_>) -> Option<usize> {
     let labels = usize::from(sig.labels);
     (labels < owner_labels(&set.name)).then_some(labels)
 }

@@ -1,5 +1,6 @@
 //! A small signed internet in memory, and validations that ask it.
 
+mod aggressive;
 mod limits;
 mod mutation;
 mod policy;
