@@ -1,9 +1,11 @@
 //! A small signed internet in memory, and validations that ask it.
 
 mod aggressive;
+mod keys;
 mod limits;
 mod mutation;
 mod policy;
+mod proofs;
 mod right;
 mod tampered;
 
