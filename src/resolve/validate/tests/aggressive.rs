@@ -395,3 +395,24 @@ fn flushes_take_denials_away() {
     world.ctx.flush_denials(&name("test."));
     assert!(made(&world, "nonf.leaf.test. A").is_none());
 }
+
+/// A wildcard that was removed is not expanded any more, once a newer record denies it.
+#[test]
+fn a_wildcard_that_is_gone_expands_no_more() {
+    let q = "d.wild.leaf.test. A";
+    let mut world = taught(&["a.wild.leaf.test. A", "none.leaf.test. A"]);
+    assert_eq!(brief(&made(&world, q)), "A");
+    // The gap from the name before `*.wild` to `own.wild`.
+    let leaf = Signer::new("leaf.test.", 10);
+    let types = crate::dns::rdata::type_bitmap(&[Rtype::CNAME, Rtype::RRSIG, Rtype::NSEC]);
+    let rdata = [name("own.wild.leaf.test.").wire(), &types].concat();
+    let owner = name("*.walias.leaf.test.");
+    let gap = leaf.signed_set(&owner, Rtype::NSEC, 300, vec![rdata.into()]);
+    let gone = question("c.wild.leaf.test. A");
+    let mut response = world.answer(&question("none.leaf.test. A"));
+    response.authority.retain(|set| set.rtype == Rtype::SOA);
+    response.authority.push(gap);
+    let verdict = world.validate_response(&gone, response, |_, _| true);
+    assert_eq!(standing(&verdict), "secure", "{}", text_of(&verdict));
+    assert_eq!(brief(&made(&world, q)), "NXDOMAIN");
+}
