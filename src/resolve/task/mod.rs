@@ -196,6 +196,13 @@ impl Resolver {
         self.forget_failures();
     }
 
+    /// A new version of a mirrored zone is here: what an older one denied must not hide what was added.
+    pub fn note_generation(&self, zone: &Name) {
+        if let Some(validator) = &self.0.validator {
+            validator.forget_denials_of(zone);
+        }
+    }
+
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
         self.0.failures.forget();

@@ -183,6 +183,14 @@ impl Validator {
         }
     }
 
+    /// Forgets the kept denials of this one zone: a newer version of it is known.
+    pub fn forget_denials_of(&self, zone: &Name) {
+        if let Some(ranges) = &self.ranges {
+            let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+            ranges.drop_zone(zone);
+        }
+    }
+
     /// The answer to a question of class IN that follows from denials and wildcards validated before (RFC 8198). The deepest
     /// zone that can tell speaks; none above the closest trust anchor, none above where questions are forwarded from, and
     /// none where nothing is to be validated.

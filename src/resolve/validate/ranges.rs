@@ -373,7 +373,8 @@ impl Ranges {
         self.bytes -= gone.iter().sum::<usize>();
     }
 
-    fn drop_zone(&mut self, zone: &Name) {
+    /// Drops what is held of this one zone.
+    pub(super) fn drop_zone(&mut self, zone: &Name) {
         self.drop_chain(zone);
         let Some(held) = self.zones.remove(zone) else {
             return;
