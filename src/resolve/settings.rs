@@ -126,9 +126,6 @@ impl Settings {
             negative_trust_anchors: resolver.negative_trust_anchors.clone(),
             sha1: resolver.sha1 == Sha1::Validate,
             aggressive_nsec: resolver.aggressive_nsec,
-            forwarded: (config.forwards.iter())
-                .map(|forward| forward.zone.clone())
-                .collect(),
             ..validate::Settings::default()
         }))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast::config::NegativeTrustAnchor;
 use holdfast::dns::{Rcode, Rtype};
+use holdfast::resolve::forward::Forward;
 use holdfast::resolve::{LocalTrust, Prefer, Resolution, Security};
 
 use crate::build::{Builder, Internet, NEGATIVE_TTL_S};
@@ -217,4 +218,30 @@ async fn a_negative_trust_anchor_ends_by_the_clock() {
     assert_eq!(lab.ask("www.a.com.", Rtype::A).await.rcode, Rcode::NOERROR);
     lab.resolver.set_negative_trust_anchors(&[]);
     assert_eq!(lab.ask("www.a.com.", Rtype::A).await.rcode, Rcode::SERVFAIL);
+}
+
+// What is forwarded is asked there, whatever the zones above deny; where all is forwarded their denials came that way.
+#[tokio::test(start_paused = true)]
+async fn a_forwarded_zone_is_not_denied_by_the_zones_above() {
+    let forward = |zone: &str| Forward {
+        zone: name(zone),
+        servers: vec!["192.0.2.201:53".parse().unwrap()],
+        first: false,
+    };
+    for (zone, made) in [("lab.", 0), ("www.lab.", 0), ("other.", 1), (".", 1)] {
+        let internet = internet(Denial::Nsec);
+        for image in internet.images.values() {
+            internet
+                .net
+                .serve("192.0.2.201", image.clone(), &["resolvers"]);
+        }
+        internet.net.make_recursive("192.0.2.201");
+        let lab = Lab::with(internet, |s| {
+            s.forwards = [forward(zone)].into_iter().collect()
+        });
+        lab.ask("lac.", Rtype::A).await;
+        let (packets, _) = cost(&lab, "www.lab.", Rtype::A).await;
+        let found = lab.metrics.answers_aggressive_total.value();
+        assert_eq!((found, packets > 0), (made, made == 0), "{zone}");
+    }
 }

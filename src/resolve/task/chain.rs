@@ -143,7 +143,12 @@ impl Shared {
             cover.zone.is_below(&made.zone)
                 || (cover.zone == made.zone && cover.prefer == Prefer::Now)
         };
-        if self.local.cover(question, now).is_some_and(knows_better) {
+        let held = self.local.cover(question, now);
+        // What is forwarded is another's to say, whatever the zones above know of it.
+        let forward = self.settings.forwards.governing(question, held.as_ref());
+        if forward.is_some_and(|forward| forward.zone.is_below(&made.zone))
+            || held.is_some_and(knows_better)
+        {
             return None;
         }
         let sets = made.answer.iter().chain(&made.authority);

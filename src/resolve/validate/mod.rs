@@ -39,7 +39,7 @@ mod synthesis;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -78,8 +78,6 @@ pub struct Settings {
     pub zones_max: usize,
     /// Denials that were validated answer for other names, too (RFC 8198).
     pub aggressive_nsec: bool,
-    /// Names at and below which zones above do not speak: questions there go elsewhere (`[[forward]]`).
-    pub forwarded: Vec<Name>,
 }
 
 impl Default for Settings {
@@ -92,7 +90,6 @@ impl Default for Settings {
             nsec3_iterations_max: nsec3::ITERATIONS_MAX,
             zones_max: ZONES_MAX,
             aggressive_nsec: true,
-            forwarded: Vec::new(),
         }
     }
 }
@@ -107,7 +104,6 @@ pub struct Validator {
     zones: Mutex<KeyCache>,
     /// `None` when denials answer only for themselves.
     ranges: Option<RwLock<Ranges>>,
-    forwarded: HashSet<Name>,
 }
 
 /// Names of negative trust anchors, each with its end in seconds since 1970.
@@ -159,7 +155,6 @@ impl Validator {
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
             ranges: (settings.aggressive_nsec).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
-            forwarded: settings.forwarded.into_iter().collect(),
         }
     }
 
@@ -192,8 +187,7 @@ impl Validator {
     }
 
     /// The answer to a question of class IN that follows from denials and wildcards validated before (RFC 8198). The deepest
-    /// zone that can tell speaks; none above the closest trust anchor, none above where questions are forwarded from, and
-    /// none where nothing is to be validated.
+    /// zone that can tell speaks; none above the closest trust anchor, and none where nothing is to be validated.
     pub fn synthesise(&self, question: &Question, now: Now) -> Option<Synthesised> {
         let ranges = self.ranges.as_ref()?;
         // What these ask for is not what a denial speaks of.
@@ -213,9 +207,6 @@ impl Validator {
             let zone = ranges.zone(&apex);
             if let Some(made) = zone.and_then(|zone| zone.answer(&apex, question, now)) {
                 return Some(made);
-            }
-            if self.forwarded.contains(&apex) {
-                return None;
             }
         }
         None
