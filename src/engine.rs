@@ -135,6 +135,7 @@ impl Engine {
         tasks.spawn(follow_generations(
             reach.clone(),
             mirrors.clone(),
+            resolver.clone(),
             config.clone(),
         ));
         Ok(Engine {
@@ -265,8 +266,14 @@ async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, res
     }
 }
 
-/// Each new generation may name other servers; probes must know them before the first client asks.
-async fn follow_generations(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, config: Config) {
+/// Each new generation may name other servers; probes must know them before the first client asks. And it may hold names that
+/// the one before denied.
+async fn follow_generations(
+    reach: Arc<Reachability>,
+    mirrors: Arc<Mirrors>,
+    resolver: Resolver,
+    config: Config,
+) {
     let hints = &config.resolver.hints.servers;
     let roots: Vec<IpAddr> = hints
         .iter()
@@ -292,7 +299,10 @@ async fn follow_generations(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, con
     config.mirrors.iter().for_each(|m| tell(&m.zone));
     loop {
         match generations.recv().await {
-            Ok(event) => tell(&event.zone),
+            Ok(event) => {
+                tell(&event.zone);
+                resolver.note_generation(&event.zone);
+            }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }

@@ -76,6 +76,8 @@ metrics! {
     cookies_good_total,
     /// Queries with a server cookie that is foreign, too old or forged.
     cookies_bad_total,
+    /// Links of answers that were made from validated denials and wildcards (RFC 8198), without a question upstream.
+    answers_aggressive_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).
@@ -136,6 +138,10 @@ metrics! {
     cache_entries,
     /// Bytes that the cache accounts for.
     cache_bytes,
+    /// Validated denials and wildcards held to make answers from.
+    aggressive_entries,
+    /// Bytes that they are accounted for.
+    aggressive_bytes,
     /// Clients' questions that the cache answered.
     cache_hits_total,
     /// Clients' questions that the cache could not answer.

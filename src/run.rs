@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use holdfast::clock::Clock;
-use holdfast::config::Config;
+use holdfast::clock::{Clock, format_utc};
+use holdfast::config::{self, Config, NegativeTrustAnchor};
 use holdfast::control::api::Control;
 use holdfast::dns::Name;
 use holdfast::engine::{Engine, Outside};
@@ -149,6 +149,7 @@ impl Server {
             cache_bytes_max: config.cache.bytes_max,
         });
         let control = Control::start(&config.control.socket, operator.clone())?;
+        warn_of_ended(&config, &operator.clock);
         let mut server = Server {
             file: file.to_owned(),
             levels,
@@ -208,11 +209,15 @@ impl Server {
         self.levels.set(config.log.level);
         // Own zones and special names give way to the mirrors and forwarders that there are, not to those that will be.
         self.config = Config {
-            resolver: self.config.resolver.clone(),
+            resolver: config::Resolver {
+                negative_trust_anchors: config.resolver.negative_trust_anchors.clone(),
+                ..self.config.resolver.clone()
+            },
             forwards: self.config.forwards.clone(),
             mirrors: self.config.mirrors.clone(),
             ..config
         };
+        self.set_negative_trust_anchors();
         match self.load_zones().await {
             Ok(()) => match self.operator.zone_errors.load().len() {
                 0 => tracing::info!("reload: done"),
@@ -220,6 +225,16 @@ impl Server {
             },
             Err(error) => tracing::error!(%error, "reload: zones could not be read"),
         }
+    }
+
+    /// Puts the negative trust anchors in force, those of own zones among them.
+    fn set_negative_trust_anchors(&self) {
+        let anchors = with_own_zones(&self.config).resolver.negative_trust_anchors;
+        let resolver = &self.operator.engine.resolver;
+        for name in resolver.set_negative_trust_anchors(&anchors) {
+            tracing::info!(%name, "reload: validation changed here and below");
+        }
+        warn_of_ended(&self.config, &self.operator.clock);
     }
 
     /// Reads the own zones and puts them and the access list in force.
@@ -259,6 +274,25 @@ fn configured_zones(config: &Config) -> impl Iterator<Item = &Name> {
     own.chain(mirrors).chain(forwards)
 }
 
+/// An operator who wonders why a name fails again finds the reason in the log.
+fn warn_of_ended(config: &Config, clock: &Clock) {
+    let now_s = clock.now().wall_s;
+    for anchor in &config.resolver.negative_trust_anchors {
+        if let Some(until_s) = anchor.until_s.filter(|until_s| *until_s <= now_s) {
+            let (name, at) = (&anchor.name, format_utc(until_s));
+            tracing::warn!(%name, %at, "a negative trust anchor has ended; take it out of the configuration");
+        }
+    }
+}
+
+/// What of `[resolver]` is read at start only.
+fn fixed(config: &Config) -> config::Resolver {
+    config::Resolver {
+        negative_trust_anchors: Vec::new(),
+        ..config.resolver.clone()
+    }
+}
+
 /// Keys whose values differ and that are read at start only.
 fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
@@ -269,7 +303,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("server.workers", old.server.workers != new.server.workers),
         ("server.cookies", old.server.cookies != new.server.cookies),
-        ("[resolver]", old.resolver != new.resolver),
+        ("[resolver]", fixed(old) != fixed(new)),
         ("[cache]", old.cache != new.cache),
         ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
@@ -301,8 +335,9 @@ fn with_own_zones(config: &Config) -> Config {
             .any(|a| a.owner == *name)
     };
     let forwarded = forwarded.filter(|name| special::is_special(name) && !anchored(name));
-    let names: Vec<Name> = own.chain(forwarded).collect();
-    config.resolver.negative_trust_anchors.extend(names);
+    let names = own.chain(forwarded).map(NegativeTrustAnchor::lasting);
+    let anchors: Vec<_> = names.collect();
+    config.resolver.negative_trust_anchors.extend(anchors);
     config
 }
 

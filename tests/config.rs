@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast::config::{AgeMax, Anchors, Config, Hints, MirrorConfig, MirrorUse, Source, Verify};
+use holdfast::config::{
+    AgeMax, Anchors, Config, Hints, MirrorConfig, MirrorUse, NegativeTrustAnchor, Source, Verify,
+};
 
 const BUNDLED: &str = include_str!("../config.toml");
 
@@ -226,7 +228,12 @@ fn values_are_parsed_into_their_final_form() {
         allow = ["192.0.2.1", "2001:db8::/32"]
         [resolver]
         dnssec = "off"
-        negative_trust_anchors = ["Broken.Example"]
+        negative_trust_anchors = [
+            "Broken.Example",
+            { name = "late.example.", until = "2026-08-01T12:00:00Z" },
+            { name = "date.example.", until = 2026-08-01T14:00:00+02:00 },
+            { name = "lasting.example." },
+        ]
         outgoing = ["192.0.2.7"]
         [cache]
         bytes_max = "1GiB"
@@ -246,7 +253,16 @@ fn values_are_parsed_into_their_final_form() {
     assert_eq!(config.access.allow[0].to_string(), "192.0.2.1/32");
     assert_eq!(
         config.resolver.negative_trust_anchors,
-        ["broken.example.".parse().unwrap()]
+        [
+            ("broken.example.", None),
+            ("late.example.", Some(1_785_585_600)),
+            ("date.example.", Some(1_785_585_600)),
+            ("lasting.example.", None),
+        ]
+        .map(|(name, until_s)| NegativeTrustAnchor {
+            name: name.parse().unwrap(),
+            until_s,
+        })
     );
     assert_eq!(config.cache.bytes_max, 1 << 30);
     let mirror = &config.mirrors[0];
@@ -417,6 +433,28 @@ fn impossible_values() {
 }
 
 #[test]
+fn negative_trust_anchors_have_a_name_and_a_true_end() {
+    let list = |element: &str| format!("[resolver]\nnegative_trust_anchors = [{element}]\n");
+    let moment = "allowed is a moment such as \"2026-08-01T12:00:00Z\"";
+    refused(&list("'a..b'"), &[(2, "a domain name")]);
+    refused(
+        &list("{ until = '2026-08-01T12:00:00Z' }"),
+        &[(2, "`name` is missing")],
+    );
+    refused(&list("{ name = 'a.', until = 'tomorrow' }"), &[(2, moment)]);
+    refused(&list("{ name = 'a.', until = 5 }"), &[(2, moment)]);
+    // Without an offset it could be any of two days.
+    refused(
+        &list("{ name = 'a.', until = 2026-08-01T12:00:00 }"),
+        &[(2, moment)],
+    );
+    refused(
+        &list("{ name = 'a.', till = '2026-08-01T12:00:00Z' }"),
+        &[(2, "till")],
+    );
+}
+
+#[test]
 fn what_must_hold_between_keys() {
     refused(
         "[resolver]\nhedge_max_ms = 10\n",
@@ -497,7 +535,7 @@ fn unbuilt_features_may_only_be_off() {
     };
     check("access", "allow_transfer", "[]", "['192.0.2.1']");
     check("access", "allow_notify", "[]", "['tsig:k']");
-    for key in ["trust_anchor_updates", "aggressive_nsec"] {
+    for key in ["trust_anchor_updates"] {
         check("resolver", key, "false", "true");
     }
     check("cache", "persist", "false", "true");

@@ -369,6 +369,53 @@ fn sighup_reads_zones_and_configuration_again() {
     });
 }
 
+/// RFC 7646: those of the configuration and those that own zones imply, both after SIGHUP.
+#[test]
+fn sighup_takes_up_negative_trust_anchors() {
+    let daemon = started();
+    let negative = || -> Vec<(String, bool, bool)> {
+        let output = daemon.command(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let list = status["negative_trust_anchors"].as_array().unwrap();
+        let row = |a: &serde_json::Value| {
+            let ended = a["left_s"].as_u64() == Some(0);
+            (
+                a["name"].as_str().unwrap().to_owned(),
+                a["own_zone"] == true,
+                ended,
+            )
+        };
+        list.iter().map(row).collect()
+    };
+    assert_eq!(negative(), [("lab.test.".to_owned(), true, false)]);
+    let config = fs::read_to_string(daemon.file("config.toml")).unwrap();
+    let ended = "{ name = \"old.example.\", until = \"2020-01-01T00:00:00Z\" }";
+    let list = format!("[resolver]\nnegative_trust_anchors = [\"broken.example.\", {ended}]\n");
+    let zone = "[[zone]]\nname = \"more.test.\"\nfile = \"lab.zone\"\n";
+    fs::write(
+        daemon.file("config.toml"),
+        format!("{config}\n{zone}{list}"),
+    )
+    .unwrap();
+    daemon.signal(libc::SIGHUP);
+    let expected = [
+        ("broken.example.", false, false),
+        ("old.example.", false, true),
+        ("lab.test.", true, false),
+        ("more.test.", true, false),
+    ];
+    let expected = expected.map(|(name, own, ended)| (name.to_owned(), own, ended));
+    eventually("the new negative trust anchors", || {
+        (negative() == expected).then_some(())
+    });
+    assert!(daemon.log().contains("a negative trust anchor has ended"));
+    assert!(!daemon.log().contains("takes effect at the next start"));
+    // And away again.
+    fs::write(daemon.file("config.toml"), &config).unwrap();
+    daemon.signal(libc::SIGHUP);
+    eventually("the old ones", || (negative().len() == 1).then_some(()));
+}
+
 #[test]
 fn a_broken_zone_file_costs_only_its_zone() {
     let config = format!("{CONFIG}\n[[zone]]\nname = \"bad.test.\"\nfile = \"bad.zone\"\n");

@@ -87,7 +87,7 @@ impl Default for Resolver {
             prime: true,
             prefetch: true,
             harden_glue: true,
-            aggressive_nsec: false,
+            aggressive_nsec: true,
             special_use_zones: true,
             query_loopback: false,
             edns_buffer: UDP_SIZE_DEFAULT_BYTES,

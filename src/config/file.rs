@@ -223,7 +223,12 @@ fn resolver(mut t: Table<'_, '_>) -> Resolver {
         sha1: t.read("sha1", default.sha1, |item| {
             item.word(&[("insecure", Sha1::Insecure), ("validate", Sha1::Validate)])
         }),
-        negative_trust_anchors: t.read("negative_trust_anchors", Vec::new(), names),
+        negative_trust_anchors: t.read("negative_trust_anchors", Vec::new(), |item| {
+            item.list(
+                "domain names such as \"example.\", or { name = \"example.\", until = \"2026-08-01T12:00:00Z\" }",
+                scalar::negative_trust_anchor,
+            )
+        }),
         qname_minimisation: t.read("qname_minimisation", default.qname_minimisation, Item::flag),
         case_randomisation: t.read("case_randomisation", default.case_randomisation, Item::flag),
         cookies: t.read("cookies", default.cookies, Item::flag),

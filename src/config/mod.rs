@@ -155,7 +155,7 @@ pub struct Resolver {
     /// What SHA-1 signatures and digests are worth.
     pub sha1: Sha1,
     /// Names at and below which nothing is validated (RFC 7646).
-    pub negative_trust_anchors: Vec<Name>,
+    pub negative_trust_anchors: Vec<NegativeTrustAnchor>,
     /// RFC 5011 tracking of trust anchors. Always false in this version.
     pub trust_anchor_updates: bool,
     /// RFC 9156: upstream servers see no more of the name than they need.
@@ -170,7 +170,7 @@ pub struct Resolver {
     pub prefetch: bool,
     /// Only glue at or below the delegation is used.
     pub harden_glue: bool,
-    /// RFC 8198 denial from cached NSEC. Always false in this version.
+    /// RFC 8198: validated denials answer for the other names that they deny.
     pub aggressive_nsec: bool,
     /// Answers for localhost., test., 10.in-addr.arpa. ... are made here.
     pub special_use_zones: bool,
@@ -188,6 +188,25 @@ pub struct Resolver {
     pub hedge_min_ms: u64,
     /// Longest wait for upstream before a mirror answers a step, in milliseconds; at least `hedge_min_ms`.
     pub hedge_max_ms: u64,
+}
+
+/// One of `resolver.negative_trust_anchors` (RFC 7646).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NegativeTrustAnchor {
+    /// Nothing is validated here and below, down to a trust anchor that is deeper.
+    pub name: Name,
+    /// When it ends, seconds since 1970; `None`: with the next configuration that lacks it.
+    pub until_s: Option<u64>,
+}
+
+impl NegativeTrustAnchor {
+    /// One without an end.
+    pub fn lasting(name: Name) -> NegativeTrustAnchor {
+        NegativeTrustAnchor {
+            name,
+            until_s: None,
+        }
+    }
 }
 
 /// `resolver.dnssec`

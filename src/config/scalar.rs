@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use toml::de::DeValue;
 
 use super::reader::Item;
-use super::{AxfrTls, Peer, Percent, Source};
+use super::{AxfrTls, NegativeTrustAnchor, Peer, Percent, Source};
 use crate::dns::Name;
 
 /// The port of DNS over UDP and TCP.
@@ -143,6 +144,39 @@ pub(super) fn source(item: &Item<'_, '_>) -> Option<Source> {
         return https(item, &url, None);
     }
     item.refuse(ALLOWED)
+}
+
+/// `"example."`, or `{ name = "example.", until = "2026-08-01T12:00:00Z" }`.
+pub(super) fn negative_trust_anchor(item: &Item<'_, '_>) -> Option<NegativeTrustAnchor> {
+    let Some(mut table) = item.as_table() else {
+        return name(item).map(NegativeTrustAnchor::lasting);
+    };
+    let anchor = table.need("name", "the name that is not to be validated", name);
+    let until_s = table.item("until").map(|item| moment(&item));
+    table.finish();
+    Some(NegativeTrustAnchor {
+        name: anchor?,
+        until_s: match until_s {
+            // A wrong end must not become none.
+            Some(moment) => Some(moment?),
+            None => None,
+        },
+    })
+}
+
+/// A moment as seconds since 1970: RFC 3339 with its offset, as text or as a date of TOML's own.
+fn moment(item: &Item<'_, '_>) -> Option<u64> {
+    let text = match item.value() {
+        DeValue::Datetime(written) => written.to_string(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    };
+    parse_moment(&text).or_else(|| item.refuse("a moment such as \"2026-08-01T12:00:00Z\""))
+}
+
+fn parse_moment(text: &str) -> Option<u64> {
+    let rfc3339 = &time::format_description::well_known::Rfc3339;
+    let moment = time::OffsetDateTime::parse(text, rfc3339).ok()?;
+    u64::try_from(moment.unix_timestamp()).ok()
 }
 
 /// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ... }` or `{ https = ..., ca = ... }`.
@@ -292,6 +326,18 @@ mod tests {
         check("", None);
         check("MiB", None);
         check("1é", None);
+    }
+
+    #[test]
+    fn moments() {
+        let check = |text: &str, expected| assert_eq!(parse_moment(text), expected, "{text}");
+        check("2026-08-01T12:00:00Z", Some(1_785_585_600));
+        check("2026-08-01T14:00:00+02:00", Some(1_785_585_600));
+        check("2026-08-01t12:00:00.9z", Some(1_785_585_600));
+        check("1969-12-31T23:59:59Z", None);
+        check("2026-08-01T12:00:00", None);
+        check("2026-08-01", None);
+        check("", None);
     }
 
     #[test]

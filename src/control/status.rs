@@ -23,6 +23,9 @@ pub struct Status {
     pub zones: Vec<ZoneStatus>,
     /// Mirrors.
     pub mirrors: Vec<MirrorStatus>,
+    /// Names at and below which nothing is validated.
+    #[serde(default)]
+    pub negative_trust_anchors: Vec<NegativeAnchorStatus>,
     /// Upstream servers that have been asked.
     pub servers: Vec<ServerStatus>,
     /// The answer cache.
@@ -40,6 +43,19 @@ pub struct ZoneStatus {
     pub serial: Option<u32>,
     /// Why it is not served, or why its newer file is not.
     pub error: Option<String>,
+}
+
+/// One negative trust anchor (RFC 7646).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NegativeAnchorStatus {
+    /// Nothing is validated here and below.
+    pub name: String,
+    /// It stands for an own zone.
+    pub own_zone: bool,
+    /// When it ends; `null`: it does not.
+    pub until: Option<String>,
+    /// Seconds until then; 0 once it has ended.
+    pub left_s: Option<u64>,
 }
 
 /// One mirror.
@@ -287,6 +303,7 @@ impl Status {
         );
         self.write_mirrors(&mut out);
         self.write_zones(&mut out);
+        self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
         self.write_counts(&mut out);
         out
@@ -314,6 +331,28 @@ impl Status {
             ]);
         }
         table.write(out);
+    }
+
+    /// Own zones are listed above; what is left is what somebody switched off.
+    fn write_negative_anchors(&self, out: &mut String) {
+        let set = self.negative_trust_anchors.iter().filter(|a| !a.own_zone);
+        let mut table = Table::new(&["NOT VALIDATED", "TIME LEFT"]);
+        let mut any = false;
+        for anchor in set {
+            any = true;
+            table.row([
+                anchor.name.clone(),
+                match anchor.left_s {
+                    None => "no end".into(),
+                    Some(0) => "ended: take it out of the configuration".into(),
+                    Some(left_s) => duration_words(left_s),
+                },
+            ]);
+        }
+        if any {
+            out.push('\n');
+            table.write(out);
+        }
     }
 
     fn write_servers(&self, out: &mut String) {
@@ -588,6 +627,22 @@ keys    12       -
                     ..MirrorStatus::default()
                 },
             ],
+            negative_trust_anchors: vec![
+                NegativeAnchorStatus {
+                    name: "lab.".into(),
+                    own_zone: true,
+                    ..NegativeAnchorStatus::default()
+                },
+                NegativeAnchorStatus {
+                    name: "broken.example.".into(),
+                    left_s: Some(90_000),
+                    ..NegativeAnchorStatus::default()
+                },
+                NegativeAnchorStatus {
+                    name: "corp.example.".into(),
+                    ..NegativeAnchorStatus::default()
+                },
+            ],
             ..Status::default()
         };
         let expected = "\
@@ -600,6 +655,10 @@ old.      online    7           -                failover  -               -
 ! . is isolated since 2026-08-01T11:00:00Z: 26 servers silent
 ! example. has no copy yet: an outage now would not be survived
 ! old.: its copy is past age_max and answers nothing; see to its sources, or raise age_max
+
+NOT VALIDATED    TIME LEFT
+broken.example.  1 day 1 hour
+corp.example.    no end
 
 cache: 0 entries, 0 bytes of 0 bytes, 0 % of 0 lookups found there
 ";

@@ -15,6 +15,12 @@ pub const SHA1: u8 = 1;
 /// Extra rounds above which a validator does not follow: such zones count as insecure (RFC 9276
 /// section 3.2 lets a validator choose; CVE-2023-50868 is why it should).
 pub const ITERATIONS_MAX: u16 = 100;
+/// Extra rounds that an answer from an own zone spends per name: other validators follow more than is followed
+/// here (RFC 9276 section 3.2 leaves the limit to them), so its proofs are of use to them. A zone with still more
+/// is answered without NSEC3 proofs, so that nobody can buy much work with one packet.
+pub const ITERATIONS_SERVED_MAX: u16 = 500;
+// What is followed must be served: a mirror's proofs are read back by the validator.
+const _: () = assert!(ITERATIONS_MAX <= ITERATIONS_SERVED_MAX);
 
 /// An NSEC3 hash.
 pub type Hash = [u8; HASH_LEN];

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::cache::account::{arc_bytes, block_bytes, table_bytes};
 use crate::cache::entry::{AS_OF_TTL_MAX_S, Expiry};
 use crate::clock::Now;
-use crate::dns::{Name, Question, Rdata, RrSet, Rtype};
+use crate::dns::{Name, Question, Rdata, RrSet, Rrsig, Rtype};
 use crate::resolve::{LocalTrust, Origin, Response};
 
 /// Entries of each table.
@@ -193,11 +193,11 @@ impl Knowledge {
         Some(response)
     }
 
-    /// Keeps a DS or DNSKEY answer for validation.
+    /// Keeps a DS or DNSKEY answer for validation, no longer than its signatures are good for.
     pub fn learn_raw(&self, question: &Question, response: Response, ttl_s: u32, now: Now) {
-        let ttl_s = match is_as_of(&response.origin) {
-            true => ttl_s.min(AS_OF_TTL_MAX_S),
-            false => ttl_s,
+        let ttl_s = match &response.origin {
+            origin if is_as_of(origin) => ttl_s.min(AS_OF_TTL_MAX_S),
+            _ => ttl_s.min(signatures_left_s(&response, now)),
         };
         let key = (question.name.clone(), question.rtype);
         self.raw.put(key, response, Expiry::after(now, ttl_s), now);
@@ -230,6 +230,23 @@ impl Knowledge {
             self.raw.stats(),
         ]
     }
+}
+
+/// How long the signatures of a response allow it to be kept: of each signed set, the longest that one of its
+/// signatures allows (RFC 4035 section 5.3.3: no longer than the original TTL and the rest of its validity).
+/// Nothing is verified here, so which signature counts is not known; once all have run out the set is of no use.
+fn signatures_left_s(response: &Response, now: Now) -> u32 {
+    // RFC 4034 section 3.1.5: serial number arithmetic.
+    let left_s = |sig: Rrsig<'_>| {
+        let left_s = sig.expiration.wrapping_sub(now.wall_s as u32) as i32;
+        sig.original_ttl.min(u32::try_from(left_s).unwrap_or(0))
+    };
+    let sets = response.answer.iter().chain(&response.authority);
+    let of_sets = sets.filter_map(|set| {
+        let sigs = set.sigs.iter().filter_map(|rdata| Rrsig::parse(rdata));
+        sigs.map(left_s).max()
+    });
+    of_sets.min().unwrap_or(u32::MAX)
 }
 
 fn is_as_of(origin: &Origin) -> bool {
@@ -587,6 +604,44 @@ mod tests {
             let later = |s| Now::new(Duration::from_secs(s), s);
             assert!(k.raw(&question, later(29)).is_some());
             assert_eq!(k.raw(&question, later(30)).is_some(), live, "{trust:?}");
+        }
+    }
+
+    /// RFC 4035 section 5.3.3: the least of the TTL, the original TTL and the rest of the signature's validity; and what is
+    /// handed out later has aged.
+    #[test]
+    fn signed_links_live_no_longer_than_their_signatures() {
+        use crate::signer::{Key, Signer, ZSK};
+        let mut signer = Signer::new("a.", 1);
+        let now = Now::new(Duration::ZERO, u64::from(crate::signer::INCEPTION) + 100);
+        let later = |s| Now::new(Duration::from_secs(s), now.wall_s + s);
+        let question = Question::new("b.a.".parse().unwrap(), Rtype::DS);
+        for (original_s, validity_s, ttl_s, lives_s) in [
+            (600, 86_400, 3600, 600),
+            (3600, 86_400, 600, 600),
+            (3600, 150, 3600, 50),
+            (3600, 100, 3600, 0),
+            (3600, 50, 3600, 0),
+        ] {
+            signer.expiration = signer.inception + validity_s;
+            let ds = Key::ed25519(2, ZSK).ds(&question.name);
+            let mut set = signer.signed_set(&question.name, Rtype::DS, original_s, vec![ds]);
+            set.ttl = ttl_s;
+            let response = Response {
+                zone: signer.apex.clone(),
+                rcode: Rcode::NOERROR,
+                answer: vec![set],
+                authority: Vec::new(),
+                origin: Origin::Network([192, 0, 2, 1].into()),
+            };
+            let k = Knowledge::new(Vec::new());
+            k.learn_raw(&question, response, ttl_s, now);
+            let case = (original_s, validity_s, ttl_s);
+            assert!(k.raw(&question, later(lives_s)).is_none(), "{case:?}");
+            if lives_s > 0 {
+                let aged = k.raw(&question, later(lives_s - 1)).unwrap();
+                assert_eq!(aged.answer[0].ttl, 1, "{case:?}");
+            }
         }
     }
 

@@ -133,6 +133,7 @@ impl Settings {
             anchors,
             negative_trust_anchors: resolver.negative_trust_anchors.clone(),
             sha1: resolver.sha1 == Sha1::Validate,
+            aggressive_nsec: resolver.aggressive_nsec,
             ..validate::Settings::default()
         }))
     }

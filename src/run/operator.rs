@@ -8,8 +8,8 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, FlushDone, HeldStatus, KindStatus, MirrorDone, MirrorStatus, ServerStatus, Status,
-    TableStatus, ZoneStatus,
+    CacheStatus, FlushDone, HeldStatus, KindStatus, MirrorDone, MirrorStatus, NegativeAnchorStatus,
+    ServerStatus, Status, TableStatus, ZoneStatus,
 };
 use holdfast::dns::Name;
 use holdfast::engine::Engine;
@@ -122,6 +122,7 @@ impl Operator {
             time: format_utc(now.wall_s),
             zones: self.zones(),
             mirrors: self.mirrors(),
+            negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
             cache: self.cache(),
             metrics: (self.metrics.snapshot().into_iter())
@@ -176,6 +177,18 @@ impl Operator {
             }
         };
         mirrors.into_iter().map(status).collect()
+    }
+
+    fn negative_trust_anchors(&self, now_s: u64) -> Vec<NegativeAnchorStatus> {
+        let settings = self.settings.load();
+        let anchors = self.engine.resolver.negative_trust_anchors();
+        let status = |(name, until_s): (Name, Option<u64>)| NegativeAnchorStatus {
+            own_zone: settings.zones.zone(&name).is_some(),
+            name: name.to_string(),
+            until: until_s.map(format_utc),
+            left_s: until_s.map(|until_s| until_s.saturating_sub(now_s)),
+        };
+        anchors.into_iter().map(status).collect()
     }
 
     fn servers(&self) -> Vec<ServerStatus> {

@@ -11,12 +11,8 @@ use super::image::{Denial, Place, ZoneImage};
 use super::key::{key_of, name_of, path};
 use crate::dns::rdata::Nsec3;
 use crate::dns::{Name, RrSet, Rtype};
-use crate::dnssec::nsec3::{Hash, SHA1, nsec3_hash};
+use crate::dnssec::nsec3::{Hash, ITERATIONS_SERVED_MAX, SHA1, nsec3_hash};
 
-/// Extra hash rounds that a lookup spends per name. Validators accept 100 at most (RFC 9276 section
-/// 3.2); a zone with more than this is answered without NSEC3 proofs, so that nobody can buy much work
-/// with one packet.
-pub const NSEC3_ITERATIONS_MAX: u16 = 500;
 /// NSEC3 records of another chain (a change of salt under way) that are stepped over in a search.
 const CHAIN_STEPS_MAX: usize = 64;
 
@@ -163,7 +159,7 @@ impl<'a> Prover<'a> {
 
     fn hash(&self, name: &Name) -> Option<Hash> {
         match self.image.denial() {
-            Denial::Nsec3 { iterations, salt } if *iterations <= NSEC3_ITERATIONS_MAX => {
+            Denial::Nsec3 { iterations, salt } if *iterations <= ITERATIONS_SERVED_MAX => {
                 Some(nsec3_hash(name, salt, *iterations))
             }
             _ => None,

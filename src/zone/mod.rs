@@ -24,7 +24,6 @@ pub mod present;
 mod tests;
 
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
-pub use denial::NSEC3_ITERATIONS_MAX;
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use load::{LoadError, Loaded, load, load_file};
 

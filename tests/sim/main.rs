@@ -1,6 +1,7 @@
 //! The simulated internet: the real resolver, mirrors and reachability in virtual time.
 #![allow(clippy::disallowed_methods)]
 
+mod aggressive;
 mod attack;
 mod build;
 mod cache;

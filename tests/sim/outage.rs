@@ -271,6 +271,28 @@ async fn the_way_back_is_found_and_new_data_is_served() {
     assert_eq!(mirror.current().unwrap().serial(), 2);
 }
 
+// What the servers denied before (RFC 8198) does not hide what a newer version holds.
+#[tokio::test(start_paused = true)]
+async fn a_new_version_is_not_hidden_by_what_the_old_one_denied() {
+    let mut site = Site::start(&["."]).await;
+    tokio::time::sleep(5 * SECOND).await;
+    site.right("nex.", Rtype::A).await;
+    let made = |site: &Site| site.metrics.answers_aggressive_total.value();
+    let before = made(&site);
+    site.right("nexx.", Rtype::TXT).await;
+    assert_eq!(made(&site), before + 1);
+    site.world
+        .republish(".", 2, |lines, _| lines.push_str("nexx. 40 TXT new"));
+    site.world
+        .net
+        .serve("198.51.9.1", site.world.image("."), &["sources"]);
+    let mirror = site.engine().mirrors.find(&name(".")).unwrap().clone();
+    mirror.refresh().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(mirror.current().unwrap().serial(), 2);
+    site.right("nexx.", Rtype::TXT).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cut_of_a_mirrored_tld_loses_nothing() {
     let site = Site::start(&[".", "home."]).await;
@@ -427,6 +449,8 @@ async fn a_copy_that_is_too_old_answers_no_more() {
 async fn without_probes_clients_find_the_way_back() {
     let mut site = Site::new(&["."]);
     site.config.reachability.probe = false;
+    // Each question is to need the root's servers, not what they denied before.
+    site.config.resolver.aggressive_nsec = false;
     site.boot().await;
     tokio::time::sleep(5 * SECOND).await;
     let mut n = 0;

@@ -15,7 +15,7 @@ use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::validate::as_of_errors;
 use crate::resolve::{
-    LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
+    Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
 };
 
 /// Links of a chain of aliases.
@@ -139,24 +139,72 @@ impl Shared {
         }
     }
 
-    /// One link as the cache knows it, or the proof that nothing is below a name above it.
+    /// One link without asking anybody: as it was cached, or denied with a name above it, or else made from validated
+    /// denials.
     fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
-        self.cache.find(question, now).or_else(|| {
-            let (denied, hit) = self.cache.denial_above(&question.name, now)?;
-            // Who is exempt from validation is exempt from its proofs; a zone that is held or forwarded is there.
-            let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question));
-            let held = self.local.cover(question, now);
-            let forward = self.settings.forwards.governing(question, held.as_ref());
-            let there = forward
-                .map(|f| &f.zone)
-                .or(held.as_ref().map(|cover| &cover.zone));
-            let refuted = there.is_some_and(|zone| zone.is_within(&denied));
-            let hit = Hit {
-                refresh_due: false,
-                ..hit
-            };
-            (validated && !refuted).then_some(hit)
-        })
+        self.cache
+            .find(question, now)
+            .or_else(|| self.denied_above(question, now))
+            .or_else(|| {
+                let (entry, left_s) = self.synthesised(question, now)?;
+                Some(Hit {
+                    entry,
+                    left_s,
+                    refresh_due: false,
+                })
+            })
+    }
+
+    /// The proof that nothing is below a name above this one (RFC 8020).
+    fn denied_above(&self, question: &Question, now: Now) -> Option<Hit> {
+        let (denied, hit) = self.cache.denial_above(&question.name, now)?;
+        // Who is exempt from validation is exempt from its proofs; a zone that is held or forwarded is there.
+        let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question, now));
+        let held = self.local.cover(question, now);
+        let forward = self.settings.forwards.governing(question, held.as_ref());
+        let there = forward
+            .map(|f| &f.zone)
+            .or(held.as_ref().map(|cover| &cover.zone));
+        let refuted = there.is_some_and(|zone| zone.is_within(&denied));
+        let hit = Hit {
+            refresh_due: false,
+            ..hit
+        };
+        (validated && !refuted).then_some(hit)
+    }
+
+    /// RFC 8198: not cached again, for a flood of random names must not fill the cache.
+    fn synthesised(&self, question: &Question, now: Now) -> Option<(Entry, u32)> {
+        let made = self.validator.as_ref()?.synthesise(question, now)?;
+        // A zone that is held here below the one that denies it: private, or newer than the denial. And a copy that is
+        // asked at once anyway speaks for itself.
+        let knows_better = |cover: Cover| {
+            cover.zone.is_below(&made.zone)
+                || (cover.zone == made.zone && cover.prefer == Prefer::Now)
+        };
+        let held = self.local.cover(question, now);
+        // What is forwarded is another's to say, whatever the zones above know of it.
+        let forward = self.settings.forwards.governing(question, held.as_ref());
+        if forward.is_some_and(|forward| forward.zone.is_below(&made.zone))
+            || held.is_some_and(knows_better)
+        {
+            return None;
+        }
+        let sets = made.answer.iter().chain(&made.authority);
+        let left_s = sets.map(|set| set.ttl).min()?;
+        let entry = Entry {
+            rcode: made.rcode,
+            answer: made.answer,
+            authority: made.authority,
+            security: Security::Secure,
+            errors: Vec::new(),
+        };
+        let ttl_s = entry.ttl_s(self.settings.ttl).min(left_s);
+        if ttl_s == 0 {
+            return None;
+        }
+        self.metrics.answers_aggressive_total.inc();
+        Some((entry.with_ttl(ttl_s), ttl_s))
     }
 
     /// Resolves link by link.

@@ -12,7 +12,7 @@ use super::Shared;
 use super::raw::RawAsk;
 use crate::dns::{Ede, Name, Question};
 use crate::resolve::budget::Budget;
-use crate::resolve::validate::{Event, Step, SubAsk, Validation, Verdict};
+use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
 use crate::resolve::{Observation, Origin, Outcome, Response, Security};
 
 /// Time between two checks of referrals from one zone.
@@ -65,6 +65,9 @@ impl Shared {
         loop {
             match validation.step(self.clock.now(), event) {
                 Step::Done(verdict) => {
+                    let (entries, bytes) = validator.denials_size();
+                    self.metrics.aggressive_entries.set(entries as u64);
+                    self.metrics.aggressive_bytes.set(bytes as u64);
                     self.report(&verdict, response, &links);
                     return verdict;
                 }
@@ -93,10 +96,10 @@ impl Shared {
                 outcome,
             });
         };
-        if let Some(Origin::Network(bad)) = verdict.bogus_from {
-            let link = links.iter().rev().find(|l| l.server == bad);
-            let zone = link.map_or(&response.zone, |l| &l.zone);
-            tell(zone, bad, Outcome::Bogus);
+        if let Some(Culprit { zone, origin }) = &verdict.bogus_from
+            && let Origin::Network(server) = *origin
+        {
+            tell(zone, server, Outcome::Bogus);
         }
         if verdict.security != Security::Secure {
             return;

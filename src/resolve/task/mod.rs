@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, CacheStats};
 use crate::clock::{Clock, Now};
+use crate::config::NegativeTrustAnchor;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::budget::Budget;
@@ -205,13 +206,22 @@ impl Resolver {
     }
 
     /// A zone's servers are back: forgets what was accepted as of its verification, and all failures.
-    pub fn note_recovered(&self, _zone: &Name) {
+    pub fn note_recovered(&self, zone: &Name) {
         self.0.cache.purge_as_of();
         self.0.knowledge.purge_as_of();
         if let Some(validator) = &self.0.validator {
             validator.purge_as_of();
+            // The zone may have changed in whatever way while nobody could look.
+            validator.flush_denials(zone);
         }
         self.forget_failures();
+    }
+
+    /// A new version of a mirrored zone is here: what an older one denied must not hide what was added.
+    pub fn note_generation(&self, zone: &Name) {
+        if let Some(validator) = &self.0.validator {
+            validator.forget_denials_of(zone);
+        }
     }
 
     /// Reachability changed: what failed may succeed now.
@@ -234,6 +244,25 @@ impl Resolver {
             failures: shared.failures.forget(name, tree),
             answers: shared.cache.forget(name, tree),
         }
+    }
+
+    /// Replaces the negative trust anchors, and forgets what was judged at and below those that changed, whose names
+    /// come back.
+    pub fn set_negative_trust_anchors(&self, anchors: &[NegativeTrustAnchor]) -> Vec<Name> {
+        let Some(validator) = &self.0.validator else {
+            return Vec::new();
+        };
+        let changed = validator.set_negative_trust_anchors(anchors);
+        for name in &changed {
+            self.flush(name, true);
+        }
+        changed
+    }
+
+    /// The negative trust anchors with their ends, seconds since 1970.
+    pub fn negative_trust_anchors(&self) -> Vec<(Name, Option<u64>)> {
+        let validator = self.0.validator.as_ref();
+        validator.map_or(Vec::new(), |v| v.negative_trust_anchors())
     }
 
     /// Every server address asked so far.

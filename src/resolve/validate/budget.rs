@@ -15,8 +15,10 @@ pub(super) const NSEC3_ROUNDS_MAX: u32 = 8192;
 pub(super) const SIGNATURES_TRIED_MAX: usize = 8;
 /// Keys with the same tag and algorithm that are tried.
 pub(super) const KEYS_PER_TAG_MAX: usize = 4;
-/// DS records of one zone that are considered.
+/// DS records of one zone that are considered, of those that can be followed.
 pub(super) const DS_MAX: usize = 16;
+/// Records of a DNSKEY set: each is compared with each signature and each DS. A zone in the middle of two rolls at once has ten.
+pub(super) const DNSKEYS_MAX: usize = 64;
 /// Questions that one validation asks.
 pub(super) const ASKS_MAX: u32 = 64;
 /// Zone cuts between an anchor and an answer.

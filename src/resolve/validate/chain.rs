@@ -28,7 +28,8 @@ use super::keys::Known;
 use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
 use super::{
-    ATTEMPTS_MAX, Anchor, Event, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus, home,
+    ATTEMPTS_MAX, Anchor, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator, Verdict,
+    ZoneStatus, home,
 };
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
@@ -58,6 +59,8 @@ pub struct Validation {
     budget: Budget,
     /// The name whose zone is looked for.
     home: Name,
+    /// Where the walk begins; the root until it has begun.
+    anchor: Name,
     /// Where to look for zones, the next one last.
     hints: Vec<Name>,
     /// Hints that were followed.
@@ -131,6 +134,7 @@ impl Validation {
             ctx,
             epoch,
             home,
+            anchor: Name::root(),
         }
     }
 
@@ -158,13 +162,23 @@ impl Validation {
         if self.question.class != Class::IN || self.question.rtype == Rtype::RRSIG {
             return Some(self.insecure(None, None));
         }
-        let Some(anchor) = self.ctx.anchor_above(&self.home).cloned() else {
-            return Some(self.insecure(None, None));
+        let anchor = match self.ctx.footing(&self.home, now) {
+            Footing::Anchor(anchor) => anchor,
+            Footing::None => return Some(self.insecure(None, None)),
+            Footing::Negative { until_s } => {
+                // It must not be believed any longer than that.
+                let left_s = until_s.map(|until_s| until_s.saturating_sub(now.wall_s));
+                return Some(Verdict {
+                    ttl_max_s: left_s.map(|left_s| u32::try_from(left_s).unwrap_or(u32::MAX)),
+                    ..self.insecure(None, None)
+                });
+            }
         };
         if let Origin::Mirror(note) = self.response.origin.clone() {
             return Some(self.mirror_verdict(&note, now));
         }
         self.take_hints(&anchor);
+        self.anchor = anchor;
         if self.question.rtype == Rtype::DNSKEY {
             // The response is a link of its own chain.
             let own = self.links.ask(self.question.clone());
@@ -176,9 +190,7 @@ impl Validation {
 
     /// Begins at the deepest zone known at or above `below`, or at the anchor.
     fn set_out(&mut self, below: Option<Name>, now: Now) {
-        let Some(anchor) = self.ctx.anchor_above(&self.home) else {
-            return;
-        };
+        let anchor = &self.anchor;
         let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
         self.place = match known {
             Some((name, known)) => Place::InZone(Zone {
@@ -236,7 +248,7 @@ impl Validation {
                 self.enter(cut.name, status, cut.life.and(life), as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(cut.name, now),
-            Err(ede) => self.retry(question, cut.name, ede, response.origin, now),
+            Err(ede) => self.retry(question, cut.name, ede, &response, now),
         }
     }
 
@@ -330,7 +342,9 @@ impl Validation {
         if !judged && (last || signers(&self.response).any(|s| s == zone.name)) {
             match self.judge_response(&zone, &keys, now) {
                 Ok(judged) => {
-                    let verdict = self.judged(judged, zone.known.as_of.as_ref(), now);
+                    let as_of = zone.known.as_of.as_ref();
+                    self.learn(&zone.name, &judged, &self.response.origin, as_of, now);
+                    let verdict = self.judged(judged, as_of, now);
                     return Progress::Halt(Step::Done(verdict));
                 }
                 Err(ede) if self.may_refresh(&zone, &ede, now) => return self.refresh(zone, now),
@@ -343,6 +357,20 @@ impl Validation {
         }
         let candidate = self.candidate(&zone);
         self.at_candidate(zone, keys, candidate, now)
+    }
+
+    /// What is secure without reserve may answer other questions later (RFC 8198 section 4).
+    fn learn(
+        &self,
+        zone: &Name,
+        judged: &Judged,
+        origin: &Origin,
+        as_of: Option<&MirrorNote>,
+        now: Now,
+    ) {
+        if judged.insecure.is_none() && as_of.is_none() {
+            self.ctx.learn(zone, judged, origin, now);
+        }
     }
 
     fn judge_response(&mut self, zone: &Zone, keys: &[Rdata], now: Now) -> Result<Judged, Ede> {
@@ -419,12 +447,14 @@ impl Validation {
         match judged {
             Ok(judged) => {
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
+                let speaker = mirror.unwrap_or(&zone.name);
+                self.learn(speaker, &judged, &response.origin, as_of.as_ref(), now);
                 self.descend(zone, candidate, judged, as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(candidate, now),
             Err(_) if jump => self.drop_hint(),
             Err(ede) if self.may_refresh(&zone, &ede, now) => self.refresh(zone, now),
-            Err(ede) => self.retry(question, candidate, ede, response.origin, now),
+            Err(ede) => self.retry(question, candidate, ede, &response, now),
         }
     }
 
@@ -538,10 +568,10 @@ impl Validation {
         question: Question,
         zone: Name,
         ede: Ede,
-        origin: Origin,
+        bad: &Response,
         now: Now,
     ) -> Progress {
-        self.links.fault = Some((ede, origin));
+        self.links.fault = Some((ede, Culprit::of(bad)));
         if self.links.next_attempt(&question) < ATTEMPTS_MAX {
             return Progress::Go;
         }
@@ -563,8 +593,8 @@ impl Validation {
 
     /// The chain to `zone` is broken: nobody gave a good link.
     fn broken(&mut self, zone: Name, now: Now) -> Progress {
-        let (ede, origin) = match self.links.fault.take() {
-            Some((ede, origin)) => (ede, Some(origin)),
+        let (ede, culprit) = match self.links.fault.take() {
+            Some((ede, culprit)) => (ede, Some(culprit)),
             None => (bogus(format!("the chain to {zone} is broken")), None),
         };
         let known = Known {
@@ -574,16 +604,16 @@ impl Validation {
             refresh_from: now.mono,
         };
         self.ctx.cache().insert(zone, known, self.epoch, now);
-        Progress::Halt(self.fail(ede, origin))
+        Progress::Halt(self.fail(ede, culprit))
     }
 
     /// The end of a walk without a verdict of its own: what was wrong with the response itself tells more
     /// than what went wrong afterwards.
-    fn fail(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+    fn fail(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
         match self.complaint.take() {
             Some((_, complaint)) => {
-                let origin = self.response.origin.clone();
-                self.bogus(complaint, Some(origin))
+                let culprit = Culprit::of(&self.response);
+                self.bogus(complaint, Some(culprit))
             }
             None => self.bogus(ede, from),
         }
@@ -605,10 +635,13 @@ impl Validation {
             now,
         };
         match court.judge(&self.question, &self.response) {
-            Ok(judged) => self.judged(judged, as_of, now),
+            Ok(judged) => {
+                self.learn(&note.zone, &judged, &self.response.origin, as_of, now);
+                self.judged(judged, as_of, now)
+            }
             Err(ede) => {
-                let origin = self.response.origin.clone();
-                self.bogus_verdict(ede, Some(origin))
+                let culprit = Culprit::of(&self.response);
+                self.bogus_verdict(ede, Some(culprit))
             }
         }
     }
@@ -653,11 +686,11 @@ impl Validation {
         }
     }
 
-    fn bogus(&mut self, ede: Ede, from: Option<Origin>) -> Step {
+    fn bogus(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
         Step::Done(self.bogus_verdict(ede, from))
     }
 
-    fn bogus_verdict(&mut self, ede: Ede, from: Option<Origin>) -> Verdict {
+    fn bogus_verdict(&mut self, ede: Ede, from: Option<Culprit>) -> Verdict {
         Verdict {
             security: Security::Bogus(ede),
             answer: std::mem::take(&mut self.response.answer),

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use super::Lifetime;
+use super::budget::NSEC3_ROUNDS_MAX;
 use super::denial::{Claim, Denial, Proof};
 use super::signed::{Checked, Court, bogus, is_denial, what};
 use crate::cache::entry::negative_ttl_s;
@@ -236,7 +237,9 @@ impl Court<'_> {
         let Some(proof) = proof else {
             let what = missing(zone, question, claims);
             return Err(match exhausted {
-                true => bogus(format!("{what}: too many NSEC3 hashes")),
+                true => bogus(format!(
+                    "{what}: too many NSEC3 hashes, over {NSEC3_ROUNDS_MAX} rounds"
+                )),
                 false => complaint.unwrap_or_else(|| Ede::new(Ede::NSEC_MISSING, what)),
             });
         };

@@ -3,7 +3,7 @@
 //! A link is asked for in attempts. Only the reply to the present attempt counts; one that nobody waits
 //! for is ignored.
 
-use super::SubAsk;
+use super::{Culprit, SubAsk};
 use crate::dns::{Ede, Name, Question, Rtype};
 use crate::resolve::{LocalTrust, MirrorNote, Origin, Response};
 
@@ -15,7 +15,7 @@ pub(super) struct Links {
     /// Attempts above 0.
     attempts: Vec<(Question, u8)>,
     /// What was wrong with the last bad link, and who gave it.
-    pub(super) fault: Option<(Ede, Origin)>,
+    pub(super) fault: Option<(Ede, Culprit)>,
 }
 
 /// What there is for a link.

@@ -19,6 +19,7 @@
 //! - `denial`: what a set of NSEC or NSEC3 records proves
 //! - `budget`: what a single validation may cost
 //! - `keys`: the cache of zones
+//! - `ranges`, `synthesis`: validated denials, and the answers that can be made from them (RFC 8198)
 //!
 //! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`. A chain through
 //! such a link is secure-as-of; what hangs below it must validate with signatures valid *now*.
@@ -32,23 +33,30 @@ mod denial;
 mod judge;
 mod keys;
 mod links;
+mod ranges;
 mod signed;
+mod synthesis;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 pub use chain::{Validation, as_of_errors};
+pub use synthesis::Synthesised;
 
 use super::{Origin, Response, Security};
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rdata, Record, RrSet, Rtype};
+use crate::config::NegativeTrustAnchor;
+use crate::dns::{Class, Ede, Name, Question, Rdata, Record, RrSet, Rtype};
+use crate::dnssec::nsec3;
+use judge::Judged;
 use keys::KeyCache;
+use ranges::{RANGES_BYTES_MAX, Ranges};
 
-/// NSEC3 iterations above which a zone counts as insecure, unless set otherwise (RFC 9276 section 3.2).
-pub const NSEC3_ITERATIONS_MAX: u16 = 100;
 /// Zones that the key cache holds, unless set otherwise.
 pub const ZONES_MAX: usize = 20_000;
 /// How often a bogus link is asked for, the first time included.
@@ -59,8 +67,8 @@ pub const ATTEMPTS_MAX: u8 = 3;
 pub struct Settings {
     /// Trust anchors: DS and DNSKEY records of any owner names. Other types are ignored.
     pub anchors: Vec<Record>,
-    /// Names at and below which nothing is validated (RFC 7646), unless an anchor lies deeper.
-    pub negative_trust_anchors: Vec<Name>,
+    /// Where nothing is validated (RFC 7646), unless an anchor lies deeper.
+    pub negative_trust_anchors: Vec<NegativeTrustAnchor>,
     /// Whether algorithms 5 and 7 and SHA-1 DS records are checked; otherwise they count as unknown
     /// (RFC 9905).
     pub sha1: bool,
@@ -68,6 +76,8 @@ pub struct Settings {
     pub nsec3_iterations_max: u16,
     /// Zones that the key cache holds.
     pub zones_max: usize,
+    /// Denials that were validated answer for other names, too (RFC 8198).
+    pub aggressive_nsec: bool,
 }
 
 impl Default for Settings {
@@ -77,8 +87,9 @@ impl Default for Settings {
             anchors: Vec::new(),
             negative_trust_anchors: Vec::new(),
             sha1: false,
-            nsec3_iterations_max: NSEC3_ITERATIONS_MAX,
+            nsec3_iterations_max: nsec3::ITERATIONS_MAX,
             zones_max: ZONES_MAX,
+            aggressive_nsec: true,
         }
     }
 }
@@ -87,10 +98,26 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Validator {
     anchors: HashMap<Name, Anchor>,
-    negative_trust_anchors: Vec<Name>,
+    negative_trust_anchors: ArcSwap<NegativeAnchors>,
     sha1: bool,
     nsec3_iterations_max: u16,
     zones: Mutex<KeyCache>,
+    /// `None` when denials answer only for themselves.
+    ranges: Option<RwLock<Ranges>>,
+}
+
+/// Names of negative trust anchors, each with its end in seconds since 1970.
+type NegativeAnchors = HashMap<Name, Option<u64>>;
+
+/// What a name's validation starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Footing {
+    /// The closest trust anchor at or above it.
+    Anchor(Name),
+    /// A negative trust anchor, until then.
+    Negative { until_s: Option<u64> },
+    /// Nothing: no anchor above it.
+    None,
 }
 
 /// The anchors of one name.
@@ -121,10 +148,13 @@ impl Validator {
         }
         Validator {
             anchors,
-            negative_trust_anchors: settings.negative_trust_anchors,
+            negative_trust_anchors: ArcSwap::from_pointee(by_name(
+                &settings.negative_trust_anchors,
+            )),
             sha1: settings.sha1,
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
+            ranges: (settings.aggressive_nsec).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
         }
     }
 
@@ -134,9 +164,75 @@ impl Validator {
         self.cache().purge_as_of();
     }
 
-    /// Forgets what is known of the zone `name`, and with `tree` of everything below it; returns how many zones went.
+    /// Forgets what is known of the zone `name`, and with `tree` of everything below it, and every denial that could concern
+    /// it; returns how many zones went.
     pub fn forget(&self, name: &Name, tree: bool) -> usize {
+        self.flush_denials(name);
         self.cache().flush(name, tree)
+    }
+
+    /// Forgets every kept denial that could concern `zone` or what is below it.
+    pub fn flush_denials(&self, zone: &Name) {
+        if let Some(ranges) = &self.ranges {
+            let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+            ranges.flush(zone);
+        }
+    }
+
+    /// Forgets the kept denials of this one zone: a newer version of it is known.
+    pub fn forget_denials_of(&self, zone: &Name) {
+        if let Some(ranges) = &self.ranges {
+            let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+            ranges.drop_zone(zone);
+        }
+    }
+
+    /// The answer to a question of class IN that follows from denials and wildcards validated before (RFC 8198). The deepest
+    /// zone that can tell speaks; none above the closest trust anchor, and none where nothing is to be validated.
+    pub fn synthesise(&self, question: &Question, now: Now) -> Option<Synthesised> {
+        let ranges = self.ranges.as_ref()?;
+        // What these ask for is not what a denial speaks of.
+        if question.class != Class::IN || matches!(question.rtype, Rtype::ANY | Rtype::RRSIG) {
+            return None;
+        }
+        let ranges = ranges.read().unwrap_or_else(PoisonError::into_inner);
+        if ranges.is_empty() {
+            return None;
+        }
+        let home = home(question);
+        let Footing::Anchor(anchor) = self.footing(&home, now) else {
+            return None;
+        };
+        for labels in (anchor.label_count()..=home.label_count()).rev() {
+            let apex = home.suffix(labels);
+            let zone = ranges.zone(&apex);
+            if let Some(made) = zone.and_then(|zone| zone.answer(&apex, question, now)) {
+                return Some(made);
+            }
+        }
+        None
+    }
+
+    /// Kept denials and wildcards, and their bytes.
+    pub fn denials_size(&self) -> (usize, usize) {
+        let size = |ranges: &RwLock<Ranges>| {
+            let ranges = ranges.read().unwrap_or_else(PoisonError::into_inner);
+            ranges.size()
+        };
+        self.ranges.as_ref().map_or((0, 0), size)
+    }
+
+    /// Takes the lessons of an answer of `zone` that has just validated as secure: from a server of the zone, its denials
+    /// are kept; from anywhere, it drives out what denies it.
+    fn learn(&self, zone: &Name, judged: &Judged, origin: &Origin, now: Now) {
+        let Some(ranges) = &self.ranges else {
+            return;
+        };
+        let mut ranges = ranges.write().unwrap_or_else(PoisonError::into_inner);
+        match origin {
+            Origin::Network(_) => ranges.learn(zone, &judged.answer, &judged.authority, now),
+            Origin::Mirror(_) => ranges.heed(zone, &judged.answer),
+        }
     }
 
     /// How many zones are known now.
@@ -144,29 +240,68 @@ impl Validator {
         self.cache().len()
     }
 
-    /// Whether data of this name is to be validated at all: an anchor is above it, and no negative
-    /// trust anchor is closer. A DS record belongs to the zone above its name.
-    pub fn covers(&self, question: &Question) -> bool {
-        self.anchor_above(&home(question)).is_some()
+    /// Replaces the negative trust anchors. Returns the names of those that came, went, or changed their end: what was
+    /// judged at and below them does not hold any more.
+    pub fn set_negative_trust_anchors(&self, anchors: &[NegativeTrustAnchor]) -> Vec<Name> {
+        let new = by_name(anchors);
+        let old = self.negative_trust_anchors.load_full();
+        let differs = |name: &&Name| old.get(name) != new.get(name);
+        let mut changed: Vec<Name> = old.keys().filter(differs).cloned().collect();
+        changed.extend(new.keys().filter(|name| !old.contains_key(name)).cloned());
+        self.negative_trust_anchors.store(Arc::new(new));
+        changed
     }
 
-    /// The closest anchor at or above `name`, unless a negative trust anchor is as close.
-    fn anchor_above(&self, name: &Name) -> Option<&Name> {
-        let depth = name.label_count();
-        let (anchor, _) = (0..=depth)
-            .rev()
-            .find_map(|n| self.anchors.get_key_value(&name.suffix(n)))?;
-        let switched_off = self
-            .negative_trust_anchors
-            .iter()
-            .any(|off| name.is_within(off) && off.is_within(anchor));
-        (!switched_off).then_some(anchor)
+    /// The negative trust anchors with their ends (seconds since 1970), those that have ended included.
+    pub fn negative_trust_anchors(&self) -> Vec<(Name, Option<u64>)> {
+        let anchors = self.negative_trust_anchors.load();
+        let mut list: Vec<_> = anchors.iter().map(|(n, u)| (n.clone(), *u)).collect();
+        list.sort();
+        list
+    }
+
+    /// Whether data of this name is to be validated at all: an anchor is above it, and no negative trust anchor is
+    /// closer. A DS record belongs to the zone above its name.
+    pub fn covers(&self, question: &Question, now: Now) -> bool {
+        matches!(self.footing(&home(question), now), Footing::Anchor(_))
+    }
+
+    /// The closest anchor at or above `name` (RFC 6840 section 5.10), unless a negative trust anchor that has not
+    /// ended is as close (RFC 7646 section 2).
+    fn footing(&self, name: &Name, now: Now) -> Footing {
+        let negative = self.negative_trust_anchors.load();
+        for labels in (0..=name.label_count()).rev() {
+            let at = name.suffix(labels);
+            match negative.get(&at) {
+                Some(until_s) if until_s.is_none_or(|until_s| now.wall_s < until_s) => {
+                    return Footing::Negative { until_s: *until_s };
+                }
+                _ => {}
+            }
+            if self.anchors.contains_key(&at) {
+                return Footing::Anchor(at);
+            }
+        }
+        Footing::None
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, KeyCache> {
         // The cache is sound between any two of its operations, so a poisoned lock is still good.
         self.zones.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// Of two for one name the later one counts.
+fn by_name(anchors: &[NegativeTrustAnchor]) -> NegativeAnchors {
+    let mut map = NegativeAnchors::new();
+    for anchor in anchors {
+        // No end at all is the latest.
+        let latest = |a: Option<u64>, b: Option<u64>| Some(a?.max(b?));
+        map.entry(anchor.name.clone())
+            .and_modify(|until_s| *until_s = latest(*until_s, anchor.until_s))
+            .or_insert(anchor.until_s);
+    }
+    map
 }
 
 /// The name whose zone holds the answer: for DS the parent's, which holds the parent side of a cut
@@ -230,14 +365,32 @@ pub struct Verdict {
     /// error inside [`Security::Bogus`] is not repeated here.
     pub errors: Vec<Ede>,
     /// Who gave the data that was found bad, when somebody did.
-    pub bogus_from: Option<Origin>,
+    pub bogus_from: Option<Culprit>,
+}
+
+/// Where bad data came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Culprit {
+    /// The zone that it was asked as a server or mirror of; one server may serve several.
+    pub zone: Name,
+    /// Server or mirror.
+    pub origin: Origin,
+}
+
+impl Culprit {
+    fn of(response: &Response) -> Culprit {
+        Culprit {
+            zone: response.zone.clone(),
+            origin: response.origin.clone(),
+        }
+    }
 }
 
 /// What is known of a zone.
 #[derive(Debug, Clone)]
 enum ZoneStatus {
     /// Signed; these DNSKEYs (RDATA) are its own.
-    Secure(std::sync::Arc<[Rdata]>),
+    Secure(Arc<[Rdata]>),
     /// Proven to be without a chain; the reason, if it is one to tell.
     Insecure(Option<Ede>),
     /// Its chain is broken, as was found moments ago.

@@ -3,7 +3,10 @@
 //! The work is bounded: signatures that cannot count (another signer, another time, no such key) are
 //! sorted out before anything is computed, and what is left is paid for from the [`Budget`].
 
-use super::budget::{Budget, DS_MAX, KEYS_PER_TAG_MAX, SIGNATURES_TRIED_MAX};
+use super::budget::{
+    Budget, CRYPTO_FAILED_MAX, CRYPTO_MAX, DNSKEYS_MAX, DS_MAX, KEYS_PER_TAG_MAX,
+    SIGNATURES_TRIED_MAX,
+};
 use super::{Anchor, Validator};
 use crate::clock::{Now, format_utc};
 use crate::dns::{Dnskey, Ds, Ede, Name, Rdata, RrSet, Rrsig, Rtype};
@@ -148,7 +151,7 @@ impl Court<'_> {
             }
             if !self.budget.pay_crypto() {
                 return Err(bogus(format!(
-                    "{}: too many signatures to check",
+                    "{}: too many signatures to check, over {CRYPTO_MAX} or over {CRYPTO_FAILED_MAX} in vain",
                     what(set)
                 )));
             }
@@ -226,11 +229,26 @@ impl Court<'_> {
         if let Trust::Verified = self.trust {
             return Ok(self.accept(set));
         }
+        // CVE-2023-50387: the work is the product of keys, signatures and DS records.
+        let count = set.rdatas.len();
+        if count > DNSKEYS_MAX {
+            return Err(bogus(format!(
+                "{} has {count} DNSKEY records, over {DNSKEYS_MAX}",
+                self.zone
+            )));
+        }
         let named = self.named_keys(set, named_by);
         if named.is_empty() {
+            let considered = match named_by.ds.len() > DS_MAX {
+                true => format!(", of which the first {DS_MAX} usable ones were looked at"),
+                false => String::new(),
+            };
             return Err(Ede::new(
                 Ede::DNSKEY_MISSING,
-                format!("no DNSKEY of {} matches its DS or trust anchor", self.zone),
+                format!(
+                    "no DNSKEY of {} matches its DS or trust anchor{considered}",
+                    self.zone
+                ),
             ));
         }
         if !named.iter().any(|k| is_zone_key(k)) {
@@ -278,16 +296,9 @@ impl Court<'_> {
 /// The DS records that can be followed: supported algorithm and digest; SHA-1 ones only where there is
 /// nothing better (RFC 4509 section 3).
 fn usable_ds<'a>(ctx: &Validator, rdatas: &'a [Rdata]) -> Vec<Ds<'a>> {
-    let usable = rdatas
-        .iter()
-        .filter_map(|r| Ds::parse(r))
-        .filter(|ds| supports_algorithm(ctx, ds.algorithm) && supports_digest(ctx, ds.digest_type));
-    let usable: Vec<Ds<'a>> = usable.take(DS_MAX).collect();
-    let better = usable.iter().any(|ds| ds.digest_type != 1);
+    let mut usable = ds::usable(rdatas, ctx.sha1);
+    usable.truncate(DS_MAX);
     usable
-        .into_iter()
-        .filter(|ds| ds.digest_type != 1 || !better)
-        .collect()
 }
 
 /// Why a zone counts as unsigned although its DS records or anchors are secure: none of them can be
@@ -348,7 +359,8 @@ fn owner_labels(name: &Name) -> usize {
     name.label_count() - usize::from(name.is_wildcard())
 }
 
-fn expansion(set: &RrSet, sig: &Rrsig<'_>) -> Option<usize> {
+/// How many labels the parent of the wildcard has that the set was made from, by this signature of it.
+pub(super) fn expansion(set: &RrSet, sig: &Rrsig<'_>) -> Option<usize> {
     let labels = usize::from(sig.labels);
     (labels < owner_labels(&set.name)).then_some(labels)
 }
@@ -405,10 +417,6 @@ impl Complaint {
 
 fn supports_algorithm(ctx: &Validator, algorithm: u8) -> bool {
     algorithms::supported(algorithm, ctx.sha1)
-}
-
-fn supports_digest(ctx: &Validator, digest_type: u8) -> bool {
-    algorithms::digest_supported(digest_type, ctx.sha1)
 }
 
 /// Whether the set is one of the denial records.

@@ -1,8 +1,11 @@
 //! A small signed internet in memory, and validations that ask it.
 
+mod aggressive;
+mod keys;
 mod limits;
 mod mutation;
 mod policy;
+mod proofs;
 mod right;
 mod tampered;
 
@@ -10,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Event, Settings, Step, SubAsk, Validation, Validator, Verdict};
+use super::{Culprit, Event, Settings, Step, SubAsk, Validation, Validator, Verdict};
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, Record, RrSet, Rtype};
 use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, Security};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::entry::AS_OF_TTL_MAX_S;
+use crate::config::NegativeTrustAnchor;
 use crate::dns::Ede;
 use crate::resolve::validate::Validator;
 use crate::signer::{KSK, Key, ZSK, rr};
@@ -81,7 +82,7 @@ fn negative_trust_anchors() {
     let root = Signer::new(".", 1).ds_record(0);
     let leaf = Signer::new("leaf.test.", 10).ds_record(0);
     let mut world = World::with(Settings {
-        negative_trust_anchors: vec![name("test.")],
+        negative_trust_anchors: vec![NegativeTrustAnchor::lasting(name("test."))],
         ..settings(vec![root.clone()])
     });
     for (q, expected) in [
@@ -99,7 +100,7 @@ fn negative_trust_anchors() {
         ("www.leaf.test.", "insecure"),
     ] {
         let mut world = World::with(Settings {
-            negative_trust_anchors: vec![name(off)],
+            negative_trust_anchors: vec![NegativeTrustAnchor::lasting(name(off))],
             ..settings(vec![root.clone(), leaf.clone()])
         });
         assert_eq!(
@@ -107,6 +108,45 @@ fn negative_trust_anchors() {
             expected,
             "{off}"
         );
+    }
+}
+
+/// RFC 7646 section 2: they end, by the clock that validation goes by, and answers that rest on one do not outlive it.
+#[test]
+fn negative_trust_anchors_end() {
+    let until_s = NOW.wall_s + 60;
+    let anchor = |until_s| NegativeTrustAnchor {
+        name: name("test."),
+        until_s,
+    };
+    let mut world = World::with(Settings {
+        negative_trust_anchors: vec![anchor(Some(until_s))],
+        ..settings(vec![Signer::new(".", 1).ds_record(0)])
+    });
+    let q = question("www.leaf.test. A");
+    for (left_s, expected) in [(60, "insecure"), (1, "insecure"), (0, "secure")] {
+        world.now.wall_s = until_s - left_s;
+        let verdict = world.validate(&q);
+        assert_eq!(standing(&verdict), expected, "{left_s}");
+        if left_s > 0 {
+            assert_eq!(verdict.ttl_max_s, Some(left_s as u32));
+        }
+    }
+    // Put off, made lasting, taken away: each is a change, the same again is none.
+    for (anchors, changed, expected) in [
+        (vec![anchor(Some(until_s + 60))], true, "insecure"),
+        (vec![anchor(Some(until_s + 60))], false, "insecure"),
+        (
+            vec![anchor(Some(until_s + 60)), anchor(None)],
+            true,
+            "insecure",
+        ),
+        (vec![anchor(None)], false, "insecure"),
+        (vec![], true, "secure"),
+    ] {
+        let names = world.ctx.set_negative_trust_anchors(&anchors);
+        assert_eq!(!names.is_empty(), changed, "{anchors:?}");
+        assert_eq!(standing(&world.validate(&q)), expected, "{anchors:?}");
     }
 }
 

@@ -18,7 +18,7 @@ fn check(q: &str, what: &str, code: u16, tamper: Tamper) {
         }
         let mut response = world.answer(&q);
         tamper(&world, &mut response);
-        let origin = response.origin.clone();
+        let culprit = Culprit::of(&response);
         let verdict = world.validate_response(&q, response, |_, _| true);
         let found = standing(&verdict);
         let text = text_of(&verdict);
@@ -26,7 +26,7 @@ fn check(q: &str, what: &str, code: u16, tamper: Tamper) {
             0 => assert!(found.starts_with("bogus"), "{q} {what} {round}: {found}"),
             _ => assert_eq!(found, format!("bogus {code}"), "{q} {what} {round}: {text}"),
         }
-        assert_eq!(verdict.bogus_from, Some(origin), "{q} {what}");
+        assert_eq!(verdict.bogus_from, Some(culprit), "{q} {what}");
         assert!(!text.is_empty());
     }
 }
@@ -439,7 +439,9 @@ fn bad_links_are_asked_for_again() {
                     continue;
                 }
                 assert!(found.starts_with("bogus"), "{link} {what}: {found}");
-                assert!(verdict.bogus_from.is_some());
+                // The server is filed under the zone that the link belongs to, not under the answer's.
+                let culprit = verdict.bogus_from.unwrap();
+                assert_eq!(culprit.zone, world.answer(&link).zone, "{link} {what}");
                 // Remembered for a moment, then tried again.
                 let again = world.validate(&q);
                 assert_eq!(standing(&again), found, "{link} {what}");
