@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use holdfast::clock::{Clock, Now, format_utc};
+use holdfast::anchors::PointStatus;
+use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus, Status, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus,
+    Status, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
-use holdfast::dns::Name;
+use holdfast::dns::{Dnskey, Name};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
@@ -17,6 +19,8 @@ use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::select::ServerState;
 use serde_json::{Value, json};
+
+use super::system_clock;
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -81,6 +85,19 @@ impl Operator {
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(mirror)
             }
+            Request::ClockReset => {
+                let keeper = self.engine.timekeeper.clone();
+                let keeper = keeper.ok_or("with lab.clock_file there is no floor to clear")?;
+                let reset = tokio::task::spawn_blocking(move || keeper.reset()).await;
+                let reset = reset.map_err(|error| error.to_string())?;
+                let floor_was = reset.map_err(|error| error.to_string())?;
+                system_clock::adopt(&self.clock, system_wall());
+                to_json(&ClockReset {
+                    floor_was: floor_was.map(format_utc),
+                    running: true,
+                    time: format_utc(self.clock.now().wall_s),
+                })
+            }
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name } => {
                 let name = parse_name(&name)?;
@@ -121,6 +138,8 @@ impl Operator {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: (now.mono - self.started.mono).as_secs(),
             time: format_utc(now.wall_s),
+            clock: self.clock_status(),
+            trust_anchors: self.trust_anchors(),
             zones: self.zones(),
             mirrors: self.mirrors(),
             servers: self.servers(),
@@ -129,6 +148,24 @@ impl Operator {
                 .map(|(name, _, value)| (name.into(), value))
                 .collect(),
         }
+    }
+
+    fn clock_status(&self) -> ClockStatus {
+        let source = match &self.engine.timekeeper {
+            None => "file",
+            Some(_) if self.clock.is_held() => "floor",
+            Some(_) => "system",
+        };
+        ClockStatus {
+            source: source.into(),
+            floor: self.clock.floor_s().map(format_utc),
+            proven: self.clock.proven_s().map(format_utc),
+        }
+    }
+
+    fn trust_anchors(&self) -> Vec<TrustPointStatus> {
+        let points = self.engine.trust_points.load();
+        points.iter().map(trust_point).collect()
     }
 
     fn zones(&self) -> Vec<ZoneStatus> {
@@ -203,6 +240,34 @@ impl Operator {
             hits_total: stats.hits,
             misses_total: stats.misses,
         }
+    }
+}
+
+fn trust_point(point: &PointStatus) -> TrustPointStatus {
+    let tracked = point.keys.iter().filter_map(|key| {
+        let parsed = Dnskey::parse(&key.rdata)?;
+        Some(TrustKeyStatus {
+            tag: parsed.key_tag(),
+            algorithm: parsed.algorithm,
+            state: key.state.to_string(),
+            since: Some(format_utc(key.since_s)),
+            until: key.until_s.map(format_utc),
+        })
+    });
+    let unseen = point.unseen.iter().map(|(tag, algorithm)| TrustKeyStatus {
+        tag: *tag,
+        algorithm: *algorithm,
+        state: "configured".into(),
+        since: None,
+        until: None,
+    });
+    TrustPointStatus {
+        zone: point.zone.to_string(),
+        keys: tracked.chain(unseen).collect(),
+        lost_all: point.lost_all,
+        refreshed_at: point.refreshed_s.map(format_utc),
+        next_refresh_at: Some(format_utc(point.due_s)),
+        last_error: point.error.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ mod lab;
 mod net;
 mod oracle;
 mod outage;
+mod rollover;
 mod security;
 mod signer;
 mod transfer;

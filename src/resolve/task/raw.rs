@@ -9,14 +9,15 @@ use tokio::time::sleep_until;
 
 use super::Shared;
 use crate::cache::entry::negative_ttl_s;
+use crate::clock::Now;
 use crate::dns::{Name, Question, RrSet, Rtype};
 use crate::future::BoxFuture;
-use crate::resolve::Response;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret;
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
 use crate::resolve::settle::settle;
+use crate::resolve::{Cover, LocalAnswer, LocalZones, Response};
 use crate::upstream::Ask;
 
 /// Raw questions under way at a time.
@@ -45,6 +46,21 @@ pub(super) struct RawAsk {
     pub ancestry: Vec<Question>,
     /// Asked for by validation, which takes a proof without its SOA.
     pub for_chain: bool,
+    /// Copies are not asked.
+    pub network_only: bool,
+}
+
+/// Stands for the copies where only the network's word counts.
+struct NoCopies;
+
+impl LocalZones for NoCopies {
+    fn cover(&self, _question: &Question, _now: Now) -> Option<Cover> {
+        None
+    }
+
+    fn answer(&self, _zone: &Name, _question: &Question, _now: Now) -> Option<LocalAnswer> {
+        None
+    }
 }
 
 impl RawAsk {
@@ -56,6 +72,7 @@ impl RawAsk {
             avoid: Vec::new(),
             ancestry: Vec::new(),
             for_chain: false,
+            network_only: false,
         }
     }
 }
@@ -115,7 +132,11 @@ impl Shared {
             let mut event = Event::Start;
             loop {
                 let now = self.clock.now();
-                for action in iteration.step(&self.env(&budget), now, event) {
+                let mut env = self.env(&budget);
+                if ask.network_only {
+                    env.local = &NoCopies;
+                }
+                for action in iteration.step(&env, now, event) {
                     match action {
                         Action::Done(result) => {
                             if result.is_err() && iteration.is_forwarded() {

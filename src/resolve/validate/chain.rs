@@ -158,7 +158,7 @@ impl Validation {
         if self.question.class != Class::IN || self.question.rtype == Rtype::RRSIG {
             return Some(self.insecure(None, None));
         }
-        let Some(anchor) = self.ctx.anchor_above(&self.home).cloned() else {
+        let Some(anchor) = self.ctx.anchor_above(&self.home) else {
             return Some(self.insecure(None, None));
         };
         if let Origin::Mirror(note) = self.response.origin.clone() {
@@ -179,7 +179,7 @@ impl Validation {
         let Some(anchor) = self.ctx.anchor_above(&self.home) else {
             return;
         };
-        let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
+        let known = below.and_then(|below| self.ctx.cache().deepest(&below, &anchor, now));
         self.place = match known {
             Some((name, known)) => Place::InZone(Zone {
                 reached: name.clone(),
@@ -187,8 +187,8 @@ impl Validation {
                 known,
             }),
             None => {
-                let named_by = self.ctx.anchors.get(anchor).cloned();
-                Place::AtCut(Cut::anchor(anchor.clone(), named_by.unwrap_or_default()))
+                let named_by = self.ctx.anchors.load().get(&anchor).cloned();
+                Place::AtCut(Cut::anchor(anchor, named_by.unwrap_or_default()))
             }
         };
     }

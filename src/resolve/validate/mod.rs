@@ -37,8 +37,10 @@ mod signed;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 pub use chain::{Validation, as_of_errors};
 
@@ -86,7 +88,7 @@ impl Default for Settings {
 /// What all validations share: anchors, policy, and the zones whose keys are known.
 #[derive(Debug)]
 pub struct Validator {
-    anchors: HashMap<Name, Anchor>,
+    anchors: ArcSwap<HashMap<Name, Anchor>>,
     negative_trust_anchors: Vec<Name>,
     sha1: bool,
     nsec3_iterations_max: u16,
@@ -103,29 +105,18 @@ struct Anchor {
 impl Validator {
     /// A validator with an empty key cache.
     pub fn new(settings: Settings) -> Validator {
-        let mut anchors: HashMap<Name, Anchor> = HashMap::new();
-        for record in settings.anchors {
-            match record.rtype {
-                Rtype::DS => anchors
-                    .entry(record.name)
-                    .or_default()
-                    .ds
-                    .push(record.rdata),
-                Rtype::DNSKEY => anchors
-                    .entry(record.name)
-                    .or_default()
-                    .dnskey
-                    .push(record.rdata),
-                _ => {}
-            }
-        }
         Validator {
-            anchors,
+            anchors: ArcSwap::from_pointee(by_name(settings.anchors)),
             negative_trust_anchors: settings.negative_trust_anchors,
             sha1: settings.sha1,
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
         }
+    }
+
+    /// Takes other trust anchors into use, for what is validated from now on.
+    pub fn set_anchors(&self, anchors: Vec<Record>) {
+        self.anchors.store(Arc::new(by_name(anchors)));
     }
 
     /// Forgets every zone that was learned through an as-of link. Called at recovery; a validation that
@@ -151,15 +142,17 @@ impl Validator {
     }
 
     /// The closest anchor at or above `name`, unless a negative trust anchor is as close.
-    fn anchor_above(&self, name: &Name) -> Option<&Name> {
+    fn anchor_above(&self, name: &Name) -> Option<Name> {
         let depth = name.label_count();
-        let (anchor, _) = (0..=depth)
+        let anchors = self.anchors.load();
+        let anchor = (0..=depth)
             .rev()
-            .find_map(|n| self.anchors.get_key_value(&name.suffix(n)))?;
+            .map(|n| name.suffix(n))
+            .find(|above| anchors.contains_key(above))?;
         let switched_off = self
             .negative_trust_anchors
             .iter()
-            .any(|off| name.is_within(off) && off.is_within(anchor));
+            .any(|off| name.is_within(off) && off.is_within(&anchor));
         (!switched_off).then_some(anchor)
     }
 
@@ -167,6 +160,20 @@ impl Validator {
         // The cache is sound between any two of its operations, so a poisoned lock is still good.
         self.zones.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+fn by_name(records: Vec<Record>) -> HashMap<Name, Anchor> {
+    let mut anchors: HashMap<Name, Anchor> = HashMap::new();
+    for record in records {
+        let list = |anchor: &mut Anchor, rdata| match record.rtype {
+            Rtype::DS => anchor.ds.push(rdata),
+            _ => anchor.dnskey.push(rdata),
+        };
+        if matches!(record.rtype, Rtype::DS | Rtype::DNSKEY) {
+            list(anchors.entry(record.name).or_default(), record.rdata);
+        }
+    }
+    anchors
 }
 
 /// The name whose zone holds the answer: for DS the parent's, which holds the parent side of a cut
