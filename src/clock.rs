@@ -4,10 +4,13 @@
 //! monotonic part drives timers and TTLs and follows tokio's time, so a test under paused tokio time
 //! moves the whole program at once; the wall part is for signatures, ages and the disk. The wall runs
 //! along the monotonic part from a base that is set at start and may be set anew (the system clock was
-//! stepped, or `lab.clock_file` was replaced).
+//! stepped, or `lab.clock_file` was replaced). A floor bounds it from below (`floor`): who follows the system's
+//! clock does so by [`Clock::follow`].
+
+pub mod floor;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, in both measures.
@@ -32,6 +35,17 @@ pub struct Clock {
     start: tokio::time::Instant,
     /// Wall time at `start`, milliseconds since 1970.
     base_ms: Arc<AtomicI64>,
+    bounds: Arc<Bounds>,
+}
+
+/// What is known about the time besides what the system says; seconds since 1970, 0 = nothing.
+#[derive(Default)]
+struct Bounds {
+    floor_s: AtomicU64,
+    /// Newest inception of a signature that was fully validated.
+    proven_s: AtomicU64,
+    /// The system stands before the floor.
+    holding: AtomicBool,
 }
 
 impl Clock {
@@ -46,6 +60,7 @@ impl Clock {
         Clock {
             start: tokio::time::Instant::now(),
             base_ms: Arc::new(AtomicI64::new(wall.as_millis() as i64)),
+            bounds: Arc::default(),
         }
     }
 
@@ -67,6 +82,73 @@ impl Clock {
             wall.as_millis() as i64 - mono.as_millis() as i64,
             Ordering::Relaxed,
         );
+    }
+
+    /// Follows the system's clock, as far as the floor allows. Returns by how many seconds the clock was set.
+    pub fn follow(&self, system: Duration, drift_min_s: u64) -> u64 {
+        let running_s = self.now().wall_s;
+        let floor_s = self.bounds.floor_s.load(Ordering::Relaxed);
+        let judged = floor::judge(system.as_secs(), running_s, floor_s);
+        let target = match judged {
+            floor::Judgement::Follow => system,
+            floor::Judgement::Hold(wall_s) => Duration::from_secs(wall_s),
+        };
+        let holding = judged != floor::Judgement::Follow;
+        self.bounds.holding.store(holding, Ordering::Relaxed);
+        let drift_s = running_s.abs_diff(target.as_secs());
+        if drift_s < drift_min_s {
+            return 0;
+        }
+        self.set_wall(target);
+        drift_s
+    }
+
+    /// Raises the floor to `floor_s` (seconds since 1970); a clock that stands well before it is set to it. Returns
+    /// whether it was.
+    pub fn raise_floor(&self, floor_s: u64) -> bool {
+        let floor_s = self
+            .bounds
+            .floor_s
+            .fetch_max(floor_s, Ordering::Relaxed)
+            .max(floor_s);
+        let running_s = self.now().wall_s;
+        match floor::judge(running_s, running_s, floor_s) {
+            floor::Judgement::Follow => false,
+            floor::Judgement::Hold(wall_s) => {
+                self.bounds.holding.store(true, Ordering::Relaxed);
+                self.set_wall(Duration::from_secs(wall_s));
+                true
+            }
+        }
+    }
+
+    /// Forgets the floor and what it rests on. The clock runs on; [`Clock::follow`] brings it back.
+    pub fn clear_floor(&self) {
+        self.bounds.floor_s.store(0, Ordering::Relaxed);
+        self.bounds.proven_s.store(0, Ordering::Relaxed);
+        self.bounds.holding.store(false, Ordering::Relaxed);
+    }
+
+    /// The floor, seconds since 1970, if there is one.
+    pub fn floor_s(&self) -> Option<u64> {
+        Some(self.bounds.floor_s.load(Ordering::Relaxed)).filter(|s| *s > 0)
+    }
+
+    /// Whether the floor is in force: the system's clock stands before it.
+    pub fn is_held(&self) -> bool {
+        self.bounds.holding.load(Ordering::Relaxed)
+    }
+
+    /// Notes the inception of a fully validated signature, seconds since 1970: the time is not before it.
+    pub fn note_proven(&self, inception_s: u64) {
+        self.bounds
+            .proven_s
+            .fetch_max(inception_s, Ordering::Relaxed);
+    }
+
+    /// The newest such inception.
+    pub fn proven_s(&self) -> Option<u64> {
+        Some(self.bounds.proven_s.load(Ordering::Relaxed)).filter(|s| *s > 0)
     }
 
     /// The tokio instant at which [`Now::mono`] reads `mono`, for `sleep_until`.
@@ -107,5 +189,24 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(clock.now(), Now::new(Duration::from_secs(6), 51));
         assert_eq!(format_utc(1_785_585_600), "2026-08-01T12:00:00Z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_in_1970_runs_from_its_floor_until_the_system_is_set() {
+        let clock = Clock::starting_at(Duration::from_secs(10));
+        assert!(clock.raise_floor(1_000_000));
+        assert!(!clock.raise_floor(900_000));
+        assert_eq!((clock.now().wall_s, clock.is_held()), (1_000_000, true));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(clock.follow(Duration::from_secs(70), 2), 0);
+        assert_eq!((clock.now().wall_s, clock.is_held()), (1_000_060, true));
+        assert_eq!(clock.follow(Duration::from_secs(1_500_000), 2), 499_940);
+        assert_eq!((clock.now().wall_s, clock.is_held()), (1_500_000, false));
+        // Back before the floor: held where it is. Without the floor: followed.
+        clock.follow(Duration::from_secs(10), 2);
+        assert_eq!((clock.now().wall_s, clock.is_held()), (1_500_000, true));
+        clock.clear_floor();
+        clock.follow(Duration::from_secs(10), 2);
+        assert_eq!((clock.now().wall_s, clock.is_held()), (10, false));
     }
 }

@@ -13,13 +13,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
+use crate::anchors::task::{Fetched, KeySource, Tracked, Unfetched};
+use crate::anchors::{self, PointStatus};
 use crate::clock::Clock;
-use crate::config::{Anchors, Config, Verify};
+use crate::config::{Anchors, Config, DnssecMode, Sha1, Verify};
 use crate::dns::{Name, Question, Rtype, rdata};
+use crate::future::BoxFuture;
 use crate::metrics::Metrics;
 use crate::mirror::{self, Connect, DsAnswer, Generation, Lookup, Mirrors};
 use crate::query::SharedSettings;
@@ -30,6 +33,7 @@ use crate::resolve::Security;
 use crate::resolve::settings::Settings;
 use crate::resolve::task::{Options, Parts, Resolver};
 use crate::store::{Ledger, Opened, StoreError};
+use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
 
 /// The world around the engine.
@@ -44,6 +48,8 @@ pub struct Outside {
     pub metrics: Arc<Metrics>,
     /// The own zones are in it: what is delegated in them is resolved from them.
     pub settings: SharedSettings,
+    /// Whether nobody has set the machine's clock.
+    pub clock_is_unset: fn() -> bool,
     /// Seed of every choice that need not be secret.
     pub seed: u64,
 }
@@ -56,6 +62,10 @@ pub struct Engine {
     pub mirrors: Arc<Mirrors>,
     /// Whether their servers can be reached.
     pub reach: Arc<Reachability>,
+    /// Trust anchors as RFC 5011 has them; empty where they are not followed.
+    pub trust_points: Arc<ArcSwap<Vec<PointStatus>>>,
+    /// The floor under the clock; none with `lab.clock_file`.
+    pub timekeeper: Option<Arc<Timekeeper>>,
     parent: Arc<Parent>,
     _tasks: JoinSet<()>,
 }
@@ -73,10 +83,20 @@ impl Engine {
             clock,
             metrics,
             settings,
+            clock_is_unset,
             seed,
         } = outside;
         let ledger = open_ledger(&config.server.data_dir, &metrics)?;
-        let anchors = config.resolver.anchors.clone();
+        // Before anything is judged by the time.
+        let in_laboratory = config.lab.clock_file.is_some();
+        let timekeeper = (!in_laboratory)
+            .then(|| Timekeeper::start(clock.clone(), ledger.clone(), metrics.clone()))
+            .map(Arc::new);
+        let tracked = tracked_anchors(config, &ledger, &clock);
+        let anchors = tracked.as_ref().map_or_else(
+            || Arc::new(ArcSwap::from_pointee(config.resolver.anchors.clone())),
+            Tracked::live,
+        );
         let parent = Arc::new(Parent::default());
         let deps = mirror::Deps {
             clock: clock.clone(),
@@ -84,6 +104,12 @@ impl Engine {
             lookup: parent.clone(),
             connect,
             metrics: metrics.clone(),
+            anchors: anchors.clone(),
+            clock_is_unset: if in_laboratory {
+                || false
+            } else {
+                clock_is_unset
+            },
             seed,
         };
         let mirrors = Mirrors::start(config, deps).await;
@@ -104,7 +130,7 @@ impl Engine {
                 .reachability
                 .probe
                 .then(|| Arc::new(prober) as Arc<dyn Prober>),
-            ledger,
+            ledger: ledger.clone(),
             facts: facts(mirrors.clone()),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -119,9 +145,10 @@ impl Engine {
             local: Arc::new(OwnFirst::new(settings, route.clone())),
             health: route,
             validator: Settings::validator_from_config(config).map(Arc::new),
-            clock,
-            metrics,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
         });
+        resolver.set_anchors(&anchors.load(), &[]);
         parent.0.store(Some(Arc::new(resolver.clone())));
 
         let mut tasks = JoinSet::new();
@@ -138,10 +165,30 @@ impl Engine {
             resolver.clone(),
             config.clone(),
         ));
+        if let Some(keeper) = &timekeeper {
+            tasks.spawn(keeper.clone().run());
+        }
+        let mut trust_points = Arc::default();
+        if let Some(tracked) = tracked {
+            trust_points = tracked.status();
+            let source = Arc::new(ZoneKeys {
+                resolver: resolver.clone(),
+                reach: reach.clone(),
+            });
+            let deps = anchors::task::Deps {
+                ledger,
+                source,
+                clock,
+                metrics,
+            };
+            tasks.spawn(anchors::task::run(tracked, deps));
+        }
         Ok(Engine {
             resolver,
             mirrors,
             reach,
+            trust_points,
+            timekeeper,
             parent,
             _tasks: tasks,
         })
@@ -165,6 +212,52 @@ fn open_ledger(data_dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Ledger>, S
         );
     }
     Ok(Arc::new(ledger))
+}
+
+/// The trust anchors of the last run; none where they are not followed.
+fn tracked_anchors(config: &Config, ledger: &Ledger, clock: &Clock) -> Option<Tracked> {
+    let resolver = &config.resolver;
+    if !resolver.trust_anchor_updates || resolver.dnssec == DnssecMode::Off {
+        return None;
+    }
+    let sha1 = resolver.sha1 == Sha1::Validate;
+    Some(Tracked::load(&resolver.anchors, sha1, ledger, clock))
+}
+
+/// The way to the keys of zones with trust anchors, while they are reachable.
+struct ZoneKeys {
+    resolver: Resolver,
+    reach: Arc<Reachability>,
+}
+
+impl ZoneKeys {
+    /// What is seen in isolation counts for nothing, and nothing is asked for then.
+    fn check_reachable(&self, zone: &Name) -> Result<(), Unfetched> {
+        match self.reach.state(zone) {
+            State::Online | State::Suspect => Ok(()),
+            State::Isolated | State::Recovering => Err(Unfetched::Isolated),
+        }
+    }
+}
+
+impl KeySource for ZoneKeys {
+    fn keys<'a>(
+        &'a self,
+        zone: &'a Name,
+        avoid: &'a [IpAddr],
+    ) -> BoxFuture<'a, Result<Fetched, Unfetched>> {
+        Box::pin(async move {
+            self.check_reachable(zone)?;
+            let fetched = self.resolver.fetch_keys(zone, avoid).await;
+            self.check_reachable(zone)?;
+            let (set, server) = fetched.map_err(Unfetched::Failed)?;
+            Ok(Fetched { set, server })
+        })
+    }
+
+    fn put_in_force(&self, anchors: &Anchors, shrunk: &[Name]) {
+        self.resolver.set_anchors(anchors, shrunk);
+    }
 }
 
 /// The parent's DS for mirrors, once there is a resolver to ask.
@@ -203,8 +296,9 @@ impl Lookup for Parent {
 }
 
 /// Probes check a zone's answers against the keys of its copy, and against its own anchors.
-fn trust_of(mirrors: Arc<Mirrors>, anchors: Anchors) -> reach::probe::TrustOf {
+fn trust_of(mirrors: Arc<Mirrors>, anchors: Arc<ArcSwap<Anchors>>) -> reach::probe::TrustOf {
     Arc::new(move |zone| {
+        let anchors = anchors.load();
         let own = anchors.closest(zone).filter(|a| a.owner == *zone);
         let ds = own
             .iter()

@@ -10,7 +10,8 @@
 //! instead. [`upstream`] is the one way out to other servers.
 //!
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
-//! evidence whether a mirrored zone's servers can be reached. [`store`] is the ledger on disk. [`control`] is the
+//! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
+//! ends in. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
 //! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
@@ -36,11 +37,13 @@ pub mod zone;
 pub mod listen;
 pub mod query;
 
+pub mod anchors;
 pub mod cache;
 pub mod mirror;
 pub mod reach;
 pub mod resolve;
 pub mod store;
+pub mod timekeeper;
 pub mod upstream;
 
 pub mod control;

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use holdfast::clock::system_wall;
+use holdfast::clock::{format_utc, system_wall};
 use holdfast::config::{Anchors, Config, ConfigError, Resolver, Sha1};
 use holdfast::control::api::Request;
-use holdfast::control::client;
+use holdfast::control::client::{self, AskError};
 use holdfast::control::status::{
-    CacheStatus, FlushDone, MirrorDone, MirrorStatus, Status, VersionStatus, mirrors_text,
-    versions_text,
+    CacheStatus, ClockReset, FlushDone, MirrorDone, MirrorStatus, Status, VersionStatus,
+    mirrors_text, versions_text,
 };
 use holdfast::dns::Name;
 use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
+use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -69,6 +70,15 @@ enum Configured {
     /// Look at the answer cache of the running server, or empty it.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Work on the floor that bounds the clock from below.
+    #[command(subcommand)]
+    Clock(ClockCommand),
+}
+
+#[derive(Subcommand)]
+enum ClockCommand {
+    /// Clear a floor that a clock has left behind that once ran ahead; works without a running server too.
+    Reset,
 }
 
 #[derive(Subcommand)]
@@ -166,6 +176,7 @@ fn with_config(command: Configured, file: &Path, json: bool) -> Result<ExitCode,
         })?,
         Configured::Mirror(command) => mirror(&config, command, json)?,
         Configured::Cache(command) => cache(&config, command, json)?,
+        Configured::Clock(ClockCommand::Reset) => clock_reset(&config, json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -288,6 +299,28 @@ fn cache(config: &Config, command: CacheCommand, json: bool) -> Result<(), Fault
     }
 }
 
+/// `holdfast clock reset`: by the running server, or on the disk of one that does not run.
+fn clock_reset(config: &Config, json: bool) -> Result<(), Fault> {
+    let value = match ask(config, &Request::ClockReset)? {
+        Ok(value) => value,
+        Err(AskError::NotRunning { .. }) => {
+            let data_dir = &config.server.data_dir;
+            // Nothing is made where no server has ever run.
+            let floor_was = match data_dir.exists() {
+                true => timekeeper::reset_stopped(data_dir)?,
+                false => None,
+            };
+            serde_json::to_value(ClockReset {
+                floor_was: floor_was.map(format_utc),
+                running: false,
+                time: format_utc(system_wall().as_secs()),
+            })?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    show(value, json, |reset: ClockReset| reset.to_text())
+}
+
 /// Asks the running server and prints its answer, as JSON or in words.
 fn tell<T: DeserializeOwned>(
     config: &Config,
@@ -295,10 +328,21 @@ fn tell<T: DeserializeOwned>(
     request: Request,
     words: impl FnOnce(T) -> String,
 ) -> Result<(), Fault> {
+    show(ask(config, &request)??, json, words)
+}
+
+fn ask(config: &Config, request: &Request) -> Result<Result<Value, AskError>, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let value = runtime.block_on(client::ask(&config.control.socket, &request))?;
+    Ok(runtime.block_on(client::ask(&config.control.socket, request)))
+}
+
+fn show<T: DeserializeOwned>(
+    value: Value,
+    json: bool,
+    words: impl FnOnce(T) -> String,
+) -> Result<(), Fault> {
     if json {
         print_json(&value);
     } else {

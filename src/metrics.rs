@@ -132,6 +132,20 @@ metrics! {
     mirror_refused_total,
     /// Ledger values dropped because they did not check.
     store_dropped_total,
+    /// Keys that are trust anchors and stand in their zone (RFC 5011: Valid), over all zones with anchors.
+    trust_anchor_keys_valid,
+    /// Announced keys that wait to become trust anchors (RFC 5011: AddPend).
+    trust_anchor_keys_pending,
+    /// Keys that are trust anchors but that their zone has left out (RFC 5011: Missing).
+    trust_anchor_keys_missing,
+    /// Keys that were trust anchors and have been revoked in the last 30 days (RFC 5011: Revoked).
+    trust_anchor_keys_revoked,
+    /// Looks at the keys of a zone with trust anchors that failed.
+    trust_anchor_refresh_failures_total,
+    /// 1 while the system's clock stands before the floor, and the floor is the time instead.
+    clock_floor_in_force,
+    /// Times that a verified copy of the root showed an unset clock to be behind, and moved it forward.
+    clock_steps_total,
     /// Times that a zone's reachability became Isolated.
     reach_isolated_total,
     /// Entries in the cache.

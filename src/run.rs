@@ -32,6 +32,7 @@ use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
 use holdfast::query::special::{self, Special};
 use holdfast::query::{Pipeline, Settings, SharedSettings};
+use holdfast::store::Durability;
 use holdfast::upstream::{NetSettings, NetUpstream};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -189,6 +190,10 @@ impl Server {
         tracing::info!("stopping");
         tell_service_manager(&[NotifyState::Stopping]);
         listeners.stop().await;
+        if let Some(keeper) = self.operator.engine.timekeeper.clone() {
+            let write = move || keeper.persist(Durability::Synced);
+            let _ = tokio::task::spawn_blocking(write).await;
+        }
     }
 
     /// SIGHUP: reads the configuration and the zone files again. A bad configuration changes nothing.
@@ -363,6 +368,7 @@ fn outside(
         clock: clock.clone(),
         metrics: metrics.clone(),
         settings: settings.clone(),
+        clock_is_unset: system_clock::is_unset,
     })
 }
 

@@ -535,9 +535,6 @@ fn unbuilt_features_may_only_be_off() {
     };
     check("access", "allow_transfer", "[]", "['192.0.2.1']");
     check("access", "allow_notify", "[]", "['tsig:k']");
-    for key in ["trust_anchor_updates"] {
-        check("resolver", key, "false", "true");
-    }
     check("cache", "persist", "false", "true");
     check("stale", "enabled", "false", "true");
     check("retained", "enabled", "false", "true");

@@ -29,6 +29,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("upstream", &[]),
     ("cache", &[]),
+    ("anchors", &[]),
+    ("timekeeper", &["store"]),
     ("reach", &[]),
     ("mirror", &[]),
     ("resolve", &["cache", "upstream"]),
@@ -42,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Single files (or directories of the same name) that may import more than their module.
 const EDGES_OF_FILES: &[(&str, &[&str])] = &[
+    ("anchors/task", &["store"]),
     ("cache/persist", &["store"]),
     ("mirror/store", &["store"]),
     ("mirror/task", &["store"]),
@@ -55,10 +58,14 @@ const ASSEMBLY: &[&str] = &["engine", "lib", "main", "run"];
 
 /// Files and directories that get time, randomness and packets handed in.
 const PURE: &[&str] = &[
+    "anchors/machine",
+    "anchors/point",
+    "anchors/timing",
     "cache/account",
     "cache/entry",
     "cache/packed",
     "cache/s3fifo",
+    "clock/floor",
     "dns",
     "dnssec",
     "mirror/brakes",

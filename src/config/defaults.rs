@@ -80,7 +80,7 @@ impl Default for Resolver {
             dnssec: DnssecMode::Validate,
             sha1: Sha1::Insecure,
             negative_trust_anchors: Vec::new(),
-            trust_anchor_updates: false,
+            trust_anchor_updates: true,
             qname_minimisation: true,
             case_randomisation: true,
             cookies: true,

@@ -156,7 +156,7 @@ pub struct Resolver {
     pub sha1: Sha1,
     /// Names at and below which nothing is validated (RFC 7646).
     pub negative_trust_anchors: Vec<NegativeTrustAnchor>,
-    /// RFC 5011 tracking of trust anchors. Always false in this version.
+    /// RFC 5011 tracking of trust anchors.
     pub trust_anchor_updates: bool,
     /// RFC 9156: upstream servers see no more of the name than they need.
     pub qname_minimisation: bool,

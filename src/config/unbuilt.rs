@@ -34,7 +34,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls", Off::Absent),
     row("access.allow_transfer", Off::EmptyList),
     row("access.allow_notify", Off::EmptyList),
-    row("resolver.trust_anchor_updates", Off::False),
     row("cache.persist", Off::False),
     row("stale.enabled", Off::False),
     row("retained.enabled", Off::False),

@@ -65,6 +65,8 @@ pub enum Request {
         /// The version; left out, the one before the current.
         serial: Option<u32>,
     },
+    /// Clears the floor under the clock.
+    ClockReset,
     /// The answer cache in numbers.
     CacheStats,
     /// Forgets what was learned about a name: answers, delegations, failures, keys.

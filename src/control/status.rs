@@ -19,6 +19,10 @@ pub struct Status {
     pub uptime_s: u64,
     /// The wall clock as the server sees it.
     pub time: String,
+    /// What bounds it.
+    pub clock: ClockStatus,
+    /// Zones with trust anchors that are followed (RFC 5011).
+    pub trust_anchors: Vec<TrustPointStatus>,
     /// Own zones.
     pub zones: Vec<ZoneStatus>,
     /// Mirrors.
@@ -32,6 +36,71 @@ pub struct Status {
     pub cache: CacheStatus,
     /// All counters and gauges by name.
     pub metrics: BTreeMap<String, u64>,
+}
+
+/// The floor under the wall clock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClockStatus {
+    /// `system`, `floor` while the system's clock stands before the floor, or `file` (`lab.clock_file`).
+    pub source: String,
+    /// The floor: the time is not before it.
+    pub floor: Option<String>,
+    /// Newest inception of a validated signature.
+    pub proven: Option<String>,
+}
+
+/// What `holdfast clock reset` has done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockReset {
+    /// The floor that was cleared, if there was one.
+    pub floor_was: Option<String>,
+    /// Whether a running server did it.
+    pub running: bool,
+    /// The time now, as that server or else the system sees it.
+    pub time: String,
+}
+
+impl ClockReset {
+    /// The form for people.
+    pub fn to_text(&self) -> String {
+        match &self.floor_was {
+            Some(floor) => format!("the floor {floor} is cleared; it is {}\n", self.time),
+            None => format!("there was no floor; it is {}\n", self.time),
+        }
+    }
+}
+
+/// A zone with trust anchors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrustPointStatus {
+    /// Its apex.
+    pub zone: String,
+    /// Its keys.
+    pub keys: Vec<TrustKeyStatus>,
+    /// Every key is revoked: the configured anchors stand, and validate nothing.
+    pub lost_all: bool,
+    /// When its keys were last seen, signed by an anchor.
+    pub refreshed_at: Option<String>,
+    /// When they are looked at again.
+    pub next_refresh_at: Option<String>,
+    /// Why the last look failed.
+    pub last_error: Option<String>,
+}
+
+/// A key of a zone with trust anchors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrustKeyStatus {
+    /// Its key tag; of a revoked key, the one from before.
+    pub tag: u16,
+    /// Its algorithm.
+    pub algorithm: u8,
+    /// `configured` (a DS whose key was not seen yet), `add-pending`, `valid`, `missing`, `revoked` or `removed`.
+    pub state: String,
+    /// Since when.
+    pub since: Option<String>,
+    /// When its hold-down time ends.
+    pub until: Option<String>,
 }
 
 /// One own zone.
@@ -301,12 +370,65 @@ impl Status {
             duration_words(self.uptime_s),
             self.time
         );
+        self.write_clock(&mut out);
         self.write_mirrors(&mut out);
         self.write_zones(&mut out);
+        self.write_trust_anchors(&mut out);
         self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
         self.write_counts(&mut out);
         out
+    }
+
+    fn write_clock(&self, out: &mut String) {
+        if let ("floor", Some(floor)) = (self.clock.source.as_str(), &self.clock.floor) {
+            let _ = writeln!(
+                out,
+                "! the system's clock stands before {floor}, which is used instead: set it, or if it is right: holdfast clock reset"
+            );
+        }
+    }
+
+    fn write_trust_anchors(&self, out: &mut String) {
+        if self.trust_anchors.is_empty() {
+            return;
+        }
+        out.push('\n');
+        let heads = [
+            "TRUST ANCHOR",
+            "KEY",
+            "ALGORITHM",
+            "STATE",
+            "SINCE",
+            "UNTIL",
+        ];
+        let mut table = Table::new(&heads);
+        let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        for point in &self.trust_anchors {
+            for key in &point.keys {
+                table.row([
+                    point.zone.clone(),
+                    key.tag.to_string(),
+                    key.algorithm.to_string(),
+                    key.state.clone(),
+                    dash(&key.since),
+                    dash(&key.until),
+                ]);
+            }
+        }
+        table.write(out);
+        for point in &self.trust_anchors {
+            let zone = &point.zone;
+            if point.lost_all {
+                let _ = writeln!(
+                    out,
+                    "! {zone}: every trust anchor is revoked, nothing below it validates: name new ones in resolver.trust_anchor"
+                );
+            }
+            if let Some(error) = &point.last_error {
+                let _ = writeln!(out, "! {zone}: its keys could not be looked at: {error}");
+            }
+        }
     }
 
     fn write_mirrors(&self, out: &mut String) {

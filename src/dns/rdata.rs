@@ -301,6 +301,16 @@ impl<'a> Dnskey<'a> {
         self.flags & 0x0100 != 0 && self.flags & 0x0080 == 0 && self.protocol == 3
     }
 
+    /// Whether the key says that it is revoked (RFC 5011 section 2.1).
+    pub fn is_revoked(&self) -> bool {
+        self.flags & 0x0080 != 0
+    }
+
+    /// Whether the SEP flag marks it as a key that others may trust (RFC 3757).
+    pub fn is_secure_entry_point(&self) -> bool {
+        self.flags & 0x0001 != 0
+    }
+
     /// Key tag (RFC 4034 appendix B).
     pub fn key_tag(&self) -> u16 {
         let sum: u32 = self.rdata.iter().enumerate().fold(0, |sum, (i, &b)| {

@@ -12,7 +12,7 @@ use super::algorithms::{
     ECDSAP256SHA256, ECDSAP384SHA384, ED25519, RSASHA1, RSASHA1_NSEC3, RSASHA256, RSASHA512,
 };
 use super::canonical::{owner_labels, signed_data, signed_owner};
-use crate::dns::{Dnskey, Name, RrSet, Rrsig};
+use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
 
 /// Shortest RSA modulus that is accepted, bits: shorter ones are within reach of an attacker.
 pub const RSA_MODULUS_BITS_MIN: usize = 1024;
@@ -128,6 +128,34 @@ pub fn verify_rrset(
     check_crypto(set, sig, key)
 }
 
+/// Checks that `key`, which has the REVOKE bit set, signs the DNSKEY set that it stands in: the one thing that a
+/// revoked key's signature is good for (RFC 5011 section 2.1).
+///
+/// # Errors
+/// The first check that fails; cheap ones come first.
+pub fn verify_revocation(
+    set: &RrSet,
+    sig: &Rrsig<'_>,
+    key: &Dnskey<'_>,
+    zone: &Name,
+    wall_s: u64,
+) -> Result<(), SignatureError> {
+    if set.rtype != Rtype::DNSKEY || set.name != *zone {
+        return Err(SignatureError::WrongType);
+    }
+    if !key.is_revoked() {
+        return Err(SignatureError::OtherKey);
+    }
+    let mut unrevoked = key.rdata.to_vec();
+    unrevoked[1] &= !0x80;
+    if !Dnskey::parse(&unrevoked).is_some_and(|k| k.is_zone_key()) {
+        return Err(SignatureError::NotZoneKey);
+    }
+    check_scope(set, sig, key, zone)?;
+    Window::of(sig).check(wall_s)?;
+    check_crypto(set, sig, key).map(|_| ())
+}
+
 /// As [`verify_rrset`] but without regard to time: the caller judges the window.
 ///
 /// # Errors
@@ -149,6 +177,20 @@ fn check_fields(
     key: &Dnskey<'_>,
     zone: &Name,
 ) -> Result<(), SignatureError> {
+    check_scope(set, sig, key, zone)?;
+    match key.is_zone_key() {
+        true => Ok(()),
+        false => Err(SignatureError::NotZoneKey),
+    }
+}
+
+/// What the signature is about and who made it, as its fields say.
+fn check_scope(
+    set: &RrSet,
+    sig: &Rrsig<'_>,
+    key: &Dnskey<'_>,
+    zone: &Name,
+) -> Result<(), SignatureError> {
     let labels = usize::from(sig.labels);
     if sig.covered != set.rtype {
         Err(SignatureError::WrongType)
@@ -160,8 +202,6 @@ fn check_fields(
         Err(SignatureError::Labels)
     } else if sig.algorithm != key.algorithm || sig.key_tag != key.key_tag() {
         Err(SignatureError::OtherKey)
-    } else if !key.is_zone_key() {
-        Err(SignatureError::NotZoneKey)
     } else {
         Ok(())
     }
@@ -237,7 +277,7 @@ fn bit_len(number: &[u8]) -> usize {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::dns::{Rdata, Rtype};
+    use crate::dns::Rdata;
     use crate::signer::{INCEPTION, KSK, Key, Signer, ZSK, name, rr};
 
     /// Octets from base64.

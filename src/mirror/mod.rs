@@ -28,7 +28,7 @@ pub mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -80,6 +80,10 @@ pub struct Deps {
     pub connect: Arc<dyn Connect>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The trust anchors in force, which descend from the configured ones.
+    pub anchors: Arc<ArcSwap<Anchors>>,
+    /// Whether nobody has set the machine's clock: then a copy of the root that proves it late moves it forward.
+    pub clock_is_unset: fn() -> bool,
     /// Seed for jitter and message identifiers.
     pub seed: u64,
 }
@@ -98,6 +102,7 @@ pub struct NewGeneration {
 /// What all mirrors share.
 pub(crate) struct Shared {
     deps: Deps,
+    /// As configured.
     anchors: Anchors,
     policy: verify::Policy,
     store: Arc<MirrorStore>,
@@ -105,15 +110,24 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The trust that is configured for just this zone.
+    /// The trust anchors in force for just this zone. The record names the configured ones that they descend from: a
+    /// version stays verified when the zone rolls its keys (RFC 5011).
     fn anchored(&self, zone: &Name) -> Option<(verify::Trust, TrustRecord)> {
         let anchor = self.anchors.closest(zone).filter(|a| a.owner == *zone)?;
         let rdatas = anchor.ds.iter().chain(&anchor.dnskeys);
         let record = TrustRecord::Anchors(fingerprint(rdatas.map(|r| &r[..])));
-        let trust = verify::Trust {
-            ds: anchor.ds.clone(),
-            dnskey: anchor.dnskeys.clone(),
-        };
+        let live = self.deps.anchors.load();
+        let in_force = live.closest(zone).filter(|a| a.owner == *zone);
+        Some((verify::Trust::from(in_force.unwrap_or(anchor)), record))
+    }
+
+    /// What the bundled snapshot is verified against: it is as old as the program, so also the anchors that it came
+    /// with, which the zone may have retired since.
+    fn anchored_for_snapshot(&self, zone: &Name) -> Option<(verify::Trust, TrustRecord)> {
+        let (mut trust, record) = self.anchored(zone)?;
+        let configured = self.anchors.closest(zone)?;
+        trust.ds.extend(configured.ds.iter().cloned());
+        trust.dnskey.extend(configured.dnskeys.iter().cloned());
         Some((trust, record))
     }
 }

@@ -18,6 +18,7 @@ use super::source::axfr::{self, Fault, Fetched, Want};
 use super::source::file::{self, FileError, Stamp};
 use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
+use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
 use crate::zone::{BuildError, Builder, ZoneImage};
 
@@ -272,7 +273,9 @@ impl Refresher {
     async fn admit(&self, candidate: Candidate) -> Result<Done, SourceError> {
         let now = self.now_s();
         let contact = self.contact_of(candidate.provenance());
-        let verified = self.verify(candidate, now).await?;
+        let step = self.clock_step(candidate.image(), now);
+        let verified = self.verify(candidate, step.unwrap_or(now)).await?;
+        self.step_clock(step);
         let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
         let verified = blocking(move || apply_brakes(&mirror, &shared, verified)).await?;
         self.activate(verified, contact).await?;
@@ -285,7 +288,10 @@ impl Refresher {
         candidate: Candidate,
         at: u64,
     ) -> Result<Verified, SourceError> {
-        let basis = self.basis().await?;
+        let basis = match candidate.provenance().kind {
+            SourceKind::Bootstrap => self.basis_of_snapshot().await?,
+            SourceKind::Network | SourceKind::File => self.basis().await?,
+        };
         let now = self.now_s();
         let (shared, keep) = (self.shared.clone(), self.mirror.config.generations);
         blocking(move || {
@@ -339,14 +345,57 @@ impl Refresher {
         };
         let source = format!("bootstrap:{}", path.display());
         let provenance = self.provenance(source, SourceKind::Bootstrap);
+        let step = self.clock_step(&image, now);
         let verified = self.verify(Candidate::new(image, provenance), at).await?;
+        self.step_clock(step);
         Ok(self.activate(verified, None).await?)
+    }
+
+    /// When a copy was signed, if that is to move the clock: a whole copy of the root, signed down from the anchors,
+    /// on a machine whose clock nobody has set.
+    fn clock_step(&self, image: &ZoneImage, now: u64) -> Option<u64> {
+        let config = &self.mirror.config;
+        if !config.zone.is_root() || config.verify == Verify::None {
+            return None;
+        }
+        floor::step(
+            (self.shared.deps.clock_is_unset)(),
+            verify::signing_time(image)?,
+            now,
+        )
+    }
+
+    /// Moves the clock to the signing time of a copy that has been verified as of it.
+    fn step_clock(&self, step: Option<u64>) {
+        let Some(signed_at) = step else { return };
+        let clock = &self.shared.deps.clock;
+        clock.note_proven(signed_at);
+        let from = format_utc(clock.now().wall_s);
+        if clock.raise_floor(signed_at) {
+            self.shared.deps.metrics.clock_steps_total.inc();
+            let to = format_utc(signed_at);
+            tracing::error!(
+                from,
+                to,
+                "nobody has set the system's clock, and the root was signed later than it says: going on from there"
+            );
+        }
     }
 
     /// Whether versions can be verified without asking anyone.
     pub(super) fn can_prove_alone(&self) -> bool {
         let config = &self.mirror.config;
         config.verify == Verify::None || self.shared.anchored(&config.zone).is_some()
+    }
+
+    async fn basis_of_snapshot(&self) -> Result<Basis, SourceError> {
+        let anchored = self.shared.anchored_for_snapshot(&self.mirror.config.zone);
+        match (self.mirror.config.verify, anchored) {
+            (Verify::Dnssec, Some((trust, record))) => {
+                Ok(Basis::Dnssec(trust, self.shared.policy.clone(), record))
+            }
+            _ => self.basis().await,
+        }
     }
 
     /// What versions of this zone are verified against.

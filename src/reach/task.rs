@@ -114,7 +114,7 @@ pub async fn run(mut deps: Deps, machines: Machines) {
             .values()
             .map(|m| m.wake_at(probing))
             .min()
-            .unwrap_or_default();
+            .unwrap_or(Duration::MAX);
         // A timer that is already due still lets queued signals pass first.
         let wake = wake.clamp(now.mono + SLEEP_MIN, now.mono + SLEEP_MAX);
         let sleep = tokio::time::sleep_until(deps.clock.instant(wake));

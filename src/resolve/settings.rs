@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cache::entry::TtlLimits;
-use crate::config::{Config, DnssecMode, Sha1};
+use crate::config::{Anchors, Config, DnssecMode, Sha1};
 use crate::dns::{Class, Name, Rdata, Record, Rtype};
 use crate::resolve::forward::{Forward, Forwards};
 use crate::resolve::validate::{self, Validator};
@@ -117,20 +117,8 @@ impl Settings {
         if resolver.dnssec == DnssecMode::Off {
             return None;
         }
-        let mut anchors = Vec::new();
-        for anchor in &resolver.anchors.zones {
-            let record = |rtype, rdata: &Rdata| Record {
-                name: anchor.owner.clone(),
-                rtype,
-                class: Class::IN,
-                ttl: 0,
-                rdata: rdata.clone(),
-            };
-            anchors.extend(anchor.ds.iter().map(|r| record(Rtype::DS, r)));
-            anchors.extend(anchor.dnskeys.iter().map(|r| record(Rtype::DNSKEY, r)));
-        }
         Some(Validator::new(validate::Settings {
-            anchors,
+            anchors: anchor_records(&resolver.anchors),
             negative_trust_anchors: resolver.negative_trust_anchors.clone(),
             sha1: resolver.sha1 == Sha1::Validate,
             aggressive_nsec: resolver.aggressive_nsec,
@@ -146,6 +134,23 @@ impl Settings {
         };
         family && (self.query_loopback || is_ordinary(address))
     }
+}
+
+/// Trust anchors as the records that the validator takes.
+pub(super) fn anchor_records(anchors: &Anchors) -> Vec<Record> {
+    let mut records = Vec::new();
+    for anchor in &anchors.zones {
+        let record = |rtype, rdata: &Rdata| Record {
+            name: anchor.owner.clone(),
+            rtype,
+            class: Class::IN,
+            ttl: 0,
+            rdata: rdata.clone(),
+        };
+        records.extend(anchor.ds.iter().map(|r| record(Rtype::DS, r)));
+        records.extend(anchor.dnskeys.iter().map(|r| record(Rtype::DNSKEY, r)));
+    }
+    records
 }
 
 /// Whether packets to the address may leave this machine towards a name server that a stranger

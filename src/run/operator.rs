@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use holdfast::anchors::PointStatus;
 use holdfast::cache::{Kind, Tally};
-use holdfast::clock::{Clock, Now, format_utc};
+use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, FlushDone, HeldStatus, KindStatus, MirrorDone, MirrorStatus, NegativeAnchorStatus,
-    ServerStatus, Status, TableStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, FlushDone, HeldStatus, KindStatus, MirrorDone,
+    MirrorStatus, NegativeAnchorStatus, ServerStatus, Status, TableStatus, TrustKeyStatus,
+    TrustPointStatus, ZoneStatus,
 };
-use holdfast::dns::Name;
+use holdfast::dns::{Dnskey, Name};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
@@ -20,6 +22,8 @@ use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::select::ServerState;
 use serde_json::Value;
+
+use super::system_clock;
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -84,6 +88,19 @@ impl Operator {
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(mirror)
             }
+            Request::ClockReset => {
+                let keeper = self.engine.timekeeper.clone();
+                let keeper = keeper.ok_or("with lab.clock_file there is no floor to clear")?;
+                let reset = tokio::task::spawn_blocking(move || keeper.reset()).await;
+                let reset = reset.map_err(|error| error.to_string())?;
+                let floor_was = reset.map_err(|error| error.to_string())?;
+                system_clock::adopt(&self.clock, system_wall());
+                to_json(&ClockReset {
+                    floor_was: floor_was.map(format_utc),
+                    running: true,
+                    time: format_utc(self.clock.now().wall_s),
+                })
+            }
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name, tree } => to_json(&self.flush(&parse_name(&name)?, tree)),
         }
@@ -120,6 +137,8 @@ impl Operator {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: (now.mono - self.started.mono).as_secs(),
             time: format_utc(now.wall_s),
+            clock: self.clock_status(),
+            trust_anchors: self.trust_anchors(),
             zones: self.zones(),
             mirrors: self.mirrors(),
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
@@ -129,6 +148,24 @@ impl Operator {
                 .map(|(name, _, value)| (name.into(), value))
                 .collect(),
         }
+    }
+
+    fn clock_status(&self) -> ClockStatus {
+        let source = match &self.engine.timekeeper {
+            None => "file",
+            Some(_) if self.clock.is_held() => "floor",
+            Some(_) => "system",
+        };
+        ClockStatus {
+            source: source.into(),
+            floor: self.clock.floor_s().map(format_utc),
+            proven: self.clock.proven_s().map(format_utc),
+        }
+    }
+
+    fn trust_anchors(&self) -> Vec<TrustPointStatus> {
+        let points = self.engine.trust_points.load();
+        points.iter().map(trust_point).collect()
     }
 
     fn zones(&self) -> Vec<ZoneStatus> {
@@ -255,6 +292,34 @@ impl Operator {
             keys: gone.keys as u64,
             failures: gone.failures as u64,
         }
+    }
+}
+
+fn trust_point(point: &PointStatus) -> TrustPointStatus {
+    let tracked = point.keys.iter().filter_map(|key| {
+        let parsed = Dnskey::parse(&key.rdata)?;
+        Some(TrustKeyStatus {
+            tag: parsed.key_tag(),
+            algorithm: parsed.algorithm,
+            state: key.state.to_string(),
+            since: Some(format_utc(key.since_s)),
+            until: key.until_s.map(format_utc),
+        })
+    });
+    let unseen = point.unseen.iter().map(|(tag, algorithm)| TrustKeyStatus {
+        tag: *tag,
+        algorithm: *algorithm,
+        state: "configured".into(),
+        since: None,
+        until: None,
+    });
+    TrustPointStatus {
+        zone: point.zone.to_string(),
+        keys: tracked.chain(unseen).collect(),
+        lost_all: point.lost_all,
+        refreshed_at: point.refreshed_s.map(format_utc),
+        next_refresh_at: Some(format_utc(point.due_s)),
+        last_error: point.error.clone(),
     }
 }
 

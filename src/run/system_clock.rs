@@ -2,7 +2,8 @@
 //!
 //! The program's clock runs along the monotonic one from what the system said at start. A machine that boots
 //! with a wrong clock has it set minutes later, and one that was suspended wakes up with hours gone by that the
-//! monotonic clock did not count: signatures and ages must be judged by the new time, without a restart.
+//! monotonic clock did not count: signatures and ages must be judged by the new time, without a restart. A system's
+//! clock that stands before the floor is not followed (`holdfast::clock::floor`).
 
 use std::time::Duration;
 
@@ -23,20 +24,30 @@ pub async fn follow(clock: Clock) {
     }
 }
 
-/// Sets `clock` to `system` (time since 1970) if they have drifted apart; returns by how much, in seconds.
-fn adopt(clock: &Clock, system: Duration) -> u64 {
+/// Sets `clock` to `system` (time since 1970) if they have drifted apart and the floor allows it; returns by how much
+/// it was set, in seconds.
+pub fn adopt(clock: &Clock, system: Duration) -> u64 {
     let before_s = clock.now().wall_s;
-    let drift_s = before_s.abs_diff(system.as_secs());
-    if drift_s < DRIFT_MIN_S {
-        return 0;
-    }
-    clock.set_wall(system);
-    let (from, to) = (format_utc(before_s), format_utc(system.as_secs()));
+    let drift_s = clock.follow(system, DRIFT_MIN_S);
+    let (from, to) = (format_utc(before_s), format_utc(clock.now().wall_s));
     match drift_s {
+        0 => {}
         STEP_WARN_MIN_S.. => tracing::warn!(from, to, "the system's clock was set, or stood still"),
         _ => tracing::debug!(from, to, "clock adjusted"),
     }
     drift_s
+}
+
+/// Whether the kernel says that nobody has set its clock (adjtimex(2), STA_UNSYNC). Where it does not tell, the clock
+/// counts as set.
+pub fn is_unset() -> bool {
+    // SAFETY: the struct is plain numbers, for which zero is a value; `modes` 0 only reads.
+    let (told, status) = unsafe {
+        let mut state: libc::timex = std::mem::zeroed();
+        let told = libc::adjtimex(&mut state);
+        (told, state.status)
+    };
+    told >= 0 && status & libc::STA_UNSYNC != 0
 }
 
 #[cfg(test)]

@@ -168,11 +168,13 @@ impl Row for OutageRow {
     }
 }
 
-/// The floor under the wall clock.
+/// The floor under the wall clock: the time is before neither of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRow {
-    /// The time is not before this.
-    pub floor_at: u64,
+    /// What the clock read when this was last written.
+    pub time_at: u64,
+    /// The newest inception of a signature that was fully validated; 0 if there was none.
+    pub proven_at: u64,
 }
 
 impl ClockRow {
@@ -186,6 +188,44 @@ impl Row for ClockRow {
 
     fn key(&self) -> Vec<u8> {
         ClockRow::KEY.to_vec()
+    }
+}
+
+/// The trust anchors of one zone, as RFC 5011 has them (`anchors`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustAnchorRow {
+    /// The zone.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// The configured DS and DNSKEY data that all of this began with, as `TYPE hex`, sorted.
+    pub configured: Vec<String>,
+    /// Its keys.
+    pub keys: Vec<TrustKeyRow>,
+    /// When the keys were last seen, signed by one of the anchors.
+    pub refreshed_at: Option<u64>,
+    /// When they are to be looked at again.
+    pub due_at: u64,
+}
+
+/// One key of a zone with trust anchors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustKeyRow {
+    /// DNSKEY data without the REVOKE bit, lower-case hexadecimal.
+    pub dnskey: String,
+    /// `add-pending`, `valid`, `missing`, `revoked` or `removed`.
+    pub state: String,
+    /// Since when.
+    pub since_at: u64,
+    /// When its hold-down time ends, in the states that have one.
+    pub until_at: Option<u64>,
+}
+
+impl Row for TrustAnchorRow {
+    const TREE: Tree = Tree::TrustAnchors;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        zone_key(&self.zone)
     }
 }
 

@@ -44,6 +44,13 @@ fn current(zone: &str, serial: u32) -> CurrentRow {
     }
 }
 
+fn clock_row(time_at: u64) -> ClockRow {
+    ClockRow {
+        time_at,
+        proven_at: 3,
+    }
+}
+
 fn open(dir: &Path) -> (Ledger, Opened, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::default());
     let (ledger, opened) = Ledger::open(dir, metrics.clone()).unwrap();
@@ -62,7 +69,7 @@ fn fill(dir: &Path) {
     }
     let changes = Changes::new()
         .put(&row(r"odd\.na/me.", 7))
-        .put(&ClockRow { floor_at: 77 });
+        .put(&clock_row(77));
     ledger.commit(changes, Durability::Synced).unwrap();
 }
 
@@ -86,7 +93,7 @@ fn rows_come_back_after_reopening() {
         ledger.scan::<GenerationRow>(&zone_key(&name(r"odd\.na/me."))),
         [row(r"odd\.na/me.", 7)]
     );
-    assert_eq!(ledger.get(ClockRow::KEY), Some(ClockRow { floor_at: 77 }));
+    assert_eq!(ledger.get(ClockRow::KEY), Some(clock_row(77)));
     assert_eq!(metrics.store_dropped_total.value(), 0);
 }
 
@@ -145,7 +152,7 @@ fn values_of_another_version_or_key_are_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, _, metrics) = open(dir.path());
     let tree = ledger.tree(Tree::Clock);
-    let sealed = value::seal(&ClockRow { floor_at: 5 });
+    let sealed = value::seal(&clock_row(5));
     // A sound value under a wrong key; a sound one of a later version; one that is no value; nothing.
     tree.insert(b"roof", &sealed[..]).unwrap();
     assert_eq!(ledger.get::<ClockRow>(b"roof"), None);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use holdfast::clock::Clock;
 use holdfast::config::{Anchor, Anchors, Config, MirrorConfig, Source};
 use holdfast::dns::{Message, Name, Rcode, Record, Rtype};
@@ -383,6 +384,8 @@ impl Lab {
             lookup: self.parent.clone(),
             connect: (self.connect.clone()).unwrap_or_else(|| Arc::new(self.net.clone())),
             metrics: self.metrics.clone(),
+            anchors: Arc::new(ArcSwap::from_pointee(self.anchors.clone())),
+            clock_is_unset: || false,
             seed: 7,
         }
     }

@@ -71,7 +71,14 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 impl Daemon {
     /// Starts with `config` as config.toml (PORT replaced) beside `files`, and waits until it is ready.
     pub fn start(config: &str, files: &[(&str, &str)]) -> Daemon {
-        let directory = directory(files);
+        Daemon::start_in(tempfile::tempdir().unwrap(), config, files)
+    }
+
+    /// As [`Daemon::start`], in a directory that may hold something already.
+    pub fn start_in(directory: TempDir, config: &str, files: &[(&str, &str)]) -> Daemon {
+        for (name, content) in files {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
         let port = free_port();
         let config = config.replace("PORT", &port.to_string());
         fs::write(directory.path().join("config.toml"), config).unwrap();

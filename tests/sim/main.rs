@@ -13,6 +13,7 @@ mod net;
 mod oracle;
 mod outage;
 mod quirks;
+mod rollover;
 mod security;
 mod signer;
 mod transfer;

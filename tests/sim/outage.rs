@@ -100,6 +100,7 @@ impl Site {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             settings: SharedSettings::default(),
+            clock_is_unset: || false,
             seed: 5,
         };
         Engine::start(&self.config, outside).await

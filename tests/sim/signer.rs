@@ -59,6 +59,12 @@ impl Key {
         }
     }
 
+    /// The same key, revoked (RFC 5011 section 2.1).
+    pub fn revoked(mut self) -> Key {
+        self.flags |= 0x80;
+        self
+    }
+
     /// The DNSKEY algorithm number.
     pub fn algorithm(&self) -> u8 {
         match self.pair {

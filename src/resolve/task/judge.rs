@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use super::Shared;
 use super::raw::RawAsk;
-use crate::dns::{Ede, Name, Question};
+use crate::dns::{Ede, Name, Question, Rrsig};
 use crate::resolve::budget::Budget;
 use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
 use crate::resolve::{Observation, Origin, Outcome, Response, Security};
@@ -106,12 +106,27 @@ impl Shared {
         }
         if let Origin::Network(server) = response.origin {
             tell(&response.zone, server, Outcome::Validated);
+            self.note_inceptions(verdict);
         }
         // A chain that holds vouches for each of its links; of those asked for twice, the last one.
         for (i, link) in links.iter().enumerate() {
             if !links[i + 1..].iter().any(|l| l.question == link.question) {
                 tell(&link.zone, link.server, Outcome::Validated);
             }
+        }
+    }
+
+    /// Validated signatures show that the time is not before they were made.
+    fn note_inceptions(&self, verdict: &Verdict) {
+        let now_s = self.clock.now().wall_s;
+        // The first signature of a set is the one that was found good.
+        let sets = verdict.answer.iter().chain(&verdict.authority);
+        let good = sets.filter_map(|set| Rrsig::parse(set.sigs.first()?));
+        // RFC 4034 section 3.1.5: serial number arithmetic.
+        let age_s = |sig: Rrsig<'_>| (now_s as u32).wrapping_sub(sig.inception);
+        if let Some(youngest_s) = good.map(age_s).min() {
+            self.clock
+                .note_proven(now_s.saturating_sub(youngest_s.into()));
         }
     }
 

@@ -17,22 +17,23 @@ mod judge;
 mod prefetch;
 mod raw;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::{Cache, CacheStats};
 use crate::clock::{Clock, Now};
-use crate::config::NegativeTrustAnchor;
-use crate::dns::{Ede, Name, Question, Rcode, Rtype};
+use crate::config::{Anchors, NegativeTrustAnchor};
+use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::iterate::Env;
 use crate::resolve::select::{ServerStatus, Servers};
-use crate::resolve::settings::Settings;
+use crate::resolve::settings::{Settings, anchor_records};
 use crate::resolve::validate::Validator;
-use crate::resolve::{Health, LocalZones, Resolution, Security, Sources};
+use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
 
 use chain::Unanswered;
@@ -227,6 +228,41 @@ impl Resolver {
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
         self.0.failures.forget_all();
+    }
+
+    /// The zone's DNSKEY set and who gave it, fresh from the network past every cache and copy, not validated; from
+    /// others than `avoid` if possible.
+    ///
+    /// # Errors
+    /// It could not be had; why.
+    pub async fn fetch_keys(
+        &self,
+        zone: &Name,
+        avoid: &[IpAddr],
+    ) -> Result<(RrSet, IpAddr), String> {
+        let ask = RawAsk {
+            attempt: 1,
+            avoid: avoid.to_vec(),
+            network_only: true,
+            ..RawAsk::new(Question::new(zone.clone(), Rtype::DNSKEY))
+        };
+        let budget = Arc::new(Budget::new(self.0.clock.now()));
+        let response = self.0.raw(ask, &budget).await.map_err(|f| f.text)?;
+        let keys = |s: &RrSet| s.rtype == Rtype::DNSKEY && s.name == *zone;
+        match (response.answer.into_iter().find(keys), response.origin) {
+            (Some(set), Origin::Network(server)) => Ok((set, server)),
+            _ => Err(format!("{zone} has no DNSKEY")),
+        }
+    }
+
+    /// Takes other trust anchors into use, without a restart. What rests on the zones in `shrunk` is proven anew.
+    pub fn set_anchors(&self, anchors: &Anchors, shrunk: &[Name]) {
+        if let Some(validator) = &self.0.validator {
+            validator.set_anchors(anchor_records(anchors));
+            for zone in shrunk {
+                validator.forget(zone, true);
+            }
+        }
     }
 
     /// Forgets what was learned about `name`, and with `tree` about everything below it. Each store has its own

@@ -10,14 +10,15 @@ use tokio::time::sleep_until;
 use super::Shared;
 use super::inflight::Part;
 use crate::cache::entry::negative_ttl_s;
+use crate::clock::Now;
 use crate::dns::{Name, Question, RrSet, Rtype};
 use crate::future::BoxFuture;
-use crate::resolve::Response;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
 use crate::resolve::settle::settle;
+use crate::resolve::{Cover, LocalAnswer, LocalZones, Response};
 use crate::upstream::Ask;
 
 /// Raw questions under way at a time.
@@ -50,6 +51,21 @@ pub(super) struct RawAsk {
     pub for_chain: bool,
     /// What is known already is to be refreshed.
     pub refresh: bool,
+    /// Copies are not asked.
+    pub network_only: bool,
+}
+
+/// Stands for the copies where only the network's word counts.
+struct NoCopies;
+
+impl LocalZones for NoCopies {
+    fn cover(&self, _question: &Question, _now: Now) -> Option<Cover> {
+        None
+    }
+
+    fn answer(&self, _zone: &Name, _question: &Question, _now: Now) -> Option<LocalAnswer> {
+        None
+    }
 }
 
 impl RawAsk {
@@ -62,6 +78,7 @@ impl RawAsk {
             ancestry: Vec::new(),
             for_chain: false,
             refresh: false,
+            network_only: false,
         }
     }
 }
@@ -145,7 +162,11 @@ impl Shared {
             let mut event = Event::Start;
             loop {
                 let now = self.clock.now();
-                for action in iteration.step(&self.env(&budget), now, event) {
+                let mut env = self.env(&budget);
+                if ask.network_only {
+                    env.local = &NoCopies;
+                }
+                for action in iteration.step(&env, now, event) {
                     match action {
                         Action::Done(result) => {
                             if result.is_err() && iteration.is_forwarded() {

@@ -199,7 +199,7 @@ impl Validation {
                 known,
             }),
             None => {
-                let named_by = self.ctx.anchors.get(anchor).cloned();
+                let named_by = self.ctx.anchors.load().get(anchor).cloned();
                 Place::AtCut(Cut::anchor(anchor.clone(), named_by.unwrap_or_default()))
             }
         };

@@ -97,7 +97,7 @@ impl Default for Settings {
 /// What all validations share: anchors, policy, and the zones whose keys are known.
 #[derive(Debug)]
 pub struct Validator {
-    anchors: HashMap<Name, Anchor>,
+    anchors: ArcSwap<HashMap<Name, Anchor>>,
     negative_trust_anchors: ArcSwap<NegativeAnchors>,
     sha1: bool,
     nsec3_iterations_max: u16,
@@ -130,24 +130,8 @@ struct Anchor {
 impl Validator {
     /// A validator with an empty key cache.
     pub fn new(settings: Settings) -> Validator {
-        let mut anchors: HashMap<Name, Anchor> = HashMap::new();
-        for record in settings.anchors {
-            match record.rtype {
-                Rtype::DS => anchors
-                    .entry(record.name)
-                    .or_default()
-                    .ds
-                    .push(record.rdata),
-                Rtype::DNSKEY => anchors
-                    .entry(record.name)
-                    .or_default()
-                    .dnskey
-                    .push(record.rdata),
-                _ => {}
-            }
-        }
         Validator {
-            anchors,
+            anchors: ArcSwap::from_pointee(anchors_by_name(settings.anchors)),
             negative_trust_anchors: ArcSwap::from_pointee(by_name(
                 &settings.negative_trust_anchors,
             )),
@@ -156,6 +140,11 @@ impl Validator {
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
             ranges: (settings.aggressive_nsec).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
         }
+    }
+
+    /// Takes other trust anchors into use, for what is validated from now on.
+    pub fn set_anchors(&self, anchors: Vec<Record>) {
+        self.anchors.store(Arc::new(anchors_by_name(anchors)));
     }
 
     /// Forgets every zone that was learned through an as-of link. Called at recovery; a validation that
@@ -270,6 +259,7 @@ impl Validator {
     /// ended is as close (RFC 7646 section 2).
     fn footing(&self, name: &Name, now: Now) -> Footing {
         let negative = self.negative_trust_anchors.load();
+        let anchors = self.anchors.load();
         for labels in (0..=name.label_count()).rev() {
             let at = name.suffix(labels);
             match negative.get(&at) {
@@ -278,7 +268,7 @@ impl Validator {
                 }
                 _ => {}
             }
-            if self.anchors.contains_key(&at) {
+            if anchors.contains_key(&at) {
                 return Footing::Anchor(at);
             }
         }
@@ -302,6 +292,20 @@ fn by_name(anchors: &[NegativeTrustAnchor]) -> NegativeAnchors {
             .or_insert(anchor.until_s);
     }
     map
+}
+
+fn anchors_by_name(records: Vec<Record>) -> HashMap<Name, Anchor> {
+    let mut anchors: HashMap<Name, Anchor> = HashMap::new();
+    for record in records {
+        let list = |anchor: &mut Anchor, rdata| match record.rtype {
+            Rtype::DS => anchor.ds.push(rdata),
+            _ => anchor.dnskey.push(rdata),
+        };
+        if matches!(record.rtype, Rtype::DS | Rtype::DNSKEY) {
+            list(anchors.entry(record.name).or_default(), record.rdata);
+        }
+    }
+    anchors
 }
 
 /// The name whose zone holds the answer: for DS the parent's, which holds the parent side of a cut
