@@ -314,6 +314,8 @@ pub struct Log {
     pub level: LogLevel,
     /// How a line looks.
     pub format: LogFormat,
+    /// A line for each question that comes to nothing, at level `info`, with the reason.
+    pub servfail: bool,
 }
 
 /// `log.level`
@@ -355,6 +357,16 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let text = error::read_text(file, CONFIG_BYTES_MAX)?;
         Config::parse(file, &text)
+    }
+
+    /// Where the control socket of the server with this configuration is: reads no more of the file than that takes, so that
+    /// a server can be asked while its configuration is being worked on.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, or says something impossible about `server.data_dir` or `control.socket`.
+    pub fn locate_socket(file: &Path) -> Result<PathBuf, ConfigError> {
+        let text = error::read_text(file, CONFIG_BYTES_MAX)?;
+        file::locate_socket(file, &text)
     }
 
     /// Checks the text of a configuration file; `file` names it in faults, and paths in it are relative to `file`'s

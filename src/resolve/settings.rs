@@ -45,6 +45,8 @@ pub struct Settings {
     pub ttl: TtlLimits,
     /// Bytes that the answer cache may hold.
     pub cache_bytes_max: u64,
+    /// Log each question that comes to nothing, with the reason.
+    pub log_servfail: bool,
     /// Port of the servers; other than 53 only in tests.
     pub port: u16,
     /// Seed of the random choices among servers.
@@ -73,6 +75,7 @@ impl Default for Settings {
                 max_s: 86_400,
             },
             cache_bytes_max: 256 << 20,
+            log_servfail: false,
             port: DNS_PORT,
             seed: 0,
         }
@@ -102,6 +105,7 @@ impl Settings {
                 max_s: config.cache.ttl_max_s,
             },
             cache_bytes_max: config.cache.bytes_max,
+            log_servfail: config.log.servfail,
             port: DNS_PORT,
             seed,
         }

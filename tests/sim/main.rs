@@ -13,6 +13,7 @@ mod outage;
 mod quirks;
 mod security;
 mod signer;
+mod trace;
 mod transfer;
 mod types;
 mod world;

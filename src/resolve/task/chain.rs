@@ -11,13 +11,14 @@ use crate::dns::{Ede, Name, Question, Rcode, RrSet};
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::Failure;
 use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::trace::{What, security_word};
 use crate::resolve::validate::as_of_errors;
 use crate::resolve::{
     LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
 };
 
 /// Links of a chain of aliases.
-const CHAIN_MAX: usize = 12;
+pub(super) const CHAIN_MAX: usize = 12;
 /// How often a question whose answer is bogus is asked: first, from others, from the mirror.
 const ATTEMPTS_MAX: u8 = 3;
 
@@ -138,11 +139,22 @@ impl Shared {
         loop {
             let cached = self.cache.find(&chain.at, self.clock.now());
             let entry = match cached {
-                Some(hit) => Entry::clone(&hit.entry).with_ttl(hit.left_s),
+                Some(hit) => {
+                    budget.trace().note(self.clock.now(), || {
+                        cached_told(&chain.at, &hit.entry, hit.left_s)
+                    });
+                    Entry::clone(&hit.entry).with_ttl(hit.left_s)
+                }
                 None => self.link(&chain.at, options, budget).await?,
             };
+            let from = chain.at.name.clone();
             match chain.add(entry) {
-                Next::Follow => {}
+                Next::Follow => {
+                    budget.trace().note(self.clock.now(), || What::Alias {
+                        from: from.to_string(),
+                        to: chain.at.name.to_string(),
+                    });
+                }
                 Next::End(mut resolution) => {
                     resolution.sources = budget.sources();
                     return Ok(*resolution);
@@ -165,6 +177,7 @@ impl Shared {
         budget: &Arc<Budget>,
     ) -> Result<Entry, Unanswered> {
         let mut ask = RawAsk::new(question.clone());
+        ask.trace = budget.trace().clone();
         let mut bogus: Option<(Entry, Ede)> = None;
         while ask.attempt < ATTEMPTS_MAX {
             let response = match (self.raw(ask.clone(), budget).await, &bogus) {
@@ -182,13 +195,19 @@ impl Shared {
                 ask.avoid.push(server);
             }
             ask.attempt += 1;
+            if ask.attempt < ATTEMPTS_MAX {
+                ask.trace.note(self.clock.now(), || What::Again {
+                    question: question.to_string(),
+                    why: ede.text.clone(),
+                });
+            }
             bogus.get_or_insert((entry, ede));
         }
         match bogus {
             Some((entry, _)) if options.checking_disabled => Ok(entry),
-            Some((_, ede)) => Err(Unanswered {
+            Some((entry, ede)) => Err(Unanswered {
                 security: Security::Bogus(ede.clone()),
-                errors: vec![ede],
+                errors: std::iter::once(ede).chain(entry.errors).collect(),
             }),
             None => Err(Unanswered {
                 security: Security::Insecure,
@@ -253,6 +272,16 @@ impl Shared {
                 mirrors: vec![note],
             },
         })
+    }
+}
+
+/// A link that the cache knew, for a record.
+pub(super) fn cached_told(question: &Question, entry: &Entry, left_s: u32) -> What {
+    What::Cached {
+        question: question.to_string(),
+        rcode: entry.rcode.to_string(),
+        security: security_word(&entry.security).into(),
+        left_s,
     }
 }
 

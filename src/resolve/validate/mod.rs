@@ -19,6 +19,7 @@
 //! - `denial`: what a set of NSEC or NSEC3 records proves
 //! - `budget`: what a single validation may cost
 //! - `keys`: the cache of zones
+//! - `told`: the links for whoever looks on
 //!
 //! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`. A chain through
 //! such a link is secure-as-of; what hangs below it must validate with signatures valid *now*.
@@ -35,6 +36,7 @@ mod links;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -125,6 +127,17 @@ impl Validator {
             sha1: settings.sha1,
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
+        }
+    }
+
+    /// The same anchors and policy, with an empty key cache.
+    pub fn afresh(&self) -> Validator {
+        Validator {
+            anchors: self.anchors.clone(),
+            negative_trust_anchors: self.negative_trust_anchors.clone(),
+            sha1: self.sha1,
+            nsec3_iterations_max: self.nsec3_iterations_max,
+            zones: Mutex::new(KeyCache::new(ZONES_MAX)),
         }
     }
 
