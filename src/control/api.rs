@@ -65,6 +65,17 @@ pub enum Request {
         /// The version; left out, the one before the current.
         serial: Option<u32>,
     },
+    /// Resolves a question and tells the way to its answer, as [`super::trace::TraceReport`].
+    Trace {
+        /// The name.
+        name: String,
+        /// The type, as in `AAAA` or `TYPE65`.
+        rtype: String,
+        /// CD: bogus data is shown.
+        checking_disabled: bool,
+        /// Asks with an empty memory, beside the one that clients use.
+        afresh: bool,
+    },
     /// The answer cache in numbers.
     CacheStats,
     /// Forgets cached answers.

@@ -9,7 +9,7 @@ use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus, Status, ZoneStatus,
 };
-use holdfast::dns::Name;
+use holdfast::dns::{Name, Question};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
@@ -17,6 +17,8 @@ use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::select::ServerState;
 use serde_json::{Value, json};
+
+use super::trace;
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -80,6 +82,23 @@ impl Operator {
                 let rolled_back = mirror.rollback(serial).await;
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(mirror)
+            }
+            Request::Trace {
+                name,
+                rtype,
+                checking_disabled,
+                afresh,
+            } => {
+                let rtype = rtype.parse().map_err(|_| {
+                    format!("{rtype} is no record type; such as A, AAAA, MX or TYPE65")
+                })?;
+                let asked = trace::Asked {
+                    question: Question::new(parse_name(&name)?, rtype),
+                    checking_disabled,
+                    afresh,
+                };
+                let resolver = &self.engine.resolver;
+                to_json(&trace::trace(asked, &self.settings, resolver, &self.clock).await?)
             }
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name } => {
