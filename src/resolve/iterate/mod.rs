@@ -279,6 +279,7 @@ impl Iteration {
         self.forwarded = true;
         let mut attempt = Attempt::forwarded(forward, &self.question);
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
         self.go_on(env, now, true, out);
     }

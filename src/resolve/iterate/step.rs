@@ -573,8 +573,9 @@ impl Attempt {
             zone: self.delegation.zone.to_string(),
             learned_from: match self.delegation.origin {
                 DelegationOrigin::Hints => "root hints",
+                DelegationOrigin::Forward => "[[forward]]",
+                DelegationOrigin::Network => "network",
                 DelegationOrigin::Mirror(_) => "mirror",
-                _ => "network",
             }
             .into(),
             names: self.delegation.servers.len(),

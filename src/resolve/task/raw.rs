@@ -16,7 +16,7 @@ use crate::resolve::Response;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret::{self, Said};
-use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
+use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
 use crate::resolve::settle::settle;
 use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
 use crate::upstream::{Ask, Transport};
@@ -167,7 +167,10 @@ impl Shared {
                             wait,
                         } => {
                             let told = self.note_exchange(&trace, &zone, &ask, now);
-                            self.send(&budget, zone, ask, wait, token, &tell, told);
+                            let tell = tell.clone();
+                            self.send(&budget, zone, ask, wait, told, move |said| {
+                                let _ = tell.send(Event::Said { token, said });
+                            });
                         }
                         Action::Check { question, ds } => self.check_referral(question, *ds),
                         Action::Addresses { name, rtype } => {
@@ -197,11 +200,10 @@ impl Shared {
         zone: Name,
         ask: Ask,
         wait: Duration,
-        token: Token,
-        tell: &UnboundedSender<Event>,
         told: Trace,
+        tell: impl FnOnce(Said) + Send + 'static,
     ) {
-        let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
+        let (shared, budget) = (self.clone(), budget.clone());
         tokio::spawn(async move {
             let mut exchange = shared.upstream.exchange(ask.clone());
             let result = tokio::select! {
@@ -223,7 +225,7 @@ impl Shared {
                 _ => {}
             }
             told.amend(|what| note_said(what, &said, rtt));
-            let _ = tell.send(Event::Said { token, said });
+            tell(said);
         });
     }
 
