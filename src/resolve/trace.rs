@@ -313,7 +313,9 @@ pub fn said_words(said: &Said) -> (String, bool) {
         Said::Silent => ("timed out".into(), false),
         Said::Unreachable(why) => (format!("unreachable: {why}"), false),
         Said::NotSent(why) => (format!("not sent: {why}"), false),
-        other => (format!("{other:?}, asked again in another way"), false),
+        Said::EdnsRefused(_) => ("EDNS refused, asked again with less of it".into(), false),
+        Said::CookieRefused => ("cookie refused, asked again".into(), false),
+        Said::Doubtful(doubt) => (format!("doubtful ({doubt:?}), asked again over TCP"), false),
     }
 }
 
