@@ -125,6 +125,7 @@ impl Engine {
         parent.0.store(Some(Arc::new(resolver.clone())));
 
         let mut tasks = JoinSet::new();
+        tasks.spawn(resolver.clone().keep_fresh());
         tasks.spawn(reach::task::run(reach_deps, machines));
         tasks.spawn(follow_transitions(
             reach.clone(),

@@ -15,7 +15,8 @@ use holdfast::config::{Anchors, Config, ConfigError, Resolver, Sha1};
 use holdfast::control::api::Request;
 use holdfast::control::client;
 use holdfast::control::status::{
-    CacheStatus, MirrorDone, MirrorStatus, Status, VersionStatus, mirrors_text, versions_text,
+    CacheStatus, FlushDone, MirrorDone, MirrorStatus, Status, VersionStatus, mirrors_text,
+    versions_text,
 };
 use holdfast::control::trace::TraceReport;
 use holdfast::dns::Name;
@@ -126,10 +127,13 @@ enum MirrorCommand {
 enum CacheCommand {
     /// Show how full it is and how often it helped.
     Stats,
-    /// Forget the answers at and below a name; "." forgets everything.
+    /// Forget what was learned about a name: answers, delegations, failures, keys; "." forgets everything.
     Flush {
         /// The name.
         name: String,
+        /// Everything below it, too.
+        #[arg(long)]
+        tree: bool,
     },
 }
 
@@ -320,11 +324,11 @@ fn mirror(socket: &Path, command: MirrorCommand, json: bool) -> Result<(), Fault
 fn cache(socket: &Path, command: CacheCommand, json: bool) -> Result<(), Fault> {
     match command {
         CacheCommand::Stats => tell(socket, json, Request::CacheStats, |cache: CacheStatus| {
-            cache.to_text()
+            cache.to_long_text()
         }),
-        CacheCommand::Flush { name } => {
-            let text = format!("answers at and below {name} are forgotten\n");
-            tell(socket, json, Request::CacheFlush { name }, |_: Value| text)
+        CacheCommand::Flush { name, tree } => {
+            let request = Request::CacheFlush { name, tree };
+            tell(socket, json, request, |done: FlushDone| done.to_text())
         }
     }
 }

@@ -140,6 +140,14 @@ metrics! {
     cache_hits_total,
     /// Clients' questions that the cache could not answer.
     cache_misses_total,
+    /// Live entries that the cache forgot for want of room.
+    cache_evictions_total,
+    /// Entries that had run out when the cache replaced them or took their room.
+    cache_expired_total,
+    /// Popular answers fetched anew before they ran out.
+    prefetches_total,
+    /// Of these, the ones that failed.
+    prefetch_failures_total,
 }
 
 #[cfg(test)]

@@ -497,7 +497,7 @@ fn unbuilt_features_may_only_be_off() {
     };
     check("access", "allow_transfer", "[]", "['192.0.2.1']");
     check("access", "allow_notify", "[]", "['tsig:k']");
-    for key in ["trust_anchor_updates", "prefetch", "aggressive_nsec"] {
+    for key in ["trust_anchor_updates", "aggressive_nsec"] {
         check("resolver", key, "false", "true");
     }
     check("cache", "persist", "false", "true");

@@ -688,11 +688,21 @@ fn a_mirror_answers_and_obeys_the_operator() {
         text.starts_with("SERIAL") && text.contains("current"),
         "{text}"
     );
-    assert!(json(&["cache", "stats"])["entries"].as_u64() > Some(0));
+    let stats = json(&["cache", "stats"]);
+    assert!(stats["entries"].as_u64() > Some(0) && stats["bytes"].as_u64() > Some(0));
+    let kinds = stats["kinds"].as_array().unwrap();
+    let by_kind = kinds.iter().map(|k| k["entries"].as_u64().unwrap());
+    assert_eq!(Some(by_kind.sum()), stats["entries"].as_u64(), "{stats}");
+    let text = daemon.command(&["cache", "stats"]).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("delegations"));
+    let flushed = json(&["cache", "flush", "no.such.name.", "--tree"]);
     assert_eq!(
-        daemon.command(&["cache", "flush", "."]).status.code(),
-        Some(0)
+        (&flushed["tree"], &flushed["delegations"]),
+        (&true.into(), &0.into())
     );
+    // The root alone stands for everything.
+    let flushed = json(&["cache", "flush", "."]);
+    assert_eq!(flushed["answers"], stats["entries"]);
     assert_eq!(json(&["cache", "stats"])["entries"], 0);
 }
 
@@ -726,6 +736,9 @@ fn delegations_of_own_zones_are_followed_though_the_root_denies_them() {
     let referral = parent.udp(&question);
     assert_eq!(shape(&referral), (Rcode::NOERROR, false, [0, 1, 1]));
     question.recursion_desired = true;
+    // The proof that there is no test. (RFC 8020) is kept, and does not concern what is delegated from here.
+    let denied = query("none.test.", Rtype::A);
+    assert_eq!(parent.udp(&denied).rcode, Rcode::NXDOMAIN);
     let reply = parent.udp(&question);
     assert_eq!(shape(&reply), (Rcode::NOERROR, false, [1, 0, 0]));
     question.question.as_mut().unwrap().name = "none.sub.lab.test.".parse().unwrap();

@@ -55,7 +55,10 @@ const ASSEMBLY: &[&str] = &["engine", "lib", "main", "run"];
 
 /// Files and directories that get time, randomness and packets handed in.
 const PURE: &[&str] = &[
+    "cache/account",
     "cache/entry",
+    "cache/packed",
+    "cache/s3fifo",
     "dns",
     "dnssec",
     "mirror/brakes",

@@ -7,8 +7,6 @@
 //!
 //! Failure: there is none; a TTL of 0 is usable by the question that fetched it and by nobody else.
 
-use std::time::Duration;
-
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Rcode, RrSet, Rtype, Soa};
 
@@ -20,7 +18,7 @@ pub const AS_OF_TTL_MAX_S: u32 = 30;
 /// The moment at which data dies, in both measures of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
-    mono: Duration,
+    mono_ms: u64,
     wall_s: u64,
 }
 
@@ -28,16 +26,15 @@ impl Expiry {
     /// `ttl_s` seconds from now.
     pub fn after(now: Now, ttl_s: u32) -> Expiry {
         Expiry {
-            mono: now.mono + Duration::from_secs(u64::from(ttl_s)),
+            mono_ms: mono_ms(now) + u64::from(ttl_s) * 1000,
             wall_s: now.wall_s + u64::from(ttl_s),
         }
     }
 
     /// Whole seconds left; 0 when dead.
     pub fn left_s(self, now: Now) -> u32 {
-        let mono = self.mono.saturating_sub(now.mono);
         // A started second counts, so that data just stored has its whole TTL.
-        let mono_s = mono.as_secs() + u64::from(mono.subsec_nanos() > 0);
+        let mono_s = self.mono_ms.saturating_sub(mono_ms(now)).div_ceil(1000);
         let wall_s = self.wall_s.saturating_sub(now.wall_s);
         u32::try_from(mono_s.min(wall_s)).unwrap_or(u32::MAX)
     }
@@ -46,6 +43,11 @@ impl Expiry {
     pub fn is_live(self, now: Now) -> bool {
         self.left_s(now) > 0
     }
+}
+
+/// Milliseconds are fine enough, and half the size.
+fn mono_ms(now: Now) -> u64 {
+    u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 /// The security status of data (RFC 4035 section 4.3, and as-of validation).
@@ -120,17 +122,6 @@ impl Entry {
         }
         self
     }
-
-    /// Memory that the entry holds, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        let sets = self.answer.iter().chain(&self.authority);
-        let errors: usize = self.errors.iter().map(|e| e.text.len() + 32).sum();
-        size_of::<Entry>()
-            + errors
-            + sets
-                .map(|s| size_of::<RrSet>() + s.heap_size_bytes())
-                .sum::<usize>()
-    }
 }
 
 /// Whether an alias at the name answers for this type: not for types that stand beside a CNAME
@@ -152,6 +143,7 @@ pub fn negative_ttl_s(soa: &RrSet) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn at(mono_s: u64, wall_s: u64) -> Now {
         Now::new(Duration::from_secs(mono_s), wall_s)
@@ -169,6 +161,19 @@ mod tests {
             (at(70, 0), 0),
         ] {
             assert_eq!(expiry.left_s(now), left, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn life_ends_with_the_last_second_however_it_began() {
+        for start_ms in [0, 1, 499, 999] {
+            let at = |ms: u64| Now::new(Duration::from_millis(ms), ms / 1000);
+            let expiry = Expiry::after(at(start_ms), 2);
+            for (later_ms, left) in [(0, 2), (999, 2), (1000, 1), (1999, 1), (2000, 0)] {
+                // The wall clock may say so up to a second earlier, for it counts whole ones.
+                let now = Now::new(Duration::from_millis(start_ms + later_ms), 0);
+                assert_eq!(expiry.left_s(now), left, "{start_ms} + {later_ms}");
+            }
         }
     }
 

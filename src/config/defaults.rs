@@ -85,7 +85,7 @@ impl Default for Resolver {
             case_randomisation: true,
             cookies: true,
             prime: true,
-            prefetch: false,
+            prefetch: true,
             harden_glue: true,
             aggressive_nsec: false,
             special_use_zones: true,

@@ -166,7 +166,7 @@ pub struct Resolver {
     pub cookies: bool,
     /// RFC 9609 root priming query.
     pub prime: bool,
-    /// Refresh of popular answers before they run out. Always false in this version.
+    /// Refresh of popular answers before they run out.
     pub prefetch: bool,
     /// Only glue at or below the delegation is used.
     pub harden_glue: bool,

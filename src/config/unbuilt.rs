@@ -35,7 +35,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("access.allow_transfer", Off::EmptyList),
     row("access.allow_notify", Off::EmptyList),
     row("resolver.trust_anchor_updates", Off::False),
-    row("resolver.prefetch", Off::False),
     row("resolver.aggressive_nsec", Off::False),
     row("cache.persist", Off::False),
     row("stale.enabled", Off::False),

@@ -78,10 +78,13 @@ pub enum Request {
     },
     /// The answer cache in numbers.
     CacheStats,
-    /// Forgets cached answers.
+    /// Forgets what was learned about a name: answers, delegations, failures, keys.
     CacheFlush {
-        /// At and below this name.
+        /// The name; the root stands for everything.
         name: String,
+        /// Everything below it, too.
+        #[serde(default)]
+        tree: bool,
     },
 }
 

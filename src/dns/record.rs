@@ -60,14 +60,6 @@ impl RrSet {
         (self.rdatas.iter().map(move |r| make(self.rtype, r)))
             .chain(sigs.iter().map(move |r| make(Rtype::RRSIG, r)))
     }
-
-    /// Memory that the set holds, in bytes, for the cache's account.
-    pub fn heap_size_bytes(&self) -> usize {
-        let one = |r: &Rdata| r.len() + size_of::<Rdata>();
-        self.name.wire().len()
-            + self.rdatas.iter().map(one).sum::<usize>()
-            + self.sigs.iter().map(one).sum::<usize>()
-    }
 }
 
 /// Gathers the records of a section into RRsets, in order of first appearance; each RRSIG goes to the
@@ -107,4 +99,23 @@ pub fn group(records: &[Record]) -> Vec<RrSet> {
         }
     }
     sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::{name, rrs};
+
+    /// RFC 2181 section 5.2: differing TTLs within a set are an error, and the lowest counts.
+    #[test]
+    fn a_set_lives_as_long_as_its_shortest_record() {
+        let records =
+            rrs("a. 300 A 192.0.2.1\na. 60 A 192.0.2.2\na. 900 A 192.0.2.1\nb. 70 A 192.0.2.3");
+        let sets = group(&records);
+        let brief: Vec<_> = sets
+            .iter()
+            .map(|s| (&s.name, s.ttl, s.rdatas.len()))
+            .collect();
+        assert_eq!(brief, [(&name("a."), 60, 2), (&name("b."), 70, 1)]);
+    }
 }

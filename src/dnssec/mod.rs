@@ -18,5 +18,6 @@ pub mod canonical;
 pub mod ds;
 pub mod nsec;
 pub mod nsec3;
+pub mod nxdomain;
 pub mod verify;
 pub mod zonemd;

@@ -7,6 +7,10 @@
 //! one above a name is where its iteration starts. [`Knowledge`] also keeps addresses of name servers that were asked
 //! for by name, and the DS answers that came along with referrals, so that validation need not ask for them again.
 //!
+//! A delegation stands only as long as the one of the zone that gave it does. A zone that its parent no longer delegates could
+//! otherwise live on below itself, each of its subzones with a fresh TTL (ghost and phoenix domains, CVE-2022-30698 and CVE-2022-30699).
+//! What a zone's own servers say of its NS set is an answer for clients and prolongs nothing, but for the root's.
+//!
 //! Failure: every table is bounded, in entries and in bytes, and forgets its soonest-dead half when full; forgetting costs
 //! packets only.
 
@@ -15,14 +19,15 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::cache::account::{arc_bytes, block_bytes, table_bytes};
 use crate::cache::entry::{AS_OF_TTL_MAX_S, Expiry};
 use crate::clock::Now;
-use crate::dns::{Name, Question, RrSet, Rtype};
+use crate::dns::{Name, Question, Rdata, RrSet, Rtype};
 use crate::resolve::{LocalTrust, Origin, Response};
 
 /// Entries of each table.
 const TABLE_MAX: usize = 200_000;
-/// Bytes of each table, as far as strangers decide how many an entry has.
+/// Bytes of each table with all that it holds: strangers decide how many an entry has.
 const TABLE_BYTES_MAX: usize = 64 << 20;
 /// Larger entries are not kept: a DNSKEY answer may have the size of a TCP message.
 const ENTRY_BYTES_MAX: usize = 16 << 10;
@@ -71,11 +76,27 @@ impl Delegation {
     }
 }
 
+/// A delegation, and the zone whose servers gave it; `None` where that needs no delegation of its own to be believed.
+#[derive(Debug, Clone)]
+struct Known {
+    delegation: Arc<Delegation>,
+    parent: Option<Name>,
+}
+
+/// A table in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableStats {
+    /// Entries held, dead ones included.
+    pub entries: usize,
+    /// Bytes that they take.
+    pub bytes: usize,
+}
+
 /// What resolution has learned about the way to data, as opposed to data.
 #[derive(Debug)]
 pub struct Knowledge {
     hints: Arc<Delegation>,
-    delegations: Table<Name, Arc<Delegation>>,
+    delegations: Table<Name, Known>,
     addresses: Table<(Name, Rtype), Vec<IpAddr>>,
     raw: Table<(Name, Rtype), Response>,
 }
@@ -99,19 +120,41 @@ impl Knowledge {
             _ => Some(question.name.clone()),
         };
         while let Some(name) = at {
-            if let Some(found) = self.delegations.live(&name, now) {
-                return found;
+            if let Some(found) = self.delegations.live(&name, now)
+                && self.stands(found.parent, now)
+            {
+                return found.delegation;
             }
             at = name.parent();
         }
         self.hints.clone()
     }
 
-    /// Keeps a delegation until its expiry.
-    pub fn learn(&self, delegation: Arc<Delegation>, now: Now) {
+    /// Whether the zone whose servers gave a delegation is still delegated itself, up to the root.
+    fn stands(&self, mut parent: Option<Name>, now: Now) -> bool {
+        while let Some(zone) = parent.filter(|zone| !zone.is_root()) {
+            let Some(known) = self.delegations.live(&zone, now) else {
+                return false;
+            };
+            // Always upwards, or it does not end.
+            if known
+                .parent
+                .as_ref()
+                .is_some_and(|above| !zone.is_below(above))
+            {
+                return false;
+            }
+            parent = known.parent;
+        }
+        true
+    }
+
+    /// Keeps a delegation until its expiry. `parent` is the zone whose servers gave it; `None` for what stands by itself.
+    pub fn learn(&self, delegation: Arc<Delegation>, parent: Option<Name>, now: Now) {
         if let Some(expiry) = delegation.expiry {
             let key = delegation.zone.clone();
-            self.delegations.put(key, delegation, expiry, now);
+            let known = Known { delegation, parent };
+            self.delegations.put(key, known, expiry, now);
         }
     }
 
@@ -152,9 +195,15 @@ impl Knowledge {
         found.map(|(name, _)| name.clone())
     }
 
-    /// A DS or DNSKEY answer that came earlier, not validated.
+    /// A DS or DNSKEY answer that came earlier, not validated; its TTLs are what is left of them.
     pub fn raw(&self, question: &Question, now: Now) -> Option<Response> {
-        self.raw.live(&(question.name.clone(), question.rtype), now)
+        let key = (question.name.clone(), question.rtype);
+        let (mut response, expiry) = self.raw.live_until(&key, now)?;
+        let left_s = expiry.left_s(now);
+        for set in response.answer.iter_mut().chain(&mut response.authority) {
+            set.ttl = set.ttl.min(left_s);
+        }
+        Some(response)
     }
 
     /// Keeps a DS or DNSKEY answer for validation.
@@ -169,21 +218,30 @@ impl Knowledge {
 
     /// Drops everything that rests on as-of validation.
     pub fn purge_as_of(&self) {
-        self.delegations
-            .remove_if(|_, d| d.origin == DelegationOrigin::Mirror(LocalTrust::SecureAsOf));
+        self.delegations.remove_if(|_, d| {
+            d.delegation.origin == DelegationOrigin::Mirror(LocalTrust::SecureAsOf)
+        });
         self.raw.remove_if(|_, r| is_as_of(&r.origin));
     }
 
-    /// Drops everything but the hints.
-    pub fn clear(&self) {
-        self.delegations.remove_if(|_, _| true);
-        self.addresses.remove_if(|_, _| true);
-        self.raw.remove_if(|_, _| true);
+    /// Forgets what is known of `name`, and with `tree` of everything below it; returns how many delegations, addresses, and
+    /// DS or DNSKEY answers went. The hints stay.
+    pub fn forget_under(&self, name: &Name, tree: bool) -> (usize, usize, usize) {
+        let goes = |own: &Name| own == name || tree && own.is_within(name);
+        (
+            self.delegations.remove_if(|zone, _| goes(zone)),
+            self.addresses.remove_if(|(host, _), _| goes(host)),
+            self.raw.remove_if(|(owner, _), _| goes(owner)),
+        )
     }
 
-    /// How many delegations are held.
-    pub fn delegation_count(&self) -> usize {
-        self.delegations.lock().map.len()
+    /// Delegations, addresses, DS and DNSKEY answers in numbers.
+    pub fn stats(&self) -> [TableStats; 3] {
+        [
+            self.delegations.stats(),
+            self.addresses.stats(),
+            self.raw.stats(),
+        ]
     }
 }
 
@@ -199,7 +257,7 @@ trait Weigh {
 
 impl Weigh for Name {
     fn bytes(&self) -> usize {
-        self.wire().len()
+        block_bytes(self.wire().len())
     }
 }
 
@@ -211,22 +269,35 @@ impl Weigh for (Name, Rtype) {
 
 impl Weigh for Vec<IpAddr> {
     fn bytes(&self) -> usize {
-        self.len() * size_of::<IpAddr>()
+        block_bytes(self.len() * size_of::<IpAddr>())
     }
 }
 
-impl Weigh for Arc<Delegation> {
+impl Weigh for Known {
     fn bytes(&self) -> usize {
-        let server =
-            |(n, a): &(Name, Vec<IpAddr>)| n.bytes() + a.bytes() + size_of::<(Name, Vec<IpAddr>)>();
-        size_of::<Delegation>() + self.servers.iter().map(server).sum::<usize>()
+        let delegation = &self.delegation;
+        let servers = &delegation.servers;
+        let server = |(n, a): &(Name, Vec<IpAddr>)| n.bytes() + a.bytes();
+        arc_bytes(size_of::<Delegation>())
+            + delegation.zone.bytes()
+            + self.parent.as_ref().map_or(0, Weigh::bytes)
+            + block_bytes(servers.capacity() * size_of::<(Name, Vec<IpAddr>)>())
+            + servers.iter().map(server).sum::<usize>()
     }
 }
 
 impl Weigh for Response {
     fn bytes(&self) -> usize {
-        let sets = self.answer.iter().chain(&self.authority);
-        sets.map(|s| size_of::<RrSet>() + s.heap_size_bytes()).sum()
+        let list = |l: &Vec<Rdata>| {
+            let own = block_bytes(l.capacity() * size_of::<Rdata>());
+            own + l.iter().map(|r| block_bytes(r.len())).sum::<usize>()
+        };
+        let set = |s: &RrSet| s.name.bytes() + list(&s.rdatas) + list(&s.sigs);
+        let section = |sets: &Vec<RrSet>| {
+            let own = block_bytes(sets.capacity() * size_of::<RrSet>());
+            own + sets.iter().map(set).sum::<usize>()
+        };
+        self.zone.bytes() + section(&self.answer) + section(&self.authority)
     }
 }
 
@@ -251,9 +322,17 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
     fn live(&self, key: &K, now: Now) -> Option<V> {
+        let (value, _) = self.live_until(key, now)?;
+        Some(value)
+    }
+
+    fn live_until(&self, key: &K, now: Now) -> Option<(V, Expiry)> {
         let entries = self.lock();
-        let (value, _) = entries.map.get(key).filter(|(_, e)| e.is_live(now))?;
-        Some(value.clone())
+        entries
+            .map
+            .get(key)
+            .filter(|(_, e)| e.is_live(now))
+            .cloned()
     }
 
     fn put(&self, key: K, value: V, expiry: Expiry, now: Now) {
@@ -264,7 +343,7 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
             return;
         }
         while !entries.map.is_empty()
-            && (entries.map.len() >= TABLE_MAX || entries.bytes + size > TABLE_BYTES_MAX)
+            && (entries.map.len() >= TABLE_MAX || entries.total_bytes() + size > TABLE_BYTES_MAX)
         {
             entries.make_room(now);
         }
@@ -276,8 +355,19 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
         self.lock().remove(key);
     }
 
-    fn remove_if(&self, dead: impl Fn(&K, &V) -> bool) {
-        self.lock().retain(|k, v, _| !dead(k, v));
+    fn remove_if(&self, dead: impl Fn(&K, &V) -> bool) -> usize {
+        let mut entries = self.lock();
+        let before = entries.map.len();
+        entries.retain(|k, v, _| !dead(k, v));
+        before - entries.map.len()
+    }
+
+    fn stats(&self) -> TableStats {
+        let entries = self.lock();
+        TableStats {
+            entries: entries.map.len(),
+            bytes: entries.total_bytes(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
@@ -286,6 +376,11 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
 }
 
 impl<K: Eq + Hash + Weigh, V: Weigh> Entries<K, V> {
+    /// What the entries hold, and the table itself.
+    fn total_bytes(&self) -> usize {
+        self.bytes + table_bytes(self.map.capacity(), size_of::<(K, (V, Expiry))>())
+    }
+
     fn remove(&mut self, key: &K) {
         if let Some((value, _)) = self.map.remove(key) {
             self.bytes -= weight(key, &value);
@@ -336,8 +431,16 @@ mod tests {
     fn the_deepest_live_delegation_wins_and_ds_is_asked_above() {
         let k = Knowledge::new(Vec::new());
         let start = Now::default();
-        k.learn(delegation("com.", 100, DelegationOrigin::Network), start);
-        k.learn(delegation("a.com.", 10, DelegationOrigin::Network), start);
+        k.learn(
+            delegation("com.", 100, DelegationOrigin::Network),
+            Some(Name::root()),
+            start,
+        );
+        k.learn(
+            delegation("a.com.", 10, DelegationOrigin::Network),
+            Some("com.".parse().unwrap()),
+            start,
+        );
         let later = Now::new(Duration::from_secs(50), 50);
         for (name, rtype, now, expected) in [
             ("www.a.com.", Rtype::A, start, "a.com."),
@@ -352,6 +455,98 @@ mod tests {
             let found = k.deepest(&question, now);
             assert_eq!(found.zone.to_string(), expected, "{question}");
         }
+    }
+
+    /// CVE-2022-30698: what a zone says of the zones below it is worth nothing once its own delegation has run out.
+    #[test]
+    fn a_delegation_stands_only_on_living_ones() {
+        let start = Now::default();
+        let later = |s| Now::new(Duration::from_secs(s), s);
+        let zone = |n: &str| -> Name { n.parse().unwrap() };
+        let k = Knowledge::new(Vec::new());
+        let network = DelegationOrigin::Network;
+        k.learn(delegation("com.", 1000, network), Some(zone(".")), start);
+        k.learn(
+            delegation("ghost.com.", 100, network),
+            Some(zone("com.")),
+            start,
+        );
+        // The ghost's own servers delegate as often and as long as they like.
+        k.learn(
+            delegation("a.ghost.com.", 900, network),
+            Some(zone("ghost.com.")),
+            start,
+        );
+        k.learn(
+            delegation("b.a.ghost.com.", 900, network),
+            Some(zone("a.ghost.com.")),
+            start,
+        );
+        // No zone is delegated by itself or from below.
+        k.learn(
+            delegation("x.com.", 900, network),
+            Some(zone("y.x.com.")),
+            start,
+        );
+        k.learn(
+            delegation("y.x.com.", 900, network),
+            Some(zone("x.com.")),
+            start,
+        );
+        // A mirror's word stands by itself, and carries what its zones' servers say.
+        k.learn(
+            delegation("m.net.", 900, DelegationOrigin::Mirror(LocalTrust::Secure)),
+            None,
+            start,
+        );
+        k.learn(
+            delegation("s.m.net.", 900, network),
+            Some(zone("m.net.")),
+            start,
+        );
+        let deepest = |name: &str, now| {
+            let question = Question::new(zone(name), Rtype::A);
+            k.deepest(&question, now).zone.to_string()
+        };
+        for (name, before, after) in [
+            ("www.b.a.ghost.com.", "b.a.ghost.com.", "com."),
+            ("www.a.ghost.com.", "a.ghost.com.", "com."),
+            ("www.y.x.com.", "com.", "com."),
+            ("www.s.m.net.", "s.m.net.", "s.m.net."),
+        ] {
+            assert_eq!(deepest(name, later(99)), before, "{name}");
+            assert_eq!(deepest(name, later(100)), after, "{name}");
+        }
+        // Delegated again, what is below counts again.
+        k.learn(
+            delegation("ghost.com.", 300, network),
+            Some(zone("com.")),
+            later(100),
+        );
+        assert_eq!(deepest("www.b.a.ghost.com.", later(100)), "b.a.ghost.com.");
+        let gone = k.forget_under(&zone("ghost.com."), false);
+        assert_eq!(gone, (1, 0, 0));
+        assert_eq!(deepest("www.b.a.ghost.com.", later(100)), "com.");
+        assert_eq!(k.forget_under(&zone("ghost.com."), true), (2, 0, 0));
+        assert_eq!(k.forget_under(&Name::root(), true), (5, 0, 0));
+    }
+
+    /// An answer that was kept for validation must not live twice when a client asks for it.
+    #[test]
+    fn links_come_back_with_the_ttl_that_is_left() {
+        let k = Knowledge::new(Vec::new());
+        let question = Question::new("a.".parse().unwrap(), Rtype::DS);
+        let set = RrSet::single(question.name.clone(), Rtype::DS, 600, vec![0; 36].into());
+        let response = Response {
+            zone: Name::root(),
+            rcode: Rcode::NOERROR,
+            answer: vec![set],
+            authority: Vec::new(),
+            origin: Origin::Network([192, 0, 2, 1].into()),
+        };
+        k.learn_raw(&question, response, 600, Now::default());
+        let later = Now::new(Duration::from_secs(500), 500);
+        assert_eq!(k.raw(&question, later).unwrap().answer[0].ttl, 100);
     }
 
     // Anybody may ask for the DNSKEY sets of a zone of his own, as large as messages can be.
@@ -376,10 +571,10 @@ mod tests {
         assert!(!put(0, 60_000));
         for n in 0..12_000 {
             assert!(put(n, 10_000));
-            assert!(k.raw.lock().bytes <= TABLE_BYTES_MAX);
+            assert!(k.stats()[2].bytes <= TABLE_BYTES_MAX);
         }
         assert!(k.raw.lock().map.len() > 1000);
-        k.clear();
+        k.forget_under(&Name::root(), true);
         assert_eq!(k.raw.lock().bytes, 0);
     }
 
@@ -414,13 +609,15 @@ mod tests {
         let mirror = |trust| DelegationOrigin::Mirror(trust);
         k.learn(
             delegation("a.", 9, mirror(LocalTrust::SecureAsOf)),
+            None,
             Now::default(),
         );
         k.learn(
             delegation("b.", 9, mirror(LocalTrust::Secure)),
+            None,
             Now::default(),
         );
         k.purge_as_of();
-        assert_eq!(k.delegation_count(), 1);
+        assert_eq!(k.stats()[0].entries, 1);
     }
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     /// Log each question that comes to nothing, with the reason.
     pub log_servfail: bool,
+    /// Fetch popular answers anew before they run out.
+    pub prefetch: bool,
     /// Port of the servers; other than 53 only in tests.
     pub port: u16,
     /// Seed of the random choices among servers.
@@ -76,6 +78,7 @@ impl Default for Settings {
             },
             cache_bytes_max: 256 << 20,
             log_servfail: false,
+            prefetch: true,
             port: DNS_PORT,
             seed: 0,
         }
@@ -106,6 +109,7 @@ impl Settings {
             },
             cache_bytes_max: config.cache.bytes_max,
             log_servfail: config.log.servfail,
+            prefetch: resolver.prefetch,
             port: DNS_PORT,
             seed,
         }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, HeldStatus, MirrorDone, MirrorStatus, ServerStatus, Status, ZoneStatus,
+    CacheStatus, FlushDone, HeldStatus, KindStatus, MirrorDone, MirrorStatus, ServerStatus, Status,
+    TableStatus, ZoneStatus,
 };
 use holdfast::dns::{Name, Question};
 use holdfast::engine::Engine;
@@ -15,8 +17,9 @@ use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
+use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::select::ServerState;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::trace;
 
@@ -101,11 +104,7 @@ impl Operator {
                 to_json(&trace::trace(asked, &self.settings, resolver, &self.clock).await?)
             }
             Request::CacheStats => to_json(&self.cache()),
-            Request::CacheFlush { name } => {
-                let name = parse_name(&name)?;
-                self.engine.resolver.flush(&name);
-                Ok(json!({ "flushed": name.to_string() }))
-            }
+            Request::CacheFlush { name, tree } => to_json(&self.flush(&parse_name(&name)?, tree)),
         }
     }
 
@@ -215,13 +214,52 @@ impl Operator {
     }
 
     fn cache(&self) -> CacheStatus {
-        let stats = self.engine.resolver.cache_stats();
+        let resolver = &self.engine.resolver;
+        let stats = resolver.cache_stats();
+        let kind = |(kind, tally): (Kind, Tally)| KindStatus {
+            kind: kind.name().into(),
+            entries: tally.entries as u64,
+            bytes: tally.bytes as u64,
+        };
+        let table = |(table, stats): (&str, TableStats)| TableStatus {
+            table: table.into(),
+            entries: stats.entries as u64,
+            bytes: Some(stats.bytes as u64),
+        };
+        let keys = TableStatus {
+            table: "keys".into(),
+            entries: resolver.keys_known() as u64,
+            bytes: None,
+        };
+        let tables = resolver.tables_stats().into_iter().map(table);
         CacheStatus {
             entries: stats.entries as u64,
             bytes: stats.bytes as u64,
             bytes_max: self.cache_bytes_max,
             hits_total: stats.hits,
             misses_total: stats.misses,
+            evictions_total: self.metrics.cache_evictions_total.value(),
+            expired_total: self.metrics.cache_expired_total.value(),
+            prefetches_total: self.metrics.prefetches_total.value(),
+            prefetch_failures_total: self.metrics.prefetch_failures_total.value(),
+            kinds: Kind::ALL.into_iter().zip(stats.kinds).map(kind).collect(),
+            tables: tables.chain([keys]).collect(),
+        }
+    }
+
+    /// The root stands for everything: flushing the root's own records alone is of no use to anybody.
+    fn flush(&self, name: &Name, tree: bool) -> FlushDone {
+        let tree = tree || name.is_root();
+        let gone = self.engine.resolver.flush(name, tree);
+        FlushDone {
+            flushed: name.to_string(),
+            tree,
+            answers: gone.answers as u64,
+            delegations: gone.delegations as u64,
+            addresses: gone.addresses as u64,
+            links: gone.links as u64,
+            keys: gone.keys as u64,
+            failures: gone.failures as u64,
         }
     }
 }

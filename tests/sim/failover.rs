@@ -152,7 +152,7 @@ async fn what_rests_on_as_of_data_is_short_lived_and_purged_at_recovery() {
     lab.copies.hold(image, Prefer::Now, LocalTrust::SecureAsOf);
     lab.check("www.a.com.", Rtype::A, WWW).await;
     lab.net.take_packets();
-    lab.resolver.flush(&"www.a.com.".parse().unwrap());
+    lab.resolver.flush(&"www.a.com.".parse().unwrap(), true);
     // The delegation of com. is gone after recovery, so the root is asked.
     lab.copies.prefer(".", Prefer::Hedge);
     lab.resolver.note_recovered(&".".parse().unwrap());

@@ -156,7 +156,7 @@ async fn one_zone_is_forwarded_and_the_rest_is_not() {
         .await;
     assert!(!asked(&lab).contains(&NEAR.to_string()));
     // An alias into the zone is asked of the forwarder, one out of it is not.
-    lab.resolver.flush(&Name::root());
+    lab.resolver.flush(&Name::root(), true);
     lab.check(
         "alias.a.com.",
         Rtype::A,

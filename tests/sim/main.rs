@@ -3,6 +3,7 @@
 
 mod attack;
 mod build;
+mod cache;
 mod failover;
 mod forward;
 mod iteration;

@@ -166,6 +166,11 @@ pub enum FailureKind {
     BadAnswers,
     /// The question cost too much.
     Budget,
+    /// Its time was over.
+    Late,
+    /// This machine has too much to do, or the work that the question had joined was given up. Says nothing of the zone, and is
+    /// not remembered.
+    Overload,
     /// Servers refer to each other without end.
     Loop,
 }
@@ -181,9 +186,9 @@ impl Failure {
     /// reached and failed.
     pub fn ede(&self) -> Ede {
         let code = match self.kind {
-            FailureKind::Unreachable => Ede::NO_REACHABLE_AUTHORITY,
+            FailureKind::Unreachable | FailureKind::Late => Ede::NO_REACHABLE_AUTHORITY,
             FailureKind::BadAnswers => Ede::NETWORK_ERROR,
-            FailureKind::Budget | FailureKind::Loop => Ede::OTHER,
+            FailureKind::Budget | FailureKind::Overload | FailureKind::Loop => Ede::OTHER,
         };
         Ede::new(code, self.to_string())
     }
@@ -485,6 +490,13 @@ impl Iteration {
         env.trace.note(now, || step::referral_told(&referral));
         let Referral { delegation, ds } = referral;
         let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
+        // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
+        let parent = match delegation.origin {
+            DelegationOrigin::Network => self.attempt.as_ref().map(|a| a.delegation.zone.clone()),
+            DelegationOrigin::Hints | DelegationOrigin::Mirror(_) | DelegationOrigin::Forward => {
+                None
+            }
+        };
         let delegation = Arc::new(delegation);
         if let Some(ds) = ds {
             let question = Question::new(delegation.zone.clone(), Rtype::DS);
@@ -502,7 +514,7 @@ impl Iteration {
             }
             env.knowledge.learn_raw(&question, ds, ttl_s, now);
         }
-        env.knowledge.learn(delegation.clone(), now);
+        env.knowledge.learn(delegation.clone(), parent, now);
         self.begin(env, now, delegation, out);
     }
 
@@ -556,7 +568,7 @@ impl Iteration {
     pub fn overdue(&self, env: &Env<'_>, now: Now) -> Failure {
         let at = self.attempt.as_ref();
         Failure {
-            kind: FailureKind::Unreachable,
+            kind: FailureKind::Late,
             zone: at.map_or_else(|| self.question.name.clone(), |a| a.delegation.zone.clone()),
             text: match at {
                 Some(attempt) => format!("no answer in time, {}", attempt.trouble(env, now)),
@@ -591,7 +603,7 @@ fn learn_root(env: &Env<'_>, now: Now, told: &Delegation) {
         }
     }
     if learned.servers.iter().any(|(_, a)| !a.is_empty()) {
-        env.knowledge.learn(Arc::new(learned), now);
+        env.knowledge.learn(Arc::new(learned), None, now);
     }
 }
 

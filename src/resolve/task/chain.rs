@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::raw::RawAsk;
 use super::{Options, Shared};
 use crate::cache::entry::{AS_OF_TTL_MAX_S, Entry};
+use crate::cache::{Hit, Occasion};
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, RrSet};
+use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
-use crate::resolve::iterate::Failure;
+use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::trace::{What, security_word};
 use crate::resolve::validate::as_of_errors;
@@ -26,6 +28,8 @@ const ATTEMPTS_MAX: u8 = 3;
 pub(super) struct Unanswered {
     pub security: Security,
     pub errors: Vec<Ede>,
+    /// It will not be better in a moment: worth remembering (RFC 9520).
+    pub lasting: bool,
 }
 
 impl From<Failure> for Unanswered {
@@ -33,6 +37,7 @@ impl From<Failure> for Unanswered {
         Unanswered {
             security: Security::Insecure,
             errors: vec![failure.ede()],
+            lasting: failure.kind != FailureKind::Overload,
         }
     }
 }
@@ -114,18 +119,45 @@ fn weaker(a: Security, b: Security) -> Security {
 }
 
 impl Shared {
-    /// The resolution as far as the cache knows it whole.
-    pub(super) fn cached(&self, question: &Question, now: Now) -> Option<Resolution> {
+    /// The resolution as far as the cache knows it whole, and the links on the way that are due for a refresh.
+    pub(super) fn cached(
+        &self,
+        question: &Question,
+        now: Now,
+    ) -> Option<(Resolution, Vec<Question>)> {
         let mut chain = Chain::new(question);
+        let mut due = Vec::new();
         loop {
-            let hit = self.cache.find(&chain.at, now)?;
-            let entry = Entry::clone(&hit.entry).with_ttl(hit.left_s);
-            match chain.add(entry) {
+            let hit = self.known_link(&chain.at, now)?;
+            if hit.refresh_due {
+                due.push(chain.at.clone());
+            }
+            match chain.add(hit.entry) {
                 Next::Follow => {}
-                Next::End(resolution) => return Some(*resolution),
+                Next::End(resolution) => return Some((*resolution, due)),
                 Next::Broken(_) => return None,
             }
         }
+    }
+
+    /// One link as the cache knows it, or the proof that nothing is below a name above it.
+    pub(super) fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
+        self.cache.find(question, now).or_else(|| {
+            let (denied, hit) = self.cache.denial_above(&question.name, now)?;
+            // Who is exempt from validation is exempt from its proofs; a zone that is held or forwarded is there.
+            let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question));
+            let held = self.local.cover(question, now);
+            let forward = self.settings.forwards.governing(question, held.as_ref());
+            let there = forward
+                .map(|f| &f.zone)
+                .or(held.as_ref().map(|cover| &cover.zone));
+            let refuted = there.is_some_and(|zone| zone.is_within(&denied));
+            let hit = Hit {
+                refresh_due: false,
+                ..hit
+            };
+            (validated && !refuted).then_some(hit)
+        })
     }
 
     /// Resolves link by link.
@@ -137,15 +169,18 @@ impl Shared {
     ) -> Result<Resolution, Unanswered> {
         let mut chain = Chain::new(question);
         loop {
-            let cached = self.cache.find(&chain.at, self.clock.now());
-            let entry = match cached {
+            let entry = match self.known_link(&chain.at, self.clock.now()) {
                 Some(hit) => {
-                    budget.trace().note(self.clock.now(), || {
-                        cached_told(&chain.at, &hit.entry, hit.left_s)
-                    });
-                    Entry::clone(&hit.entry).with_ttl(hit.left_s)
+                    budget
+                        .trace()
+                        .note(self.clock.now(), || cached_told(&chain.at, &hit.entry));
+                    hit.entry
                 }
-                None => self.link(&chain.at, options, budget).await?,
+                None => {
+                    let mut ask = RawAsk::new(chain.at.clone());
+                    ask.trace = budget.trace().clone();
+                    self.link(ask, options, Occasion::Question, budget).await?
+                }
             };
             let from = chain.at.name.clone();
             match chain.add(entry) {
@@ -163,6 +198,7 @@ impl Shared {
                     return Err(Unanswered {
                         security: Security::Insecure,
                         errors: vec![Ede::new(Ede::OTHER, format!("{question}: {why}"))],
+                        lasting: true,
                     });
                 }
             }
@@ -170,14 +206,14 @@ impl Shared {
     }
 
     /// One link: asked, validated, cached. A bogus answer is asked for again from others.
-    async fn link(
+    pub(super) async fn link(
         self: &Arc<Self>,
-        question: &Question,
+        mut ask: RawAsk,
         options: Options,
+        occasion: Occasion,
         budget: &Arc<Budget>,
     ) -> Result<Entry, Unanswered> {
-        let mut ask = RawAsk::new(question.clone());
-        ask.trace = budget.trace().clone();
+        let question = &ask.question.clone();
         let mut bogus: Option<(Entry, Ede)> = None;
         while ask.attempt < ATTEMPTS_MAX {
             let response = match (self.raw(ask.clone(), budget).await, &bogus) {
@@ -187,8 +223,7 @@ impl Shared {
             };
             let (entry, ttl_s) = self.judged(question, &response, budget).await;
             let Security::Bogus(ede) = entry.security.clone() else {
-                self.cache
-                    .put(question, entry.clone(), ttl_s, self.clock.now());
+                self.keep(question, &entry, ttl_s, occasion);
                 return Ok(entry);
             };
             if let Origin::Network(server) = response.origin {
@@ -208,12 +243,25 @@ impl Shared {
             Some((entry, ede)) => Err(Unanswered {
                 security: Security::Bogus(ede.clone()),
                 errors: std::iter::once(ede).chain(entry.errors).collect(),
+                lasting: true,
             }),
             None => Err(Unanswered {
                 security: Security::Insecure,
                 errors: Vec::new(),
+                lasting: true,
             }),
         }
+    }
+
+    /// Keeps a link; a proven denial under the highest name that it denies.
+    fn keep(&self, question: &Question, entry: &Entry, ttl_s: u32, occasion: Occasion) {
+        let now = self.clock.now();
+        if entry.rcode != Rcode::NXDOMAIN || entry.security != Security::Secure {
+            return self.cache.put(question, entry, ttl_s, occasion, now);
+        }
+        let denied = denied_name(&question.name, &entry.authority);
+        let question = Question::new(denied, question.rtype);
+        self.cache.put(&question, entry, ttl_s, occasion, now);
     }
 
     /// Validates an answer and makes a link of it, with the TTL that it may live.
@@ -276,12 +324,13 @@ impl Shared {
 }
 
 /// A link that the cache knew, for a record.
-pub(super) fn cached_told(question: &Question, entry: &Entry, left_s: u32) -> What {
+pub(super) fn cached_told(question: &Question, entry: &Entry) -> What {
+    let sets = entry.answer.iter().chain(&entry.authority);
     What::Cached {
         question: question.to_string(),
         rcode: entry.rcode.to_string(),
         security: security_word(&entry.security).into(),
-        left_s,
+        left_s: sets.map(|set| set.ttl).min().unwrap_or(0),
     }
 }
 

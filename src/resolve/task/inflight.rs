@@ -11,6 +11,15 @@ use tokio::sync::watch;
 
 type Waiting<V> = watch::Receiver<Option<V>>;
 
+/// What who asked has to do with the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It is done for who asked, and paid for.
+    Started,
+    /// It was under way for somebody else.
+    Joined,
+}
+
 /// Work under way, by key. `S` is what others may look at meanwhile.
 pub(super) struct InFlight<K, V, S = ()>(Mutex<Table<K, V, S>>);
 
@@ -28,20 +37,20 @@ where
     V: Clone + Send + Sync + 'static,
     S: Clone + Send + 'static,
 {
-    /// Joins the work for `key`, or starts it with `start`. `None` when that task died, or when more than `max`
-    /// are under way.
+    /// Joins the work for `key`, or starts it with `start`; says which, and what came of it. `None` when that task died,
+    /// or when more than `max` are under way.
     pub async fn run<F>(
         self: &Arc<Self>,
         key: K,
         max: usize,
         start: impl FnOnce() -> (S, F),
-    ) -> Option<V>
+    ) -> Option<(Part, V)>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut waiting = self.join(key, max, start)?;
+        let (part, mut waiting) = self.join(key, max, start)?;
         let found = waiting.wait_for(Option::is_some).await.ok()?;
-        found.clone()
+        found.clone().map(|value| (part, value))
     }
 
     fn join<F>(
@@ -49,13 +58,13 @@ where
         key: K,
         max: usize,
         start: impl FnOnce() -> (S, F),
-    ) -> Option<Waiting<V>>
+    ) -> Option<(Part, Waiting<V>)>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((waiting, _)) = map.get(&key) {
-            return Some(waiting.clone());
+            return Some((Part::Joined, waiting.clone()));
         }
         if map.len() >= max {
             return None;
@@ -73,7 +82,7 @@ where
             drop(entry);
             let _ = tell.send(Some(value));
         });
-        Some(waiting)
+        Some((Part::Started, waiting))
     }
 
     /// What belongs to the work for `key`, while it is under way.

@@ -14,6 +14,7 @@ mod chain;
 mod failures;
 mod inflight;
 mod judge;
+mod prefetch;
 mod raw;
 mod servfail_log;
 
@@ -26,7 +27,7 @@ use crate::clock::{Clock, Now};
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::budget::{Budget, TIME_MAX};
-use crate::resolve::delegation::{DelegationOrigin, Knowledge};
+use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::iterate::Env;
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::Settings;
@@ -109,6 +110,7 @@ pub(in crate::resolve) struct Shared {
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
     questions: Arc<InFlight<FailureKey, Resolution, Arc<Budget>>>,
     log: servfail_log::ServfailLog,
+    refreshes: prefetch::Queue,
     seeds: AtomicU64,
     /// Monotonic milliseconds of the next try of priming.
     prime_at_ms: AtomicU64,
@@ -135,6 +137,8 @@ impl Resolver {
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
             log: servfail_log::ServfailLog::default(),
+            refreshes: prefetch::Queue::new(),
+            metrics,
             seeds: AtomicU64::new(settings.seed),
             prime_at_ms: AtomicU64::new(0),
             settings,
@@ -143,7 +147,6 @@ impl Resolver {
             local,
             health,
             clock,
-            metrics,
         }))
     }
 
@@ -160,7 +163,7 @@ impl Resolver {
         options: Options,
         trace: &Trace,
     ) -> Resolution {
-        if let Some(known) = self.at_hand(&question, options) {
+        if let Some((known, _)) = self.at_hand(&question, options) {
             self.note_known(&question, options, trace);
             return known;
         }
@@ -187,7 +190,8 @@ impl Resolver {
             false => CLIENT_WAIT,
         };
         let resolution = match tokio::time::timeout(wait, work).await {
-            Ok(joined) => joined.unwrap_or_else(|| servfail(overloaded())),
+            Ok(Some((_, resolution))) => resolution,
+            Ok(None) => servfail(overloaded()),
             Err(_) => {
                 let trouble = shared.questions.side(&key).and_then(|b| b.trouble());
                 servfail(still_trying(&question, trouble))
@@ -207,6 +211,7 @@ impl Resolver {
         let shared = &self.0;
         let settings = Settings {
             prime: false,
+            prefetch: false,
             cache_bytes_max: shared.settings.cache_bytes_max.min(AFRESH_CACHE_BYTES_MAX),
             seed: shared.next_seed(),
             ..shared.settings.clone()
@@ -230,10 +235,10 @@ impl Resolver {
         let now = self.0.clock.now();
         let mut at = question.clone();
         for _ in 0..chain::CHAIN_MAX {
-            let Some(hit) = self.0.cache.find(&at, now) else {
+            let Some(hit) = self.0.known_link(&at, now) else {
                 break;
             };
-            trace.note(now, || chain::cached_told(&at, &hit.entry, hit.left_s));
+            trace.note(now, || chain::cached_told(&at, &hit.entry));
             let Some(target) = hit.entry.alias(at.rtype) else {
                 return;
             };
@@ -244,7 +249,7 @@ impl Resolver {
             at.name = target;
         }
         let key = (question.clone(), options.checking_disabled);
-        if let Some(failed) = self.0.failures.find(&key, now.mono) {
+        if let Some(failed) = self.0.failures.find(&key, now) {
             trace.note(now, || What::Remembered {
                 question: question.to_string(),
                 errors: failed.errors.iter().map(ToString::to_string).collect(),
@@ -257,24 +262,41 @@ impl Resolver {
     pub fn known(&self, question: &Question, options: Options) -> Option<Resolution> {
         let known = self.at_hand(question, options);
         self.0.cache.count_question(known.is_some());
-        known
+        let (resolution, due) = known?;
+        // Without RD nothing is asked upstream.
+        if options.recursion && self.0.settings.prefetch && !due.is_empty() {
+            self.0.refresh_soon(due, self.0.clock.now());
+        }
+        Some(resolution)
     }
 
-    fn at_hand(&self, question: &Question, options: Options) -> Option<Resolution> {
+    /// Refreshes popular answers before they run out, for as long as it is polled.
+    pub async fn keep_fresh(self) {
+        self.0.refresh_loop().await;
+    }
+
+    /// What is known, and which links of it are due for a refresh.
+    fn at_hand(
+        &self,
+        question: &Question,
+        options: Options,
+    ) -> Option<(Resolution, Vec<Question>)> {
         let now = self.0.clock.now();
-        if let Some(resolution) = self.0.cached(question, now) {
-            return Some(resolution);
+        if let Some(known) = self.0.cached(question, now) {
+            return Some(known);
         }
         let key = (question.clone(), options.checking_disabled);
-        let failed = self.0.failures.find(&key, now.mono)?;
+        let failed = self.0.failures.find(&key, now)?;
         let mut errors = failed.errors;
         // RFC 8914 section 4.14.
         let text = "remembered; upstream is asked again when a little time has passed";
         errors.push(Ede::new(Ede::CACHED_ERROR, text));
-        Some(servfail(Unanswered {
+        let remembered = servfail(Unanswered {
             security: failed.security,
             errors,
-        }))
+            lasting: true,
+        });
+        Some((remembered, Vec::new()))
     }
 
     /// A zone's servers are back: forgets what was accepted as of its verification, and all failures.
@@ -289,19 +311,24 @@ impl Resolver {
 
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
-        self.0.failures.forget();
+        self.0.failures.forget_all();
     }
 
-    /// Forgets answers at and below `name`; for the root, everything.
-    pub fn flush(&self, name: &Name) {
-        self.0.cache.flush(name);
-        if let Some(validator) = &self.0.validator {
-            validator.flush(name);
+    /// Forgets what was learned about `name`, and with `tree` about everything below it. Each store has its own
+    /// `forget(name, tree)`, which says how much went.
+    pub fn flush(&self, name: &Name, tree: bool) -> Flushed {
+        let shared = &self.0;
+        let (delegations, addresses, links) = shared.knowledge.forget_under(name, tree);
+        let validator = shared.validator.as_ref();
+        // Answers last: what is resolved meanwhile must not rest on what goes.
+        Flushed {
+            delegations,
+            addresses,
+            links,
+            keys: validator.map_or(0, |v| v.forget(name, tree)),
+            failures: shared.failures.forget(name, tree),
+            answers: shared.cache.forget(name, tree),
         }
-        if name.is_root() {
-            self.0.knowledge.clear();
-        }
-        self.forget_failures();
     }
 
     /// Every server address asked so far.
@@ -314,10 +341,43 @@ impl Resolver {
         self.0.cache.stats()
     }
 
+    /// Everything else that is kept beside the cache, by name, in numbers.
+    pub fn tables_stats(&self) -> [(&'static str, TableStats); 4] {
+        let [delegations, addresses, links] = self.0.knowledge.stats();
+        [
+            ("delegations", delegations),
+            ("addresses", addresses),
+            ("links", links),
+            ("failures", self.0.failures.stats()),
+        ]
+    }
+
+    /// Zones whose keys, or whose lack of keys, is known.
+    pub fn keys_known(&self) -> usize {
+        self.0.validator.as_ref().map_or(0, |v| v.zones_known())
+    }
+
     /// Client questions under way.
     pub fn in_flight(&self) -> usize {
         self.0.questions.len()
     }
+}
+
+/// How many entries a flush took, by what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flushed {
+    /// Answers and denials.
+    pub answers: usize,
+    /// Delegations.
+    pub delegations: usize,
+    /// Addresses of name servers.
+    pub addresses: usize,
+    /// DS and DNSKEY sets for validation.
+    pub links: usize,
+    /// Zones whose keys were known.
+    pub keys: usize,
+    /// Failures.
+    pub failures: usize,
 }
 
 impl Shared {
@@ -359,7 +419,9 @@ impl Shared {
                     security: unanswered.security.clone(),
                     errors: unanswered.errors.clone(),
                 };
-                self.failures.remember(key, failed, self.clock.now().mono);
+                if unanswered.lasting {
+                    self.failures.remember(key, failed, self.clock.now());
+                }
                 let mut resolution = servfail(unanswered);
                 resolution.sources = budget.sources();
                 resolution
@@ -425,6 +487,7 @@ fn unknown_here(question: &Question) -> Resolution {
         ..servfail(Unanswered {
             security: Security::Insecure,
             errors: vec![Ede::new(Ede::NOT_AUTHORITATIVE, text)],
+            lasting: false,
         })
     }
 }
@@ -437,6 +500,7 @@ fn still_trying(question: &Question, trouble: Option<String>) -> Unanswered {
     Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::NO_REACHABLE_AUTHORITY, text)],
+        lasting: false,
     }
 }
 
@@ -444,5 +508,6 @@ fn overloaded() -> Unanswered {
     Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::OTHER, "too many questions under way")],
+        lasting: false,
     }
 }

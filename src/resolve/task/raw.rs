@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep_until;
 
 use super::Shared;
+use super::inflight::Part;
 use crate::cache::entry::negative_ttl_s;
 use crate::clock::Now;
 use crate::dns::{Name, Question, RrSet, Rtype};
@@ -23,6 +24,8 @@ use crate::upstream::{Ask, Transport};
 
 /// Raw questions under way at a time.
 const RAW_IN_FLIGHT_MAX: usize = 20_000;
+/// How often a question joins work that others pay for, when theirs was given up for its cost.
+const JOINS_MAX: usize = 4;
 /// How long a name server's addresses are kept at least and at most, seconds.
 const ADDRESS_TTL_MIN_S: u32 = 5;
 const ADDRESS_TTL_MAX_S: u32 = 86_400;
@@ -49,6 +52,8 @@ pub(super) struct RawAsk {
     pub for_chain: bool,
     /// Where to write down what is done.
     pub trace: Trace,
+    /// What is known already is to be refreshed.
+    pub refresh: bool,
 }
 
 impl RawAsk {
@@ -61,6 +66,7 @@ impl RawAsk {
             ancestry: Vec::new(),
             for_chain: false,
             trace: Trace::off(),
+            refresh: false,
         }
     }
 
@@ -92,6 +98,7 @@ impl Shared {
         let kept = matches!(ask.question.rtype, Rtype::DS | Rtype::DNSKEY);
         if kept
             && ask.attempt == 0
+            && !ask.refresh
             && let Some(known) = self.knowledge.raw(&ask.question, self.clock.now())
             && (ask.for_chain || is_whole(&known))
         {
@@ -107,23 +114,11 @@ impl Shared {
             purpose: ask.purpose().into(),
             outcome: None,
         });
-        let mut started = ask.attempt > 0;
-        let result = if started {
+        let result = if ask.attempt > 0 {
             self.clone().iterate(ask.clone(), budget.clone()).await
         } else {
-            let key = (ask.question.clone(), ask.depth);
-            let start = || {
-                started = true;
-                ((), self.clone().iterate(ask.clone(), budget.clone()))
-            };
-            let joined = self.raw_in_flight.run(key, RAW_IN_FLIGHT_MAX, start).await;
-            joined.unwrap_or_else(|| Err(overloaded()))
+            self.raw_joined(&ask, budget).await
         };
-        if !started {
-            ask.trace.note(self.clock.now(), || What::Joined {
-                question: ask.question.to_string(),
-            });
-        }
         ask.trace.end_ask(&result);
         if let Ok(response) = &result
             && kept
@@ -133,6 +128,37 @@ impl Shared {
                 .learn_raw(&ask.question, response.clone(), kept_s(response), now);
         }
         result
+    }
+
+    /// Joins who is asking already. Work that was given up because *its* client question had cost too much or had taken too long
+    /// says nothing about what this one may find for its own budget.
+    async fn raw_joined(self: &Arc<Self>, ask: &RawAsk, budget: &Arc<Budget>) -> RawResult {
+        for _ in 0..JOINS_MAX {
+            let key = (ask.question.clone(), ask.depth);
+            let start = || ((), self.clone().iterate(ask.clone(), budget.clone()));
+            let done = self.raw_in_flight.run(key, RAW_IN_FLIGHT_MAX, start).await;
+            let Some((part, result)) = done else {
+                return Err(overloaded());
+            };
+            if part == Part::Joined {
+                ask.trace.note(self.clock.now(), || What::Joined {
+                    question: ask.question.to_string(),
+                });
+            }
+            let given_up = |f: &Failure| {
+                matches!(
+                    f.kind,
+                    FailureKind::Budget | FailureKind::Late | FailureKind::Overload
+                )
+            };
+            if part == Part::Started || !result.as_ref().is_err_and(given_up) {
+                return result;
+            }
+            if self.clock.now().mono >= budget.deadline() {
+                return Err(too_late(&ask.question));
+            }
+        }
+        Err(overloaded())
     }
 
     /// Drives one iteration to its end. Boxed: sub-questions are iterations again.
@@ -363,9 +389,17 @@ fn note_said(what: &mut What, said: &Said, rtt: Option<Duration>) {
     }
 }
 
+fn too_late(question: &Question) -> Failure {
+    Failure {
+        kind: FailureKind::Late,
+        zone: question.name.clone(),
+        text: "no answer in time".into(),
+    }
+}
+
 fn overloaded() -> Failure {
     Failure {
-        kind: FailureKind::Budget,
+        kind: FailureKind::Overload,
         zone: Name::root(),
         text: "too many questions under way".into(),
     }

@@ -89,8 +89,11 @@ impl KeyCache {
         self.zones.retain(|_, known| known.as_of.is_none());
     }
 
-    pub(super) fn flush(&mut self, zone: &Name) {
-        self.zones.retain(|name, _| !name.is_within(zone));
+    pub(super) fn flush(&mut self, zone: &Name, tree: bool) -> usize {
+        let before = self.zones.len();
+        self.zones
+            .retain(|name, _| !(name == zone || tree && name.is_within(zone)));
+        before - self.zones.len()
     }
 
     fn make_room(&mut self, now: Now) {
@@ -158,7 +161,7 @@ mod tests {
                 "{n} {top} {s}"
             );
         }
-        cache.flush(&name("b.a."));
+        cache.flush(&name("b.a."), true);
         assert_eq!(find(&cache, "x.c.b.a.", ".", 1).as_deref(), Some("a."));
     }
 

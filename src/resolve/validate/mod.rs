@@ -147,9 +147,9 @@ impl Validator {
         self.cache().purge_as_of();
     }
 
-    /// Forgets what is known of `zone` and of everything below it.
-    pub fn flush(&self, zone: &Name) {
-        self.cache().flush(zone);
+    /// Forgets what is known of the zone `name`, and with `tree` of everything below it; returns how many zones went.
+    pub fn forget(&self, name: &Name, tree: bool) -> usize {
+        self.cache().flush(name, tree)
     }
 
     /// How many zones are known now.

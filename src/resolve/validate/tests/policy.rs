@@ -317,7 +317,7 @@ fn as_of_knowledge_is_short_and_can_be_purged() {
 fn flushed_zones_are_learned_again() {
     let mut world = World::new();
     standing_of(&mut world, "www.leaf.test. A");
-    world.ctx.flush(&name("test."));
+    world.ctx.forget(&name("test."), true);
     assert_eq!(world.ctx.zones_known(), 1);
     assert_eq!(standing_of(&mut world, "www.leaf.test. A"), "secure");
     assert_eq!(world.asked.len(), 4);
