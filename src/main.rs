@@ -11,13 +11,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast::clock::{format_utc, system_wall};
-use holdfast::config::{Anchors, Config, ConfigError, Resolver, Sha1};
+use holdfast::config::{Anchors, Config, ConfigError, Located, Resolver, Sha1};
 use holdfast::control::api::Request;
 use holdfast::control::client::{self, AskError};
 use holdfast::control::status::{
     CacheStatus, ClockReset, FlushDone, MirrorDone, MirrorStatus, Status, VersionStatus,
     mirrors_text, versions_text,
 };
+use holdfast::control::trace::TraceReport;
 use holdfast::dns::Name;
 use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
 use holdfast::timekeeper;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Configured(Configured),
+    #[command(flatten)]
+    ToServer(ToServer),
     /// Work on zone files.
     #[command(subcommand)]
     Zone(ZoneCommand),
@@ -62,6 +65,11 @@ enum Configured {
     Run,
     /// Check the configuration and the own zones without running anything.
     Check,
+}
+
+/// Commands to the running server. Of the configuration they need only where its control socket is.
+#[derive(Subcommand)]
+enum ToServer {
     /// Show the state of the running server.
     Status,
     /// Look at the mirrors of the running server and command them.
@@ -70,6 +78,20 @@ enum Configured {
     /// Look at the answer cache of the running server, or empty it.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Resolve a question in the running server and show the whole way to its answer, and why.
+    Trace {
+        /// The name.
+        name: String,
+        /// The record type.
+        #[arg(value_name = "TYPE", default_value = "A")]
+        rtype: String,
+        /// Show bogus data too (CD).
+        #[arg(long)]
+        cd: bool,
+        /// Ask with an empty memory, beside the one that clients use.
+        #[arg(long)]
+        no_cache: bool,
+    },
     /// Work on the floor that bounds the clock from below.
     #[command(subcommand)]
     Clock(ClockCommand),
@@ -153,17 +175,17 @@ fn main() -> ExitCode {
         Command::Zone(ZoneCommand::Verify { file, at, anchor }) => {
             verify(&file, at, anchor.as_deref(), given.as_deref(), json)
         }
-        Command::Configured(command) => {
-            if given.is_none() && !Path::new(CONFIG_FILE).exists() {
-                eprintln!(
-                    "holdfast: no {CONFIG_FILE} in this directory; name one with --config FILE"
-                );
-            }
-            let file = given.unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
-            with_config(command, &file, json)
-        }
+        Command::Configured(command) => with_config(command, &config_file(given), json),
+        Command::ToServer(command) => ask_server(command, &config_file(given), json),
     };
     done.unwrap_or_else(|failure| failure.report(json))
+}
+
+fn config_file(given: Option<PathBuf>) -> PathBuf {
+    if given.is_none() && !Path::new(CONFIG_FILE).exists() {
+        eprintln!("holdfast: no {CONFIG_FILE} in this directory; name one with --config FILE");
+    }
+    given.unwrap_or_else(|| PathBuf::from(CONFIG_FILE))
 }
 
 fn with_config(command: Configured, file: &Path, json: bool) -> Result<ExitCode, Failure> {
@@ -171,12 +193,36 @@ fn with_config(command: Configured, file: &Path, json: bool) -> Result<ExitCode,
     match command {
         Configured::Run => run::run(file, config)?,
         Configured::Check => return Ok(check(file, &config, json)),
-        Configured::Status => tell(&config, json, Request::Status, |status: Status| {
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask_server(command: ToServer, file: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let found = Config::locate(file).map_err(Failure::Config)?;
+    let socket = &found.socket;
+    match command {
+        ToServer::Status => tell(socket, json, Request::Status, |status: Status| {
             status.to_text()
         })?,
-        Configured::Mirror(command) => mirror(&config, command, json)?,
-        Configured::Cache(command) => cache(&config, command, json)?,
-        Configured::Clock(ClockCommand::Reset) => clock_reset(&config, json)?,
+        ToServer::Mirror(command) => mirror(socket, command, json)?,
+        ToServer::Cache(command) => cache(socket, command, json)?,
+        ToServer::Clock(ClockCommand::Reset) => clock_reset(&found, json)?,
+        ToServer::Trace {
+            name,
+            rtype,
+            cd,
+            no_cache,
+        } => {
+            let request = Request::Trace {
+                name,
+                rtype,
+                checking_disabled: cd,
+                afresh: no_cache,
+            };
+            tell(socket, json, request, |report: TraceReport| {
+                report.to_text()
+            })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -259,52 +305,52 @@ fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
 }
 
 /// `holdfast mirror ...`.
-fn mirror(config: &Config, command: MirrorCommand, json: bool) -> Result<(), Fault> {
+fn mirror(socket: &Path, command: MirrorCommand, json: bool) -> Result<(), Fault> {
     let done = |done: MirrorDone| done.to_text();
     match command {
         MirrorCommand::List => tell(
-            config,
+            socket,
             json,
             Request::MirrorList,
             |list: Vec<MirrorStatus>| mirrors_text(&list),
         ),
         MirrorCommand::Show { zone } => {
             let request = Request::MirrorShow { zone };
-            tell(config, json, request, |list: Vec<VersionStatus>| {
+            tell(socket, json, request, |list: Vec<VersionStatus>| {
                 versions_text(&list)
             })
         }
         MirrorCommand::Refresh { zone } => {
-            tell(config, json, Request::MirrorRefresh { zone }, done)
+            tell(socket, json, Request::MirrorRefresh { zone }, done)
         }
         MirrorCommand::Accept { zone, serial } => {
-            tell(config, json, Request::MirrorAccept { zone, serial }, done)
+            tell(socket, json, Request::MirrorAccept { zone, serial }, done)
         }
         MirrorCommand::Rollback { zone, serial } => {
-            tell(config, json, Request::MirrorRollback { zone, serial }, done)
+            tell(socket, json, Request::MirrorRollback { zone, serial }, done)
         }
     }
 }
 
 /// `holdfast cache ...`.
-fn cache(config: &Config, command: CacheCommand, json: bool) -> Result<(), Fault> {
+fn cache(socket: &Path, command: CacheCommand, json: bool) -> Result<(), Fault> {
     match command {
-        CacheCommand::Stats => tell(config, json, Request::CacheStats, |cache: CacheStatus| {
+        CacheCommand::Stats => tell(socket, json, Request::CacheStats, |cache: CacheStatus| {
             cache.to_long_text()
         }),
         CacheCommand::Flush { name, tree } => {
             let request = Request::CacheFlush { name, tree };
-            tell(config, json, request, |done: FlushDone| done.to_text())
+            tell(socket, json, request, |done: FlushDone| done.to_text())
         }
     }
 }
 
 /// `holdfast clock reset`: by the running server, or on the disk of one that does not run.
-fn clock_reset(config: &Config, json: bool) -> Result<(), Fault> {
-    let value = match ask(config, &Request::ClockReset)? {
+fn clock_reset(server: &Located, json: bool) -> Result<(), Fault> {
+    let value = match ask(&server.socket, &Request::ClockReset)? {
         Ok(value) => value,
         Err(AskError::NotRunning { .. }) => {
-            let data_dir = &config.server.data_dir;
+            let data_dir = &server.data_dir;
             // Nothing is made where no server has ever run.
             let floor_was = match data_dir.exists() {
                 true => timekeeper::reset_stopped(data_dir)?,
@@ -323,19 +369,19 @@ fn clock_reset(config: &Config, json: bool) -> Result<(), Fault> {
 
 /// Asks the running server and prints its answer, as JSON or in words.
 fn tell<T: DeserializeOwned>(
-    config: &Config,
+    socket: &Path,
     json: bool,
     request: Request,
     words: impl FnOnce(T) -> String,
 ) -> Result<(), Fault> {
-    show(ask(config, &request)??, json, words)
+    show(ask(socket, &request)??, json, words)
 }
 
-fn ask(config: &Config, request: &Request) -> Result<Result<Value, AskError>, Fault> {
+fn ask(socket: &Path, request: &Request) -> Result<Result<Value, AskError>, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(client::ask(&config.control.socket, request)))
+    Ok(runtime.block_on(client::ask(socket, request)))
 }
 
 fn show<T: DeserializeOwned>(

@@ -9,6 +9,7 @@ mod clock_file;
 mod logging;
 mod operator;
 mod system_clock;
+mod trace;
 pub mod zones;
 
 use std::fs::DirBuilder;
@@ -316,6 +317,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),
+        ("log.servfail", old.log.servfail != new.log.servfail),
         ("[lab]", old.lab != new.lab),
     ];
     let keys = changed.into_iter().filter(|(_, differs)| *differs);

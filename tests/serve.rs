@@ -267,7 +267,7 @@ fn bad_configurations_end_with_code_2_and_the_place() {
     let check = |config: &str, expected: &str| {
         let directory = directory(&[("config.toml", config)]);
         let file = directory.path().join("config.toml");
-        for command in ["run", "check", "status"] {
+        for command in ["run", "check"] {
             let output = program(&file, &[command]).output().unwrap();
             assert_eq!(output.status.code(), Some(2));
             let stderr = String::from_utf8(output.stderr).unwrap();
@@ -460,6 +460,124 @@ fn the_control_socket_tells_the_state() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("no holdfast answers"), "{stderr}");
+}
+
+/// What a running server can be asked with: no more of the configuration than the place of its socket has to be right.
+#[test]
+fn commands_to_the_server_need_only_its_socket() {
+    let daemon = started();
+    let sound = fs::read_to_string(daemon.file("config.toml")).unwrap();
+    let check = |config: &str, code, expected: &str| {
+        fs::write(daemon.file("config.toml"), config).unwrap();
+        let output = daemon.command(&["status"]);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(expected), "{text}");
+    };
+    check(&format!("{sound}\n[nonsense]\n"), 0, "lab.test.");
+    check("[[mirror]]\nzone = 7\n", 0, "lab.test.");
+    check(
+        "[control]\nsocket = \"other.sock\"\n",
+        1,
+        "no holdfast answers",
+    );
+    check(
+        "[control]\nsocket = \"/etc/x\"\n",
+        2,
+        "config.toml:2: control.socket",
+    );
+    check("[control\n", 2, "the control socket cannot be found");
+}
+
+/// Everything that is asked stays on loopback: the root hints name a place where nobody listens.
+#[test]
+fn a_trace_shows_own_zones_mirrors_and_failures() {
+    let root_zone = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/root.zone");
+    let config = format!(
+        r#"
+[server]
+listen = ["127.0.0.1:PORT"]
+[resolver]
+root_hints = "hints"
+prime = false
+query_loopback = true
+[reachability]
+probe = false
+[log]
+servfail = true
+[[mirror]]
+zone = "."
+sources = ["axfr:127.0.0.9:9"]
+bootstrap = "{}"
+[[zone]]
+name = "lab.test."
+file = "lab.zone"
+"#,
+        root_zone.display()
+    );
+    let zone = ZONE.replace("192.0.2.54", "127.0.0.9");
+    let hints = ". 3600 NS a.root.\na.root. 3600 A 127.0.0.9\n";
+    let daemon = Daemon::start(&config, &[("lab.zone", &zone), ("hints", hints)]);
+    let trace = |arguments: &[&str], expected: &[&str]| {
+        let output = daemon.command(&[&["trace"], arguments].concat());
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        for part in expected {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+        text
+    };
+    trace(
+        &["www.lab.test."],
+        &[
+            "www.lab.test. A: NOERROR",
+            "192.0.2.80",
+            "own zone lab.test. answered",
+        ],
+    );
+    let by_mirror = [
+        "com. DS: NOERROR",
+        "! 127.0.0.9 (a.root.)",
+        "unreachable",
+        "mirror . serial ",
+        "as last resort: no server was of use",
+    ];
+    trace(&["com.", "DS"], &by_mirror);
+    trace(
+        &["com.", "DS"],
+        &["cache: com. DS", "--no-cache works it out afresh"],
+    );
+    trace(&["com.", "DS", "--no-cache"], &by_mirror);
+    let failed = "EDE 22 (no reachable authority): sub.lab.test.: asked for x.sub.lab.test. A: 127.0.0.9 (ns.sub.lab.test.)";
+    let way = [
+        "x.sub.lab.test. A: SERVFAIL",
+        failed,
+        "mirror lab.test. serial 7",
+        "referral to sub.lab.test.",
+        "! 127.0.0.9 (ns.sub.lab.test.) udp, x.sub.lab.test. A: unreachable",
+    ];
+    trace(&["x.sub.lab.test."], &way);
+    trace(
+        &["x.sub.lab.test."],
+        &["failed before, and that is remembered", failed],
+    );
+    eventually("the reason in the log", || {
+        let log = daemon.log();
+        let line = log.lines().find(|l| l.contains("SERVFAIL"))?;
+        (line.contains("x.sub.lab.test. A") && line.contains("127.0.0.9")).then_some(())
+    });
+    let json = trace(&["x.sub.lab.test.", "A", "--json", "--no-cache"], &[]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["rcode"], "SERVFAIL");
+    assert_eq!(report["errors"][0]["code"], 22);
+    let events = report["events"].as_array().unwrap();
+    let exchange = events.iter().find(|e| e["event"] == "exchange").unwrap();
+    assert_eq!(exchange["server"], "127.0.0.9");
+    assert!(exchange["parent"].as_u64() < exchange["id"].as_u64());
+
+    let output = daemon.command(&["trace", "www.lab.test.", "NOTYPE"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no record type"));
 }
 
 #[test]

@@ -167,6 +167,7 @@ impl Default for Log {
         Log {
             level: LogLevel::Info,
             format: LogFormat::Text,
+            servfail: false,
         }
     }
 }

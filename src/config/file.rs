@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::Located;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, tsig, zone};
 use super::reader::{Document, Item, Table};
@@ -49,6 +50,36 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         Some(error) => Err(error),
         None => Ok(Config { warnings, ..config }),
     }
+}
+
+/// See [`Config::locate`].
+pub(super) fn locate(file: &Path, text: &str) -> Result<Located, ConfigError> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let doc = Document::new(file, text);
+    for error in &errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = error.message();
+        let text = format!("not TOML, so the control socket cannot be found: {message}");
+        doc.fault(offset, text);
+    }
+    let mut root = Table::root(&doc, table.get_ref());
+    let data_dir = data_dir(&mut root.table("server"));
+    let socket = socket_path(&mut root.table("control"), &data_dir);
+    match ConfigError::new(doc.into_parts().0) {
+        Some(error) => Err(error),
+        None => Ok(Located { data_dir, socket }),
+    }
+}
+
+fn data_dir(server: &mut Table<'_, '_>) -> PathBuf {
+    let default = server.doc().resolve("data");
+    server.read("data_dir", default, scalar::path)
+}
+
+fn socket_path(control: &mut Table<'_, '_>, data_dir: &Path) -> PathBuf {
+    control.read("socket", data_dir.join("control.sock"), |item| {
+        socket(item, data_dir)
+    })
 }
 
 /// See [`Config::known_keys`].
@@ -115,7 +146,7 @@ fn server(mut t: Table<'_, '_>) -> Server {
     let default = Server::default();
     let config = Server {
         listen: t.read("listen", default.listen, listen),
-        data_dir: t.read("data_dir", t.doc().resolve("data"), scalar::path),
+        data_dir: data_dir(&mut t),
         workers: t.read("workers", 0, |item| {
             item.number(0, WORKERS_MAX, " (0 = one per core)")
                 .map(|workers| workers as usize)
@@ -390,9 +421,7 @@ fn limits(mut t: Table<'_, '_>) -> Limits {
 
 fn control(mut t: Table<'_, '_>, data_dir: &Path) -> Control {
     let config = Control {
-        socket: t.read("socket", data_dir.join("control.sock"), |item| {
-            socket(item, data_dir)
-        }),
+        socket: socket_path(&mut t, data_dir),
         http: t.read("http", None, |item| match item.value().as_str() {
             Some("") => Some(None),
             _ => scalar::listen_address(item).map(Some),
@@ -435,6 +464,7 @@ fn log(mut t: Table<'_, '_>) -> Log {
         format: t.read("format", default.format, |item| {
             item.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
         }),
+        servfail: t.read("servfail", default.servfail, Item::flag),
     };
     t.finish();
     config

@@ -333,6 +333,8 @@ pub struct Log {
     pub level: LogLevel,
     /// How a line looks.
     pub format: LogFormat,
+    /// A line for each question that comes to nothing, at level `info`, with the reason.
+    pub servfail: bool,
 }
 
 /// `log.level`
@@ -366,6 +368,15 @@ pub struct Lab {
     pub clock_file: Option<PathBuf>,
 }
 
+/// Where a server can be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// `server.data_dir`.
+    pub data_dir: PathBuf,
+    /// Its control socket.
+    pub socket: PathBuf,
+}
+
 impl Config {
     /// Reads and checks a configuration file, and the hints and anchors that it names.
     ///
@@ -374,6 +385,16 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let text = error::read_text(file, CONFIG_BYTES_MAX)?;
         Config::parse(file, &text)
+    }
+
+    /// Where the server with this configuration can be found: reads no more of the file than that takes, so that a server
+    /// can be asked while its configuration is being worked on.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, or says something impossible about `server.data_dir` or `control.socket`.
+    pub fn locate(file: &Path) -> Result<Located, ConfigError> {
+        let text = error::read_text(file, CONFIG_BYTES_MAX)?;
+        file::locate(file, &text)
     }
 
     /// Checks the text of a configuration file; `file` names it in faults, and paths in it are relative to `file`'s

@@ -67,6 +67,17 @@ pub enum Request {
     },
     /// Clears the floor under the clock.
     ClockReset,
+    /// Resolves a question and tells the way to its answer, as [`super::trace::TraceReport`].
+    Trace {
+        /// The name.
+        name: String,
+        /// The type, as in `AAAA` or `TYPE65`.
+        rtype: String,
+        /// CD: bogus data is shown.
+        checking_disabled: bool,
+        /// Asks with an empty memory, beside the one that clients use.
+        afresh: bool,
+    },
     /// The answer cache in numbers.
     CacheStats,
     /// Forgets what was learned about a name: answers, delegations, failures, keys.

@@ -1,5 +1,7 @@
 //! EDNS (RFC 6891) and extended errors (RFC 8914).
 
+use std::fmt;
+
 use super::{Class, Rtype};
 use super::{Name, Rcode, WireError, record::Record};
 
@@ -146,9 +148,58 @@ impl Ede {
 }
 
 /// Longest extra text that is sent, octets: an answer must not grow past its limit for a comment.
-pub const EDE_TEXT_LEN_MAX: usize = 160;
+pub const EDE_TEXT_LEN_MAX: usize = 240;
+
+impl fmt::Display for Ede {
+    /// `EDE 22 (no reachable authority): text`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EDE {}", self.code)?;
+        if let Some(meaning) = self.meaning() {
+            write!(f, " ({meaning})")?;
+        }
+        match self.text.is_empty() {
+            true => Ok(()),
+            false => write!(f, ": {}", self.text),
+        }
+    }
+}
 
 impl Ede {
+    /// What the code stands for (RFC 8914 section 4; 27 to 30 from the registry).
+    pub fn meaning(&self) -> Option<&'static str> {
+        Some(match self.code {
+            0 => "other error",
+            1 => "unsupported DNSKEY algorithm",
+            2 => "unsupported DS digest type",
+            3 => "stale answer",
+            4 => "forged answer",
+            5 => "DNSSEC indeterminate",
+            6 => "DNSSEC bogus",
+            7 => "signature expired",
+            8 => "signature not yet valid",
+            9 => "DNSKEY missing",
+            10 => "RRSIGs missing",
+            11 => "no zone key bit set",
+            12 => "NSEC missing",
+            13 => "cached error",
+            14 => "not ready",
+            15 => "blocked",
+            16 => "censored",
+            17 => "filtered",
+            18 => "prohibited",
+            19 => "stale NXDOMAIN answer",
+            20 => "not authoritative",
+            21 => "not supported",
+            22 => "no reachable authority",
+            23 => "network error",
+            24 => "invalid data",
+            27 => "unsupported NSEC3 iterations value",
+            29 => "synthesized",
+            30 => "invalid query type",
+            _ => return None,
+        })
+    }
+
     /// An extended error with its text.
     pub fn new(code: u16, text: impl Into<String>) -> Ede {
         Ede {

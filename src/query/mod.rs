@@ -57,7 +57,7 @@ impl Resolve for Resolver {
 }
 
 /// What a reload may change.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// Who may ask for what.
     pub access: AccessList,

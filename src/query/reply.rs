@@ -16,6 +16,11 @@ use crate::zone::{Lookup, LookupKind};
 /// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
 const UDP_SIZE_MIN_BYTES: u16 = 512;
 
+/// Code and length of an EDNS option, in octets (RFC 6891 section 6.1.2).
+const OPTION_HEAD_LEN: usize = 4;
+/// An extended error without its text, in octets (RFC 8914 section 2).
+const EDE_CODE_LEN: usize = 2;
+
 /// What is known about a question, before it is cut to the client's measure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -150,7 +155,7 @@ impl Answer {
             &self.errors,
         );
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
-        reply.encode(limit)
+        encode_within(reply, limit)
     }
 }
 
@@ -165,7 +170,7 @@ pub fn rejected(
 ) -> Vec<u8> {
     let mut reply = query.reply(rcode);
     reply.edns = opt(query, udp_size_max, cookie, error);
-    reply.encode(size_limit(query, transport, udp_size_max))
+    encode_within(reply, size_limit(query, transport, udp_size_max))
 }
 
 /// RFC 6891 section 7: an OPT record exactly where the query had one.
@@ -183,6 +188,32 @@ fn opt<'e>(
         .collect();
     edns.options.extend(errors.into_iter().map(Ede::to_option));
     Some(edns)
+}
+
+/// RFC 8914 section 3: extended errors go before any other data does. First their texts, which are for people, then the errors.
+/// Without TC for it, as in Unbound: a whole answer is not worth a second question for the sake of a comment.
+fn encode_within(mut reply: Message, size_max: usize) -> Vec<u8> {
+    let is_error = |(code, _): &(u16, Vec<u8>)| *code == option::EDE;
+    let Some(edns) = (reply.edns.as_mut()).filter(|edns| edns.options.iter().any(is_error)) else {
+        return reply.encode(size_max);
+    };
+    let whole = edns.options.clone();
+    edns.options.retain(|o| !is_error(o));
+    let bare = reply.encode(size_max);
+    let room = size_max.saturating_sub(bare.len());
+    let mut short = whole.clone();
+    for (_, value) in short.iter_mut().filter(|o| is_error(o)) {
+        value.truncate(EDE_CODE_LEN);
+    }
+    for options in [whole, short] {
+        let errors = options.iter().filter(|o| is_error(o));
+        let len: usize = errors.map(|(_, value)| OPTION_HEAD_LEN + value.len()).sum();
+        if len <= room {
+            reply.edns = reply.edns.map(|edns| Edns { options, ..edns });
+            return reply.encode(size_max);
+        }
+    }
+    bare
 }
 
 /// RFC 6891 section 6.2.3: sizes below 512 count as 512.

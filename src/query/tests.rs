@@ -468,6 +468,50 @@ async fn ad_only_where_it_is_earned_and_understood() {
     assert_eq!(codes, [Ede::STALE_ANSWER, Ede::SIGNATURE_EXPIRED]);
 }
 
+// RFC 8914 section 3: extended errors yield to data; first their texts, then they themselves, and never a record.
+#[tokio::test]
+async fn extended_errors_yield_to_records() {
+    let text = "x".repeat(100);
+    // The answer grows until the text, and then the error, has no room left; at the end the answer itself.
+    let mut seen = Vec::new();
+    for len in 300..500 {
+        let mut told = resolution("www.example.", Security::Insecure);
+        told.authority.clear();
+        told.errors = vec![Ede::new(Ede::OTHER, text.clone())];
+        let padding: Vec<u8> = [
+            &[250][..],
+            &[b'p'; 250],
+            &[(len - 251) as u8],
+            &vec![b'p'; len - 251],
+        ]
+        .concat();
+        told.answer = vec![RrSet::single(
+            name("www.example."),
+            Rtype::TXT,
+            60,
+            padding.into(),
+        )];
+        let query = ask("www.example.", Rtype::TXT)
+            .recursive()
+            .with(|m| m.edns = Some(Edns::new(512, true)));
+        let reply = query.of(&setup(told)).await;
+        let errors = reply.errors();
+        let state = (
+            errors.len(),
+            errors.first().map_or(0, |e| e.text.len()),
+            reply.truncated,
+        );
+        if seen.last() != Some(&state) {
+            seen.push(state);
+        }
+    }
+    let truncated = (1, 100, true);
+    assert_eq!(
+        seen,
+        [(1, 100, false), (1, 0, false), (0, 0, false), truncated]
+    );
+}
+
 // RFC 6891 sections 6.1.1, 6.2.3 and 7.
 #[tokio::test]
 async fn sizes_and_opt_follow_the_query() {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::resolve::trace::Trace;
 use crate::resolve::{MirrorNote, Sources};
 
 /// Packets sent for one client question.
@@ -29,6 +30,9 @@ pub struct Budget {
     hedged: AtomicBool,
     resorted: AtomicBool,
     mirrors: Mutex<Vec<MirrorNote>>,
+    /// The last failure of a step, for whoever is told before the end.
+    trouble: Mutex<Option<String>>,
+    trace: Trace,
 }
 
 impl Budget {
@@ -41,7 +45,31 @@ impl Budget {
             hedged: AtomicBool::new(false),
             resorted: AtomicBool::new(false),
             mirrors: Mutex::new(Vec::new()),
+            trouble: Mutex::default(),
+            trace: Trace::off(),
         }
+    }
+
+    /// The same, with somebody looking on.
+    pub fn traced(mut self, trace: Trace) -> Budget {
+        self.trace = trace;
+        self
+    }
+
+    /// Where to write down what is done for this client question.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What went wrong at a step so far, for people.
+    pub fn set_trouble(&self, text: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// What went wrong last.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes one packet; false when there is none left.

@@ -182,6 +182,19 @@ impl Knowledge {
         self.addresses.put(key, addresses, expiry, now);
     }
 
+    /// The name server of a delegation that has this address, for people.
+    pub fn server_name(&self, of: &Delegation, address: IpAddr, now: Now) -> Option<Name> {
+        let learned = |name: &Name| {
+            [Rtype::A, Rtype::AAAA].into_iter().any(|rtype| {
+                let found = self.addresses(name, rtype, now);
+                found.is_some_and(|a| a.contains(&address))
+            })
+        };
+        let mut servers = of.servers.iter();
+        let found = servers.find(|(name, glue)| glue.contains(&address) || learned(name));
+        found.map(|(name, _)| name.clone())
+    }
+
     /// A DS or DNSKEY answer that came earlier, not validated; its TTLs are what is left of them.
     pub fn raw(&self, question: &Question, now: Now) -> Option<Response> {
         let key = (question.name.clone(), question.rtype);

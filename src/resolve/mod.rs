@@ -16,6 +16,7 @@ pub mod select;
 pub mod settings;
 pub mod settle;
 pub mod task;
+pub mod trace;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -45,6 +45,8 @@ pub struct Settings {
     pub ttl: TtlLimits,
     /// Bytes that the answer cache may hold.
     pub cache_bytes_max: u64,
+    /// Log each question that comes to nothing, with the reason.
+    pub log_servfail: bool,
     /// Fetch popular answers anew before they run out.
     pub prefetch: bool,
     /// Port of the servers; other than 53 only in tests.
@@ -75,6 +77,7 @@ impl Default for Settings {
                 max_s: 86_400,
             },
             cache_bytes_max: 256 << 20,
+            log_servfail: false,
             prefetch: true,
             port: DNS_PORT,
             seed: 0,
@@ -105,6 +108,7 @@ impl Settings {
                 max_s: config.cache.ttl_max_s,
             },
             cache_bytes_max: config.cache.bytes_max,
+            log_servfail: config.log.servfail,
             prefetch: resolver.prefetch,
             port: DNS_PORT,
             seed,

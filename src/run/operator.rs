@@ -13,7 +13,7 @@ use holdfast::control::status::{
     MirrorStatus, NegativeAnchorStatus, ServerStatus, Status, TableStatus, TrustKeyStatus,
     TrustPointStatus, ZoneStatus,
 };
-use holdfast::dns::{Dnskey, Name};
+use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
@@ -23,7 +23,7 @@ use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::select::ServerState;
 use serde_json::Value;
 
-use super::system_clock;
+use super::{system_clock, trace};
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -100,6 +100,23 @@ impl Operator {
                     running: true,
                     time: format_utc(self.clock.now().wall_s),
                 })
+            }
+            Request::Trace {
+                name,
+                rtype,
+                checking_disabled,
+                afresh,
+            } => {
+                let rtype = rtype.parse().map_err(|_| {
+                    format!("{rtype} is no record type; such as A, AAAA, MX or TYPE65")
+                })?;
+                let asked = trace::Asked {
+                    question: Question::new(parse_name(&name)?, rtype),
+                    checking_disabled,
+                    afresh,
+                };
+                let resolver = &self.engine.resolver;
+                to_json(&trace::trace(asked, &self.settings, resolver, &self.clock).await?)
             }
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name, tree } => to_json(&self.flush(&parse_name(&name)?, tree)),

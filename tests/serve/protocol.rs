@@ -99,7 +99,7 @@ fn a_forwarder_that_comes_back_is_found() {
     assert!(
         errors[0]
             .text
-            .contains("no forwarder gave an answer: 127.0.0.1"),
+            .contains("no forwarder gave an answer: asked for www.corp.far. A: 127.0.0.1"),
         "{errors:?}"
     );
     let config = FORWARDER.replace("PORT", &port.to_string());

@@ -236,7 +236,7 @@ async fn without_forwarders_the_question_fails_and_says_why() {
     let expected = [Ede::NO_REACHABLE_AUTHORITY, Ede::CACHED_ERROR];
     assert_eq!(codes(&found), expected);
     let why = &found.errors[0].text;
-    assert!(why.starts_with(".: no forwarder gave an answer: 192.0.2.20"));
+    assert!(why.starts_with(".: no forwarder gave an answer: asked for www.a.com. A: 192.0.2.20"));
     assert!(why.contains(NEAR) && why.contains(OTHER) && why.ends_with("timed out"));
     assert_eq!(asked(&lab), [NEAR, OTHER]);
     assert_eq!(lab.metrics.forward_failures_total.value(), 1);

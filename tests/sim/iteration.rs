@@ -224,8 +224,8 @@ async fn when_every_server_fails_the_reason_is_told_and_remembered() {
     for (fault, code) in [
         (Fault::Silent, Ede::NO_REACHABLE_AUTHORITY),
         (Fault::Unreachable, Ede::NO_REACHABLE_AUTHORITY),
-        (Fault::Refused, Ede::NETWORK_ERROR),
-        (Fault::Upwards, Ede::NETWORK_ERROR),
+        (Fault::Refused, Ede::NO_REACHABLE_AUTHORITY),
+        (Fault::Upwards, Ede::NO_REACHABLE_AUTHORITY),
     ] {
         let lab = Lab::new(small().build());
         lab.net.set("a.com.", fault);

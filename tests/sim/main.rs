@@ -16,6 +16,7 @@ mod quirks;
 mod rollover;
 mod security;
 mod signer;
+mod trace;
 mod transfer;
 mod types;
 mod world;

@@ -41,6 +41,7 @@ use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::select::Servers;
 use crate::resolve::settings::Settings;
+use crate::resolve::trace::{Trace, What, response_words, trust_word};
 use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
 use crate::upstream::Ask;
 
@@ -68,6 +69,8 @@ pub struct Env<'a> {
     pub budget: &'a Budget,
     /// Answers are validated here.
     pub validating: bool,
+    /// Where to write down what is done.
+    pub trace: &'a Trace,
 }
 
 impl Env<'_> {
@@ -103,6 +106,8 @@ pub enum Event {
         rtype: Rtype,
         /// What was found.
         found: Vec<IpAddr>,
+        /// Why there are none, for people, if it could not be found out.
+        why: Option<String>,
     },
     /// The time of [`Iteration::wake_at`] has come.
     Timer,
@@ -155,9 +160,9 @@ pub struct Failure {
 /// The kind of a [`Failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// No server of the zone gave any answer, or none has a known address.
+    /// No server of the zone gave any answer, or serves the zone, or has a known address.
     Unreachable,
-    /// Servers answered, but with errors, or do not serve the zone.
+    /// Servers answered, but with errors.
     BadAnswers,
     /// The question cost too much.
     Budget,
@@ -170,15 +175,22 @@ pub enum FailureKind {
     Loop,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.zone, self.text)
+    }
+}
+
 impl Failure {
-    /// What a client is told (RFC 8914).
+    /// What a client is told (RFC 8914). Section 4.23 counts who refuses among the unreachable; section 4.24 is for those that were
+    /// reached and failed.
     pub fn ede(&self) -> Ede {
         let code = match self.kind {
             FailureKind::Unreachable | FailureKind::Late => Ede::NO_REACHABLE_AUTHORITY,
             FailureKind::BadAnswers => Ede::NETWORK_ERROR,
             FailureKind::Budget | FailureKind::Overload | FailureKind::Loop => Ede::OTHER,
         };
-        Ede::new(code, format!("{}: {}", self.zone, self.text))
+        Ede::new(code, self.to_string())
     }
 }
 
@@ -237,9 +249,14 @@ impl Iteration {
         match event {
             Event::Start => self.start(env, now, &mut out),
             Event::Said { token, said } => self.said(env, now, token, said, &mut out),
-            Event::Addresses { name, rtype, found } => {
+            Event::Addresses {
+                name,
+                rtype,
+                found,
+                why,
+            } => {
                 if let Some(attempt) = &mut self.attempt {
-                    attempt.found(env, &name, rtype, found);
+                    attempt.found(env, &name, rtype, found, why);
                     self.go_on(env, now, false, &mut out);
                 }
             }
@@ -267,6 +284,7 @@ impl Iteration {
         self.forwarded = true;
         let mut attempt = Attempt::forwarded(forward, &self.question);
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
         self.go_on(env, now, true, out);
     }
@@ -337,6 +355,7 @@ impl Iteration {
         let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
         let mut attempt = attempt.minimising(env.settings.qname_minimisation);
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
         self.go_on(env, now, true, out);
     }
@@ -357,11 +376,36 @@ impl Iteration {
             return false;
         };
         env.budget.used_mirror(&note);
+        env.trace.note(now, || What::Mirror {
+            zone: note.zone.to_string(),
+            serial: note.serial,
+            age_s: note.age_s,
+            trust: trust_word(note.trust).into(),
+            why: self.why_mirror(env, cover),
+            outcome: match &said {
+                LocalSaid::Answer(response) => response_words(response),
+                LocalSaid::Referral(r) => format!("referral to {}", r.delegation.zone),
+            },
+        });
         match said {
             LocalSaid::Answer(response) => self.done(response, out),
             LocalSaid::Referral(referral) => self.refer(env, now, referral, out),
         }
         true
+    }
+
+    /// Why the mirror answers this step, for people.
+    fn why_mirror(&self, env: &Env<'_>, cover: &Cover) -> String {
+        match (&self.attempt, cover.prefer) {
+            (Some(attempt), prefer) => attempt.why_mirror(env, prefer),
+            (None, _) if self.manner.prefer_mirror => {
+                "what servers said was bogus, so the copy is asked at once".into()
+            }
+            (None, _) if env.budget.has_hedged() || env.budget.has_resorted() => {
+                "this question has waited for servers before, so the copy is asked at once".into()
+            }
+            (None, _) => "the copy goes first: the zone is isolated, or is ours to answer".into(),
+        }
     }
 
     /// The mirror steps in for servers that are late or failed.
@@ -435,6 +479,7 @@ impl Iteration {
             }
             bad => {
                 attempt.server_failed(&exchange, &bad);
+                env.budget.set_trouble(attempt.told_trouble(env, now));
                 let at_once = !matches!(bad, Said::Silent) || attempt.is_idle();
                 self.go_on(env, now, at_once, out);
             }
@@ -442,6 +487,7 @@ impl Iteration {
     }
 
     fn refer(&mut self, env: &Env<'_>, now: Now, referral: Referral, out: &mut Vec<Action>) {
+        env.trace.note(now, || step::referral_told(&referral));
         let Referral { delegation, ds } = referral;
         let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
         // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
@@ -508,11 +554,27 @@ impl Iteration {
         if stale && !self.went_back && kind != FailureKind::Budget {
             // The zone may have moved since its delegation was learned.
             self.went_back = true;
+            env.trace.note(now, || What::Back {
+                zone: known.zone.to_string(),
+            });
             env.knowledge.forget(&known.zone);
             let from = env.knowledge.deepest(&self.question, now);
             return self.begin(env, now, from, out);
         }
         self.fail(kind, known.zone.clone(), text, out);
+    }
+
+    /// The time is over: why there is no answer.
+    pub fn overdue(&self, env: &Env<'_>, now: Now) -> Failure {
+        let at = self.attempt.as_ref();
+        Failure {
+            kind: FailureKind::Late,
+            zone: at.map_or_else(|| self.question.name.clone(), |a| a.delegation.zone.clone()),
+            text: match at {
+                Some(attempt) => format!("no answer in time, {}", attempt.trouble(env, now)),
+                None => "no answer in time".into(),
+            },
+        }
     }
 
     fn done(&mut self, response: Response, out: &mut Vec<Action>) {

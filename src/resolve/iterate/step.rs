@@ -27,8 +27,9 @@ use crate::clock::Now;
 use crate::dns::{Edns, Name, Question, Rcode, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
-use crate::resolve::interpret::Said;
+use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::quirks::EdnsLevel;
+use crate::resolve::trace::What;
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Doubt, Transport};
 
@@ -131,6 +132,8 @@ pub(super) struct Attempt {
     address_asks: u8,
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
+    /// Name servers whose addresses could not be had, and why.
+    nameless: Vec<(Name, String)>,
     somebody_answered: bool,
     broke: bool,
 }
@@ -169,6 +172,7 @@ impl Attempt {
             awaited: Vec::new(),
             address_asks: 0,
             evidence: Vec::new(),
+            nameless: Vec::new(),
             somebody_answered: false,
             broke: false,
         }
@@ -452,7 +456,8 @@ impl Attempt {
             None if full => {}
             None => self.evidence.push((text, vec![server])),
         }
-        self.somebody_answered |= answered;
+        // RFC 8914 section 4.23: who refuses is no authority that was reached.
+        self.somebody_answered |= matches!(said, Said::Failed(_));
         if answered && !self.asks_whole_question() {
             // RFC 9156 section 2.3: broken servers fail at a minimised name; the whole name decides.
             self.labels = self.question.name.label_count();
@@ -469,8 +474,19 @@ impl Attempt {
     }
 
     /// A sub-question for addresses came to its end.
-    pub fn found(&mut self, env: &Env<'_>, name: &Name, rtype: Rtype, found: Vec<IpAddr>) {
+    pub fn found(
+        &mut self,
+        env: &Env<'_>,
+        name: &Name,
+        rtype: Rtype,
+        found: Vec<IpAddr>,
+        why: Option<String>,
+    ) {
         self.awaited.retain(|(n, t)| n != name || *t != rtype);
+        if found.is_empty() && self.nameless.len() < EVIDENCE_MAX {
+            let why = why.unwrap_or_else(|| format!("no {rtype} record"));
+            self.nameless.push((name.clone(), why));
+        }
         for server in found {
             if env.settings.may_ask(server) && !self.addresses.contains(&server) {
                 self.addresses.push(server);
@@ -499,12 +515,72 @@ impl Attempt {
             (_, true) => FailureKind::BadAnswers,
             _ => FailureKind::Unreachable,
         };
-        let text = match (self.broke, self.evidence.is_empty()) {
-            (true, _) => "the question cost too much".to_string(),
-            (_, true) => "no address of its name servers is known".to_string(),
-            _ => evidence_words(&self.evidence),
+        let trouble = self.trouble(sender.env, sender.now);
+        let text = match self.broke {
+            true => format!("the question cost too much; {trouble}"),
+            false => trouble,
         };
         Outlook::Exhausted(kind, text)
+    }
+
+    /// What went wrong so far: what was asked, and how each server failed (RFC 8914 wants it for people).
+    pub fn trouble(&self, env: &Env<'_>, now: Now) -> String {
+        let shown = self.shown_question();
+        if !self.evidence.is_empty() {
+            let name = |a: IpAddr| env.knowledge.server_name(&self.delegation, a, now);
+            let words = evidence_words(&self.evidence, name);
+            return format!("asked for {shown}: {words}");
+        }
+        let names: Vec<_> = (self.delegation.servers.iter().take(EVIDENCE_NAMED_MAX))
+            .map(|(name, _)| name.to_string())
+            .collect();
+        match (self.nameless.first(), self.under_way.is_empty()) {
+            (Some((name, why)), _) => format!("no address of its name server {name}: {why}"),
+            (None, true) => format!("no address of its name servers ({})", names.join(", ")),
+            (None, false) => format!("asked for {shown}: nothing heard yet"),
+        }
+    }
+
+    /// The same, with the zone.
+    pub fn told_trouble(&self, env: &Env<'_>, now: Now) -> String {
+        format!("{}: {}", self.delegation.zone, self.trouble(env, now))
+    }
+
+    /// Why the mirror steps in, for people.
+    pub fn why_mirror(&self, env: &Env<'_>, prefer: Prefer) -> String {
+        let waited = match prefer {
+            Prefer::LastResort => "as last resort",
+            Prefer::Now | Prefer::Hedge => "as hedge",
+        };
+        match (self.under_way.is_empty(), self.exploring) {
+            (true, _) => format!("{waited}: no server was of use"),
+            (false, true) => {
+                format!("{waited}: the zone is isolated, a server was asked to explore")
+            }
+            (false, false) => {
+                let delay = match prefer {
+                    Prefer::LastResort => LAST_RESORT_AFTER,
+                    Prefer::Now | Prefer::Hedge => self.hedge_delay(env),
+                };
+                format!("{waited}: no usable answer within {} ms", delay.as_millis())
+            }
+        }
+    }
+
+    /// The step, for a record.
+    pub fn told(&self) -> What {
+        What::Step {
+            zone: self.delegation.zone.to_string(),
+            learned_from: match self.delegation.origin {
+                DelegationOrigin::Hints => "root hints",
+                DelegationOrigin::Forward => "[[forward]]",
+                DelegationOrigin::Network => "network",
+                DelegationOrigin::Mirror(_) => "mirror",
+            }
+            .into(),
+            names: self.delegation.servers.len(),
+            addresses: self.addresses.len(),
+        }
     }
 
     fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
@@ -627,13 +703,42 @@ impl Attempt {
     }
 }
 
-/// `192.0.2.1 refused, 26 addresses timed out`.
-fn evidence_words(evidence: &[(String, Vec<IpAddr>)]) -> String {
+/// A referral, for a record.
+pub(super) fn referral_told(referral: &Referral) -> What {
+    let Referral { delegation, ds } = referral;
+    let names = delegation.servers.iter().take(EVIDENCE_MAX);
+    let has_ds = |r: &Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
+    What::Referral {
+        zone: delegation.zone.to_string(),
+        from: match delegation.origin {
+            DelegationOrigin::Mirror(_) => "mirror",
+            _ => "network",
+        }
+        .into(),
+        names: names.map(|(name, _)| name.to_string()).collect(),
+        ds: match ds {
+            Some(ds) if has_ds(ds) => "signed",
+            Some(_) => "unsigned",
+            None => "not told",
+        }
+        .into(),
+    }
+}
+
+/// `192.0.2.1 (ns1.example.) refused, 26 addresses timed out`.
+fn evidence_words(
+    evidence: &[(String, Vec<IpAddr>)],
+    name: impl Fn(IpAddr) -> Option<Name>,
+) -> String {
     let words = evidence.iter().map(|(text, servers)| {
         if servers.len() > EVIDENCE_NAMED_MAX {
             return format!("{} addresses {text}", servers.len());
         }
-        let named: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        let named = servers.iter().map(|address| match name(*address) {
+            Some(name) => format!("{address} ({name})"),
+            None => address.to_string(),
+        });
+        let named: Vec<_> = named.collect();
         format!("{} {text}", named.join(" and "))
     });
     words.collect::<Vec<_>>().join(", ")
@@ -645,6 +750,8 @@ mod tests {
 
     #[test]
     fn evidence_names_few_addresses_and_counts_many() {
+        let (first, name): (IpAddr, Name) =
+            ([192, 0, 2, 1].into(), "ns1.example.".parse().unwrap());
         let at = |hosts: std::ops::Range<u8>| hosts.map(|h| IpAddr::from([192, 0, 2, h])).collect();
         let evidence = [
             ("refused".to_string(), at(1..2)),
@@ -652,8 +759,8 @@ mod tests {
             ("timed out".to_string(), at(4..30)),
         ];
         assert_eq!(
-            evidence_words(&evidence),
-            "192.0.2.1 refused, 192.0.2.2 and 192.0.2.3 lame, 26 addresses timed out"
+            evidence_words(&evidence, |a| (a == first).then(|| name.clone())),
+            "192.0.2.1 (ns1.example.) refused, 192.0.2.2 and 192.0.2.3 lame, 26 addresses timed out"
         );
     }
 }

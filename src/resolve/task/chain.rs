@@ -13,13 +13,14 @@ use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::trace::{What, security_word};
 use crate::resolve::validate::as_of_errors;
 use crate::resolve::{
     Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
 };
 
 /// Links of a chain of aliases.
-const CHAIN_MAX: usize = 12;
+pub(super) const CHAIN_MAX: usize = 12;
 /// How often a question whose answer is bogus is asked: first, from others, from the mirror.
 const ATTEMPTS_MAX: u8 = 3;
 
@@ -141,7 +142,7 @@ impl Shared {
 
     /// One link without asking anybody: as it was cached, or denied with a name above it, or else made from validated
     /// denials.
-    fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
+    pub(super) fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
         self.cache
             .find(question, now)
             .or_else(|| self.denied_above(question, now))
@@ -217,14 +218,26 @@ impl Shared {
         let mut chain = Chain::new(question);
         loop {
             let entry = match self.known_link(&chain.at, self.clock.now()) {
-                Some(hit) => hit.entry,
+                Some(hit) => {
+                    budget
+                        .trace()
+                        .note(self.clock.now(), || cached_told(&chain.at, &hit.entry));
+                    hit.entry
+                }
                 None => {
-                    let ask = RawAsk::new(chain.at.clone());
+                    let mut ask = RawAsk::new(chain.at.clone());
+                    ask.trace = budget.trace().clone();
                     self.link(ask, options, Occasion::Question, budget).await?
                 }
             };
+            let from = chain.at.name.clone();
             match chain.add(entry) {
-                Next::Follow => {}
+                Next::Follow => {
+                    budget.trace().note(self.clock.now(), || What::Alias {
+                        from: from.to_string(),
+                        to: chain.at.name.to_string(),
+                    });
+                }
                 Next::End(mut resolution) => {
                     resolution.sources = budget.sources();
                     return Ok(*resolution);
@@ -265,13 +278,19 @@ impl Shared {
                 ask.avoid.push(server);
             }
             ask.attempt += 1;
+            if ask.attempt < ATTEMPTS_MAX {
+                ask.trace.note(self.clock.now(), || What::Again {
+                    question: question.to_string(),
+                    why: ede.text.clone(),
+                });
+            }
             bogus.get_or_insert((entry, ede));
         }
         match bogus {
             Some((entry, _)) if options.checking_disabled => Ok(entry),
-            Some((_, ede)) => Err(Unanswered {
+            Some((entry, ede)) => Err(Unanswered {
                 security: Security::Bogus(ede.clone()),
-                errors: vec![ede],
+                errors: std::iter::once(ede).chain(entry.errors).collect(),
                 lasting: true,
             }),
             None => Err(Unanswered {
@@ -349,6 +368,17 @@ impl Shared {
                 mirrors: vec![note],
             },
         })
+    }
+}
+
+/// A link that the cache knew, for a record.
+pub(super) fn cached_told(question: &Question, entry: &Entry) -> What {
+    let sets = entry.answer.iter().chain(&entry.authority);
+    What::Cached {
+        question: question.to_string(),
+        rcode: entry.rcode.to_string(),
+        security: security_word(&entry.security).into(),
+        left_s: sets.map(|set| set.ttl).min().unwrap_or(0),
     }
 }
 

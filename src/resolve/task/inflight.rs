@@ -20,19 +20,22 @@ pub(super) enum Part {
     Joined,
 }
 
-/// Work under way, by key.
-pub(super) struct InFlight<K, V>(Mutex<HashMap<K, Waiting<V>>>);
+/// Work under way, by key. `S` is what others may look at meanwhile.
+pub(super) struct InFlight<K, V, S = ()>(Mutex<Table<K, V, S>>);
 
-impl<K, V> Default for InFlight<K, V> {
+type Table<K, V, S> = HashMap<K, (Waiting<V>, S)>;
+
+impl<K, V, S> Default for InFlight<K, V, S> {
     fn default() -> Self {
         InFlight(Mutex::default())
     }
 }
 
-impl<K, V> InFlight<K, V>
+impl<K, V, S> InFlight<K, V, S>
 where
     K: Eq + Hash + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
+    S: Clone + Send + 'static,
 {
     /// Joins the work for `key`, or starts it with `start`; says which, and what came of it. `None` when that task died,
     /// or when more than `max` are under way.
@@ -40,7 +43,7 @@ where
         self: &Arc<Self>,
         key: K,
         max: usize,
-        start: impl FnOnce() -> F,
+        start: impl FnOnce() -> (S, F),
     ) -> Option<(Part, V)>
     where
         F: Future<Output = V> + Send + 'static,
@@ -54,25 +57,25 @@ where
         self: &Arc<Self>,
         key: K,
         max: usize,
-        start: impl FnOnce() -> F,
+        start: impl FnOnce() -> (S, F),
     ) -> Option<(Part, Waiting<V>)>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = map.get(&key) {
+        if let Some((waiting, _)) = map.get(&key) {
             return Some((Part::Joined, waiting.clone()));
         }
         if map.len() >= max {
             return None;
         }
         let (tell, waiting) = watch::channel(None);
-        map.insert(key.clone(), waiting.clone());
+        let (side, work) = start();
+        map.insert(key.clone(), (waiting.clone(), side));
         let entry = Entry {
             table: self.clone(),
             key,
         };
-        let work = start();
         tokio::spawn(async move {
             let value = work.await;
             // Gone from the table before anybody is told, so that nobody joins finished work.
@@ -82,6 +85,12 @@ where
         Some((Part::Started, waiting))
     }
 
+    /// What belongs to the work for `key`, while it is under way.
+    pub fn side(&self, key: &K) -> Option<S> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(key).map(|(_, side)| side.clone())
+    }
+
     /// How much is under way.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
@@ -89,12 +98,12 @@ where
 }
 
 /// A place in the table, freed even when its task panics.
-struct Entry<K: Eq + Hash, V> {
-    table: Arc<InFlight<K, V>>,
+struct Entry<K: Eq + Hash, V, S> {
+    table: Arc<InFlight<K, V, S>>,
     key: K,
 }
 
-impl<K: Eq + Hash, V> Drop for Entry<K, V> {
+impl<K: Eq + Hash, V, S> Drop for Entry<K, V, S> {
     fn drop(&mut self) {
         let mut map = self.table.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.remove(&self.key);

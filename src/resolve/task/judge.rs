@@ -12,6 +12,8 @@ use super::Shared;
 use super::raw::RawAsk;
 use crate::dns::{Ede, Name, Question, Rrsig};
 use crate::resolve::budget::Budget;
+use crate::resolve::iterate::Failure;
+use crate::resolve::trace::{Trace, What, origin_words, security_word};
 use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
 use crate::resolve::{Observation, Origin, Outcome, Response, Security};
 
@@ -58,32 +60,46 @@ impl Shared {
         let Some(validator) = &self.validator else {
             return without_chain(response, Security::Insecure);
         };
-        let mut validation = Validation::new(question.clone(), response.clone(), validator.clone());
+        let trace = budget.trace().note(self.clock.now(), || What::Validate {
+            question: question.to_string(),
+            outcome: None,
+            signatures: Vec::new(),
+            errors: Vec::new(),
+        });
+        let validation = Validation::new(question.clone(), response.clone(), validator.clone());
+        let mut validation = validation.traced(trace.clone());
         let (tell, mut told) = unbounded_channel();
         let mut links = Vec::new();
+        let mut failures = Vec::new();
         let mut event = Event::Start;
         loop {
             match validation.step(self.clock.now(), event) {
-                Step::Done(verdict) => {
+                Step::Done(mut verdict) => {
                     let (entries, bytes) = validator.denials_size();
                     self.metrics.aggressive_entries.set(entries as u64);
                     self.metrics.aggressive_bytes.set(bytes as u64);
                     self.report(&verdict, response, &links);
+                    explain(&mut verdict, &failures);
+                    trace.amend(|what| note_verdict(what, &verdict));
                     return verdict;
                 }
                 Step::Ask(asks) => {
                     for ask in asks {
-                        self.ask_link(ask, &links, budget, &tell);
+                        self.ask_link(ask, &links, budget, &trace, &tell);
                     }
                 }
             }
             let deadline = self.clock.instant(budget.deadline());
-            let Ok(Some(next)) = timeout_at(deadline, told.recv()).await else {
-                let text = format!("{question}: the chain of signatures was not found in time");
+            let Ok(Some((next, failure))) = timeout_at(deadline, told.recv()).await else {
+                let trouble = budget.trouble().map_or(String::new(), |t| format!("; {t}"));
+                let text = format!("{question}: the chain of trust was not found in time{trouble}");
                 let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);
-                return without_chain(response, Security::Bogus(ede));
+                let verdict = without_chain(response, Security::Bogus(ede));
+                trace.amend(|what| note_verdict(what, &verdict));
+                return verdict;
             };
             note_link(&mut links, &next);
+            failures.extend(failure);
             event = next;
         }
     }
@@ -150,10 +166,12 @@ impl Shared {
         ask: SubAsk,
         links: &[Link],
         budget: &Arc<Budget>,
-        tell: &UnboundedSender<Event>,
+        trace: &Trace,
+        tell: &UnboundedSender<(Event, Option<Failure>)>,
     ) {
         let SubAsk { question, attempt } = ask;
         let mut raw = RawAsk::new(question.clone());
+        raw.trace = trace.clone();
         raw.attempt = attempt;
         raw.for_chain = true;
         if attempt > 0 {
@@ -163,16 +181,70 @@ impl Shared {
         let affordable = budget.take_sub_question();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         tokio::spawn(async move {
-            let result = match affordable {
-                true => shared.raw(raw, &budget).await.ok(),
-                false => None,
+            let (result, failure) = match affordable {
+                true => match shared.raw(raw, &budget).await {
+                    Ok(response) => (Some(response), None),
+                    Err(failure) => (None, Some(failure)),
+                },
+                false => (None, None),
             };
-            let _ = tell.send(Event::Reply {
+            let reply = Event::Reply {
                 question,
                 attempt,
                 result,
-            });
+            };
+            let _ = tell.send((reply, failure));
         });
+    }
+}
+
+/// Says more about what is bogus: who gave the bad data, or why a link of the chain could not be had.
+fn explain(verdict: &mut Verdict, failures: &[Failure]) {
+    let Security::Bogus(why) = &mut verdict.security else {
+        return;
+    };
+    match (&verdict.bogus_from, failures.last()) {
+        (Some(culprit), _) => why
+            .text
+            .push_str(&format!(" (from {})", origin_words(&culprit.origin))),
+        (None, Some(failure)) if why.code == Ede::NO_REACHABLE_AUTHORITY => {
+            let more = failure.ede();
+            match more.code == why.code {
+                true => why.text = format!("{}: {}", why.text, more.text),
+                false => verdict.errors.push(more),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The outcome of a validation, for a record.
+fn note_verdict(what: &mut What, verdict: &Verdict) {
+    let What::Validate {
+        outcome,
+        signatures,
+        errors,
+        ..
+    } = what
+    else {
+        return;
+    };
+    *outcome = Some(security_word(&verdict.security).into());
+    if let Security::Bogus(why) = &verdict.security {
+        errors.push(why.to_string());
+    }
+    errors.extend(verdict.errors.iter().map(ToString::to_string));
+    if verdict.security == Security::Secure {
+        // First among a checked set's signatures is the one that was found good.
+        let sets = verdict.answer.iter().chain(&verdict.authority);
+        signatures.extend(sets.filter_map(|set| {
+            let sig = Rrsig::parse(set.sigs.first()?)?;
+            let (tag, signer) = (sig.key_tag, sig.signer);
+            Some(format!(
+                "{} {} by key {tag} of {signer}",
+                set.name, set.rtype
+            ))
+        }));
     }
 }
 

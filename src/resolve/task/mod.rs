@@ -16,6 +16,7 @@ mod inflight;
 mod judge;
 mod prefetch;
 mod raw;
+mod servfail_log;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,11 +28,12 @@ use crate::clock::{Clock, Now};
 use crate::config::{Anchors, NegativeTrustAnchor};
 use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
 use crate::metrics::Metrics;
-use crate::resolve::budget::Budget;
+use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::iterate::Env;
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
+use crate::resolve::trace::{Trace, What};
 use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
@@ -47,6 +49,10 @@ const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
 /// How long a client waits at most. Stubs give up after 5 s and then learn nothing of the reason; the work
 /// itself goes on to its end, for who asks again.
 const CLIENT_WAIT: Duration = Duration::from_millis(4500);
+/// How long somebody waits who wants to see the work: to its end.
+const TRACE_WAIT: Duration = TIME_MAX.saturating_add(Duration::from_secs(1));
+/// Memory for answers of a resolver that lives for one question, bytes.
+const AFRESH_CACHE_BYTES_MAX: u64 = 16 << 20;
 /// Time between two tries of priming.
 const PRIME_EVERY: Duration = Duration::from_secs(10);
 
@@ -104,7 +110,8 @@ pub(in crate::resolve) struct Shared {
     failures: Failures,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
-    questions: Arc<InFlight<FailureKey, Resolution>>,
+    questions: Arc<InFlight<FailureKey, Resolution, Arc<Budget>>>,
+    log: servfail_log::ServfailLog,
     refreshes: prefetch::Queue,
     seeds: AtomicU64,
     /// Monotonic milliseconds of the next try of priming.
@@ -131,6 +138,7 @@ impl Resolver {
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
+            log: servfail_log::ServfailLog::default(),
             refreshes: prefetch::Queue::new(),
             metrics,
             seeds: AtomicU64::new(settings.seed),
@@ -146,7 +154,19 @@ impl Resolver {
 
     /// Resolves a question of class IN. Never fails: what cannot be had is SERVFAIL with the reason.
     pub async fn resolve(&self, question: Question, options: Options) -> Resolution {
+        self.resolve_traced(question, options, &Trace::off()).await
+    }
+
+    /// The same, and writes down what is done. With somebody looking on, it waits to the end of the work, where a client
+    /// would have been told earlier that it takes too long.
+    pub async fn resolve_traced(
+        &self,
+        question: Question,
+        options: Options,
+        trace: &Trace,
+    ) -> Resolution {
         if let Some((known, _)) = self.at_hand(&question, options) {
+            self.note_known(&question, options, trace);
             return known;
         }
         if !options.recursion {
@@ -156,12 +176,86 @@ impl Resolver {
         let shared = self.0.clone();
         shared.prime();
         let key = (question.clone(), options.checking_disabled);
-        let start = || shared.clone().work(question.clone(), options);
-        let work = (shared.questions).run(key, QUESTIONS_IN_FLIGHT_MAX, start);
-        match tokio::time::timeout(CLIENT_WAIT, work).await {
+        let mut started = false;
+        let start = || {
+            started = true;
+            let budget = Budget::new(shared.clock.now()).traced(trace.clone());
+            let budget = Arc::new(budget);
+            let work = shared
+                .clone()
+                .work(question.clone(), options, budget.clone());
+            (budget, work)
+        };
+        let work = (shared.questions).run(key.clone(), QUESTIONS_IN_FLIGHT_MAX, start);
+        let wait = match trace.is_on() {
+            true => TRACE_WAIT,
+            false => CLIENT_WAIT,
+        };
+        let resolution = match tokio::time::timeout(wait, work).await {
             Ok(Some((_, resolution))) => resolution,
             Ok(None) => servfail(overloaded()),
-            Err(_) => servfail(still_trying(&question)),
+            Err(_) => {
+                let trouble = shared.questions.side(&key).and_then(|b| b.trouble());
+                servfail(still_trying(&question, trouble))
+            }
+        };
+        if !started {
+            trace.note(shared.clock.now(), || What::Joined {
+                question: question.to_string(),
+            });
+        }
+        resolution
+    }
+
+    /// A resolver that has learned nothing, over the same network, mirrors and policy: what it finds was not known before, and
+    /// what it learns is not kept.
+    pub fn afresh(&self) -> Resolver {
+        let shared = &self.0;
+        let settings = Settings {
+            prime: false,
+            prefetch: false,
+            cache_bytes_max: shared.settings.cache_bytes_max.min(AFRESH_CACHE_BYTES_MAX),
+            seed: shared.next_seed(),
+            ..shared.settings.clone()
+        };
+        Resolver::new(Parts {
+            settings,
+            upstream: shared.upstream.clone(),
+            validator: (shared.validator.as_ref()).map(|v| Arc::new(v.afresh())),
+            local: shared.local.clone(),
+            health: shared.health.clone(),
+            clock: shared.clock.clone(),
+            metrics: Arc::default(),
+        })
+    }
+
+    /// Writes down that nobody was asked.
+    fn note_known(&self, question: &Question, options: Options, trace: &Trace) {
+        if !trace.is_on() {
+            return;
+        }
+        let now = self.0.clock.now();
+        let mut at = question.clone();
+        for _ in 0..chain::CHAIN_MAX {
+            let Some(hit) = self.0.known_link(&at, now) else {
+                break;
+            };
+            trace.note(now, || chain::cached_told(&at, &hit.entry));
+            let Some(target) = hit.entry.alias(at.rtype) else {
+                return;
+            };
+            trace.note(now, || What::Alias {
+                from: at.name.to_string(),
+                to: target.to_string(),
+            });
+            at.name = target;
+        }
+        let key = (question.clone(), options.checking_disabled);
+        if let Some(failed) = self.0.failures.find(&key, now) {
+            trace.note(now, || What::Remembered {
+                question: question.to_string(),
+                errors: failed.errors.iter().map(ToString::to_string).collect(),
+            });
         }
     }
 
@@ -197,7 +291,8 @@ impl Resolver {
         let failed = self.0.failures.find(&key, now)?;
         let mut errors = failed.errors;
         // RFC 8914 section 4.14.
-        errors.push(Ede::new(Ede::CACHED_ERROR, ""));
+        let text = "remembered; upstream is asked again when a little time has passed";
+        errors.push(Ede::new(Ede::CACHED_ERROR, text));
         let remembered = servfail(Unanswered {
             security: failed.security,
             errors,
@@ -351,7 +446,7 @@ pub struct Flushed {
 }
 
 impl Shared {
-    fn env<'a>(&'a self, budget: &'a Budget) -> Env<'a> {
+    fn env<'a>(&'a self, budget: &'a Budget, trace: &'a Trace) -> Env<'a> {
         Env {
             settings: &self.settings,
             knowledge: &self.knowledge,
@@ -360,6 +455,7 @@ impl Shared {
             health: &*self.health,
             budget,
             validating: self.validator.is_some(),
+            trace,
         }
     }
 
@@ -370,8 +466,12 @@ impl Shared {
     }
 
     /// The work on one client question.
-    async fn work(self: Arc<Self>, question: Question, options: Options) -> Resolution {
-        let budget = Arc::new(Budget::new(self.clock.now()));
+    async fn work(
+        self: Arc<Self>,
+        question: Question,
+        options: Options,
+        budget: Arc<Budget>,
+    ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
         match self.chain(&question, options, &budget).await {
             Ok(resolution) => {
@@ -379,7 +479,7 @@ impl Shared {
                 resolution
             }
             Err(unanswered) => {
-                tracing::debug!(%question, errors = ?unanswered.errors, "no answer");
+                self.log_servfail(&question, &unanswered.errors);
                 let failed = Failed {
                     security: unanswered.security.clone(),
                     errors: unanswered.errors.clone(),
@@ -457,8 +557,11 @@ fn unknown_here(question: &Question) -> Resolution {
     }
 }
 
-fn still_trying(question: &Question) -> Unanswered {
-    let text = format!("{question}: no server has answered so far; still trying");
+fn still_trying(question: &Question, trouble: Option<String>) -> Unanswered {
+    let text = match trouble {
+        Some(trouble) => format!("still trying; so far {trouble}"),
+        None => format!("{question}: no server has answered so far; still trying"),
+    };
     Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::NO_REACHABLE_AUTHORITY, text)],

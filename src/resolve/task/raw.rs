@@ -16,10 +16,11 @@ use crate::future::BoxFuture;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret::{self, Said};
-use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner, Token};
+use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
 use crate::resolve::settle::settle;
+use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
 use crate::resolve::{Cover, LocalAnswer, LocalZones, Response};
-use crate::upstream::Ask;
+use crate::upstream::{Ask, Transport};
 
 /// Raw questions under way at a time.
 const RAW_IN_FLIGHT_MAX: usize = 20_000;
@@ -49,6 +50,8 @@ pub(super) struct RawAsk {
     pub ancestry: Vec<Question>,
     /// Asked for by validation, which takes a proof without its SOA.
     pub for_chain: bool,
+    /// Where to write down what is done.
+    pub trace: Trace,
     /// What is known already is to be refreshed.
     pub refresh: bool,
     /// Copies are not asked.
@@ -77,8 +80,20 @@ impl RawAsk {
             avoid: Vec::new(),
             ancestry: Vec::new(),
             for_chain: false,
+            trace: Trace::off(),
             refresh: false,
             network_only: false,
+        }
+    }
+
+    /// What it is asked for, for people.
+    fn purpose(&self) -> &'static str {
+        match (self.for_chain, self.ancestry.is_empty(), self.attempt) {
+            (true, _, 0) => "link of the chain of trust",
+            (true, _, _) => "link of the chain of trust, from others",
+            (_, false, _) => "address of a name server",
+            (_, true, 0) => "answer",
+            (_, true, _) => "answer, from others",
         }
     }
 }
@@ -103,13 +118,24 @@ impl Shared {
             && let Some(known) = self.knowledge.raw(&ask.question, self.clock.now())
             && (ask.for_chain || is_whole(&known))
         {
+            ask.trace.note(self.clock.now(), || What::Known {
+                question: ask.question.to_string(),
+                origin: origin_words(&known.origin),
+            });
             return Ok(known);
         }
+        let mut ask = ask;
+        ask.trace = ask.trace.note(self.clock.now(), || What::Ask {
+            question: ask.question.to_string(),
+            purpose: ask.purpose().into(),
+            outcome: None,
+        });
         let result = if ask.attempt > 0 {
             self.clone().iterate(ask.clone(), budget.clone()).await
         } else {
             self.raw_joined(&ask, budget).await
         };
+        ask.trace.end_ask(&result);
         if let Ok(response) = &result
             && kept
         {
@@ -125,11 +151,16 @@ impl Shared {
     async fn raw_joined(self: &Arc<Self>, ask: &RawAsk, budget: &Arc<Budget>) -> RawResult {
         for _ in 0..JOINS_MAX {
             let key = (ask.question.clone(), ask.depth);
-            let start = || self.clone().iterate(ask.clone(), budget.clone());
+            let start = || ((), self.clone().iterate(ask.clone(), budget.clone()));
             let done = self.raw_in_flight.run(key, RAW_IN_FLIGHT_MAX, start).await;
             let Some((part, result)) = done else {
                 return Err(overloaded());
             };
+            if part == Part::Joined {
+                ask.trace.note(self.clock.now(), || What::Joined {
+                    question: ask.question.to_string(),
+                });
+            }
             let given_up = |f: &Failure| {
                 matches!(
                     f.kind,
@@ -159,10 +190,11 @@ impl Shared {
                     seed: self.next_seed(),
                 },
             );
+            let trace = ask.trace.clone();
             let mut event = Event::Start;
             loop {
                 let now = self.clock.now();
-                let mut env = self.env(&budget);
+                let mut env = self.env(&budget, &ask.trace);
                 if ask.network_only {
                     env.local = &NoCopies;
                 }
@@ -179,7 +211,13 @@ impl Shared {
                             zone,
                             ask,
                             wait,
-                        } => self.send(&budget, zone, ask, wait, token, &tell),
+                        } => {
+                            let told = self.note_exchange(&trace, &zone, &ask, now);
+                            let tell = tell.clone();
+                            self.send(&budget, zone, ask, wait, told, move |said| {
+                                let _ = tell.send(Event::Said { token, said });
+                            });
+                        }
                         Action::Check { question, ds } => self.check_referral(question, *ds),
                         Action::Addresses { name, rtype } => {
                             self.ask_addresses(&budget, &ask, name, rtype, &tell)
@@ -194,7 +232,8 @@ impl Shared {
                     () = sleep_until(self.clock.instant(wake)) => Event::Timer,
                 };
                 if self.clock.now().mono >= deadline {
-                    return Err(too_late(&ask.question));
+                    let now = self.clock.now();
+                    return Err(iteration.overdue(&self.env(&budget, &trace), now));
                 }
             }
         })
@@ -207,10 +246,10 @@ impl Shared {
         zone: Name,
         ask: Ask,
         wait: Duration,
-        token: Token,
-        tell: &UnboundedSender<Event>,
+        told: Trace,
+        tell: impl FnOnce(Said) + Send + 'static,
     ) {
-        let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
+        let (shared, budget) = (self.clone(), budget.clone());
         tokio::spawn(async move {
             let mut exchange = shared.upstream.exchange(ask.clone());
             let result = tokio::select! {
@@ -218,19 +257,46 @@ impl Shared {
                 result = &mut exchange => result,
                 () = tokio::time::sleep(wait) => {
                     shared.servers.late(ask.server.ip(), shared.clock.now().mono);
+                    told.amend(|what| note_late(what, wait));
                     exchange.await
                 }
             };
             let now = shared.clock.now();
-            let said = settle(&shared.env(&budget), &zone, &ask, result, now);
+            let rtt = result.as_ref().ok().map(|reply| reply.rtt);
+            let said = settle(&shared.env(&budget, &told), &zone, &ask, result, now);
             match said {
                 Said::Truncated => shared.metrics.upstream_truncated_total.inc(),
                 Said::EdnsRefused(_) => shared.metrics.upstream_edns_refused_total.inc(),
                 Said::CookieRefused => shared.metrics.upstream_cookie_refused_total.inc(),
                 _ => {}
             }
-            let _ = tell.send(Event::Said { token, said });
+            told.amend(|what| note_said(what, &said, rtt));
+            tell(said);
         });
+    }
+
+    /// Writes down a question to a server, to be completed when it has ended.
+    fn note_exchange(&self, trace: &Trace, zone: &Name, ask: &Ask, now: Now) -> Trace {
+        trace.note(now, || {
+            let server = ask.server.ip();
+            let known = (self.knowledge).deepest(&Question::new(zone.clone(), Rtype::NS), now);
+            let name = self.knowledge.server_name(&known, server, now);
+            What::Exchange {
+                server,
+                name: name.map(|name| name.to_string()),
+                transport: match ask.transport {
+                    Transport::Udp => "udp",
+                    Transport::Tcp => "tcp",
+                }
+                .into(),
+                question: ask.question.to_string(),
+                edns: ask.edns.is_some(),
+                outcome: None,
+                taken: false,
+                rtt_ms: None,
+                late_ms: None,
+            }
+        })
     }
 
     fn ask_addresses(
@@ -245,20 +311,34 @@ impl Shared {
         ask.depth = asker.depth + 1;
         ask.ancestry.clone_from(&asker.ancestry);
         ask.ancestry.push(asker.question.clone());
+        ask.trace = asker.trace.clone();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            let found = shared.find_addresses(ask, &budget).await;
-            let _ = tell.send(Event::Addresses { name, rtype, found });
+            let (found, why) = match shared.find_addresses(ask, &budget).await {
+                Ok(found) => (found, None),
+                Err(why) => (Vec::new(), Some(why)),
+            };
+            let _ = tell.send(Event::Addresses {
+                name,
+                rtype,
+                found,
+                why,
+            });
         });
         tokio::spawn(work);
     }
 
-    async fn find_addresses(self: &Arc<Self>, ask: RawAsk, budget: &Arc<Budget>) -> Vec<IpAddr> {
+    /// The addresses of a name server, or why they could not be had.
+    async fn find_addresses(
+        self: &Arc<Self>,
+        ask: RawAsk,
+        budget: &Arc<Budget>,
+    ) -> Result<Vec<IpAddr>, String> {
         let question = ask.question.clone();
         let (name, rtype) = (&question.name, question.rtype);
         // A server's name that leads back to itself has no address.
         if ask.ancestry.contains(&question) {
-            return Vec::new();
+            return Err("its name leads back to itself".into());
         }
         let result = self.raw(ask, budget).await;
         let now = self.clock.now();
@@ -276,7 +356,7 @@ impl Shared {
                     false => sets.map(|s| s.ttl).min().unwrap_or(0),
                 };
                 learn(&found, ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S));
-                found
+                Ok(found)
             }
             Err(failure) => {
                 if matches!(
@@ -285,7 +365,7 @@ impl Shared {
                 ) {
                     learn(&[], ADDRESS_FAILURE_TTL_S);
                 }
-                Vec::new()
+                Err(failure.to_string())
             }
         }
     }
@@ -308,6 +388,25 @@ fn denial_ttl_s(response: &Response) -> u32 {
 
 fn soa_of(response: &Response) -> Option<&RrSet> {
     response.authority.iter().find(|s| s.rtype == Rtype::SOA)
+}
+
+fn note_late(what: &mut What, wait: Duration) {
+    if let What::Exchange { late_ms, .. } = what {
+        *late_ms = Some(ms(wait));
+    }
+}
+
+fn note_said(what: &mut What, said: &Said, rtt: Option<Duration>) {
+    if let What::Exchange {
+        outcome,
+        taken,
+        rtt_ms,
+        ..
+    } = what
+    {
+        let (words, good) = said_words(said);
+        (*outcome, *taken, *rtt_ms) = (Some(words), good, rtt.map(ms));
+    }
 }
 
 fn too_late(question: &Question) -> Failure {

@@ -34,6 +34,7 @@ use super::{
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
 use crate::dns::{Class, Ede, Name, Question, Rdata, Rtype};
+use crate::resolve::trace::Trace;
 use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, Security};
 
 /// The longest that a zone's keys or its lack of them are kept, seconds.
@@ -53,7 +54,7 @@ const KEYS_LEN_MAX_BYTES: usize = 8 << 10;
 pub struct Validation {
     question: Question,
     response: Response,
-    ctx: Arc<Validator>,
+    pub(super) ctx: Arc<Validator>,
     /// Purges of the key cache when this began.
     epoch: u64,
     budget: Budget,
@@ -73,6 +74,7 @@ pub struct Validation {
     /// The zone's keys were fetched anew for this response.
     refreshed: bool,
     links: Links,
+    pub(super) trace: Trace,
 }
 
 /// Where the walk stands.
@@ -129,6 +131,7 @@ impl Validation {
             complaint: None,
             refreshed: false,
             links: Links::default(),
+            trace: Trace::off(),
             question,
             response,
             ctx,
@@ -193,14 +196,19 @@ impl Validation {
         let anchor = &self.anchor;
         let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
         self.place = match known {
-            Some((name, known)) => Place::InZone(Zone {
-                reached: name.clone(),
-                name,
-                known,
-            }),
+            Some((name, known)) => {
+                self.tell_known(&name, &known.status, now);
+                Place::InZone(Zone {
+                    reached: name.clone(),
+                    name,
+                    known,
+                })
+            }
             None => {
                 let named_by = self.ctx.anchors.load().get(anchor).cloned();
-                Place::AtCut(Cut::anchor(anchor.clone(), named_by.unwrap_or_default()))
+                let named_by = named_by.unwrap_or_default();
+                self.tell_anchor(anchor, &named_by, now);
+                Place::AtCut(Cut::anchor(anchor.clone(), named_by))
             }
         };
     }
@@ -276,6 +284,7 @@ impl Validation {
             now,
         };
         let checked = court.check_keys(set, &cut.named_by)?;
+        self.tell_keys(&cut.name, &checked.set, now);
         Ok((zone_keys(&self.ctx, &checked.set), checked.life))
     }
 
@@ -288,6 +297,9 @@ impl Validation {
         as_of: Option<MirrorNote>,
         now: Now,
     ) -> Progress {
+        if let ZoneStatus::Insecure(why) = &status {
+            self.tell_insecure(&name, why.as_ref(), now);
+        }
         if !self.budget.pay_cut() {
             let ede = bogus(format!("{name}: too many zone cuts above it"));
             return Progress::Halt(self.bogus(ede, None));
@@ -481,6 +493,7 @@ impl Validation {
         }
         match judged.shape {
             Shape::Answer { .. } => {
+                self.tell_ds(&candidate, &judged.answer, now);
                 let ds = judged.answer.into_iter().flat_map(|set| set.rdatas);
                 self.place = Place::AtCut(Cut {
                     name: candidate,
@@ -571,6 +584,7 @@ impl Validation {
         bad: &Response,
         now: Now,
     ) -> Progress {
+        self.tell_bad(&zone, &ede.text, now);
         self.links.fault = Some((ede, Culprit::of(bad)));
         if self.links.next_attempt(&question) < ATTEMPTS_MAX {
             return Progress::Go;
@@ -580,6 +594,7 @@ impl Validation {
 
     /// A link could not be had.
     fn unfetched(&mut self, question: Question, zone: Name, now: Now) -> Progress {
+        self.tell_bad(&zone, &format!("{question} could not be had"), now);
         if self.links.fault.is_none() {
             let text = format!("{question} could not be had, which the validation needs");
             let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);

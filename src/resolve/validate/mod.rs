@@ -20,6 +20,7 @@
 //! - `budget`: what a single validation may cost
 //! - `keys`: the cache of zones
 //! - `ranges`, `synthesis`: validated denials, and the answers that can be made from them (RFC 8198)
+//! - `told`: the links for whoever looks on
 //!
 //! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`. A chain through
 //! such a link is secure-as-of; what hangs below it must validate with signatures valid *now*.
@@ -38,6 +39,7 @@ mod signed;
 mod synthesis;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -139,6 +141,18 @@ impl Validator {
             nsec3_iterations_max: settings.nsec3_iterations_max,
             zones: Mutex::new(KeyCache::new(settings.zones_max)),
             ranges: (settings.aggressive_nsec).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
+        }
+    }
+
+    /// The same anchors and policy, with nothing learned yet.
+    pub fn afresh(&self) -> Validator {
+        Validator {
+            anchors: ArcSwap::new(self.anchors.load_full()),
+            negative_trust_anchors: ArcSwap::new(self.negative_trust_anchors.load_full()),
+            sha1: self.sha1,
+            nsec3_iterations_max: self.nsec3_iterations_max,
+            zones: Mutex::new(KeyCache::new(ZONES_MAX)),
+            ranges: (self.ranges.is_some()).then(|| RwLock::new(Ranges::new(RANGES_BYTES_MAX))),
         }
     }
 
