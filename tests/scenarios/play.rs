@@ -12,7 +12,7 @@ use holdfast::resolve::budget::PACKETS_MAX;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
-use crate::build::{Builder, Internet};
+use crate::build::Builder;
 use crate::file::{Scenario, Step, Zone, fault, question, rcode};
 use crate::lab::Lab;
 use crate::net::SimNet;
@@ -77,7 +77,7 @@ impl Stage {
         for host in &scenario.hosts {
             net.host(host);
         }
-        delay(&net, &internet, scenario, seed);
+        delay(&net, &zones, &scenario.hosts, seed);
         for (who, what) in &scenario.faults {
             net.set(who, fault(what));
         }
@@ -131,14 +131,14 @@ impl Stage {
         let mut faults = Vec::new();
         for ask in asks.collect::<Vec<_>>() {
             let reply = ask.await.expect("no panic").expect("an answer");
-            faults.extend(compare(
-                step,
-                &Message::parse(&reply).unwrap(),
-                self.steady,
-            ));
+            faults.extend(compare(step, &Message::parse(&reply).unwrap(), self.steady));
         }
         let took = began.elapsed();
-        if self.steady && step.within_ms.is_some_and(|ms| took.as_millis() as u64 > ms) {
+        if self.steady
+            && step
+                .within_ms
+                .is_some_and(|ms| took.as_millis() as u64 > ms)
+        {
             faults.push(format!("it took {took:?}"));
         }
         faults.extend(self.traffic(step));
@@ -205,10 +205,7 @@ fn base(kind: &str) -> Vec<Zone> {
         _ => panic!("no base is called {kind}"),
     };
     let zones = BASE.iter().map(|(apex, servers)| {
-        toml::from_str(&format!(
-            "name = '{apex}'\nservers = {servers:?}\n{sign}"
-        ))
-        .unwrap()
+        toml::from_str(&format!("name = '{apex}'\nservers = {servers:?}\n{sign}")).unwrap()
     });
     zones.collect()
 }
@@ -220,7 +217,10 @@ fn put(zones: &mut Vec<Zone>, zone: &Zone) {
 }
 
 fn addresses(server: &str) -> impl Iterator<Item = &str> {
-    server.split_whitespace().skip(1).filter(|w| *w != "no-glue")
+    server
+        .split_whitespace()
+        .skip(1)
+        .filter(|w| *w != "no-glue")
 }
 
 fn builder(zones: &[Zone], seed: u64) -> Builder {
@@ -235,7 +235,12 @@ fn builder(zones: &[Zone], seed: u64) -> Builder {
                 false => builder.server(host, &found),
             };
         }
-        for line in zone.records.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        for line in zone
+            .records
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+        {
             builder = builder.record(line);
         }
         if zone.sign.is_some() {
@@ -261,7 +266,10 @@ fn sign(signer: &mut Signer, zone: &Zone) {
         },
         other => panic!("no denial is called {other:?}"),
     };
-    let number = zone.name.bytes().fold(zone.keys, |h, b| h * 31 + u64::from(b));
+    let number = zone
+        .name
+        .bytes()
+        .fold(zone.keys, |h, b| h * 31 + u64::from(b));
     signer.keys = match zone.algorithm.as_str() {
         "ed25519" => vec![Key::ed25519(number, KSK), Key::ed25519(number, ZSK)],
         "p256" => vec![Key::p256(KSK), Key::p256(ZSK)],
@@ -272,16 +280,21 @@ fn sign(signer: &mut Signer, zone: &Zone) {
     signer.expiration = zone.valid_to_s.map_or(signer.expiration, at);
 }
 
-/// In seeded runs each server is as far away as the seed says.
-fn delay(net: &SimNet, internet: &Internet, scenario: &Scenario, seed: u64) {
+/// In seeded runs each host is as far away as the seed says.
+fn delay(net: &SimNet, zones: &[Zone], hosts: &[String], seed: u64) {
     if seed == 0 {
         return;
     }
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut groups: Vec<String> = internet.images.keys().map(ToString::to_string).collect();
-    groups.extend(scenario.hosts.iter().cloned());
-    for group in groups {
-        net.set_delay(&group, Duration::from_millis(rng.random_range(DELAYS_MS)));
+    let servers = zones
+        .iter()
+        .flat_map(|z| &z.servers)
+        .flat_map(|s| addresses(s));
+    for host in servers.chain(hosts.iter().map(String::as_str)) {
+        // As the network writes it.
+        let host: IpAddr = host.parse().expect("an address");
+        let delay = Duration::from_millis(rng.random_range(DELAYS_MS));
+        net.set_delay(&host.to_string(), delay);
     }
 }
 
@@ -315,7 +328,10 @@ fn compare(step: &Step, reply: &Message, steady: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let errors = reply.errors();
     if reply.rcode != rcode(&step.rcode) {
-        faults.push(format!("{} instead of {}: {errors:?}", reply.rcode, step.rcode));
+        faults.push(format!(
+            "{} instead of {}: {errors:?}",
+            reply.rcode, step.rcode
+        ));
     }
     let flags = [
         ("ad", reply.authentic_data),
@@ -337,7 +353,9 @@ fn compare(step: &Step, reply: &Message, steady: bool) -> Vec<String> {
         Some(count) if count == found.len() => {}
         None if found == right => {}
         _ => {
-            let words = found.iter().map(|(n, t, d)| format!("{n} {t} {}", data(*t, d)));
+            let words = found
+                .iter()
+                .map(|(n, t, d)| format!("{n} {t} {}", data(*t, d)));
             let words: Vec<String> = words.collect();
             faults.push(format!("the answer is [{}]", words.join(", ")));
         }

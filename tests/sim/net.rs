@@ -139,7 +139,9 @@ impl Inner {
             recursive: false,
             delay: Duration::from_millis(10),
         };
-        self.hosts.entry(address.parse().unwrap()).or_insert_with(made)
+        self.hosts
+            .entry(address.parse().unwrap())
+            .or_insert_with(made)
     }
 }
 
