@@ -284,7 +284,7 @@ impl Weigh for Response {
             let own = block_bytes(sets.capacity() * size_of::<RrSet>());
             own + sets.iter().map(set).sum::<usize>()
         };
-        self.zone.bytes() + section(&self.answer) + section(&self.authority)
+        self.zone.bytes() + section(&self.answer) + section(&self.rest) + section(&self.authority)
     }
 }
 
@@ -548,6 +548,7 @@ mod tests {
                 zone: zone.clone(),
                 rcode: crate::dns::Rcode::NOERROR,
                 answer: vec![set],
+                rest: Vec::new(),
                 authority: Vec::new(),
                 origin: Origin::Network([192, 0, 2, 1].into()),
             };
@@ -580,6 +581,7 @@ mod tests {
                 zone: Name::root(),
                 rcode: Rcode::NOERROR,
                 answer: Vec::new(),
+                rest: Vec::new(),
                 authority: Vec::new(),
                 origin: Origin::Mirror(note),
             };
