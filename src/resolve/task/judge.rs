@@ -65,7 +65,7 @@ impl Shared {
         loop {
             match validation.step(self.clock.now(), event) {
                 Step::Done(verdict) => {
-                    self.report(&verdict, response, &links);
+                    self.report(&verdict, response, &links, validation.vouched());
                     return verdict;
                 }
                 Step::Ask(asks) => {
@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    fn report(&self, verdict: &Verdict, response: &Response, links: &[Link]) {
+    fn report(&self, verdict: &Verdict, response: &Response, links: &[Link], vouched: &[Question]) {
         let tell = |zone: &Name, server, outcome| {
             self.health.observe(Observation {
                 zone: zone.clone(),
@@ -106,7 +106,9 @@ impl Shared {
         }
         // A chain that holds vouches for each of its links; of those asked for twice, the last one.
         for (i, link) in links.iter().enumerate() {
-            if !links[i + 1..].iter().any(|l| l.question == link.question) {
+            if vouched.contains(&link.question)
+                && !links[i + 1..].iter().any(|l| l.question == link.question)
+            {
                 tell(&link.zone, link.server, Outcome::Validated);
             }
         }

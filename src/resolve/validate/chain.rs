@@ -70,6 +70,8 @@ pub struct Validation {
     /// The zone's keys were fetched anew for this response.
     refreshed: bool,
     links: Links,
+    /// Links whose replies were judged and hold.
+    vouched: Vec<Question>,
 }
 
 /// Where the walk stands.
@@ -126,6 +128,7 @@ impl Validation {
             complaint: None,
             refreshed: false,
             links: Links::default(),
+            vouched: Vec::new(),
             question,
             response,
             ctx,
@@ -150,6 +153,12 @@ impl Validation {
             } => self.links.reply(SubAsk { question, attempt }, result),
         }
         self.advance(now)
+    }
+
+    /// Questions for links whose replies were judged, and hold. Those asked for on a hint that led nowhere are not
+    /// among them.
+    pub fn vouched(&self) -> &[Question] {
+        &self.vouched
     }
 
     /// Sets out; or ends at once where there is nothing to walk.
@@ -231,6 +240,7 @@ impl Validation {
         };
         match self.keys(&cut, &response, now) {
             Ok((keys, life)) => {
+                self.vouched.push(question);
                 let as_of = as_of(&response.origin).or(cut.as_of);
                 let status = ZoneStatus::Secure(keys.into());
                 self.enter(cut.name, status, cut.life.and(life), as_of, now)
@@ -418,6 +428,7 @@ impl Validation {
         };
         match judged {
             Ok(judged) => {
+                self.vouched.push(question);
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
                 self.descend(zone, candidate, judged, as_of, now)
             }
