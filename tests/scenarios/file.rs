@@ -21,6 +21,9 @@ pub struct Scenario {
     /// Loses no packets in the seeded runs: what is shown depends on who answered first.
     #[serde(default)]
     pub lossless: bool,
+    /// Keeps records in their order in the seeded runs.
+    #[serde(default)]
+    pub ordered: bool,
     #[serde(default)]
     pub settings: Settings,
     #[serde(default)]

@@ -115,6 +115,7 @@ pub struct Script {
     rules: Vec<Rule>,
     began: Instant,
     loss: u8,
+    ordered: bool,
     /// `None` in the steady run.
     rng: Option<Mutex<SmallRng>>,
 }
@@ -134,6 +135,7 @@ impl Script {
                 .collect(),
             began: Instant::now(),
             loss: if scenario.lossless { 0 } else { LOSS },
+            ordered: scenario.ordered,
             rng: (seed > 0).then(|| Mutex::new(SmallRng::seed_from_u64(seed))),
         }
     }
@@ -144,7 +146,7 @@ impl Script {
     }
 
     fn shuffle(&self, message: &mut Message) {
-        if let Some(rng) = &self.rng {
+        if let Some(rng) = self.rng.as_ref().filter(|_| !self.ordered) {
             let rng = &mut *rng.lock().unwrap();
             message.answer.shuffle(rng);
             message.authority.shuffle(rng);
