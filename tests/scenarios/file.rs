@@ -213,6 +213,7 @@ pub fn rcode(text: &str) -> Rcode {
         Rcode::REFUSED,
         Rcode::YXDOMAIN,
         Rcode::NOTAUTH,
+        Rcode::BADVERS,
     ];
     let found = known.into_iter().find(|r| r.to_string() == text);
     found.unwrap_or_else(|| panic!("no code is called {text}"))
@@ -240,6 +241,15 @@ pub fn fault(text: &str) -> Fault {
         "stripped" => Fault::Stripped,
         "hijacked" => Fault::Hijack(word().parse().unwrap()),
         "slow" => Fault::Slow(Duration::from_millis(word().parse().unwrap())),
+        "drops-edns" => Fault::DropsEdns,
+        "fails-edns" => Fault::FailsEdns(rcode(word())),
+        "drops-cookies" => Fault::DropsCookies,
+        "refuses-cookies" => Fault::RefusesCookies,
+        "bad-cookie" => Fault::BadCookie,
+        "folds-case" => Fault::FoldsCase { tcp: true },
+        "forgers" => Fault::Forgers,
+        "drops-large" => Fault::DropsLarge(word().parse().unwrap()),
+        "truncates-always" => Fault::TruncatesAlways,
         "loses" => Fault::Loss(word().parse().unwrap()),
         _ => panic!("no fault is called {text}"),
     }
