@@ -249,14 +249,15 @@ fn positive(
 }
 
 /// RFC 1034 section 5.3.3 step 4c: the rest of a chain of aliases, as far as it stays in the zone. What a parent's
-/// server would say of a DS below an alias may be another zone's.
+/// server would say of a DS below an alias may be another zone's, and so may all that a forwarder says.
 fn with_rest(cx: &Context<'_>, mut alias: Response, answer: &[RrSet]) -> Response {
     let target = |set: &RrSet| match &set.rdatas[..] {
         [rdata] if set.rtype == Rtype::CNAME => rdata::single_name(rdata),
         _ => None,
     };
     let mut at = alias.answer.last().and_then(target);
-    while let Some(name) = at.filter(|_| cx.asked.rtype != Rtype::DS) {
+    let usable = cx.asked.rtype != Rtype::DS && !cx.forwarded;
+    while let Some(name) = at.filter(|_| usable) {
         let here = |rtype| answer.iter().find(|s| s.name == name && s.rtype == rtype);
         let Some(next) = here(cx.asked.rtype).or_else(|| here(Rtype::CNAME)) else {
             break;

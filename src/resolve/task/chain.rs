@@ -277,8 +277,14 @@ impl Shared {
         let next = Question::new(first.name.clone(), question.rtype);
         let now = self.clock.now();
         let deeper = |zone: &Name| zone.is_below(&response.zone);
+        let cover = self.local.cover(&next, now);
         if deeper(&self.knowledge.deepest(&next, now).zone)
-            || (self.local.cover(&next, now)).is_some_and(|c| deeper(&c.zone))
+            || self
+                .settings
+                .forwards
+                .governing(&next, cover.as_ref())
+                .is_some()
+            || cover.is_some_and(|c| deeper(&c.zone))
         {
             return None;
         }
