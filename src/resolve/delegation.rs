@@ -528,6 +528,7 @@ mod tests {
             zone: Name::root(),
             rcode: Rcode::NOERROR,
             answer: vec![set],
+            rest: Vec::new(),
             authority: Vec::new(),
             origin: Origin::Network([192, 0, 2, 1].into()),
         };
