@@ -314,7 +314,7 @@ impl Weigh for Response {
             let own = block_bytes(sets.capacity() * size_of::<RrSet>());
             own + sets.iter().map(set).sum::<usize>()
         };
-        self.zone.bytes() + section(&self.answer) + section(&self.authority)
+        self.zone.bytes() + section(&self.answer) + section(&self.rest) + section(&self.authority)
     }
 }
 
@@ -558,6 +558,7 @@ mod tests {
             zone: Name::root(),
             rcode: Rcode::NOERROR,
             answer: vec![set],
+            rest: Vec::new(),
             authority: Vec::new(),
             origin: Origin::Network([192, 0, 2, 1].into()),
         };
@@ -578,6 +579,7 @@ mod tests {
                 zone: zone.clone(),
                 rcode: crate::dns::Rcode::NOERROR,
                 answer: vec![set],
+                rest: Vec::new(),
                 authority: Vec::new(),
                 origin: Origin::Network([192, 0, 2, 1].into()),
             };
@@ -610,6 +612,7 @@ mod tests {
                 zone: Name::root(),
                 rcode: Rcode::NOERROR,
                 answer: Vec::new(),
+                rest: Vec::new(),
                 authority: Vec::new(),
                 origin: Origin::Mirror(note),
             };
@@ -641,6 +644,7 @@ mod tests {
             let mut set = signer.signed_set(&question.name, Rtype::DS, original_s, vec![ds]);
             set.ttl = ttl_s;
             let response = Response {
+                rest: Vec::new(),
                 zone: signer.apex.clone(),
                 rcode: Rcode::NOERROR,
                 answer: vec![set],

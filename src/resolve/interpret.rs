@@ -212,6 +212,7 @@ fn response(cx: &Context<'_>, rcode: Rcode, answer: Vec<RrSet>, authority: &[RrS
         zone: cx.zone.clone(),
         rcode,
         answer,
+        rest: Vec::new(),
         authority: authority.iter().filter(proofs).cloned().collect(),
         origin: Origin::Network(cx.server),
     }
@@ -239,11 +240,35 @@ fn positive(
     }
     let dname = |s: &&RrSet| s.rtype == Rtype::DNAME && asked.name.is_below(&s.name);
     if let Some(dname) = answer.iter().find(dname) {
-        return from_dname(cx, dname, authority);
+        return from_dname(cx, dname, authority).map(|made| with_rest(cx, made, answer));
     }
     let cname = |s: &&RrSet| s.rtype == Rtype::CNAME && s.name == asked.name;
     let cname = answer.iter().find(cname).filter(|s| s.rdatas.len() == 1)?;
-    Some(response(cx, rcode, vec![cname.clone()], authority))
+    let alias = response(cx, rcode, vec![cname.clone()], authority);
+    Some(with_rest(cx, alias, answer))
+}
+
+/// RFC 1034 section 5.3.3 step 4c: the rest of a chain of aliases, as far as it stays in the zone. What a parent's
+/// server would say of a DS below an alias may be another zone's, and so may all that a forwarder says.
+fn with_rest(cx: &Context<'_>, mut alias: Response, answer: &[RrSet]) -> Response {
+    let target = |set: &RrSet| match &set.rdatas[..] {
+        [rdata] if set.rtype == Rtype::CNAME => rdata::single_name(rdata),
+        _ => None,
+    };
+    let mut at = alias.answer.last().and_then(target);
+    let usable = cx.asked.rtype != Rtype::DS && !cx.forwarded;
+    while let Some(name) = at.filter(|_| usable) {
+        let here = |rtype| answer.iter().find(|s| s.name == name && s.rtype == rtype);
+        let Some(next) = here(cx.asked.rtype).or_else(|| here(Rtype::CNAME)) else {
+            break;
+        };
+        if alias.rest.contains(next) {
+            break;
+        }
+        at = target(next);
+        alias.rest.push(next.clone());
+    }
+    alias
 }
 
 /// RFC 6672 section 3.2: the CNAME is made here, whatever the server made of it.

@@ -37,6 +37,7 @@ pub fn read(zone: &Name, question: &Question, local: LocalAnswer, now: Now) -> O
         zone: zone.clone(),
         rcode,
         answer: lookup.answer,
+        rest: Vec::new(),
         authority: denial_part(&lookup.authority),
         origin: Origin::Mirror(note),
     }))
@@ -67,6 +68,7 @@ fn referral(
         zone: zone.clone(),
         rcode: Rcode::NOERROR,
         answer: ds_set.into_iter().cloned().collect(),
+        rest: Vec::new(),
         authority: match ds_set {
             Some(_) => Vec::new(),
             None => denial_part(authority),

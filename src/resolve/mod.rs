@@ -164,6 +164,8 @@ pub struct Response {
     /// RRsets of the answer section that belong to the question: the set asked for, or a CNAME, or a
     /// DNAME with its CNAME. Out-of-zone records are already removed.
     pub answer: Vec<RrSet>,
+    /// Where the answer is an alias: what the same message says of its target, link by link.
+    pub rest: Vec<RrSet>,
     /// SOA, NSEC and NSEC3 sets of the authority section, in-zone only.
     pub authority: Vec<RrSet>,
     /// Who said it.

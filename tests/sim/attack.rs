@@ -23,6 +23,7 @@ fn internet() -> Internet {
         .server("ns1.a.com.", &["203.0.113.1"])
         .record("www A 203.0.113.80")
         .record("api A 203.0.113.81")
+        .record("www.x A 203.0.113.82")
         .build()
 }
 
@@ -77,4 +78,28 @@ async fn an_odd_question_does_not_take_edns_from_its_server() {
     let after = lab.ask("api.a.com.", Rtype::A).await;
     assert_eq!(brief(&after), "NOERROR api.a.com. A 203.0.113.81");
     assert_eq!(after.security, Security::Secure);
+}
+
+// A signature names a zone that is none. The keys of it are asked for beside the rest; who answers that, with whatever,
+// has proved nothing, so it must not pass for a sign of life.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_on_a_false_hint_vouches_for_nobody() {
+    let lab = lab_with(|ask, message| {
+        let sig = message.answer.iter().find(|r| r.rtype == Rtype::RRSIG);
+        if let Some(mut sig) = sig.cloned().filter(|_| ask.question.rtype == Rtype::A) {
+            // RFC 4034 section 3.1: the signer's name follows 18 octets of other fields.
+            let mut rdata = sig.rdata[..18].to_vec();
+            rdata.extend_from_slice(crate::signer::name("x.a.com.").wire());
+            rdata.extend_from_slice(&[0; 64]);
+            sig.rdata = rdata.into();
+            message.answer.insert(0, sig);
+        }
+    });
+    let found = lab.ask("www.x.a.com.", Rtype::A).await;
+    assert_eq!(found.security, Security::Secure);
+    let zone = crate::signer::name("a.com.");
+    let seen = lab.notes.take();
+    let vouched = |o: &&Observation| o.zone == zone && o.outcome == Outcome::Validated;
+    // The answer and the zone's keys.
+    assert_eq!(seen.iter().filter(vouched).count(), 2, "{seen:#?}");
 }

@@ -53,6 +53,7 @@ struct ZoneSpec {
     /// The parent has a DS although the zone has no signatures, or another key's.
     ds_of: Option<Signer>,
     without_ds: bool,
+    undelegated: bool,
 }
 
 /// Describes the internet.
@@ -82,6 +83,7 @@ impl Builder {
             signer: None,
             ds_of: None,
             without_ds: false,
+            undelegated: false,
         };
         self.zones.insert(self.latest.clone(), spec);
         self
@@ -142,6 +144,17 @@ impl Builder {
         self
     }
 
+    /// The parent has no NS, DS and glue for the zone but what its own records say.
+    pub fn undelegated(mut self) -> Builder {
+        self.spec().undelegated = true;
+        self
+    }
+
+    /// How a zone is signed.
+    pub fn signer(&self, apex: &str) -> Option<&Signer> {
+        self.zones.get(&name(apex))?.signer.as_ref()
+    }
+
     fn spec(&mut self) -> &mut ZoneSpec {
         self.zones.get_mut(&self.latest).expect("a zone first")
     }
@@ -197,7 +210,7 @@ impl Builder {
         );
         lines.extend(spec.records.iter().cloned());
         for (child, child_spec) in &self.zones {
-            if self.parent(child).as_ref() == Some(apex) {
+            if self.parent(child).as_ref() == Some(apex) && !child_spec.undelegated {
                 let ns = (child_spec.servers.iter())
                     .map(|s| format!("{child} {} NS {}", child_spec.ttl, s.name));
                 lines.extend(ns);
@@ -217,7 +230,7 @@ impl Builder {
     fn ds(&self, child: &Name) -> Option<Record> {
         let spec = &self.zones[child];
         let signer = spec.ds_of.as_ref().or(spec.signer.as_ref())?;
-        (!spec.without_ds).then(|| signer.ds_record(spec.ttl))
+        (!spec.without_ds && !spec.undelegated).then(|| signer.ds_record(spec.ttl))
     }
 
     /// Addresses of servers, as data of the zone their names are in, and as glue in the parent of the zone
@@ -229,6 +242,7 @@ impl Builder {
                 let home = self.home(&server.name);
                 let own = home.as_ref() == Some(apex);
                 let glue = server.glue
+                    && !spec.undelegated
                     && self.parent(zone).as_ref() == Some(apex)
                     && server.name.is_within(zone);
                 if !own && !glue {

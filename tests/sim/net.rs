@@ -129,6 +129,22 @@ struct Inner {
     rng: SmallRng,
 }
 
+impl Inner {
+    /// A host, which is made if need be.
+    fn host(&mut self, address: &str) -> &mut Host {
+        let made = || Host {
+            zones: Vec::new(),
+            groups: Vec::new(),
+            fault: Fault::None,
+            recursive: false,
+            delay: Duration::from_millis(10),
+        };
+        self.hosts
+            .entry(address.parse().unwrap())
+            .or_insert_with(made)
+    }
+}
+
 /// The network.
 pub struct SimNet {
     inner: Mutex<Inner>,
@@ -147,19 +163,15 @@ impl SimNet {
         }
     }
 
+    /// A host that serves nothing yet.
+    pub fn host(&self, host: &str) {
+        self.inner.lock().unwrap().host(host);
+    }
+
     /// Puts a zone on a host, which is made if need be; a zone with the same apex is replaced.
     pub fn serve(&self, host: &str, zone: Arc<ZoneImage>, groups: &[&str]) {
         let mut inner = self.inner.lock().unwrap();
-        let host = inner
-            .hosts
-            .entry(host.parse().unwrap())
-            .or_insert_with(|| Host {
-                zones: Vec::new(),
-                groups: Vec::new(),
-                fault: Fault::None,
-                recursive: false,
-                delay: Duration::from_millis(10),
-            });
+        let host = inner.host(host);
         host.zones.retain(|z| z.apex() != zone.apex());
         host.zones.push(zone);
         host.groups.extend(groups.iter().map(|g| g.to_string()));

@@ -32,8 +32,12 @@ fn brief(said: &Said) -> String {
             } else {
                 "answer"
             };
+            let rest = match r.rest.is_empty() {
+                true => String::new(),
+                false => format!(", then {}", sets(&r.rest)),
+            };
             format!(
-                "{kind} {} in {}: {} | {}",
+                "{kind} {} in {}: {}{rest} | {}",
                 r.rcode,
                 r.zone,
                 sets(&r.answer),
@@ -88,6 +92,35 @@ fn check(asked: &str, rtype: Rtype, lines: &str, expected: &str) {
     check_with(true, asked, rtype, lines, expected);
 }
 
+// RFC 1034 section 5.3.3 step 4c, RFC 2181 section 5.4.1: a chain of aliases is taken as far as it stays in the zone.
+#[test]
+fn the_rest_of_a_chain_comes_along() {
+    let chain = "aa; an w.com. 60 CNAME x.com.; an x.com. 60 CNAME y.com.";
+    for (more, expected) in [
+        ("", "w.com. CNAME, then x.com. CNAME"),
+        (
+            "; an y.com. 60 A 192.0.2.1",
+            "w.com. CNAME, then x.com. CNAME, y.com. A",
+        ),
+        (
+            "; an y.com. 60 CNAME w.org.; an w.org. 60 A 192.0.2.1",
+            "w.com. CNAME, then x.com. CNAME, y.com. CNAME",
+        ),
+        (
+            "; an y.com. 60 CNAME x.com.",
+            "w.com. CNAME, then x.com. CNAME, y.com. CNAME",
+        ),
+        (
+            "; an z.com. 60 A 192.0.2.1",
+            "w.com. CNAME, then x.com. CNAME",
+        ),
+    ] {
+        let lines = format!("{chain}{more}");
+        let expected = format!("answer NOERROR in com.: {expected} | ");
+        check("w.com.", Rtype::A, &lines, &expected);
+    }
+}
+
 const SOA: &str = "ns com. 60 SOA a. b. 1 2 3 4 5";
 
 #[test]
@@ -115,7 +148,7 @@ fn answers() {
         // Only the first link of a chain counts.
         (
             "aa; an w.a.com. 60 CNAME v.a.com.; an v.a.com. 60 A 1.2.3.4",
-            "answer NOERROR in com.: w.a.com. CNAME | ",
+            "answer NOERROR in com.: w.a.com. CNAME, then v.a.com. A | ",
         ),
         // The code belongs to the end of the chain.
         (

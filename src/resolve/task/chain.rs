@@ -216,6 +216,7 @@ impl Shared {
         budget: &Arc<Budget>,
     ) -> Result<Resolution, Unanswered> {
         let mut chain = Chain::new(question);
+        let mut given = None;
         loop {
             let entry = match self.known_link(&chain.at, self.clock.now()) {
                 Some(hit) => {
@@ -225,9 +226,18 @@ impl Shared {
                     hit.entry
                 }
                 None => {
+                    let told = match given.take() {
+                        Some(response) => self.given_link(&chain.at, response, budget).await,
+                        None => None,
+                    };
                     let mut ask = RawAsk::new(chain.at.clone());
                     ask.trace = budget.trace().clone();
-                    self.link(ask, options, Occasion::Question, budget).await?
+                    let link = match told {
+                        Some(link) => link,
+                        None => self.link(ask, options, Occasion::Question, budget).await?,
+                    };
+                    given = link.1;
+                    link.0
                 }
             };
             let from = chain.at.name.clone();
@@ -253,14 +263,30 @@ impl Shared {
         }
     }
 
-    /// One link: asked, validated, cached. A bogus answer is asked for again from others.
+    /// A link that came with the one before, validated, cached; `None` if it is bogus.
+    async fn given_link(
+        self: &Arc<Self>,
+        question: &Question,
+        response: Response,
+        budget: &Arc<Budget>,
+    ) -> Option<(Entry, Option<Response>)> {
+        let (entry, ttl_s) = self.judged(question, &response, budget).await;
+        if matches!(entry.security, Security::Bogus(_)) {
+            return None;
+        }
+        self.keep(question, &entry, ttl_s, Occasion::Question);
+        Some((entry, self.next_given(question, response)))
+    }
+
+    /// One link: asked, validated, cached. A bogus answer is asked for again from others. With it comes what the same
+    /// message says of the next link.
     pub(super) async fn link(
         self: &Arc<Self>,
         mut ask: RawAsk,
         options: Options,
         occasion: Occasion,
         budget: &Arc<Budget>,
-    ) -> Result<Entry, Unanswered> {
+    ) -> Result<(Entry, Option<Response>), Unanswered> {
         let question = &ask.question.clone();
         let mut bogus: Option<(Entry, Ede)> = None;
         while ask.attempt < ATTEMPTS_MAX {
@@ -272,7 +298,7 @@ impl Shared {
             let (entry, ttl_s) = self.judged(question, &response, budget).await;
             let Security::Bogus(ede) = entry.security.clone() else {
                 self.keep(question, &entry, ttl_s, occasion);
-                return Ok(entry);
+                return Ok((entry, self.next_given(question, response)));
             };
             if let Origin::Network(server) = response.origin {
                 ask.avoid.push(server);
@@ -287,7 +313,7 @@ impl Shared {
             bogus.get_or_insert((entry, ede));
         }
         match bogus {
-            Some((entry, _)) if options.checking_disabled => Ok(entry),
+            Some((entry, _)) if options.checking_disabled => Ok((entry, None)),
             Some((entry, ede)) => Err(Unanswered {
                 security: Security::Bogus(ede.clone()),
                 errors: std::iter::once(ede).chain(entry.errors).collect(),
@@ -310,6 +336,33 @@ impl Shared {
         let denied = denied_name(&question.name, &entry.authority);
         let question = Question::new(denied, question.rtype);
         self.cache.put(&question, entry, ttl_s, occasion, now);
+    }
+
+    /// The next link of a chain of aliases as the same message gave it, unless somebody is known to know it better.
+    fn next_given(&self, question: &Question, response: Response) -> Option<Response> {
+        let (first, rest) = response.rest.split_first()?;
+        let next = Question::new(first.name.clone(), question.rtype);
+        let now = self.clock.now();
+        let deeper = |zone: &Name| zone.is_below(&response.zone);
+        let cover = self.local.cover(&next, now);
+        if deeper(&self.knowledge.deepest(&next, now).zone)
+            || self
+                .settings
+                .forwards
+                .governing(&next, cover.as_ref())
+                .is_some()
+            || cover.is_some_and(|c| deeper(&c.zone))
+        {
+            return None;
+        }
+        Some(Response {
+            rcode: Rcode::NOERROR,
+            answer: vec![first.clone()],
+            rest: rest.to_vec(),
+            zone: response.zone,
+            authority: response.authority,
+            origin: response.origin,
+        })
     }
 
     /// Validates an answer and makes a link of it, with the TTL that it may live.

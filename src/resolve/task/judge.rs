@@ -78,7 +78,7 @@ impl Shared {
                     let (entries, bytes) = validator.denials_size();
                     self.metrics.aggressive_entries.set(entries as u64);
                     self.metrics.aggressive_bytes.set(bytes as u64);
-                    self.report(&verdict, response, &links);
+                    self.report(&verdict, response, &links, validation.vouched());
                     explain(&mut verdict, &failures);
                     trace.amend(|what| note_verdict(what, &verdict));
                     return verdict;
@@ -104,7 +104,7 @@ impl Shared {
         }
     }
 
-    fn report(&self, verdict: &Verdict, response: &Response, links: &[Link]) {
+    fn report(&self, verdict: &Verdict, response: &Response, links: &[Link], vouched: &[Question]) {
         let tell = |zone: &Name, server, outcome| {
             self.health.observe(Observation {
                 zone: zone.clone(),
@@ -126,7 +126,9 @@ impl Shared {
         }
         // A chain that holds vouches for each of its links; of those asked for twice, the last one.
         for (i, link) in links.iter().enumerate() {
-            if !links[i + 1..].iter().any(|l| l.question == link.question) {
+            if vouched.contains(&link.question)
+                && !links[i + 1..].iter().any(|l| l.question == link.question)
+            {
                 tell(&link.zone, link.server, Outcome::Validated);
             }
         }

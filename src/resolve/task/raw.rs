@@ -452,6 +452,7 @@ mod tests {
                 zone: name("test."),
                 rcode: Rcode::NOERROR,
                 answer: sets(answer),
+                rest: Vec::new(),
                 authority: sets(&authority),
                 origin: Origin::Network([192, 0, 2, 1].into()),
             };

@@ -75,6 +75,8 @@ pub struct Validation {
     refreshed: bool,
     links: Links,
     pub(super) trace: Trace,
+    /// Links whose replies were judged and hold.
+    vouched: Vec<Question>,
 }
 
 /// Where the walk stands.
@@ -132,6 +134,7 @@ impl Validation {
             refreshed: false,
             links: Links::default(),
             trace: Trace::off(),
+            vouched: Vec::new(),
             question,
             response,
             ctx,
@@ -157,6 +160,12 @@ impl Validation {
             } => self.links.reply(SubAsk { question, attempt }, result),
         }
         self.advance(now)
+    }
+
+    /// Questions for links whose replies were judged, and hold. Those asked for on a hint that led nowhere are not
+    /// among them.
+    pub fn vouched(&self) -> &[Question] {
+        &self.vouched
     }
 
     /// Sets out; or ends at once where there is nothing to walk.
@@ -251,6 +260,7 @@ impl Validation {
         };
         match self.keys(&cut, &response, now) {
             Ok((keys, life)) => {
+                self.vouched.push(question);
                 let as_of = as_of(&response.origin).or(cut.as_of);
                 let status = ZoneStatus::Secure(keys.into());
                 self.enter(cut.name, status, cut.life.and(life), as_of, now)
@@ -458,6 +468,7 @@ impl Validation {
         };
         match judged {
             Ok(judged) => {
+                self.vouched.push(question);
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
                 let speaker = mirror.unwrap_or(&zone.name);
                 self.learn(speaker, &judged, &response.origin, as_of.as_ref(), now);

@@ -295,6 +295,7 @@ fn the_newer_answer_wins() {
     let new = question("nonf.leaf.test. MX");
     let set = leaf.signed_set(&new.name, Rtype::MX, 60, vec![[0, 1, 0].into()]);
     let response = Response {
+        rest: Vec::new(),
         zone: leaf.apex.clone(),
         rcode: Rcode::NOERROR,
         answer: vec![set],

@@ -50,6 +50,7 @@ impl Zone {
 
     fn response(&self, set: RrSet) -> Response {
         Response {
+            rest: Vec::new(),
             zone: self.signer.apex.clone(),
             rcode: Rcode::NOERROR,
             answer: vec![set],

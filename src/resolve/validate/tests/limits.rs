@@ -74,6 +74,7 @@ fn colliding_tags_are_tried_a_few_times_only() {
             zone: trap.apex.clone(),
             rcode: Rcode::NOERROR,
             answer: vec![set],
+            rest: Vec::new(),
             authority: vec![],
             origin: Origin::Network([192, 0, 2, 1].into()),
         };
@@ -119,6 +120,7 @@ fn deep_names_times_iterations_are_bounded() {
             zone: signer.apex.clone(),
             rcode,
             answer: lookup.answer,
+            rest: Vec::new(),
             authority: lookup.authority,
             origin: Origin::Network([192, 0, 2, 1].into()),
         };
@@ -153,6 +155,7 @@ fn endless_chains_end() {
         zone: signer.apex.clone(),
         rcode: Rcode::NOERROR,
         answer,
+        rest: Vec::new(),
         authority: vec![],
         origin: Origin::Network([192, 0, 2, 1].into()),
     };

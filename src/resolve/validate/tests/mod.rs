@@ -226,6 +226,7 @@ impl World {
             zone: zone.apex().clone(),
             rcode,
             answer: lookup.answer,
+            rest: Vec::new(),
             authority: lookup.authority,
             origin: Origin::Network([192, 0, 2, 1].into()),
         }

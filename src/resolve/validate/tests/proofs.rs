@@ -33,6 +33,7 @@ impl Parent {
 
     fn response(&self, rcode: Rcode, answer: Vec<RrSet>, authority: Vec<RrSet>) -> Response {
         Response {
+            rest: Vec::new(),
             zone: self.signer.apex.clone(),
             rcode,
             answer,
@@ -214,6 +215,7 @@ fn iterations_at_and_over_the_limit() {
         let zone = image("p.", signed);
         let keys = zone.lookup(&signer.apex, Rtype::DNSKEY).answer;
         let response = |rcode, answer: Vec<RrSet>, authority: &[RrSet]| Response {
+            rest: Vec::new(),
             zone: signer.apex.clone(),
             rcode,
             answer,

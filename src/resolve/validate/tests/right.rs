@@ -213,6 +213,7 @@ fn the_real_root() {
     let forged = Response {
         authority: unsigned.authority,
         answer: vec![],
+        rest: Vec::new(),
         ..world.answer(&question("ru. DS"))
     };
     let verdict = world.validate_response(&question("ru. DS"), forged, |_, _| true);

@@ -217,6 +217,7 @@ fn denials() {
             let proof = borrow(w, &format!("alias.{zone} DS"));
             *r = Response {
                 answer: vec![],
+                rest: Vec::new(),
                 ..proof
             };
             r.authority = borrow(w, &format!("www.{zone} AAAA")).authority;
@@ -321,6 +322,7 @@ fn records_at_a_cut() {
             let gap = borrow(w, &format!("none.{parent} A"));
             *r = Response {
                 answer: vec![],
+                rest: Vec::new(),
                 rcode: Rcode::NXDOMAIN,
                 ..gap
             };
@@ -375,6 +377,7 @@ fn invented_insecure_children() {
                 zone: name(zone),
                 rcode,
                 answer: vec![],
+                rest: Vec::new(),
                 authority: soa(zone),
                 origin: Origin::Network([192, 0, 2, 66].into()),
             };
