@@ -63,6 +63,7 @@ fn delegations_account() {
         let (mut question, entry) = answers::answer(Mix::Usual, n);
         question.rtype = Rtype::DS;
         let response = Response {
+            rest: Vec::new(),
             zone,
             rcode: Rcode::NOERROR,
             answer: entry.answer,
