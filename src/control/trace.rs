@@ -192,6 +192,7 @@ fn line(what: &What) -> String {
         What::Back { zone } => {
             format!("the known servers of {zone} were of no use; its parent is asked anew")
         }
+        What::Along { question } => format!("told in the same message: {question}"),
         What::Alias { from, to } => format!("alias: {from} -> {to}"),
         What::Validate {
             question, outcome, ..

@@ -16,6 +16,7 @@
 //! | `own` | `zone` | answered here: own zone, or (`zone` null) a special name |
 //! | `cached` | `question`, `rcode`, `security`, `left_s` | this link was in the answer cache |
 //! | `remembered` | `question`, `errors` | the failure was remembered; nobody was asked (RFC 9520) |
+//! | `along` | `question` | the message that answered the question before told this one too |
 //! | `joined` | `question` | somebody else's work on the same question was under way, and its outcome was taken |
 //! | `ask` | `question`, `purpose`, `outcome` | a question to be put to the zone that knows; its walk lies below it |
 //! | `known` | `question`, `origin` | a DS or DNSKEY answer that was kept from before |
@@ -77,6 +78,9 @@ pub enum What {
     Remembered {
         question: String,
         errors: Vec<String>,
+    },
+    Along {
+        question: String,
     },
     Joined {
         question: String,

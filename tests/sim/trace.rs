@@ -93,7 +93,7 @@ async fn the_way_to_a_signed_name_is_recorded_and_nobody_pays_who_does_not_look(
     let lab = Lab::new(signed());
     let (found, events) = watch(&lab, "alias.a.com.").await;
     assert_eq!(found.rcode, Rcode::NOERROR);
-    let told = ["ask", "validate", "alias", "ask", "validate"];
+    let told = ["ask", "validate", "alias", "along", "validate"];
     assert_eq!(kinds(&events), told, "{events:#?}");
     assert!(zones(&events).starts_with(&[".", "com.", "a.com."]));
     let asked = exchanges(&events);

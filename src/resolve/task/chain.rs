@@ -270,6 +270,10 @@ impl Shared {
         response: Response,
         budget: &Arc<Budget>,
     ) -> Option<(Entry, Option<Response>)> {
+        let told = || What::Along {
+            question: question.to_string(),
+        };
+        budget.trace().note(self.clock.now(), told);
         let (entry, ttl_s) = self.judged(question, &response, budget).await;
         if matches!(entry.security, Security::Bogus(_)) {
             return None;
