@@ -202,8 +202,8 @@ impl Validation {
 
     /// Begins at the deepest zone known at or above `below`, or at the anchor.
     fn set_out(&mut self, below: Option<Name>, now: Now) {
+        let known = below.and_then(|below| self.deepest(&below, now));
         let anchor = &self.anchor;
-        let known = below.and_then(|below| self.ctx.cache().deepest(&below, anchor, now));
         self.place = match known {
             Some((name, known)) => {
                 self.tell_known(&name, &known.status, now);
@@ -220,6 +220,22 @@ impl Validation {
                 Place::AtCut(Cut::anchor(anchor.clone(), named_by))
             }
         };
+    }
+
+    /// The deepest zone known at or above `below`. A link that could not be proven is remembered at a name that need be no
+    /// zone at all: what is signed by a zone above that name does not need it.
+    fn deepest(&self, below: &Name, now: Now) -> Option<(Name, Known)> {
+        let cache = self.ctx.cache();
+        let (broken, known) = cache.deepest(below, &self.anchor, now)?;
+        if !matches!(known.status, ZoneStatus::Bogus(_)) {
+            return Some((broken, known));
+        }
+        let above = |signer: &Name| broken.is_below(signer) && signer.is_within(&self.anchor);
+        let signed = signers(&self.response)
+            .filter(above)
+            .max_by_key(Name::label_count);
+        let proven = signed.and_then(|signer| cache.deepest(&signer, &self.anchor, now));
+        Some(proven.unwrap_or((broken, known)))
     }
 
     fn take_hints(&mut self, anchor: &Name) {
