@@ -25,7 +25,10 @@ pub fn run(server: &str, window: &str, file: &str) -> Result<(), Box<dyn Error>>
     let server: SocketAddr = SocketAddr::new(server.parse()?, 53);
     let window: usize = window.parse()?;
     let text = fs::read_to_string(file)?;
-    let questions = text.lines().map(Question::parse).collect::<Option<Vec<_>>>();
+    let questions = text
+        .lines()
+        .map(Question::parse)
+        .collect::<Option<Vec<_>>>();
     let questions = questions.ok_or("a line of the file is no question")?;
     let mut clients = Clients::new(server, questions)?;
     clients.run(window)?;
@@ -220,7 +223,8 @@ impl Clients {
                 self.lost += 1;
                 self.took_us.push(PATIENCE.as_micros() as u64);
                 if self.examples.len() < EXAMPLES_MAX {
-                    self.examples.push(format!("{}: lost", self.questions[index].text));
+                    self.examples
+                        .push(format!("{}: lost", self.questions[index].text));
                 }
             }
         }

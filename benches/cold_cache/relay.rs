@@ -182,7 +182,11 @@ impl Relay {
 
     fn release(&mut self) {
         let mut now = Instant::now();
-        while self.held.peek().is_some_and(|Reverse(held)| held.due <= now) {
+        while self
+            .held
+            .peek()
+            .is_some_and(|Reverse(held)| held.due <= now)
+        {
             let Some(Reverse(held)) = self.held.pop() else {
                 return;
             };
