@@ -18,6 +18,9 @@ const SOCKETS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// All questions together may take this long.
 const RUN_MAX: Duration = Duration::from_secs(120);
+/// The window opens by so many places per millisecond: a burst of hundreds would overflow the socket of a resolver that leaves its
+/// size to the kernel, and clients do not come all at once.
+const OPENING_PER_MS: usize = 16;
 /// Wrong answers that are told in words.
 const EXAMPLES_MAX: usize = 5;
 
@@ -152,10 +155,11 @@ impl Clients {
         let begun = Instant::now();
         let mut looked = begun;
         while self.asked < self.questions.len() || self.outstanding > 0 {
-            while self.outstanding < window && self.asked < self.questions.len() {
+            let opened = (1 + begun.elapsed().as_millis() as usize) * OPENING_PER_MS;
+            while self.outstanding < window.min(opened) && self.asked < self.questions.len() {
                 self.ask()?;
             }
-            poll.wait(Duration::from_millis(100))?;
+            poll.wait(Duration::from_millis(if opened < window { 1 } else { 100 }))?;
             for index in 0..SOCKETS {
                 if poll.ready(index) {
                     self.take(index);
