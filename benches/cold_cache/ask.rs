@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RUN_MAX: Duration = Duration::from_secs(120);
 /// The window opens by so many places per millisecond: a burst of hundreds would overflow the socket of a resolver that leaves its
 /// size to the kernel, and clients do not come all at once.
-const OPENING_PER_MS: usize = 16;
+const OPENING_PER_MS: usize = 2;
 /// Wrong answers that are told in words.
 const EXAMPLES_MAX: usize = 5;
 
