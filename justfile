@@ -45,3 +45,8 @@ ci:
 differential:
     cargo build --release
     tests/differential/run.py
+
+# Cold caches and memory beside unbound, knot-resolver and pdns-recursor; needs root
+bench:
+    benches/cold_cache/run.py
+    benches/cold_cache/run.py memory

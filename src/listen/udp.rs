@@ -12,8 +12,8 @@
 use std::io;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -102,6 +102,7 @@ impl UdpThreads {
 
 impl Shared {
     fn serve(&self, socket: &Arc<UdpSocket>) {
+        let outbox = Arc::new(Outbox::new(socket.clone()));
         let mut inbox = Inbox::default();
         let mut answers = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
@@ -118,7 +119,7 @@ impl Shared {
                 match self.begin(query, route) {
                     Step::Done(Some(answer)) => answers.push((answer, route)),
                     Step::Done(None) => {}
-                    Step::Wait(job) => self.wait(job, socket.clone(), route),
+                    Step::Wait(job) => self.wait(job, outbox.clone(), route),
                 }
             }
             send_all(socket, &answers);
@@ -139,7 +140,7 @@ impl Shared {
         })
     }
 
-    fn wait(&self, job: Box<Job>, socket: Arc<UdpSocket>, route: Route) {
+    fn wait(&self, job: Box<Job>, outbox: Arc<Outbox>, route: Route) {
         let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             self.metrics.queries_shed_total.inc();
             return;
@@ -147,9 +148,43 @@ impl Shared {
         let pipeline = self.pipeline.clone();
         self.runtime.spawn(async move {
             let answer = pipeline.finish(*job).await;
-            send_all(&socket, &[(answer, route)]);
+            outbox.send(answer, route).await;
             drop(place);
         });
+    }
+}
+
+/// Answers from the async side to one socket, sent many at a time.
+///
+/// Under load several questions are settled in one turn of the runtime, and a system call for each of their answers is
+/// the dearest part of answering. No answer waits for a timer: the first one waits for what is settled in its turn.
+struct Outbox {
+    socket: Arc<UdpSocket>,
+    /// No more than there are places for queries that wait.
+    ready: Mutex<Vec<(Vec<u8>, Route)>>,
+}
+
+impl Outbox {
+    fn new(socket: Arc<UdpSocket>) -> Outbox {
+        Outbox {
+            socket,
+            ready: Mutex::default(),
+        }
+    }
+
+    /// Sends an answer, or leaves it to whoever is about to send.
+    async fn send(&self, answer: Vec<u8>, route: Route) {
+        let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = {
+            let mut ready = ready();
+            ready.push((answer, route));
+            ready.len() == 1
+        };
+        if is_first {
+            tokio::task::yield_now().await;
+            let answers = std::mem::take(&mut *ready());
+            send_all(&self.socket, &answers);
+        }
     }
 }
 
@@ -271,6 +306,31 @@ mod tests {
         let mut answered = [0; 3].map(|_| running.receive_id());
         answered.sort_unstable();
         assert_eq!(answered, [1, 2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_settled_at_once_is_all_answered() {
+        let running = running(200);
+        for round in 0..3 {
+            for id in 0..200 {
+                running.send(round * 1000 + id, "slow.");
+            }
+            // Whoever waits no more has been answered; the second and third round find the door open.
+            running.send(9999, "known.");
+            let mut ids: Vec<u16> = Vec::new();
+            if round == 0 {
+                assert_eq!(running.receive_id(), 9999);
+                running.go.send(true).unwrap();
+                ids.push(9999);
+            }
+            while ids.len() < 201 {
+                ids.push(running.receive_id());
+            }
+            ids.sort_unstable();
+            let mut expected: Vec<u16> = (0..200).map(|id| round * 1000 + id).collect();
+            expected.push(9999);
+            assert_eq!(ids, expected);
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -41,6 +41,9 @@ impl ReferralChecks {
     }
 }
 
+/// What a validation is told, and why it is told nothing.
+type Told = (Event, Option<Failure>);
+
 /// A link of a chain that a server gave.
 struct Link {
     question: Question,
@@ -68,7 +71,8 @@ impl Shared {
         });
         let validation = Validation::new(question.clone(), response.clone(), validator.clone());
         let mut validation = validation.traced(trace.clone());
-        let (tell, mut told) = unbounded_channel();
+        // Boxed: a channel takes room for 32 messages when it is made.
+        let (tell, mut told) = unbounded_channel::<Box<Told>>();
         let mut links = Vec::new();
         let mut failures = Vec::new();
         let mut event = Event::Start;
@@ -90,7 +94,7 @@ impl Shared {
                 }
             }
             let deadline = self.clock.instant(budget.deadline());
-            let Ok(Some((next, failure))) = timeout_at(deadline, told.recv()).await else {
+            let Ok(Some(heard)) = timeout_at(deadline, told.recv()).await else {
                 let trouble = budget.trouble().map_or(String::new(), |t| format!("; {t}"));
                 let text = format!("{question}: the chain of trust was not found in time{trouble}");
                 let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);
@@ -98,6 +102,7 @@ impl Shared {
                 trace.amend(|what| note_verdict(what, &verdict));
                 return verdict;
             };
+            let (next, failure) = *heard;
             note_link(&mut links, &next);
             failures.extend(failure);
             event = next;
@@ -169,7 +174,7 @@ impl Shared {
         links: &[Link],
         budget: &Arc<Budget>,
         trace: &Trace,
-        tell: &UnboundedSender<(Event, Option<Failure>)>,
+        tell: &UnboundedSender<Box<Told>>,
     ) {
         let SubAsk { question, attempt } = ask;
         let mut raw = RawAsk::new(question.clone());
@@ -195,7 +200,7 @@ impl Shared {
                 attempt,
                 result,
             };
-            let _ = tell.send((reply, failure));
+            let _ = tell.send(Box::new((reply, failure)));
         });
     }
 }

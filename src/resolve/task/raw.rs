@@ -177,10 +177,11 @@ impl Shared {
         Err(overloaded())
     }
 
-    /// Drives one iteration to its end. Boxed: sub-questions are iterations again.
+    /// Drives one iteration to its end. Boxed: sub-questions are iterations again. So are events: a channel takes room for
+    /// 32 of them when it is made, and most questions need one.
     fn iterate(self: Arc<Self>, ask: RawAsk, budget: Arc<Budget>) -> BoxFuture<'static, RawResult> {
         Box::pin(async move {
-            let (tell, mut told) = unbounded_channel();
+            let (tell, mut told) = unbounded_channel::<Box<Event>>();
             let mut iteration = Iteration::new(
                 ask.question.clone(),
                 Manner {
@@ -215,7 +216,7 @@ impl Shared {
                             let told = self.note_exchange(&trace, &zone, &ask, now);
                             let tell = tell.clone();
                             self.send(&budget, zone, ask, wait, told, move |said| {
-                                let _ = tell.send(Event::Said { token, said });
+                                let _ = tell.send(Box::new(Event::Said { token, said }));
                             });
                         }
                         Action::Check { question, ds } => self.check_referral(question, *ds),
@@ -228,7 +229,7 @@ impl Shared {
                 let wake = iteration.wake_at().map_or(deadline, |at| at.min(deadline));
                 event = tokio::select! {
                     biased;
-                    Some(event) = told.recv() => event,
+                    Some(event) = told.recv() => *event,
                     () = sleep_until(self.clock.instant(wake)) => Event::Timer,
                 };
                 if self.clock.now().mono >= deadline {
@@ -305,7 +306,7 @@ impl Shared {
         asker: &RawAsk,
         name: Name,
         rtype: Rtype,
-        tell: &UnboundedSender<Event>,
+        tell: &UnboundedSender<Box<Event>>,
     ) {
         let mut ask = RawAsk::new(Question::new(name.clone(), rtype));
         ask.depth = asker.depth + 1;
@@ -318,12 +319,12 @@ impl Shared {
                 Ok(found) => (found, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
-            let _ = tell.send(Event::Addresses {
+            let _ = tell.send(Box::new(Event::Addresses {
                 name,
                 rtype,
                 found,
                 why,
-            });
+            }));
         });
         tokio::spawn(work);
     }
