@@ -18,8 +18,8 @@ const SOCKETS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// All questions together may take this long.
 const RUN_MAX: Duration = Duration::from_secs(120);
-/// The window opens by so many places per millisecond: a burst of hundreds would overflow the socket of a resolver that leaves its
-/// size to the kernel, and clients do not come all at once.
+/// The window opens by so many places per millisecond, as clients do not come all at once; a burst of hundreds may also be more
+/// than the socket of a resolver holds that leaves its size to the kernel.
 const OPENING_PER_MS: usize = 2;
 /// Wrong answers that are told in words.
 const EXAMPLES_MAX: usize = 5;
