@@ -176,6 +176,22 @@ pub fn format_utc(wall_s: u64) -> String {
         .unwrap_or_else(|| format!("@{wall_s}"))
 }
 
+/// Seconds since 1970 for `@2018-11-30 12:19:06`, its forms without `@` or with `T` and `Z`, or a bare number of seconds.
+pub fn parse_utc(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let text = text.strip_prefix('@').unwrap_or(text);
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let text = text.trim_end_matches('Z').replacen(' ', "T", 1);
+    let moment = time::OffsetDateTime::parse(
+        &format!("{text}Z"),
+        &time::format_description::well_known::Rfc3339,
+    )
+    .ok()?;
+    u64::try_from(moment.unix_timestamp()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,5 +224,18 @@ mod tests {
         clock.clear_floor();
         clock.follow(Duration::from_secs(10), 2);
         assert_eq!((clock.now().wall_s, clock.is_held()), (10, false));
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        let check = |text, expected| assert_eq!(parse_utc(text), expected, "{text}");
+        check("@2018-11-30 12:19:06\n", Some(1_543_580_346));
+        check("1543580346", Some(1_543_580_346));
+        check("@1543580346", Some(1_543_580_346));
+        check("@0", Some(0));
+        check("", None);
+        check("yesterday", None);
+        check("@2018-13-30 12:19:06", None);
+        check("-5", None);
     }
 }

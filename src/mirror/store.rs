@@ -11,7 +11,7 @@
 //! ledger without rows (it was set aside) is filled from the notes in the files.
 
 mod escape;
-mod image_file;
+pub mod image_file;
 
 use std::collections::HashSet;
 use std::fs;

@@ -9,9 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast::clock::{Clock, format_utc};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use holdfast::clock::{Clock, format_utc, parse_utc};
 
 /// How often the file is looked at, in seconds.
 const LOOK_INTERVAL_S: u64 = 1;
@@ -68,7 +66,7 @@ impl ClockFile {
         File::open(&self.path)?
             .take(TEXT_LEN_MAX_BYTES)
             .read_to_string(&mut text)?;
-        let wall_s = parse(&text).ok_or_else(|| {
+        let wall_s = parse_utc(&text).ok_or_else(|| {
             let message = "not a time; allowed is \"@2018-11-30 12:19:06\" or seconds since 1970";
             io::Error::new(io::ErrorKind::InvalidData, message)
         })?;
@@ -79,34 +77,9 @@ impl ClockFile {
     }
 }
 
-/// Seconds since 1970.
-fn parse(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let text = text.strip_prefix('@').unwrap_or(text);
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    let text = text.trim_end_matches('Z').replacen(' ', "T", 1);
-    let moment = OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339).ok()?;
-    u64::try_from(moment.unix_timestamp()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_forms_are_read() {
-        let check = |text, expected| assert_eq!(parse(text), expected, "{text}");
-        check("@2018-11-30 12:19:06\n", Some(1_543_580_346));
-        check("1543580346", Some(1_543_580_346));
-        check("@1543580346", Some(1_543_580_346));
-        check("@0", Some(0));
-        check("", None);
-        check("yesterday", None);
-        check("@2018-13-30 12:19:06", None);
-        check("-5", None);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_replaced_file_sets_the_clock_anew() {

@@ -38,7 +38,7 @@ pub use rows::{
     ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, SourceKind, TrustAnchorRow,
     TrustKeyRow, TrustRecord, Verdict, zone_key,
 };
-pub use value::ValueFault;
+pub use value::{ValueFault, seal, unseal};
 
 /// A tree of the ledger. The names of trees that later features fill are reserved here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub enum ValueFault {
 }
 
 /// The sealed form of a row.
-pub(super) fn seal<R: Row>(row: &R) -> Vec<u8> {
+pub fn seal<R: Row>(row: &R) -> Vec<u8> {
     let body = serde_json::to_vec(row).expect("rows are plain data with text keys");
     let crc = checksum(R::TREE, &row.key(), R::VERSION, &body);
     let mut out = Vec::with_capacity(HEAD_LEN + body.len());
@@ -44,7 +44,10 @@ pub(super) fn seal<R: Row>(row: &R) -> Vec<u8> {
 }
 
 /// The row that `bytes` are, found under `key`.
-pub(super) fn unseal<R: Row>(key: &[u8], bytes: &[u8]) -> Result<R, ValueFault> {
+///
+/// # Errors
+/// Why they are none.
+pub fn unseal<R: Row>(key: &[u8], bytes: &[u8]) -> Result<R, ValueFault> {
     let body = check(R::TREE, key, bytes)?;
     match bytes[0] {
         version if version == R::VERSION => {}

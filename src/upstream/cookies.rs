@@ -40,7 +40,7 @@ const ENTRIES_MAX: usize = 20_000;
 
 /// What an answer says of the cookie that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Carried {
+pub enum Carried {
     /// No cookie was sent.
     Unasked,
     /// The answer has none.

@@ -23,8 +23,9 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
-mod wire;
+pub mod wire;
 
+pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
 
 /// How a question travels.

@@ -19,9 +19,9 @@ const TC: u8 = 0x02;
 
 /// A question that is under way.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub struct Sent {
     /// The whole message, without a TCP length.
-    pub(super) packet: Vec<u8>,
+    pub packet: Vec<u8>,
     id: u16,
     /// The question section as it was sent.
     question_sent: Vec<u8>,
@@ -36,7 +36,7 @@ pub(super) struct Sent {
 
 /// What some octets from the server's address are.
 #[derive(Debug)]
-pub(super) enum Received {
+pub enum Received {
     /// The answer.
     Answer(Answer),
     /// ID and question agree, the rest is damaged.
@@ -47,18 +47,18 @@ pub(super) enum Received {
 
 /// A message that agrees with what was sent.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub struct Answer {
     /// Its question has the case of the [`Ask`].
-    pub(super) message: Box<Message>,
+    pub message: Box<Message>,
     /// The case of the name was mixed, and came back changed.
-    pub(super) folded: bool,
+    pub folded: bool,
     /// What it says of the cookie.
-    pub(super) cookie: Carried,
+    pub cookie: Carried,
 }
 
 /// Why octets are not the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stray {
+pub enum Stray {
     /// No header of an answer to a query.
     Form,
     /// Another ID.
@@ -72,7 +72,7 @@ pub(super) enum Stray {
 impl Sent {
     /// The message for `ask` under `id`, its name in a case drawn from `rng` if the ask says so. `cookie` is
     /// the value of a COOKIE option to go with its OPT record.
-    pub(super) fn new(ask: &Ask, id: u16, cookie: Option<&[u8]>, rng: &mut impl Rng) -> Sent {
+    pub fn new(ask: &Ask, id: u16, cookie: Option<&[u8]>, rng: &mut impl Rng) -> Sent {
         let asked = ask.question.clone();
         let mut sent = asked.clone();
         if ask.mix_case {
@@ -104,7 +104,7 @@ impl Sent {
     }
 
     /// Sorts a message that came from the server's address.
-    pub(super) fn read(&self, mut bytes: Vec<u8>) -> Received {
+    pub fn read(&self, mut bytes: Vec<u8>) -> Received {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
             return Received::Stray(Stray::Form);
         };
