@@ -167,8 +167,9 @@ pub fn system_wall() -> Duration {
 
 /// `2026-08-01T12:00:00Z` for seconds since 1970.
 pub fn format_utc(wall_s: u64) -> String {
-    time::OffsetDateTime::from_unix_timestamp(wall_s as i64)
+    i64::try_from(wall_s)
         .ok()
+        .and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok())
         .and_then(|t| {
             t.format(&time::format_description::well_known::Rfc3339)
                 .ok()
@@ -176,20 +177,23 @@ pub fn format_utc(wall_s: u64) -> String {
         .unwrap_or_else(|| format!("@{wall_s}"))
 }
 
+/// The end of the year 9999, in seconds since 1970: later times have no text and would overflow in milliseconds.
+pub const WALL_MAX_S: u64 = 253_402_300_799;
+
 /// Seconds since 1970 for `@2018-11-30 12:19:06`, its forms without `@` or with `T` and `Z`, or a bare number of seconds.
 pub fn parse_utc(text: &str) -> Option<u64> {
     let text = text.trim();
     let text = text.strip_prefix('@').unwrap_or(text);
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    let text = text.trim_end_matches('Z').replacen(' ', "T", 1);
-    let moment = time::OffsetDateTime::parse(
-        &format!("{text}Z"),
-        &time::format_description::well_known::Rfc3339,
-    )
-    .ok()?;
-    u64::try_from(moment.unix_timestamp()).ok()
+    let wall_s = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let text = text.trim_end_matches('Z').replacen(' ', "T", 1);
+            let form = &time::format_description::well_known::Rfc3339;
+            let moment = time::OffsetDateTime::parse(&format!("{text}Z"), form).ok()?;
+            u64::try_from(moment.unix_timestamp()).ok()?
+        }
+    };
+    (wall_s <= WALL_MAX_S).then_some(wall_s)
 }
 
 #[cfg(test)]
@@ -205,6 +209,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(clock.now(), Now::new(Duration::from_secs(6), 51));
         assert_eq!(format_utc(1_785_585_600), "2026-08-01T12:00:00Z");
+        assert_eq!(format_utc(u64::MAX), "@18446744073709551615");
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,5 +242,8 @@ mod tests {
         check("yesterday", None);
         check("@2018-13-30 12:19:06", None);
         check("-5", None);
+        check("@9999-12-31 23:59:59", Some(WALL_MAX_S));
+        check("@253402300800", None);
+        check("@18446744073709551615", None);
     }
 }
