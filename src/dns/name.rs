@@ -18,6 +18,9 @@ pub const NAME_LEN_MAX: usize = 255;
 pub const LABEL_LEN_MAX: usize = 63;
 /// No name has more labels than this, the root label not counted.
 pub const LABELS_MAX: usize = 127;
+/// Compression pointers of one name. A writer needs at most one per label; a chain of pointers to pointers through
+/// 16 KiB, begun by each of the 4000 records of a message, would cost half a second to read.
+pub const POINTERS_MAX: usize = LABELS_MAX;
 
 /// An absolute domain name in uncompressed wire form.
 #[derive(Clone)]
@@ -63,13 +66,14 @@ impl Name {
     /// Reads a possibly compressed name at `pos` of a message; returns it and the position after it.
     ///
     /// A pointer must point to before the name part that holds it (RFC 1035 section 4.1.4 says "a
-    /// prior occurrence"), so the walk ends after at most 127 labels and as many pointers.
+    /// prior occurrence"), so the walk ends, and after at most [`POINTERS_MAX`] of them.
     pub fn parse(msg: &[u8], pos: usize) -> Result<(Name, usize), WireError> {
         let mut buf = [0u8; NAME_LEN_MAX];
         let mut len = 0;
         let mut at = pos;
         let mut end = None;
         let mut lowest = pos;
+        let mut pointers = 0;
         loop {
             let head = *msg.get(at).ok_or(WireError::Truncated)?;
             match head {
@@ -94,7 +98,8 @@ impl Name {
                     let low = *msg.get(at + 1).ok_or(WireError::Truncated)?;
                     end.get_or_insert(at + 2);
                     let target = usize::from(head & 0x3F) << 8 | usize::from(low);
-                    if target >= lowest {
+                    pointers += 1;
+                    if target >= lowest || pointers > POINTERS_MAX {
                         return Err(WireError::BadName);
                     }
                     lowest = target;
@@ -523,6 +528,27 @@ mod tests {
             name("a.old.net").replace_suffix(&name("old.net"), &name("new.org")),
             Ok(Some(name("a.new.org")))
         );
+    }
+
+    // RFC 1035 section 4.1.4 sets no limit to pointers that lead to pointers.
+    #[test]
+    fn chains_of_pointers_are_short() {
+        let check = |pointers: usize, expected: Result<(), WireError>| {
+            let mut msg = b"\x01a\x00".to_vec();
+            let mut target = 0;
+            for _ in 0..pointers {
+                let at = msg.len();
+                msg.extend((0xC000 | target as u16).to_be_bytes());
+                target = at;
+            }
+            let end = msg.len();
+            let parsed = Name::parse(&msg, target);
+            assert_eq!(parsed, expected.map(|()| (name("a"), end)), "{pointers}");
+        };
+        check(1, Ok(()));
+        check(POINTERS_MAX, Ok(()));
+        check(POINTERS_MAX + 1, Err(WireError::BadName));
+        check(8000, Err(WireError::BadName));
     }
 
     #[test]
