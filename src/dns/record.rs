@@ -1,5 +1,7 @@
 //! Records and RRsets in wire form.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Class, Name, Rtype};
 
 /// RDATA, uncompressed (RFC 3597 section 4 forms).
@@ -67,7 +69,10 @@ impl RrSet {
 /// nothing is lost. Records of another class than IN are left out.
 pub fn group(records: &[Record]) -> Vec<RrSet> {
     let mut sets: Vec<RrSet> = Vec::new();
-    let mut index = std::collections::HashMap::new();
+    let mut index = HashMap::new();
+    // A message holds thousands of records of one set: looking through the list for each would let one
+    // answer cost a second.
+    let mut seen = HashSet::new();
     for r in records.iter().filter(|r| r.class == Class::IN) {
         let covered = match r.rtype {
             Rtype::RRSIG => match r.rdata.first_chunk::<2>() {
@@ -94,7 +99,7 @@ pub fn group(records: &[Record]) -> Vec<RrSet> {
             &mut set.rdatas
         };
         // RFC 2181 section 5: duplicates within a set are one record.
-        if !list.contains(&r.rdata) {
+        if seen.insert((at, r.rtype, &r.rdata)) {
             list.push(r.rdata.clone());
         }
     }
@@ -117,5 +122,46 @@ mod tests {
             .map(|s| (&s.name, s.ttl, s.rdatas.len()))
             .collect();
         assert_eq!(brief, [(&name("a."), 60, 2), (&name("b."), 70, 1)]);
+    }
+
+    // RFC 2181 sections 5, 5.2 and 5.4.1: one set whatever the order, the case and the TTLs, each record once.
+    #[test]
+    fn records_become_sets() {
+        let record = |name: &str, rtype, ttl, rdata: &[u8]| Record {
+            name: name.parse().unwrap(),
+            rtype,
+            class: Class::IN,
+            ttl,
+            rdata: rdata.into(),
+        };
+        let (a, txt, sig) = (Rtype::A, Rtype::TXT, Rtype::RRSIG);
+        let mut other_class = record("a.", a, 1, &[9]);
+        other_class.class = Class(3);
+        let sets = group(&[
+            record("a.", a, 60, &[1]),
+            record("b.", a, 60, &[1]),
+            record("A.", a, 50, &[2]),
+            record("a.", sig, 70, &[0, 1, 7]),
+            record("a.", a, 60, &[1]),
+            record("a.", sig, 40, &[0, 1, 7]),
+            record("a.", txt, 60, &[0, 1, 7]),
+            record("c.", sig, 60, &[0, 16]),
+            record("c.", sig, 60, &[0]),
+            other_class,
+        ]);
+        let set = |name: &str, rtype, ttl, rdatas: &[&[u8]], sigs: &[&[u8]]| RrSet {
+            name: name.parse().unwrap(),
+            rtype,
+            ttl,
+            rdatas: rdatas.iter().map(|&r| r.into()).collect(),
+            sigs: sigs.iter().map(|&r| r.into()).collect(),
+        };
+        let expected = [
+            set("a.", a, 40, &[&[1], &[2]], &[&[0, 1, 7]]),
+            set("b.", a, 60, &[&[1]], &[]),
+            set("a.", txt, 60, &[&[0, 1, 7]], &[]),
+            set("c.", txt, 60, &[], &[&[0, 16]]),
+        ];
+        assert_eq!(sets, expected);
     }
 }
