@@ -297,7 +297,10 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
-                open.push(path);
+                // A build of the fuzz targets leaves generated sources in `tests/fuzz/target`.
+                if !path.ends_with("target") {
+                    open.push(path);
+                }
             } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);
             }

@@ -1,0 +1,450 @@
+//! Real input for each target: what holdfast itself writes, and the files that come with it.
+
+use std::fs;
+use std::path::Path;
+
+use holdfast::clock::Now;
+use holdfast::dns::edns::option;
+use holdfast::dns::message::MESSAGE_LEN_MAX;
+use holdfast::dns::{Class, Ede, Edns, Message, Name, Question, Rcode, Record, RrSet, Rtype};
+use holdfast::mirror::store::image_file;
+use holdfast::query::cookie::Cookies;
+use holdfast::store::{
+    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, Row, SourceKind, TrustAnchorRow,
+    TrustKeyRow, TrustRecord, Verdict, hex, seal,
+};
+use holdfast::zone::{Builder, ZoneImage, parse, present};
+
+use crate::signer::{Denial, Signer};
+
+/// A zone with something of everything.
+const ZONE: &str = r#"
+$ORIGIN example.
+$TTL 1h
+@ SOA ns.example. host.example. 7 2h 15m 1w 1d
+@ NS ns
+@ NS ns.sub
+@ MX 10 mail.Example.
+@ TXT "v=spf1 -all" "a;b(\"\000\255\\"
+@ CAA 0 issue "ca.example"
+ns 60 A 192.0.2.53
+ns AAAA 2001:db8::53
+www IN CNAME Web
+web ( A
+ 192.0.2.1 ) ; the web
+*.wild A 192.0.2.2
+a.b.c SRV 1 2 53 ns
+sub NS ns.sub
+sub DS 1 13 2 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+ns.sub A 192.0.2.54
+open NS ns.open.sub
+old DNAME new.example.
+naptr NAPTR 1 2 "u" "E2U" "!^.*$!x!" .
+odd TYPE65280 \# 3 01ff00
+host HINFO "a" "b"
+rp RP a.example. b.example.
+svcb TYPE64 \# 4 00010000
+tlsa TLSA 3 1 1 aabb
+"#;
+/// Noon of 2026-08-01, when signatures of the test signer are valid.
+const NOON: Now = Now {
+    mono: std::time::Duration::ZERO,
+    wall_s: 1_785_585_600,
+};
+
+/// The seeds of a target.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let flagged = |flags: &[u8], seeds: Vec<Vec<u8>>| -> Vec<Vec<u8>> {
+        let each = |seed: Vec<u8>| flags.iter().map(move |flag| [&[*flag], &seed[..]].concat());
+        seeds.into_iter().flat_map(each).collect()
+    };
+    match target {
+        "message" | "hickory" | "dnssec" => messages(),
+        "request" => queries(),
+        "cookie" => cookies(),
+        "response" => responses(),
+        "name" => names(),
+        "rdata" => data_of_all_types(),
+        "axfr" => transfers(),
+        "zone_file" => {
+            let signed = signers().map(|signer| written(&signer.sign(&records())));
+            let own = [text(ZONE), file("zones/lab.test.zone")];
+            signed.into_iter().chain(own).collect()
+        }
+        "image" => flagged(
+            &[0, 1],
+            images().iter().map(|i| i.as_bytes().to_vec()).collect(),
+        ),
+        "note" => flagged(&[0, 1, 3], vec![version_file()]),
+        "ledger" => rows(),
+        // The target has no files beside the configuration.
+        "config" => {
+            let own = String::from_utf8(file("config.toml")).expect("text");
+            vec![
+                own.replace("[[zone]]", "#")
+                    .replace("\nfile = ", "\n#")
+                    .replace("\nname = ", "\n#")
+                    .into(),
+                text(CONFIG),
+            ]
+        }
+        "anchors" => vec![
+            file("zones/root.key"),
+            file("zones/root.hints"),
+            text("lab. DNSKEY 257 3 13 ( AAAA\n BBBB ) ; why\n. 3600000 NS a.\na. A 192.0.2.1\n"),
+        ],
+        "clock" => [
+            "@2018-11-30 12:19:06\n",
+            "@1543580346",
+            "2026-08-01T12:00:00Z",
+            "20260801120000",
+        ]
+        .map(text)
+        .to_vec(),
+        "control_request" => vec![
+            text("{\"command\":\"status\"}\n"),
+            text(
+                "{\"command\":\"mirror_accept\",\"zone\":\".\",\"serial\":7}\n{\"command\":\"mirror_list\"}",
+            ),
+            text("{\"command\":\"cache_flush\",\"name\":\"example.\",\"tree\":true}\nno\n"),
+            text(
+                "{\"command\":\"trace\",\"name\":\"a.\",\"rtype\":\"A\",\"checking_disabled\":true,\"afresh\":false}\n",
+            ),
+        ],
+        "control_response" => vec![
+            text("{\"ok\":{\"version\":\"1\",\"mirrors\":[{\"zone\":\".\",\"age_s\":null}]}}\n"),
+            text("{\"error\":\"no such mirror\"}\n"),
+        ],
+        other => panic!("no seeds for the target {other}"),
+    }
+}
+
+const CONFIG: &str = r#"
+[server]
+listen = ["127.0.0.1:5300"]
+[resolver]
+dnssec = "off"
+hedge_min_ms = 5
+[[forward]]
+zone = "corp.example."
+servers = ["192.0.2.1", "192.0.2.2:5353"]
+[cache]
+bytes_max = "64MiB"
+[[mirror]]
+zone = "ru."
+use = "always"
+sources = ["axfr:192.0.2.9", "file:ru.zone"]
+protect = ["gov.ru."]
+"#;
+
+fn file(path: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect(text)
+}
+
+fn records() -> Vec<Record> {
+    let records = parse::records(ZONE.as_bytes(), "seed", None);
+    records.collect::<Result<_, _>>().expect("a sound zone")
+}
+
+fn written(records: &[Record]) -> Vec<u8> {
+    let lines = records.iter().map(|r| present::record(r) + "\n");
+    lines.collect::<String>().into_bytes()
+}
+
+/// NSEC with ZONEMD, and NSEC3 with opt-out.
+fn signers() -> [Signer; 2] {
+    let mut plain = Signer::new("example.", 1);
+    plain.zonemd = true;
+    let mut hashed = Signer::new("example.", 2);
+    hashed.denial = Denial::Nsec3 {
+        salt: vec![0xAB],
+        iterations: 3,
+        opt_out: true,
+    };
+    [plain, hashed]
+}
+
+fn images() -> Vec<ZoneImage> {
+    let build = |records: Vec<Record>| {
+        let mut builder = Builder::new(name("example."));
+        for record in records {
+            builder.add(record).expect("a sound record");
+        }
+        builder.finish().expect("a sound zone")
+    };
+    let signed = signers().map(|signer| build(signer.sign(&records())));
+    signed.into_iter().chain([build(records())]).collect()
+}
+
+fn queries() -> Vec<Vec<u8>> {
+    let mut query = Message::query(7, Question::new(name("Www.example."), Rtype::A));
+    query.recursion_desired = true;
+    let plain = query.encode(512);
+    let mut edns = Edns::new(1232, true);
+    edns.options.push((option::COOKIE, vec![9; 24]));
+    edns.options
+        .push((option::CLIENT_SUBNET, vec![0, 1, 24, 0, 192, 0, 2]));
+    edns.options.push((option::PADDING, vec![0; 8]));
+    query.edns = Some(edns);
+    let transfer = Message::query(8, Question::new(name("."), Rtype::AXFR));
+    vec![plain, query.encode(512), transfer.encode(512)]
+}
+
+/// Answers of the sample zones, as a server sends them.
+fn answers() -> Vec<(Question, Message)> {
+    let mut out = Vec::new();
+    for image in images() {
+        for (owner, rtype) in [
+            ("example.", Rtype::DNSKEY),
+            ("example.", Rtype::NS),
+            ("www.example.", Rtype::A),
+            ("a.b.c.example.", Rtype::MX),
+            ("x.wild.example.", Rtype::A),
+            ("nope.example.", Rtype::A),
+            ("www.sub.example.", Rtype::A),
+            ("www.open.example.", Rtype::A),
+            ("sub.example.", Rtype::DS),
+            ("www.old.example.", Rtype::A),
+            ("example.", Rtype::ANY),
+        ] {
+            let question = Question::new(name(owner), rtype);
+            let found = image.lookup(&question.name, rtype);
+            let section = |sets: &[RrSet]| -> Vec<Record> {
+                sets.iter()
+                    .flat_map(|s| s.records(true).collect::<Vec<_>>())
+                    .collect()
+            };
+            let mut answer = Message::query(4711, question.clone()).reply(Rcode::NOERROR);
+            answer.authoritative = !owner.contains("www.");
+            answer.answer = section(&found.answer);
+            answer.authority = section(&found.authority);
+            answer.additional = section(&found.additional);
+            // So that there is something to verify with.
+            let keys = image.find(image.apex(), Rtype::DNSKEY);
+            answer
+                .authority
+                .extend(keys.iter().flat_map(|k| k.records(true)));
+            let mut edns = Edns::new(1232, true);
+            edns.options.push(Ede::new(Ede::OTHER, "why").to_option());
+            edns.options.push((option::COOKIE, vec![5; 16]));
+            answer.edns = Some(edns);
+            out.push((question, answer));
+        }
+    }
+    out
+}
+
+/// Each flag alone, and what no server of the zone may say.
+fn odd_answers() -> Vec<(Question, Message)> {
+    let question = Question::new(name("www.example."), Rtype::A);
+    let bare = Message::query(4711, question.clone()).reply(Rcode::NOERROR);
+    let record = |owner: &str, rtype, rdata: &[u8]| Record {
+        name: name(owner),
+        rtype,
+        class: Class::IN,
+        ttl: 60,
+        rdata: rdata.into(),
+    };
+    let mut out = vec![bare.clone(); 7];
+    out[0].authoritative = true;
+    out[1].truncated = true;
+    out[2].recursion_available = true;
+    out[3].authentic_data = true;
+    out[4].checking_disabled = true;
+    out[5].authoritative = true;
+    out[5].answer = vec![
+        record("www.example.", Rtype::A, &[192, 0, 2, 1]),
+        record("www.other.", Rtype::A, &[192, 0, 2, 66]),
+    ];
+    out[5].authority = vec![
+        record("other.", Rtype::NS, name("ns.other.").wire()),
+        record("other.", Rtype::NSEC, b"\x01a\x00\x00\x01\x40"),
+    ];
+    // Glue of another zone beside that of the one referred to.
+    out[6].authority = ["ns.www.example.", "ns.other."]
+        .map(|server| record("www.example.", Rtype::NS, name(server).wire()))
+        .to_vec();
+    out[6].additional = ["ns.www.example.", "ns.other."]
+        .map(|server| record(server, Rtype::A, &[192, 0, 2, 54]))
+        .to_vec();
+    out.into_iter()
+        .map(|answer| (question.clone(), answer))
+        .collect()
+}
+
+fn messages() -> Vec<Vec<u8>> {
+    let answers = (answers().into_iter())
+        .chain(odd_answers())
+        .map(|(_, answer)| answer.encode(MESSAGE_LEN_MAX));
+    answers.chain(queries()).collect()
+}
+
+/// With how they were asked, and the number of the question, see the target.
+fn responses() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for (question, mut answer) in answers().into_iter().chain(odd_answers()) {
+        answer.authority.retain(|r| r.rtype != Rtype::DNSKEY);
+        let owner = match question.name.to_string().as_str() {
+            "example." => 0,
+            "www.example." => 1,
+            "a.b.c.example." => 2,
+            "www.sub.example." => 4,
+            _ => continue,
+        };
+        for how in [0b1011_0101, 0b0000_0001, 0b1000_0011, 0b0000_1001] {
+            for what in [
+                owner << 3,
+                owner << 3 | 1,
+                owner << 3 | 2,
+                1 << 6 | owner << 3,
+            ] {
+                out.push([&[how, what], &answer.encode(MESSAGE_LEN_MAX)[..]].concat());
+            }
+        }
+    }
+    out
+}
+
+fn cookies() -> Vec<Vec<u8>> {
+    let client = [192, 0, 2, 1];
+    let (good, _) = Cookies::new([7; 16])
+        .exchange(&[9; 8], client.into(), NOON.wall_s)
+        .expect("a client cookie");
+    let head = [client, (NOON.wall_s as u32).to_be_bytes()].concat();
+    [good, vec![9; 8], vec![9; 40]]
+        .map(|option| [&head[..], &option].concat())
+        .to_vec()
+}
+
+fn names() -> Vec<Vec<u8>> {
+    vec![
+        b"\x00\x03www\x07Example\x00\x01a\xC0\x04".to_vec(),
+        b"\x08\x01a\x00\x01b\xC0\x00\xC0\x03\xC0\x09\xC0\x05".to_vec(),
+        [&b"\x00"[..], &b"\x01a".repeat(127), b"\x00\x01b\xC0\x02"].concat(),
+        br"xwww.a\.b\000\255.example.".to_vec(),
+    ]
+}
+
+fn data_of_all_types() -> Vec<Vec<u8>> {
+    let [plain, hashed] = signers().map(|signer| signer.sign(&records()));
+    let mut out: Vec<Vec<u8>> = (plain.iter().chain(&hashed))
+        .map(|r| [&r.rtype.0.to_be_bytes(), &r.rdata[..]].concat())
+        .collect();
+    out.sort();
+    out.dedup_by_key(|data| [data[0], data[1]]);
+    out
+}
+
+/// The SOA, then the zone in messages of a few records.
+fn transfers() -> Vec<Vec<u8>> {
+    let zone = name("example.");
+    let records = signers()[0].sign(&records());
+    let soa = records
+        .iter()
+        .find(|r| r.rtype == Rtype::SOA)
+        .expect("a SOA");
+    let mut rest: Vec<Record> = vec![soa.clone()];
+    rest.extend(records.iter().filter(|r| r.rtype != Rtype::SOA).cloned());
+    rest.push(soa.clone());
+    let framed = |id, rtype, answer: &[Record]| {
+        let mut message =
+            Message::query(id, Question::new(zone.clone(), rtype)).reply(Rcode::NOERROR);
+        message.answer = answer.to_vec();
+        let wire = message.encode(MESSAGE_LEN_MAX);
+        [&(wire.len() as u16).to_be_bytes(), &wire[..]].concat()
+    };
+    let first = framed(1, Rtype::SOA, std::slice::from_ref(soa));
+    [5, 1000]
+        .map(|count| {
+            let messages = rest.chunks(count).map(|part| framed(2, Rtype::AXFR, part));
+            [first.clone()]
+                .into_iter()
+                .chain(messages)
+                .collect::<Vec<_>>()
+                .concat()
+        })
+        .to_vec()
+}
+
+fn generation(image: &ZoneImage) -> GenerationRow {
+    GenerationRow {
+        zone: image.apex().clone(),
+        serial: image.serial(),
+        digest: hex(&image.digest()),
+        verdict: Verdict::Held(vec!["shrank".into()]),
+        provenance: Provenance {
+            source: "axfr:192.0.2.1".into(),
+            kind: SourceKind::Network,
+            fetched_at: NOON.wall_s,
+        },
+        verified_at: NOON.wall_s,
+        stored_at: NOON.wall_s,
+        trust: TrustRecord::Anchors("ab".into()),
+        records: image.record_count(),
+        delegations: image.delegation_count(),
+        signatures_expire_at: Some(NOON.wall_s + 1),
+        warnings: vec!["plain".into()],
+    }
+}
+
+fn version_file() -> Vec<u8> {
+    let image = images().remove(0);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("version.image");
+    let row = generation(&image);
+    image_file::write(&path, image.as_bytes(), &row, &|_| Ok(())).expect("a file");
+    fs::read(&path).expect("the file")
+}
+
+fn rows() -> Vec<Vec<u8>> {
+    let zone = name("example.");
+    let mut out = Vec::new();
+    let mut add = |tree: u8, key: Vec<u8>, value: Vec<u8>| {
+        for right in [0, 1] {
+            let head = [tree << 1 | right, key.len() as u8];
+            out.push([&head, &key[..], &value].concat());
+        }
+    };
+    let row = generation(&images()[2]);
+    add(0, row.key(), seal(&row));
+    let row = CurrentRow {
+        zone: zone.clone(),
+        serial: 7,
+        digest: "ab".into(),
+        last_contact_at: Some(1),
+        rolled_back_from: None,
+    };
+    add(1, row.key(), seal(&row));
+    let row = OutageRow {
+        zone: zone.clone(),
+        since_at: 1,
+        last_contact_at: None,
+        serial: Some(7),
+        evidence: "silence".into(),
+    };
+    add(2, row.key(), seal(&row));
+    let row = TrustAnchorRow {
+        zone,
+        configured: vec!["DS 00".into()],
+        keys: vec![TrustKeyRow {
+            dnskey: "010103080a".into(),
+            state: "add-pending".into(),
+            since_at: 1,
+            until_at: Some(2),
+        }],
+        refreshed_at: None,
+        due_at: 3,
+    };
+    add(3, row.key(), seal(&row));
+    let row = ClockRow {
+        time_at: NOON.wall_s,
+        proven_at: 1,
+    };
+    add(4, row.key(), seal(&row));
+    out
+}

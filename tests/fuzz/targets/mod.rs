@@ -1,0 +1,59 @@
+//! What must hold for every parser of outside bytes, whatever the bytes are.
+//!
+//! Why: network, disk, operator and control socket may say anything, and holdfast must neither fall over nor grow nor
+//! stall. Each function of [`TARGETS`] takes octets, gives them to one parser the way the program does, and asserts
+//! what its docstring says. No panic is part of all of them: arithmetic overflows panic too in the builds that run this.
+//!
+//! Two drivers share the functions: `fuzz_targets/` for libFuzzer, which finds new input by watching the coverage, and
+//! `tests/fuzz_seeded.rs` for `cargo test`, which replays `regressions/` and mutates real input from a fixed seed.
+
+mod dnssec;
+mod network;
+mod records;
+mod sealed;
+mod stored;
+mod streams;
+mod texts;
+
+/// A parser with what must hold for it.
+pub struct Target {
+    /// Its name in `fuzz_targets/` and `regressions/`.
+    pub name: &'static str,
+    /// Panics when something does not hold; says whether the parser took the octets for what it reads.
+    pub check: fn(&[u8]) -> bool,
+}
+
+/// All of them, outermost boundary first.
+pub const TARGETS: &[Target] = &[
+    target("message", network::message),
+    target("hickory", network::hickory),
+    target("request", network::request),
+    target("cookie", network::cookie),
+    target("response", network::response),
+    target("axfr", streams::axfr),
+    target("name", records::name),
+    target("rdata", records::rdata),
+    target("dnssec", dnssec::signed_sets),
+    target("zone_file", stored::zone_file),
+    target("image", stored::image),
+    target("note", stored::note),
+    target("ledger", stored::ledger),
+    target("config", texts::config),
+    target("anchors", texts::anchors),
+    target("clock", texts::clock),
+    target("control_request", streams::control_request),
+    target("control_response", streams::control_response),
+];
+
+const fn target(name: &'static str, check: fn(&[u8]) -> bool) -> Target {
+    Target { name, check }
+}
+
+/// Runs the target of that name; says whether the octets were taken.
+///
+/// # Panics
+/// There is none, or something does not hold.
+pub fn check(name: &str, data: &[u8]) -> bool {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    (target.expect("a name in TARGETS").check)(data)
+}

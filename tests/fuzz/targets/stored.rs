@@ -1,0 +1,186 @@
+//! What is read from disk: zone files, images, the notes at their ends, ledger values.
+
+use std::fs;
+use std::path::PathBuf;
+
+use holdfast::dns::{Name, Rtype};
+use holdfast::mirror::store::image_file;
+use holdfast::mirror::verify::{Policy, Trust, verify, verify_unsigned};
+use holdfast::store::{
+    ClockRow, CurrentRow, GenerationRow, OutageRow, Row, Tree, TrustAnchorRow, ValueFault, seal,
+    unseal,
+};
+use holdfast::zone::{LookupKind, ZoneImage, load, parse, present};
+
+use super::sealed;
+
+/// Octets that a zone from a fuzzed file may take.
+const ZONE_BYTES_MAX: u64 = 1 << 20;
+/// Names of an image that are looked up.
+const NAMES_MAX: usize = 8;
+/// Noon of 2026-08-01, when the zones of the corpus are valid.
+const NOW_S: u64 = 1_785_585_600;
+
+/// A zone file makes a zone or an error that names a place in it; the zone written as text makes the same zone; verifying it
+/// and asking it come to an end.
+pub fn zone_file(text: &[u8]) -> bool {
+    let apex: Name = "example.".parse().expect("a name");
+    let lines = 1 + text.iter().filter(|b| **b == b'\n').count();
+    for record in parse::records(text, "z", None) {
+        if let Err(error) = record {
+            assert!(
+                (1..=lines).contains(&error.line),
+                "{error} of {lines} lines"
+            );
+            assert!((1..=text.len() + 1).contains(&error.column), "{error}");
+        }
+    }
+    let Ok(loaded) = load(text, "z", Some(&apex), ZONE_BYTES_MAX) else {
+        return false;
+    };
+    let image = loaded.image;
+    ask(&image);
+    let nodes: Vec<_> = image.nodes().collect();
+    let sets = nodes.iter().flat_map(|node| &node.sets);
+    let written: String = sets.map(present::rrset).collect();
+    let again = load(
+        written.as_bytes(),
+        "written",
+        Some(&apex),
+        ZONE_BYTES_MAX * 2,
+    );
+    let again = again.unwrap_or_else(|e| panic!("{e} in\n{written}")).image;
+    assert_eq!(again.digest(), image.digest(), "{written}");
+    assert_eq!(again.as_bytes(), image.as_bytes());
+    let _ = verify_unsigned(&image);
+    let keys = image.find(&apex, Rtype::DNSKEY);
+    let trust = Trust {
+        ds: Vec::new(),
+        dnskey: keys.map_or(Vec::new(), |set| set.rdatas),
+    };
+    let policy = Policy {
+        workers: 1,
+        ..Policy::default()
+    };
+    let _ = verify(&image, &trust, NOW_S, &policy);
+    true
+}
+
+/// A damaged image is refused, or answers without a panic; its records are counted right. Input: an octet whose lowest bit
+/// has the checksums made right, then the image.
+pub fn image(data: &[u8]) -> bool {
+    let Some((&how, octets)) = data.split_first() else {
+        return false;
+    };
+    let mut octets = octets.to_vec();
+    if how & 1 == 1 {
+        sealed::image(&mut octets);
+    }
+    let image = ZoneImage::from_bytes(octets);
+    image.inspect(ask).is_ok()
+}
+
+/// Puts questions at and around the names of a zone.
+fn ask(image: &ZoneImage) {
+    const TYPES: [Rtype; 8] = [
+        Rtype::A,
+        Rtype::NS,
+        Rtype::DS,
+        Rtype::SOA,
+        Rtype::NSEC3,
+        Rtype::RRSIG,
+        Rtype::ANY,
+        Rtype::CNAME,
+    ];
+    for node in image.nodes().take(NAMES_MAX) {
+        assert!(node.name.is_within(image.apex()));
+        let around = [node.name.child(b"x"), node.name.child(&[255; 63])];
+        for name in around.into_iter().flatten().chain([node.name]) {
+            for rtype in TYPES {
+                let found = image.lookup(&name, rtype);
+                assert_ne!(found.kind, LookupKind::OutOfZone);
+                let sets = found.answer.iter().chain(&found.authority);
+                assert!(sets.map(|s| &s.name).all(|n| n.is_within(image.apex())));
+                let _ = image.find(&name, rtype);
+            }
+        }
+    }
+    let outside = image.lookup(&Name::root(), Rtype::A).kind == LookupKind::OutOfZone;
+    assert_eq!(outside, !image.apex().is_root());
+}
+
+/// The file of a version opens as what its note says, or not at all. Input: an octet whose lowest bits have the checksums of
+/// the note and of the image made right, then the file.
+pub fn note(data: &[u8]) -> bool {
+    let Some((&how, octets)) = data.split_first() else {
+        return false;
+    };
+    let mut octets = octets.to_vec();
+    if how & 2 == 2 {
+        sealed::image(&mut octets);
+    }
+    if how & 1 == 1 {
+        sealed::note(&mut octets);
+    }
+    let path = scratch();
+    fs::write(&path, &octets).expect("a scratch file");
+    if let Ok((row, image_len)) = image_file::read_note(&path) {
+        assert!(image_len < octets.len() as u64);
+        let _ = (row.key(), row.verdict.is_admitted());
+    }
+    let Ok((image, row)) = image_file::open(&path) else {
+        return false;
+    };
+    assert_eq!((image.apex(), image.serial()), (&row.zone, row.serial));
+    true
+}
+
+/// A file of this thread's own, the same each time.
+fn scratch() -> PathBuf {
+    thread_local! {
+        static SCRATCH: tempfile::TempDir = tempfile::tempdir().expect("a directory");
+    }
+    SCRATCH.with(|directory| directory.path().join("version"))
+}
+
+/// A value is a row of its tree under its key, or a fault; a row comes back the same from its sealed form, and under another
+/// key not at all. Input: an octet that chooses the tree and whether the checksum is made right, the length of the
+/// key, the key, the value.
+pub fn ledger(data: &[u8]) -> bool {
+    let Some((&[how, key_len], rest)) = data.split_first_chunk() else {
+        return false;
+    };
+    let Some((key, value)) = rest.split_at_checked(key_len.into()) else {
+        return false;
+    };
+    let right = how & 1 == 1;
+    match how >> 1 & 7 {
+        0 => row::<GenerationRow>(key, value, right),
+        1 => row::<CurrentRow>(key, value, right),
+        2 => row::<OutageRow>(key, value, right),
+        3 => row::<TrustAnchorRow>(key, value, right),
+        _ => row::<ClockRow>(key, value, right),
+    }
+}
+
+fn row<R: Row>(key: &[u8], value: &[u8], right: bool) -> bool {
+    let tree: Tree = R::TREE;
+    let value = match (right, value.split_first_chunk::<5>()) {
+        (true, Some((head, body))) => sealed::value(tree.name(), key, head[0], body),
+        _ => value.to_vec(),
+    };
+    match unseal::<R>(key, &value) {
+        Ok(row) => {
+            assert_eq!(row.key(), key);
+            let again = seal(&row);
+            assert!(unseal::<R>(key, &again).is_ok());
+            let elsewhere = unseal::<R>(&[key, b"x"].concat(), &again);
+            assert_eq!(elsewhere.err(), Some(ValueFault::Checksum));
+            true
+        }
+        Err(fault) => {
+            assert!(!right || fault != ValueFault::Checksum);
+            false
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Conversations over streams: zone transfers, and both ends of the control socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+
+use holdfast::clock::Clock;
+use holdfast::control::api::{BoxFuture, Commands, Control, Request, Response};
+use holdfast::control::client::{self, AskError};
+use holdfast::dns::{Class, Name, Record, Rtype};
+use holdfast::mirror::source::axfr::{self, Fetched, Limits, Want};
+use holdfast::mirror::source::{Connect, Stream};
+use holdfast::zone::Builder;
+
+/// Octets that a transfer may have.
+const TRANSFER_BYTES_MAX: u64 = 1 << 20;
+/// Octets of the longest request that is read.
+const REQUEST_LEN_MAX: usize = 4096;
+
+thread_local! {
+    static RUNTIME: Runtime = RuntimeBuilder::new_current_thread().enable_all().build().expect("a runtime");
+    static CONTROL: (tempfile::TempDir, Control) = control();
+    static LISTENER: (tempfile::TempDir, UnixListener) = listener();
+}
+
+/// A server that says the same whoever asks it what.
+struct Script(Vec<u8>);
+
+impl Connect for Script {
+    fn connect(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        let said = io::Cursor::new(self.0.clone());
+        let stream: Box<dyn Stream> = Box::new(tokio::io::join(said, tokio::io::sink()));
+        Box::pin(async { Ok(stream) })
+    }
+}
+
+/// A transfer ends with the serial of a zone that begins with its SOA, or with an error; only records of the zone are passed on,
+/// no more than the octets hold. Input: what the server sends, lengths included; IDs are 1 and 2.
+pub fn axfr(data: &[u8]) -> bool {
+    let zone: Name = "example.".parse().expect("a name");
+    let clock = Clock::starting_at(Duration::ZERO);
+    let script = Script(data.to_vec());
+    let limits = Limits {
+        bytes_max: TRANSFER_BYTES_MAX,
+        time_max: Duration::from_secs(3600),
+    };
+    let mut records: Vec<Record> = Vec::new();
+    let mut sink = |record: Record| {
+        records.push(record);
+        Ok(())
+    };
+    let server = ([192, 0, 2, 1], 53).into();
+    let fetch = axfr::fetch(
+        (&script, &clock),
+        server,
+        &zone,
+        Want::default(),
+        limits,
+        [1, 2],
+        &mut sink,
+    );
+    let fetched = RUNTIME.with(|runtime| runtime.block_on(fetch));
+    assert!(records.len() * 11 <= 2 * data.len());
+    assert!(
+        records
+            .iter()
+            .all(|r| r.name.is_within(&zone) && r.class == Class::IN)
+    );
+    let soas = records
+        .iter()
+        .filter(|r| r.rtype == Rtype::SOA && r.name == zone);
+    assert_eq!(soas.count(), usize::from(!records.is_empty()));
+    let Ok(fetched) = fetched else {
+        return false;
+    };
+    assert!(matches!(fetched, Fetched::Newer(_)) && records[0].rtype == Rtype::SOA);
+    let mut builder = Builder::new(zone);
+    if records.into_iter().all(|r| builder.add(r).is_ok()) {
+        let _ = builder.finish();
+    }
+    true
+}
+
+/// Repeats requests.
+struct Echo;
+
+impl Commands for Echo {
+    fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+        let value = serde_json::to_value(request).expect("requests are plain data");
+        Box::pin(async { Response::Ok(value) })
+    }
+}
+
+fn control() -> (tempfile::TempDir, Control) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control");
+    let control = RUNTIME.with(|runtime| {
+        let _inside = runtime.enter();
+        Control::start(&path, Arc::new(Echo)).expect("a socket")
+    });
+    (directory, control)
+}
+
+/// Every line gets an answer, the last one even if it is cut short or too long; one that is taken for a request comes back as
+/// that request. Input: what a client writes.
+pub fn control_request(data: &[u8]) -> bool {
+    let path = CONTROL.with(|(directory, _)| directory.path().join("control"));
+    let answers = RUNTIME.with(|runtime| runtime.block_on(talk(path, data)));
+    let expected = data.split_inclusive(|b| *b == b'\n').collect::<Vec<_>>();
+    let too_long = expected
+        .iter()
+        .position(|line| line.len() > REQUEST_LEN_MAX);
+    // The socket is closed after a line that is too long, with what was not read lost, and answers perhaps with it.
+    if too_long.is_none() {
+        assert_eq!(answers.len(), expected.len());
+    }
+    let mut taken = false;
+    for (line, answer) in expected.iter().zip(&answers) {
+        match serde_json::from_slice::<Response>(answer).expect("an answer") {
+            Response::Ok(value) => {
+                let request: Request = serde_json::from_value(value).expect("the request");
+                assert_eq!(serde_json::from_slice::<Request>(line).ok(), Some(request));
+                taken = true;
+            }
+            Response::Error(why) => assert!(!why.is_empty()),
+        }
+    }
+    taken
+}
+
+/// Writes all of it, then reads the answers line by line.
+async fn talk(path: PathBuf, data: &[u8]) -> Vec<Vec<u8>> {
+    let stream = UnixStream::connect(path)
+        .await
+        .expect("the server is there");
+    let (mut read, mut write) = stream.into_split();
+    let mut answers = Vec::new();
+    let writing = async {
+        // The server may hang up before the end.
+        let _ = write.write_all(data).await;
+        let _ = write.shutdown().await;
+    };
+    let (_, _) = tokio::join!(writing, read.read_to_end(&mut answers));
+    let lines = answers.split_inclusive(|b| *b == b'\n');
+    lines
+        .filter(|line| line.ends_with(b"\n"))
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+fn listener() -> (tempfile::TempDir, UnixListener) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control");
+    let listener = RUNTIME.with(|runtime| {
+        let _inside = runtime.enter();
+        UnixListener::bind(path).expect("a socket")
+    });
+    (directory, listener)
+}
+
+/// The client takes a server's value or refusal, and calls everything else broken off. Input: what the server writes.
+pub fn control_response(data: &[u8]) -> bool {
+    let asked = LISTENER.with(|(directory, listener)| {
+        let path = directory.path().join("control");
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("the client");
+            let mut request = [0; REQUEST_LEN_MAX];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(data).await;
+            let _ = stream.shutdown().await;
+        };
+        let both = async { tokio::join!(client::ask(&path, &Request::Status), serve).0 };
+        RUNTIME.with(|runtime| runtime.block_on(both))
+    });
+    let line = data
+        .split_inclusive(|b| *b == b'\n')
+        .next()
+        .unwrap_or_default();
+    let said: Option<Response> = serde_json::from_slice(line).ok();
+    let expected: Option<Result<Value, String>> = said.map(|response| match response {
+        Response::Ok(value) => Ok(value),
+        Response::Error(why) => Err(why),
+    });
+    let taken = asked.is_ok();
+    match asked {
+        Ok(value) => assert_eq!(Some(Ok(value)), expected),
+        Err(AskError::Refused(why)) => assert_eq!(Some(Err(why)), expected),
+        Err(AskError::BrokeOff { .. }) => assert_eq!(expected, None),
+        Err(other) => panic!("{other}"),
+    }
+    taken
+}

@@ -1,0 +1,82 @@
+//! What the operator writes: configuration, trust anchors, root hints, times.
+
+use std::path::Path;
+
+use holdfast::clock::{Clock, format_utc, parse_utc};
+use holdfast::config::{Anchors, Config, ConfigError, Hints};
+use holdfast::dns::{Dnskey, Ds};
+use holdfast::mirror::verify::parse_time;
+
+/// Not there, so that files that a configuration names are not either.
+const FILE: &str = "/nonexistent/holdfast/file";
+
+/// A configuration is accepted, or every fault names a line of it.
+pub fn config(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    match Config::parse(Path::new(FILE), &text) {
+        Ok(config) => {
+            assert!(!config.server.listen.is_empty());
+            assert!((512..=4096).contains(&config.server.udp_size_max));
+            true
+        }
+        Err(error) => placed(&error, &text),
+    }
+}
+
+/// Every fault has a line; says that the text was not taken.
+fn placed(error: &ConfigError, text: &str) -> bool {
+    let lines = 1 + text.matches('\n').count();
+    assert!(!error.faults().is_empty());
+    for fault in error.faults() {
+        let elsewhere = fault.file != Path::new(FILE);
+        assert!(
+            elsewhere || (1..=lines).contains(&fault.line),
+            "{fault:?} of {lines} lines"
+        );
+        assert!(!fault.message.is_empty());
+    }
+    false
+}
+
+/// Anchors and hints are read alike: what is accepted can be used, what is not has its line.
+pub fn anchors(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    let anchored = match Anchors::parse(Path::new(FILE), &text) {
+        Ok(anchors) => {
+            assert!(!anchors.zones.is_empty());
+            for anchor in &anchors.zones {
+                assert!(anchor.ds.iter().all(|r| Ds::parse(r).is_some()));
+                assert!(anchor.dnskeys.iter().all(|r| Dnskey::parse(r).is_some()));
+                assert_eq!(anchors.closest(&anchor.owner), Some(anchor));
+            }
+            true
+        }
+        Err(error) => placed(&error, &text),
+    };
+    match Hints::parse(Path::new(FILE), &text) {
+        Ok(hints) => {
+            assert!(!hints.servers.is_empty());
+            true
+        }
+        Err(error) => placed(&error, &text) || anchored,
+    }
+}
+
+/// A time that is read can be set, shown, and is read the same from what is shown.
+pub fn clock(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    let _ = parse_time(&text);
+    let Some(wall_s) = parse_utc(&text) else {
+        return false;
+    };
+    let clock = Clock::starting_at(std::time::Duration::ZERO);
+    clock.set_wall(std::time::Duration::from_secs(wall_s));
+    // It goes on while this runs.
+    assert!(
+        (wall_s..wall_s + 60).contains(&clock.now().wall_s),
+        "{text}"
+    );
+    assert_eq!(parse_utc(&format_utc(wall_s)), Some(wall_s), "{text}");
+    assert_eq!(parse_time(&format_utc(wall_s)), Ok(wall_s), "{text}");
+    true
+}
