@@ -22,6 +22,10 @@ use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::{Origin, Response};
 use crate::upstream::{Doubt, Transport};
 
+/// Sets of a chain of aliases that are taken from one message: more than a question follows, and few enough that
+/// looking each up in the message costs nothing.
+pub const REST_MAX: usize = 16;
+
 /// What a server said, or failed to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
@@ -257,7 +261,7 @@ fn with_rest(cx: &Context<'_>, mut alias: Response, answer: &[RrSet]) -> Respons
     };
     let mut at = alias.answer.last().and_then(target);
     let usable = cx.asked.rtype != Rtype::DS && !cx.forwarded;
-    while let Some(name) = at.filter(|_| usable) {
+    while let Some(name) = at.filter(|_| usable && alias.rest.len() < REST_MAX) {
         let here = |rtype| answer.iter().find(|s| s.name == name && s.rtype == rtype);
         let Some(next) = here(cx.asked.rtype).or_else(|| here(Rtype::CNAME)) else {
             break;

@@ -16,7 +16,7 @@ use holdfast::dns::{Class, Edns, Message, Name, Question, Rcode, Record, Rtype};
 use holdfast::query::cookie::{Cookies, Standing};
 use holdfast::query::request::{Client, Rejected, Request, Transport as ClientTransport};
 use holdfast::resolve::delegation::{ADDRESSES_PER_NAME_MAX, Delegation, NAMES_MAX};
-use holdfast::resolve::interpret::{Context, Said, interpret};
+use holdfast::resolve::interpret::{Context, REST_MAX, Said, interpret};
 use holdfast::resolve::quirks::EdnsLevel;
 use holdfast::upstream::wire::{Received, Sent};
 use holdfast::upstream::{Ask, Carried, Transport};
@@ -305,6 +305,8 @@ fn judge(said: &Said, asked: &Question, zone: &Name, forwarded: bool, harden_glu
     let own = |response: &holdfast::resolve::Response| {
         let within = |name: &Name| forwarded || name.is_within(zone);
         let sets = response.answer.iter().chain(&response.authority);
+        let sets = sets.chain(&response.rest);
+        assert!(response.rest.len() <= REST_MAX);
         assert!(sets.map(|s| &s.name).all(within), "data of another zone");
         assert!(response.zone.is_within(zone));
     };
