@@ -475,3 +475,33 @@ async fn the_other_family_is_looked_for_when_one_is_dead() {
     let expected = "NOERROR api.a.com. A 203.0.113.81";
     lab.check("api.a.com.", Rtype::A, expected).await;
 }
+
+// The servers with glue are known to be silent: nobody waits for them while another can be found by name.
+#[tokio::test(start_paused = true)]
+async fn behind_silent_servers_others_are_looked_for_at_once() {
+    let internet = Builder::new(9)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns.com.", &["192.0.2.1"])
+        .zone("net.")
+        .server("ns.net.", &["192.0.2.11"])
+        .zone("a.com.")
+        .server("ns1.a.com.", &["203.0.113.1"])
+        .server("ns2.a.com.", &["203.0.113.2"])
+        .server("ns3.a.com.", &["203.0.113.3"])
+        .server("one.net.", &["203.0.113.4"])
+        .record("www A 203.0.113.80")
+        .record("api A 203.0.113.81")
+        .build();
+    let lab = Lab::new(internet);
+    for host in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+        lab.net.set(host, Fault::Silent);
+    }
+    lab.ask("www.a.com.", Rtype::A).await;
+    // The address has been forgotten; that the others are silent has not.
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    let (found, took) = lab.timed("api.a.com.").await;
+    assert_eq!(brief(&found), "NOERROR api.a.com. A 203.0.113.81");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}

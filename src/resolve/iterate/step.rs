@@ -527,11 +527,15 @@ impl Attempt {
         }
         env.health
             .zone_servers(&self.delegation.zone, &self.addresses);
-        match (new, self.rounds) {
+        // Those under way were late before.
+        let late = self.rounds > 0 || self.knows_only_silent();
+        match (new, late) {
             (false, _) => Found::Nothing,
-            (true, 0) => Found::InTurn,
-            // Those under way were late before.
-            (true, _) => Found::AtOnce,
+            (true, false) => Found::InTurn,
+            (true, true) => {
+                self.sends_max = SENDS_MAX;
+                Found::AtOnce
+            }
         }
     }
 
@@ -547,6 +551,9 @@ impl Attempt {
         if send || self.under_way.is_empty() {
             self.next_at = None;
             self.send_next(sender);
+        }
+        if self.knows_only_silent() {
+            self.ask_for_addresses(sender);
         }
         if self.is_waiting() {
             return Outlook::Waiting;
@@ -630,6 +637,11 @@ impl Attempt {
             names: self.delegation.servers.len(),
             addresses: self.addresses.len(),
         }
+    }
+
+    /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
+    fn knows_only_silent(&self) -> bool {
+        self.sends_max == SENDS_SILENT_MAX
     }
 
     fn is_waiting(&self) -> bool {
