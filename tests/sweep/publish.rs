@@ -202,7 +202,8 @@ fn spoil(records: &mut Vec<Record>, owner: &Name, rtype: Rtype, flaw: Flaw) {
         Flaw::Damaged => {
             for r in records.iter_mut().filter(|r| is_it(r)) {
                 let mut data = r.rdata.to_vec();
-                *data.last_mut().unwrap() ^= 1;
+                // Another bit than a host with `Fault::Bogus` turns, or the two would mend each other.
+                *data.last_mut().unwrap() ^= 2;
                 r.rdata = data.into();
             }
         }
