@@ -125,13 +125,18 @@ impl Entry {
 }
 
 /// Whether an alias at the name answers for this type: not for types that stand beside a CNAME
-/// (RFC 1034 section 3.6.2, RFC 4034 sections 3 and 4), and not for DS, which is the parent's while a CNAME at the
-/// top of a zone, wrong as it is, is the child's.
+/// (RFC 1034 section 3.6.2, RFC 4034 sections 3 and 4).
 pub fn follows_alias(rtype: Rtype) -> bool {
     !matches!(
         rtype,
-        Rtype::CNAME | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG | Rtype::DS
+        Rtype::CNAME | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG
     )
+}
+
+/// Whether an alias that was found for one type is one for this type, too. Not for DS: it is the parent's, while a
+/// CNAME at the top of a zone, wrong as it is, is the child's.
+pub fn shares_alias(rtype: Rtype) -> bool {
+    follows_alias(rtype) && rtype != Rtype::DS
 }
 
 /// RFC 2308 section 5: the lesser of the SOA's TTL and its MINIMUM field.

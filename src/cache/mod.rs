@@ -28,7 +28,7 @@ use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, Rtype};
 use crate::metrics::Metrics;
 
-use entry::{Entry, Expiry, Security, follows_alias};
+use entry::{Entry, Expiry, Security, shares_alias};
 use packed::Packed;
 use s3fifo::{S3Fifo, Weigh};
 
@@ -198,7 +198,7 @@ impl Cache {
     /// not exist.
     pub fn find(&self, question: &Question, now: Now) -> Option<Hit> {
         let own = self.get(&question.name, question.rtype, now, None);
-        own.or_else(|| match follows_alias(question.rtype) {
+        own.or_else(|| match shares_alias(question.rtype) {
             // That there is no CNAME is an answer to who asked for CNAME alone.
             true => self.get(&question.name, Rtype::CNAME, now, Some(Kind::Alias)),
             false => None,
@@ -247,7 +247,7 @@ impl Cache {
         }
         let rtype = if entry.rcode == Rcode::NXDOMAIN {
             NXDOMAIN_KEY
-        } else if entry.alias(question.rtype).is_some() {
+        } else if shares_alias(question.rtype) && entry.alias(question.rtype).is_some() {
             Rtype::CNAME
         } else {
             question.rtype

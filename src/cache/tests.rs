@@ -60,6 +60,8 @@ fn denials_and_aliases_answer_for_every_type() {
         ("www.test.", Rtype::AAAA, true),
         ("www.test.", Rtype::CNAME, true),
         ("www.test.", Rtype::ANY, false),
+        // Perhaps the child's word, where the parent's is asked for.
+        ("www.test.", Rtype::DS, false),
         ("test.", Rtype::A, false),
     ] {
         let hit = cache.find(&q(name, rtype), at(0));

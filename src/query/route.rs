@@ -100,8 +100,8 @@ fn decide(use_: MirrorUse, copy: Standing, isolated: bool) -> Prefer {
 impl LocalZones for Route {
     fn cover(&self, question: &Question, now: Now) -> Option<Cover> {
         let mut name = question.name.clone();
-        // The DS set of a zone stands in the zone above it (RFC 4035 section 2.4).
-        let mut strictly_above = question.rtype == Rtype::DS;
+        // The DS set of a zone stands in the zone above it (RFC 4035 section 2.4); there is none above the root.
+        let mut strictly_above = question.rtype == Rtype::DS && !question.name.is_root();
         loop {
             let mirror = self.mirrors.deepest(&name, strictly_above)?;
             let zone = mirror.zone().clone();

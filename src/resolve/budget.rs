@@ -18,6 +18,9 @@ use crate::resolve::{MirrorNote, Sources};
 pub const PACKETS_MAX: u32 = 100;
 /// Sub-questions (addresses of servers, DS, DNSKEY) for one client question.
 pub const SUB_QUESTIONS_MAX: u32 = 48;
+/// Of those, kept for DS and DNSKEY: what was found after a long search for servers shall be validated, too.
+const LINKS_RESERVED: u32 = 16;
+const _: () = assert!(LINKS_RESERVED < SUB_QUESTIONS_MAX);
 /// Time for one client question.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -74,12 +77,17 @@ impl Budget {
 
     /// Takes one packet; false when there is none left.
     pub fn take_packet(&self) -> bool {
-        take(&self.packets_left)
+        take(&self.packets_left, 0)
     }
 
-    /// Takes one sub-question; false when there is none left.
+    /// Takes one sub-question for addresses; false when there is none left.
     pub fn take_sub_question(&self) -> bool {
-        take(&self.sub_questions_left)
+        take(&self.sub_questions_left, LINKS_RESERVED)
+    }
+
+    /// Takes one sub-question for a link of the chain of trust; false when there is none left.
+    pub fn take_link(&self) -> bool {
+        take(&self.sub_questions_left, 0)
     }
 
     /// Monotonic time at which the question is given up.
@@ -124,9 +132,12 @@ impl Budget {
     }
 }
 
-fn take(left: &AtomicU32) -> bool {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
-        .is_ok()
+/// Takes one if that leaves at least `rest`.
+fn take(left: &AtomicU32, rest: u32) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+        n.checked_sub(1).filter(|n| *n >= rest)
+    })
+    .is_ok()
 }
 
 #[cfg(test)]
@@ -138,6 +149,7 @@ mod tests {
         let budget = Budget::new(Now::default());
         assert_eq!((0..1000).filter(|_| budget.take_packet()).count(), 100);
         assert_eq!(budget.sources().packets, 100);
-        assert_eq!((0..1000).filter(|_| budget.take_sub_question()).count(), 48);
+        assert_eq!((0..1000).filter(|_| budget.take_sub_question()).count(), 32);
+        assert_eq!((0..1000).filter(|_| budget.take_link()).count(), 16);
     }
 }

@@ -230,6 +230,11 @@ fn positive(
     rcode: Rcode,
 ) -> Option<Response> {
     let asked = cx.asked;
+    // RFC 6672 section 2.4: a name below a DNAME has no data of its own, so a CNAME there, asked for or not, was made.
+    let dname = |s: &&RrSet| s.rtype == Rtype::DNAME && asked.name.is_below(&s.name);
+    if let Some(dname) = answer.iter().find(dname) {
+        return from_dname(cx, dname, authority).map(|made| with_rest(cx, made, answer));
+    }
     let wanted = |s: &&RrSet| {
         let fits = match asked.rtype {
             Rtype::ANY => true,
@@ -241,10 +246,6 @@ fn positive(
     let found: Vec<RrSet> = answer.iter().filter(wanted).cloned().collect();
     if !found.is_empty() {
         return Some(response(cx, rcode, found, authority));
-    }
-    let dname = |s: &&RrSet| s.rtype == Rtype::DNAME && asked.name.is_below(&s.name);
-    if let Some(dname) = answer.iter().find(dname) {
-        return from_dname(cx, dname, authority).map(|made| with_rest(cx, made, answer));
     }
     let cname = |s: &&RrSet| s.rtype == Rtype::CNAME && s.name == asked.name;
     let cname = answer.iter().find(cname).filter(|s| s.rdatas.len() == 1)?;
@@ -260,7 +261,7 @@ fn with_rest(cx: &Context<'_>, mut alias: Response, answer: &[RrSet]) -> Respons
         _ => None,
     };
     let mut at = alias.answer.last().and_then(target);
-    let usable = cx.asked.rtype != Rtype::DS && !cx.forwarded;
+    let usable = ![Rtype::DS, Rtype::CNAME].contains(&cx.asked.rtype) && !cx.forwarded;
     while let Some(name) = at.filter(|_| usable && alias.rest.len() < REST_MAX) {
         let here = |rtype| answer.iter().find(|s| s.name == name && s.rtype == rtype);
         let Some(next) = here(cx.asked.rtype).or_else(|| here(Rtype::CNAME)) else {
@@ -318,6 +319,11 @@ fn with_apex(cx: &Context<'_>, message: &Message, response: Response) -> Said {
 /// No answer: a denial, a referral, or nonsense.
 fn negative(cx: &Context<'_>, message: &Message, authority: Vec<RrSet>) -> Said {
     let soa = authority.iter().find(|s| denies(cx, s));
+    let asked = &cx.asked.name;
+    let own = |s: &RrSet| s.rtype == Rtype::SOA && s.name == *asked && !asked.is_root();
+    if cx.asked.rtype == Rtype::DS && authority.iter().any(own) {
+        return Said::Lame("denies a DS as the zone below");
+    }
     let denial = |rcode| {
         let mut made = response(cx, rcode, Vec::new(), &authority);
         if let Some(soa) = soa {

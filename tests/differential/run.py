@@ -257,7 +257,7 @@ def explanation(rules, zone, label, peer, field, ours, theirs):
     """The first rule of explained.toml that covers a difference."""
     for rule in rules:
         wanted = (("kind", zone.kind), ("question", label), ("peer", peer), ("field", field), ("holdfast", outline(ours)), ("other", outline(theirs)),
-                  ("errors", "; ".join(text for _, text in ours["ede"])))
+                  ("errors", "; ".join(f"{code} {text}" for code, text in ours["ede"])))
         if all(re.search(f"^(?:{rule[key]})$", value) for key, value in wanted if key in rule):
             return rule["reason"]
     return None

@@ -27,6 +27,7 @@ fn small() -> Builder {
         .server("ns2.a.com.", &["203.0.113.2"])
         .record("www A 203.0.113.80")
         .record("alias CNAME www")
+        .record("gone CNAME none")
         .record("far CNAME www.b.org.")
         .record("loop1 CNAME loop2")
         .record("loop2 CNAME loop1")
@@ -58,6 +59,17 @@ async fn answers_of_every_kind() {
             "alias.a.com.",
             Rtype::CNAME,
             "NOERROR alias.a.com. CNAME www.a.com.",
+        ),
+        // RFC 1034 section 3.6.2: an alias stands for all types but its own.
+        (
+            "alias.a.com.",
+            Rtype::DS,
+            "NOERROR alias.a.com. CNAME www.a.com.",
+        ),
+        (
+            "gone.a.com.",
+            Rtype::DS,
+            "NXDOMAIN gone.a.com. CNAME none.a.com.",
         ),
         (
             "far.a.com.",
@@ -412,4 +424,84 @@ async fn loss_is_overcome() {
         failed += u32::from(resolution.rcode != Rcode::NOERROR);
     }
     assert_eq!(failed, 0);
+}
+
+// One server is silent, one dead, and the address of the third is the last that is looked for: nobody waits for the silent one.
+#[tokio::test(start_paused = true)]
+async fn servers_without_glue_are_looked_for_while_others_are_silent() {
+    for seed in 0..8 {
+        let internet = Builder::new(seed)
+            .zone(".")
+            .server("a.root.", &["198.51.100.1"])
+            .zone("com.")
+            .server("ns.com.", &["192.0.2.1"])
+            .zone("net.")
+            .server("ns.net.", &["192.0.2.11"])
+            .zone("a.com.")
+            .server("ns.a.com.", &["203.0.113.1"])
+            .server("dead.net.", &["203.0.113.2"])
+            .server("six.net.", &["2001:db8::3"])
+            .record("www A 203.0.113.80")
+            .build();
+        let lab = Lab::with(internet, |s| s.seed = seed);
+        lab.net.set("203.0.113.1", Fault::Silent);
+        lab.net.set("203.0.113.2", Fault::Unreachable);
+        let (found, took) = lab.timed("www.a.com.").await;
+        assert_eq!(brief(&found), "NOERROR www.a.com. A 203.0.113.80");
+        assert!(took < Duration::from_secs(2), "{seed}: {took:?}");
+    }
+}
+
+// Both servers' IPv4 addresses are known from an earlier search; when they die, the IPv6 address of one is still to be found.
+#[tokio::test(start_paused = true)]
+async fn the_other_family_is_looked_for_when_one_is_dead() {
+    let internet = Builder::new(9)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns.com.", &["192.0.2.1"])
+        .zone("net.")
+        .server("ns.net.", &["192.0.2.11"])
+        .zone("a.com.")
+        .server("one.net.", &["203.0.113.1", "2001:db8::1"])
+        .server("two.net.", &["203.0.113.2"])
+        .record("www A 203.0.113.80")
+        .record("api A 203.0.113.81")
+        .build();
+    let lab = Lab::new(internet);
+    lab.ask("www.a.com.", Rtype::A).await;
+    lab.net.set("203.0.113.1", Fault::Silent);
+    lab.net.set("203.0.113.2", Fault::Silent);
+    let expected = "NOERROR api.a.com. A 203.0.113.81";
+    lab.check("api.a.com.", Rtype::A, expected).await;
+}
+
+// The servers with glue are known to be silent: nobody waits for them while another can be found by name.
+#[tokio::test(start_paused = true)]
+async fn behind_silent_servers_others_are_looked_for_at_once() {
+    let internet = Builder::new(9)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns.com.", &["192.0.2.1"])
+        .zone("net.")
+        .server("ns.net.", &["192.0.2.11"])
+        .zone("a.com.")
+        .server("ns1.a.com.", &["203.0.113.1"])
+        .server("ns2.a.com.", &["203.0.113.2"])
+        .server("ns3.a.com.", &["203.0.113.3"])
+        .server("one.net.", &["203.0.113.4"])
+        .record("www A 203.0.113.80")
+        .record("api A 203.0.113.81")
+        .build();
+    let lab = Lab::new(internet);
+    for host in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+        lab.net.set(host, Fault::Silent);
+    }
+    lab.ask("www.a.com.", Rtype::A).await;
+    // The address has been forgotten; that the others are silent has not.
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    let (found, took) = lab.timed("api.a.com.").await;
+    assert_eq!(brief(&found), "NOERROR api.a.com. A 203.0.113.81");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }

@@ -61,7 +61,7 @@ impl LocalZones for Copies {
     fn cover(&self, question: &Question, _now: Now) -> Option<Cover> {
         let held = self.0.lock().unwrap();
         let mut at = match question.rtype {
-            Rtype::DS => question.name.parent(),
+            Rtype::DS if !question.name.is_root() => question.name.parent(),
             _ => Some(question.name.clone()),
         };
         while let Some(zone) = at {

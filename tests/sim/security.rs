@@ -244,3 +244,37 @@ async fn a_denied_ds_is_told_with_its_soa() {
         "{denied:?}"
     );
 }
+
+// Whoever lied is asked again only when nobody else can be found, by name if need be.
+#[tokio::test(start_paused = true)]
+async fn a_liar_does_not_hide_servers_without_glue() {
+    let internet = Builder::new(4)
+        .zone(".")
+        .signed()
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .signed()
+        .server("ns.com.", &["192.0.2.1"])
+        .zone("net.")
+        .server("ns.net.", &["192.0.2.11"])
+        .zone("a.com.")
+        .signed()
+        .server("ns.a.com.", &["203.0.113.1"])
+        .server("host.net.", &["203.0.113.2"])
+        .record("www A 203.0.113.80")
+        .build();
+    let lab = Lab::new(internet);
+    lab.net.set("203.0.113.1", Fault::Stripped);
+    let found = lab.ask("www.a.com.", Rtype::A).await;
+    assert_eq!(brief(&found), "NOERROR www.a.com. A 203.0.113.80");
+    assert_eq!(found.security, Security::Secure);
+    // When the liar is all there is, it is asked again: it may have changed its mind.
+    lab.net.set("203.0.113.2", Fault::Silent);
+    lab.net.take_packets();
+    assert_eq!(lab.ask("new.a.com.", Rtype::A).await.rcode, Rcode::SERVFAIL);
+    let packets = lab.net.take_packets();
+    let to_liar = packets
+        .iter()
+        .filter(|p| p.host.to_string() == "203.0.113.1");
+    assert!(to_liar.count() > 1, "{packets:?}");
+}

@@ -23,6 +23,13 @@ pub const INCEPTION: u32 = 1_785_542_400;
 /// When their signatures run out, 14 days later.
 pub const EXPIRATION: u32 = INCEPTION + 14 * 86_400;
 
+/// Secret and public part of [`Key::p256_fixed`].
+const P256_FIXED: (&str, &str) = (
+    "49bd1c9965f1d1c38cfad30960144eacd4f2c03675f8fdfc94fafcab7ad0f24e",
+    "048f491b9142596a49f8f9f749f5591a82b254fb814c7c54f89be44b1b812da26f\
+     5c37181c81be642486879bbf0dc48e7157badc4958fc86c2a91d32e105c5c1a4",
+);
+
 /// A signing key.
 pub struct Key {
     flags: u16,
@@ -63,6 +70,23 @@ impl Key {
     pub fn revoked(mut self) -> Key {
         self.flags |= 0x80;
         self
+    }
+
+    /// The one ECDSA P-256 key (algorithm 13) that is always the same, for runs that are to be repeated.
+    pub fn p256_fixed(flags: u16) -> Key {
+        let (secret, public) = P256_FIXED;
+        let rng = SystemRandom::new();
+        let alg = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            alg,
+            &unhex(secret),
+            &unhex(public),
+            &rng,
+        );
+        Key {
+            flags,
+            pair: Pair::P256(pair.unwrap()),
+        }
     }
 
     /// The DNSKEY algorithm number.

@@ -176,6 +176,13 @@ fn answers() {
     ] {
         check("w.a.com.", a, lines, expected);
     }
+    // RFC 6672 section 2.4: also when the CNAME is all that was asked for, since it has no signature of its own.
+    check(
+        "w.a.com.",
+        Rtype::CNAME,
+        "aa; an a.com. 60 DNAME b.org.; an w.a.com. 60 CNAME w.b.org.",
+        "answer NOERROR in com.: a.com. DNAME, w.a.com. CNAME | ",
+    );
     check(
         "com.",
         Rtype::NS,
@@ -218,7 +225,9 @@ fn denials() {
         "answer NOERROR in a.com.:  | a.com. SOA",
     );
     // A zone cannot deny its own DS, and nobody another's name.
-    check("a.com.", Rtype::DS, child, "answer NOERROR in com.:  | ");
+    // RFC 4035 section 3.1.4.1: the zone below knows nothing of its DS.
+    let below = "Lame(\"denies a DS as the zone below\")";
+    check("a.com.", Rtype::DS, child, below);
     check(
         "a.com.",
         Rtype::DS,

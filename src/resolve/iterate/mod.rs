@@ -45,7 +45,7 @@ use crate::resolve::trace::{Trace, What, response_words, trust_word};
 use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
 use crate::upstream::Ask;
 
-use step::{Attempt, Outlook};
+use step::{Attempt, Found, Outlook};
 
 /// Zones that one iteration may walk through.
 const REFERRALS_MAX: usize = 40;
@@ -256,8 +256,11 @@ impl Iteration {
                 why,
             } => {
                 if let Some(attempt) = &mut self.attempt {
-                    attempt.found(env, &name, rtype, found, why);
-                    self.go_on(env, now, false, &mut out);
+                    let found = attempt.found(env, &name, rtype, found, why);
+                    if found == Found::Nothing {
+                        self.look_further(env, now, &mut out);
+                    }
+                    self.go_on(env, now, found == Found::AtOnce, &mut out);
                 }
             }
             Event::Timer => self.timer(env, now, &mut out),
@@ -575,6 +578,20 @@ impl Iteration {
                 None => "no answer in time".into(),
             },
         }
+    }
+
+    fn look_further(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        attempt.look_further(&mut step::Sender {
+            env,
+            now,
+            manner: &self.manner,
+            rng: &mut self.rng,
+            next_token: &mut self.next_token,
+            out,
+        });
     }
 
     fn done(&mut self, response: Response, out: &mut Vec<Action>) {

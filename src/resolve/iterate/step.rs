@@ -82,6 +82,16 @@ pub(super) enum Outlook {
     Exhausted(FailureKind, String),
 }
 
+/// What a search for addresses brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    /// Addresses for when those under way are late.
+    InTurn,
+    /// Addresses that are better than those under way.
+    AtOnce,
+}
+
 pub(super) struct Exchange {
     token: Token,
     to: Try,
@@ -111,6 +121,8 @@ pub(super) struct Attempt {
     hedge_at: Option<Duration>,
     next_at: Option<Duration>,
     addresses: Vec<IpAddr>,
+    /// Gave bogus answers; they are the only ones known, but others have names that can be looked up.
+    shunned: Vec<IpAddr>,
     order: VecDeque<Try>,
     explore: Option<IpAddr>,
     under_way: Vec<Exchange>,
@@ -157,6 +169,7 @@ impl Attempt {
             hedge_at: None,
             next_at: None,
             addresses: Vec::new(),
+            shunned: Vec::new(),
             order: VecDeque::new(),
             explore: None,
             under_way: Vec::new(),
@@ -215,9 +228,11 @@ impl Attempt {
             // Below a forwarded zone there may be signed ones.
             || (self.forward.is_some() && env.validating);
         // Who gave a bogus answer is asked only when there is nobody else.
-        let others = self.addresses.iter().any(|a| !manner.avoid.contains(a));
-        if others {
-            self.addresses.retain(|a| !manner.avoid.contains(a));
+        let avoided = |a: &IpAddr| manner.avoid.contains(a);
+        if !self.addresses.iter().all(avoided) {
+            self.addresses.retain(|a| !avoided(a));
+        } else if !self.wanted.is_empty() {
+            self.shunned = std::mem::take(&mut self.addresses);
         }
         if self.fill(env, now, rng) {
             self.sends_max = SENDS_SILENT_MAX;
@@ -240,41 +255,52 @@ impl Attempt {
         usual.unwrap_or(max).max(min).min(max)
     }
 
-    /// Known addresses of the zone's servers, and the questions for those not known.
+    /// Known addresses of the zone's servers, and the questions for those not known: first for names without any
+    /// address, then for the other family of those whose address was looked up before.
     fn gather(&mut self, env: &Env<'_>, now: Now, rng: &mut SmallRng) {
         if let Some(forward) = &self.forward {
             // The operator named them, wherever they are.
             self.addresses = forward.servers.iter().map(SocketAddr::ip).collect();
             return;
         }
+        let families = [
+            (env.settings.ipv4, Rtype::A),
+            (env.settings.ipv6, Rtype::AAAA),
+        ];
+        let families = || families.into_iter().filter(|(on, _)| *on).map(|(_, t)| t);
         let mut nameless: Vec<&Name> = Vec::new();
+        let mut halves: Vec<(Name, Rtype)> = Vec::new();
         for (name, glue) in &self.delegation.servers {
             let mut found = glue.clone();
-            let mut known = false;
-            for rtype in [Rtype::A, Rtype::AAAA] {
-                if let Some(learned) = env.knowledge.addresses(name, rtype, now) {
-                    known = true;
-                    found.extend(learned);
+            let (mut known, mut unknown) = (false, Vec::new());
+            for rtype in families() {
+                match env.knowledge.addresses(name, rtype, now) {
+                    Some(learned) => {
+                        known = true;
+                        found.extend(learned);
+                    }
+                    None => unknown.push((name.clone(), rtype)),
                 }
             }
             found.retain(|a| env.settings.may_ask(*a));
             // A name inside the zone cannot be looked up without asking the zone.
-            if found.is_empty() && !known && !name.is_within(&self.delegation.zone) {
-                nameless.push(name);
+            if !name.is_within(&self.delegation.zone) {
+                match (found.is_empty(), known) {
+                    (true, false) => nameless.push(name),
+                    (_, true) => halves.extend(unknown),
+                    (false, false) => {}
+                }
             }
             self.addresses.extend(found);
         }
         self.addresses.sort();
         self.addresses.dedup();
         nameless.shuffle(rng);
-        let families = [
-            (env.settings.ipv4, Rtype::A),
-            (env.settings.ipv6, Rtype::AAAA),
-        ];
-        for (_, rtype) in families.into_iter().filter(|(on, _)| *on) {
+        for rtype in families() {
             let asks = nameless.iter().map(|n| ((*n).clone(), rtype));
             self.wanted.extend(asks);
         }
+        self.wanted.extend(halves);
     }
 
     /// Fills the order with every address that is not excluded; says whether all of them are silent.
@@ -473,7 +499,7 @@ impl Attempt {
         }
     }
 
-    /// A sub-question for addresses came to its end.
+    /// A sub-question for addresses came to its end. New ones come first in the order: nobody there was late yet.
     pub fn found(
         &mut self,
         env: &Env<'_>,
@@ -481,16 +507,18 @@ impl Attempt {
         rtype: Rtype,
         found: Vec<IpAddr>,
         why: Option<String>,
-    ) {
+    ) -> Found {
         self.awaited.retain(|(n, t)| n != name || *t != rtype);
         if found.is_empty() && self.nameless.len() < EVIDENCE_MAX {
             let why = why.unwrap_or_else(|| format!("no {rtype} record"));
             self.nameless.push((name.clone(), why));
         }
+        let mut new = false;
         for server in found {
             if env.settings.may_ask(server) && !self.addresses.contains(&server) {
+                new = true;
                 self.addresses.push(server);
-                self.order.push_back(Try {
+                self.order.push_front(Try {
                     server,
                     transport: Transport::Udp,
                     cautious: false,
@@ -499,6 +527,23 @@ impl Attempt {
         }
         env.health
             .zone_servers(&self.delegation.zone, &self.addresses);
+        // Those under way were late before.
+        let late = self.rounds > 0 || self.knows_only_silent();
+        match (new, late) {
+            (false, _) => Found::Nothing,
+            (true, false) => Found::InTurn,
+            (true, true) => {
+                self.sends_max = SENDS_MAX;
+                Found::AtOnce
+            }
+        }
+    }
+
+    /// Asks for further addresses while the servers asked may still answer.
+    pub fn look_further(&mut self, sender: &mut Sender<'_, '_>) {
+        if !self.under_way.is_empty() {
+            self.ask_for_addresses(sender);
+        }
     }
 
     /// Sends what is due: the next server if `send` says so or if nothing is under way.
@@ -507,8 +552,19 @@ impl Attempt {
             self.next_at = None;
             self.send_next(sender);
         }
-        if !self.under_way.is_empty() || !self.awaited.is_empty() {
+        if self.knows_only_silent() {
+            self.ask_for_addresses(sender);
+        }
+        if self.is_waiting() {
             return Outlook::Waiting;
+        }
+        if self.sends == 0 && !self.shunned.is_empty() {
+            self.addresses = std::mem::take(&mut self.shunned);
+            self.fill(sender.env, sender.now, sender.rng);
+            self.send_next(sender);
+            if self.is_waiting() {
+                return Outlook::Waiting;
+            }
         }
         let kind = match (self.broke, self.somebody_answered) {
             (true, _) => FailureKind::Budget,
@@ -581,6 +637,15 @@ impl Attempt {
             names: self.delegation.servers.len(),
             addresses: self.addresses.len(),
         }
+    }
+
+    /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
+    fn knows_only_silent(&self) -> bool {
+        self.sends_max == SENDS_SILENT_MAX
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.under_way.is_empty() || !self.awaited.is_empty()
     }
 
     fn send_next(&mut self, sender: &mut Sender<'_, '_>) {

@@ -220,6 +220,8 @@ impl Shared {
         loop {
             let entry = match self.known_link(&chain.at, self.clock.now()) {
                 Some(hit) => {
+                    // What came along belongs to this link, which another question has brought meanwhile, not to a later one.
+                    given = None;
                     budget
                         .trace()
                         .note(self.clock.now(), || cached_told(&chain.at, &hit.entry));

@@ -185,7 +185,7 @@ impl Shared {
             let bad = links.iter().filter(|l| l.question == question);
             raw.avoid = bad.map(|l| l.server).collect();
         }
-        let affordable = budget.take_sub_question();
+        let affordable = budget.take_link();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         tokio::spawn(async move {
             let (result, failure) = match affordable {

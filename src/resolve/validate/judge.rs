@@ -64,6 +64,15 @@ pub(super) enum Shape {
     Open,
 }
 
+/// What is demanded of the SOA beside a denial.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SoaRule {
+    /// A valid signature: it is handed out.
+    Signed,
+    /// Nothing: only what is proven matters.
+    Any,
+}
+
 impl Court<'_> {
     /// Judges `response` as the zone's answer to `question`.
     pub(super) fn judge(
@@ -76,18 +85,18 @@ impl Court<'_> {
             Rcode::NOERROR => &[Claim::NoData(question.rtype)],
             _ => &[],
         };
-        self.judge_as(question, response, claims)
+        self.judge_as(question, response, claims, SoaRule::Signed)
     }
 
     /// Judges `response` as a link of a chain. What its records prove counts, not the response code: some
-    /// servers say NXDOMAIN for empty non-terminals.
+    /// servers say NXDOMAIN for empty non-terminals. Nor does the SOA, which a referral's denial has not got.
     pub(super) fn judge_link(
         &mut self,
         question: &Question,
         response: &Response,
     ) -> Result<Judged, Ede> {
         let claims = [Claim::NoData(question.rtype), Claim::NxDomain];
-        self.judge_as(question, response, &claims)
+        self.judge_as(question, response, &claims, SoaRule::Any)
     }
 
     fn judge_as(
@@ -95,6 +104,7 @@ impl Court<'_> {
         question: &Question,
         response: &Response,
         claims: &[Claim],
+        soa_rule: SoaRule,
     ) -> Result<Judged, Ede> {
         let relevant: Vec<&RrSet> = response
             .answer
@@ -106,7 +116,7 @@ impl Court<'_> {
         }
         match relevant.is_empty() {
             false => self.positive(question, response, &relevant),
-            true => self.negative(question, response, claims),
+            true => self.negative(question, response, claims, soa_rule),
         }
     }
 
@@ -165,6 +175,7 @@ impl Court<'_> {
         question: &Question,
         response: &Response,
         claims: &[Claim],
+        soa_rule: SoaRule,
     ) -> Result<Judged, Ede> {
         if claims.is_empty() {
             let rcode = response.rcode;
@@ -180,7 +191,10 @@ impl Court<'_> {
                     self.zone
                 )));
             }
-            let checked = self.check(set)?;
+            let checked = match self.check(set) {
+                Err(_) if soa_rule == SoaRule::Any => continue,
+                checked => checked?,
+            };
             let negative = Lifetime::seconds(self.now, negative_ttl_s(&checked.set));
             judged.life = judged.life.and(checked.life).and(negative);
             judged.authority.push(checked.set);

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 use super::denial::{Claim, Denial, Proof};
 use super::ranges::{Chain, HASH_ROUNDS_MAX, Held, Zone, before};
-use crate::cache::entry::follows_alias;
+use crate::cache::entry::{follows_alias, shares_alias};
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, RrSet, Rtype, TypeBitmap};
 use crate::dnssec::nsec::NsecRecord;
@@ -114,7 +114,7 @@ impl Zone {
             let held = self.wildcards.get(&(wildcard.clone(), rtype))?;
             held.live(now)
         };
-        set(question.rtype).or_else(|| match follows_alias(question.rtype) {
+        set(question.rtype).or_else(|| match shares_alias(question.rtype) {
             true => set(Rtype::CNAME),
             false => None,
         })
