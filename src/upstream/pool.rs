@@ -11,19 +11,21 @@
 //!   open -- question left without answer, or the peer hangs up --> retired: takes no more, ends with its last question
 //!     |                                                               ^
 //!     +---- idle for IDLE_MAX, or room is needed ---------------------+
+//!     +---- no answer for QUIET_MAX, room is needed, none is idle: cut with its questions
 //! ```
 //!
 //! Failure: who answers only the first question of a connection is asked on a fresh one each time, for a while. All
-//! is bounded: questions per connection, connections per server, connections in all.
+//! is bounded: questions per connection, connections per server, connections in all. A stranger's servers that accept
+//! and say nothing could take all of them, so what is quiet gives way to what may be answered.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::net::{SOCKETS_MAX, Shared};
 use super::tcp::Talk;
@@ -36,6 +38,9 @@ const PIPELINED_MAX: usize = 32;
 const CONNECTIONS_PER_SERVER_MAX: usize = 3;
 /// Connections in all.
 pub(super) const CONNECTIONS_MAX: usize = 1024;
+/// A connection that has not answered for so long is closed when another one is needed. Connecting and asking take two
+/// round trips.
+const QUIET_MAX: Duration = Duration::from_secs(1);
 /// How long a server is asked one question per connection after it left a later one unanswered.
 const ALONE_FOR: Duration = Duration::from_secs(300);
 /// Servers remembered for that.
@@ -67,8 +72,39 @@ struct Connection {
     commands: Sender<Command>,
     outstanding: AtomicUsize,
     retired: AtomicBool,
+    line: Arc<Line>,
+}
+
+/// What a connection's task and the pool tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Line {
     /// Something was answered on it.
-    answered: Arc<AtomicBool>,
+    answered: AtomicBool,
+    /// Monotonic milliseconds of the last answer, or since when a question waits for the first.
+    quiet_since_ms: AtomicU64,
+    cut: Notify,
+}
+
+impl Line {
+    /// Something was answered.
+    pub(super) fn heard(&self, now: Duration) {
+        self.answered.store(true, Ordering::Relaxed);
+        self.wait_from(now);
+    }
+
+    /// Ends when the connection is to end, whoever waits at it.
+    pub(super) async fn cut(&self) {
+        self.cut.notified().await;
+    }
+
+    fn wait_from(&self, now: Duration) {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.quiet_since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    fn quiet_since(&self) -> Duration {
+        Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed))
+    }
 }
 
 impl Connection {
@@ -95,6 +131,8 @@ struct State {
 pub(super) struct Pool {
     shared: Arc<Shared>,
     state: Arc<Mutex<State>>,
+    /// Connections in all.
+    pub(super) room: usize,
 }
 
 impl Pool {
@@ -102,6 +140,7 @@ impl Pool {
         Pool {
             shared,
             state: Arc::default(),
+            room: CONNECTIONS_MAX,
         }
     }
 
@@ -136,17 +175,18 @@ impl Pool {
             let why = "too many connections to the server";
             return Err(ExchangeError::Local(why.into()));
         }
-        if state.living >= CONNECTIONS_MAX && !state.close_idle() {
+        let now = self.shared.clock.now().mono;
+        if state.living >= self.room && !state.close_idle() && !state.cut_quiet(now) {
             return Err(ExchangeError::Local("too many connections".into()));
         }
         let (commands, questions) = channel(PIPELINED_MAX);
-        let answered = Arc::new(AtomicBool::new(false));
-        let talk = Talk::new(self.shared.clone(), peer, questions, answered.clone());
+        let line = Arc::new(Line::default());
+        let talk = Talk::new(self.shared.clone(), peer, questions, line.clone());
         let connection = Arc::new(Connection {
             commands,
             outstanding: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
-            answered,
+            line,
         });
         state.connections.push((peer, connection.clone()));
         state.living += 1;
@@ -167,7 +207,9 @@ impl Pool {
     }
 
     fn slot(&self, peer: Peer, connection: Arc<Connection>) -> Slot {
-        connection.outstanding.fetch_add(1, Ordering::Relaxed);
+        if connection.outstanding.fetch_add(1, Ordering::Relaxed) == 0 {
+            connection.line.wait_from(self.shared.clock.now().mono);
+        }
         Slot {
             connection,
             server: peer.0.ip(),
@@ -192,6 +234,20 @@ impl State {
         let idle = |(_, c): &(Peer, Arc<Connection>)| c.outstanding() == 0;
         let at = self.connections.iter().position(idle);
         at.map(|at| self.connections.remove(at)).is_some()
+    }
+
+    /// Cuts the connection that has been quiet for the longest time, if that is long.
+    fn cut_quiet(&mut self, now: Duration) -> bool {
+        let since = |(_, (_, c)): &(usize, &(Peer, Arc<Connection>))| c.line.quiet_since();
+        let quietest = self.connections.iter().enumerate().min_by_key(since);
+        let quietest = quietest.filter(|found| since(found) + QUIET_MAX <= now);
+        let Some((at, _)) = quietest else {
+            return false;
+        };
+        let (_, connection) = self.connections.remove(at);
+        connection.retired.store(true, Ordering::Relaxed);
+        connection.line.cut.notify_one();
+        true
     }
 }
 
@@ -223,15 +279,19 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.connection.outstanding.fetch_sub(1, Ordering::Relaxed);
+        let waited = self.connection.outstanding.fetch_sub(1, Ordering::Relaxed);
         if self.ended {
             return;
         }
         // What is behind an unanswered question may wait for it for ever.
         self.connection.retired.store(true, Ordering::Relaxed);
+        // Nobody waits any more, perhaps not even for the connection to be made.
+        if waited == 1 {
+            self.connection.line.cut.notify_one();
+        }
         let mut state = lock(&self.state);
         (state.connections).retain(|(_, c)| !Arc::ptr_eq(c, &self.connection));
-        if self.connection.answered.load(Ordering::Relaxed) {
+        if self.connection.line.answered.load(Ordering::Relaxed) {
             // It answers some questions of a connection, and not others.
             let now = self.shared.clock.now().mono;
             if state.alone.len() >= ALONE_MAX {
@@ -245,6 +305,14 @@ impl Drop for Slot {
 }
 
 impl Ended {
+    /// It was cut to make room.
+    pub(super) fn cut() -> Ended {
+        Ended {
+            error: ExchangeError::Local("its connection was needed for others".into()),
+            closed: false,
+        }
+    }
+
     /// The connection was closed.
     pub(super) fn hung_up() -> Ended {
         Ended {

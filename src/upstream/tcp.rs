@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -24,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::net::{NetUpstream, Shared};
-use super::pool::{Command, Ended, Peer};
+use super::pool::{Command, Ended, Line, Peer};
 use super::socket::classify;
 use super::wire::{Answer, Received, Sent, Stray};
 use super::{Ask, ExchangeError, Reply, Transport};
@@ -70,8 +69,7 @@ pub(super) struct Talk {
     shared: Arc<Shared>,
     peer: Peer,
     commands: Receiver<Command>,
-    /// Told to the pool.
-    answered: Arc<AtomicBool>,
+    line: Arc<Line>,
     waiting: HashMap<u16, Waiting>,
     strays: usize,
 }
@@ -87,13 +85,13 @@ impl Talk {
         shared: Arc<Shared>,
         peer: Peer,
         commands: Receiver<Command>,
-        answered: Arc<AtomicBool>,
+        line: Arc<Line>,
     ) -> Talk {
         Talk {
             shared,
             peer,
             commands,
-            answered,
+            line,
             waiting: HashMap::new(),
             strays: 0,
         }
@@ -102,10 +100,17 @@ impl Talk {
     /// Connects and talks until there is nothing more to talk about.
     pub(super) async fn run(mut self) {
         let (server, source) = self.peer;
-        let ended = match timeout(CONNECT_TIME_MAX, connect(source, server)).await {
-            Ok(Ok(mut stream)) => self.talk(&mut stream).await,
-            Ok(Err(error)) => Ended::failed(classify(&error)),
-            Err(_) => Ended::failed(ExchangeError::TimedOut),
+        let line = self.line.clone();
+        let talk = async {
+            match timeout(CONNECT_TIME_MAX, connect(source, server)).await {
+                Ok(Ok(mut stream)) => self.talk(&mut stream).await,
+                Ok(Err(error)) => Ended::failed(classify(&error)),
+                Err(_) => Ended::failed(ExchangeError::TimedOut),
+            }
+        };
+        let ended = tokio::select! {
+            ended = talk => ended,
+            () = line.cut() => Ended::cut(),
         };
         self.commands.close();
         for waiting in self.waiting.into_values() {
@@ -221,7 +226,7 @@ impl Talk {
     }
 
     fn reply(&self, local: IpAddr, answer: Answer, sent_at: Duration) -> Reply {
-        self.answered.store(true, Ordering::Relaxed);
+        self.line.heard(self.shared.clock.now().mono);
         let pair = (self.peer.0, local);
         // Over TCP nothing is doubtful.
         (self.shared.cookies()).note(pair, answer.cookie, Transport::Tcp);

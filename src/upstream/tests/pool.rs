@@ -282,6 +282,63 @@ async fn connections_and_questions_on_them_are_bounded() {
 }
 
 #[tokio::test]
+async fn servers_that_accept_and_say_nothing_give_way_to_others() {
+    const ROOM: usize = 4;
+    let (mut upstream, metrics) = upstream();
+    upstream.pool.room = ROOM;
+    let upstream = Arc::new(upstream);
+    let mut tarpits = JoinSet::new();
+    for n in 0..ROOM {
+        let upstream = upstream.clone();
+        // It answers the first question, so that it looks alive.
+        let tarpit = server(|_, questions| match questions.len() {
+            1 => write(&[last(questions)]),
+            _ => write(&[]),
+        });
+        let tarpit = tarpit.await;
+        assert_eq!(ask_of(&upstream, &tarpit, n, LONG).await, "answer");
+        tarpits.spawn(async move { ask_of(&upstream, &tarpit, n, LONG).await });
+    }
+    while metrics.upstream_tcp_reused_total.value() < ROOM as u64 {
+        tokio::task::yield_now().await;
+    }
+    let honest = server(|_, questions| write(&[last(questions)])).await;
+    // For a while they may yet answer.
+    assert_eq!(ask_of(&upstream, &honest, 9, LONG).await, "local");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+    assert_eq!(ask_of(&upstream, &honest, 9, LONG).await, "answer");
+    assert_eq!(tarpits.join_next().await.unwrap().unwrap(), "local");
+    assert!(tarpits.try_join_next().is_none());
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_waits_for_any_more_is_not_made() {
+    let (mut upstream, metrics) = upstream();
+    upstream.pool.room = 1;
+    // Its queue is full, so that it accepts nobody else.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) =
+        tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(address)).await
+    {
+        queue.push(stream.unwrap());
+    }
+    let result = upstream.exchange(ask(address, Transport::Tcp, SHORT)).await;
+    assert_eq!(outcome(&result), "timed out");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(metrics.upstream_tcp_connections.value(), 0);
+    let honest = server(|_, questions| write(&[last(questions)])).await;
+    assert_eq!(ask_of(&upstream, &honest, 1, LONG).await, "answer");
+}
+
+#[tokio::test]
 async fn damaged_connections_end_in_answers_or_errors() {
     let rng = Mutex::new(StdRng::seed_from_u64(12));
     let server = server(move |_, questions| {
