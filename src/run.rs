@@ -213,16 +213,7 @@ impl Server {
             tracing::warn!("reload: a changed {key} takes effect at the next start");
         }
         self.levels.set(config.log.level);
-        // Own zones and special names give way to the mirrors and forwarders that there are, not to those that will be.
-        self.config = Config {
-            resolver: config::Resolver {
-                negative_trust_anchors: config.resolver.negative_trust_anchors.clone(),
-                ..self.config.resolver.clone()
-            },
-            forwards: self.config.forwards.clone(),
-            mirrors: self.config.mirrors.clone(),
-            ..config
-        };
+        self.config = taken_up(&self.config, config);
         self.set_negative_trust_anchors();
         match self.load_zones().await {
             Ok(()) => match self.operator.zone_errors.load().len() {
@@ -297,6 +288,19 @@ fn fixed(config: &Config) -> config::Resolver {
         negative_trust_anchors: Vec::new(),
         ..config.resolver.clone()
     }
+}
+
+/// The configuration in force after a reload: of the new one what a reload takes up, all else as the server was started.
+/// Own zones and special names so give way to the mirrors and forwarders that there are, not to those that will be; and what
+/// waits for a start is told at each reload until then.
+fn taken_up(old: &Config, new: Config) -> Config {
+    let mut taken = old.clone();
+    taken.access = new.access;
+    taken.zones = new.zones;
+    taken.server.udp_size_max = new.server.udp_size_max;
+    taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
+    taken.log.level = new.log.level;
+    taken
 }
 
 /// Keys whose values differ and that are read at start only.
@@ -444,5 +448,25 @@ fn raise_file_limit() {
 fn tell_service_manager(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_start_is_told_at_each_reload_until_it_is_taken_back() {
+        let config = |servfail: bool, level: &str| {
+            let text = format!("[log]\nservfail = {servfail}\nlevel = \"{level}\"\n");
+            Config::parse(std::path::Path::new("config.toml"), &text).unwrap()
+        };
+        let started = config(false, "info");
+        let told = |config: &Config, new: &Config| fixed_at_start(config, new);
+        assert_eq!(told(&started, &config(true, "warn")), ["log.servfail"]);
+        let taken = taken_up(&started, config(true, "warn"));
+        assert_eq!(taken.log.level, config::LogLevel::Warn);
+        assert_eq!(told(&taken, &config(true, "warn")), ["log.servfail"]);
+        assert!(told(&taken, &config(false, "info")).is_empty());
     }
 }

@@ -437,6 +437,7 @@ fn negative_trust_anchors_have_a_name_and_a_true_end() {
     let list = |element: &str| format!("[resolver]\nnegative_trust_anchors = [{element}]\n");
     let moment = "allowed is a moment such as \"2026-08-01T12:00:00Z\"";
     refused(&list("'a..b'"), &[(2, "a domain name")]);
+    refused(&list("'.'"), &[(2, "dnssec = \"off\"")]);
     refused(
         &list("{ until = '2026-08-01T12:00:00Z' }"),
         &[(2, "`name` is missing")],

@@ -149,9 +149,9 @@ pub(super) fn source(item: &Item<'_, '_>) -> Option<Source> {
 /// `"example."`, or `{ name = "example.", until = "2026-08-01T12:00:00Z" }`.
 pub(super) fn negative_trust_anchor(item: &Item<'_, '_>) -> Option<NegativeTrustAnchor> {
     let Some(mut table) = item.as_table() else {
-        return name(item).map(NegativeTrustAnchor::lasting);
+        return below_root(item).map(NegativeTrustAnchor::lasting);
     };
-    let anchor = table.need("name", "the name that is not to be validated", name);
+    let anchor = table.need("name", "the name that is not to be validated", below_root);
     let until_s = table.item("until").map(|item| moment(&item));
     table.finish();
     Some(NegativeTrustAnchor {
@@ -162,6 +162,15 @@ pub(super) fn negative_trust_anchor(item: &Item<'_, '_>) -> Option<NegativeTrust
             None => None,
         },
     })
+}
+
+/// RFC 7646 is for single zones that are broken; one at the root would be a silent `dnssec = "off"`.
+fn below_root(item: &Item<'_, '_>) -> Option<Name> {
+    let name = name(item)?;
+    match name.is_root() {
+        true => item.refuse("a name below the root; dnssec = \"off\" switches all validation off"),
+        false => Some(name),
+    }
 }
 
 /// A moment as seconds since 1970: RFC 3339 with its offset, as text or as a date of TOML's own.

@@ -12,6 +12,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::status::duration_words;
 use crate::dns::{Ede, Message};
 use crate::resolve::trace::{Event, What};
 use crate::zone::present;
@@ -182,7 +183,10 @@ fn line(what: &What) -> String {
             trust,
             why,
             outcome,
-        } => format!("mirror {zone} serial {serial}, {age_s} s old, {trust}: {outcome} [{why}]"),
+        } => format!(
+            "mirror {zone} serial {serial}, {} old, {trust}: {outcome} [{why}]",
+            duration_words(*age_s)
+        ),
         What::Referral {
             zone,
             from,
