@@ -505,3 +505,28 @@ async fn behind_silent_servers_others_are_looked_for_at_once() {
     assert_eq!(brief(&found), "NOERROR api.a.com. A 203.0.113.81");
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
+
+// While addresses are looked for in vain, nobody is asked again, so that the rounds are there for the one that is found.
+#[tokio::test(start_paused = true)]
+async fn a_server_found_late_is_asked_over_tcp_too() {
+    let internet = Builder::new(10)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns.com.", &["192.0.2.1"])
+        .zone("net.")
+        .server("ns.net.", &["192.0.2.11"])
+        .zone("far.net.")
+        .server("ns.far.net.", &["192.0.2.12"])
+        .zone("a.com.")
+        .server("ns1.a.com.", &["203.0.113.1"])
+        .server("one.far.net.", &["203.0.113.2"])
+        .server("nowhere.net.", &[])
+        .record("www A 203.0.113.80")
+        .build();
+    let lab = Lab::new(internet);
+    lab.net.set("203.0.113.1", Fault::Refused);
+    lab.net.set("203.0.113.2", Fault::UdpSilent);
+    let expected = "NOERROR www.a.com. A 203.0.113.80";
+    lab.check("www.a.com.", Rtype::A, expected).await;
+}

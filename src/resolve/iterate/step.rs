@@ -652,7 +652,9 @@ impl Attempt {
         if self.order.is_empty() && !self.addresses.is_empty() {
             // Before the silent ones are asked again, others may be found by name.
             self.ask_for_addresses(sender);
-            if self.rounds + 1 < ROUNDS_MAX {
+            let is_usable = |a: &IpAddr| !self.excluded.contains(a);
+            // A round in which nobody is asked is kept for those still to be found.
+            if self.rounds + 1 < ROUNDS_MAX && self.addresses.iter().any(is_usable) {
                 self.rounds += 1;
                 self.fill(sender.env, sender.now, sender.rng);
             }
