@@ -530,3 +530,30 @@ async fn a_server_found_late_is_asked_over_tcp_too() {
     let expected = "NOERROR www.a.com. A 203.0.113.80";
     lab.check("www.a.com.", Rtype::A, expected).await;
 }
+
+// Both addresses of a name are not looked for as long as another name waits.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_hard_to_find_holds_up_no_other() {
+    for seed in 0..8 {
+        let internet = Builder::new(11)
+            .zone(".")
+            .server("a.root.", &["198.51.100.1"])
+            .zone("com.")
+            .server("ns.com.", &["192.0.2.1"])
+            .zone("net.")
+            .server("ns.net.", &["192.0.2.11"])
+            .zone("dead.net.")
+            .server("ns.dead.net.", &["192.0.2.12"])
+            .zone("a.com.")
+            .server("ns.dead.net.", &[])
+            .server("six.net.", &["2001:db8::3"])
+            .record("www A 203.0.113.80")
+            .build();
+        let lab = Lab::with(internet, |s| s.seed = seed);
+        lab.net.set("192.0.2.12", Fault::Silent);
+        let expected = "NOERROR www.a.com. A 203.0.113.80";
+        let (found, took) = lab.timed("www.a.com.").await;
+        assert_eq!(brief(&found), expected, "{seed}");
+        assert!(took < Duration::from_secs(1), "{seed}: {took:?}");
+    }
+}

@@ -756,7 +756,10 @@ impl Attempt {
             return;
         }
         while self.awaited.len() < ADDRESS_ASKS_AT_ONCE && self.address_asks < ADDRESS_ASKS_MAX {
-            let Some((name, rtype)) = self.wanted.pop_front() else {
+            // What holds up the search for a name in one family holds it up in the other: other names come first.
+            let is_new = |(name, _): &(Name, Rtype)| self.awaited.iter().all(|(n, _)| n != name);
+            let next = self.wanted.iter().position(is_new).unwrap_or(0);
+            let Some((name, rtype)) = self.wanted.remove(next) else {
                 return;
             };
             if !sender.env.budget.take_sub_question() {
