@@ -59,7 +59,14 @@ fn delegations_account() {
         };
         let parent = zone.parent();
         known.learn(Arc::new(delegation), parent, now);
-        known.learn_addresses(&zone, Rtype::A, vec![[192, 0, 2, 1].into()], 3600, now);
+        known.learn_addresses(
+            &zone,
+            Rtype::A,
+            vec![[192, 0, 2, 1].into()],
+            None,
+            3600,
+            now,
+        );
         let (mut question, entry) = answers::answer(Mix::Usual, n);
         question.rtype = Rtype::DS;
         let response = Response {

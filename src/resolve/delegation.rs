@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::cache::account::{arc_bytes, block_bytes, table_bytes};
 use crate::cache::entry::{AS_OF_TTL_MAX_S, Expiry};
@@ -37,6 +38,9 @@ pub const NAMES_MAX: usize = 32;
 pub const ADDRESSES_PER_NAME_MAX: usize = 8;
 /// How long a delegation may be kept, seconds, whatever its TTL says.
 pub const DELEGATION_TTL_MAX_S: u32 = 86_400;
+/// Time between two searches for addresses of a name server while known ones lead nowhere: questions for a dead zone must not
+/// become questions to those who know its servers' addresses.
+const NEW_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Who named the servers of a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +96,22 @@ pub struct TableStats {
     pub bytes: usize,
 }
 
+/// Addresses of a name server, in one family.
+#[derive(Debug, Clone)]
+struct Addresses {
+    list: Vec<IpAddr>,
+    /// Nobody vouches for them: who gave them may have lied.
+    from: Option<IpAddr>,
+    /// Monotonic time before which they are not looked for anew.
+    look_at: Duration,
+}
+
 /// What resolution has learned about the way to data, as opposed to data.
 #[derive(Debug)]
 pub struct Knowledge {
     hints: Arc<Delegation>,
     delegations: Table<Name, Known>,
-    addresses: Table<(Name, Rtype), Vec<IpAddr>>,
+    addresses: Table<(Name, Rtype), Addresses>,
     raw: Table<(Name, Rtype), Response>,
 }
 
@@ -165,21 +179,51 @@ impl Knowledge {
 
     /// Addresses of a name server, if they were asked for. An empty list is a known denial.
     pub fn addresses(&self, name: &Name, rtype: Rtype, now: Now) -> Option<Vec<IpAddr>> {
-        self.addresses.live(&(name.clone(), rtype), now)
+        let known = self.addresses.live(&(name.clone(), rtype), now)?;
+        Some(known.list)
     }
 
-    /// Keeps addresses of a name server.
+    /// Who gave the addresses of a name server, if there are any.
+    pub fn addresses_from(&self, name: &Name, rtype: Rtype, now: Now) -> Option<IpAddr> {
+        let known = self.addresses.live(&(name.clone(), rtype), now)?;
+        known.from.filter(|_| !known.list.is_empty())
+    }
+
+    /// Whether addresses that lead nowhere are to be looked for anew before they run out: at once when they are new, later
+    /// now and then. Who asks is expected to do so.
+    pub fn claim_new_look(&self, name: &Name, rtype: Rtype, now: Now) -> bool {
+        let key = (name.clone(), rtype);
+        let due = |(known, _): &(Addresses, Expiry)| known.look_at <= now.mono;
+        let Some((mut known, expiry)) = self.addresses.live_until(&key, now).filter(due) else {
+            return false;
+        };
+        known.look_at = now.mono + NEW_LOOK_EVERY;
+        self.addresses.put(key, known, expiry, now);
+        true
+    }
+
+    /// Keeps addresses of a name server, and who gave them.
     pub fn learn_addresses(
         &self,
         name: &Name,
         rtype: Rtype,
-        addresses: Vec<IpAddr>,
+        list: Vec<IpAddr>,
+        from: Option<IpAddr>,
         ttl_s: u32,
         now: Now,
     ) {
         let expiry = Expiry::after(now, ttl_s);
         let key = (name.clone(), rtype);
-        self.addresses.put(key, addresses, expiry, now);
+        let look_at = match self.addresses.live(&key, now) {
+            Some(_) => now.mono + NEW_LOOK_EVERY,
+            None => now.mono,
+        };
+        let learned = Addresses {
+            list,
+            from,
+            look_at,
+        };
+        self.addresses.put(key, learned, expiry, now);
     }
 
     /// The name server of a delegation that has this address, for people.
@@ -287,6 +331,12 @@ impl Weigh for (Name, Rtype) {
 impl Weigh for Vec<IpAddr> {
     fn bytes(&self) -> usize {
         block_bytes(self.len() * size_of::<IpAddr>())
+    }
+}
+
+impl Weigh for Addresses {
+    fn bytes(&self) -> usize {
+        self.list.bytes()
     }
 }
 

@@ -557,3 +557,28 @@ async fn a_name_that_is_hard_to_find_holds_up_no_other() {
         assert!(took < Duration::from_secs(1), "{seed}: {took:?}");
     }
 }
+
+// Addresses of name servers are not validated: when nobody is there, others than who gave them are asked anew.
+#[tokio::test(start_paused = true)]
+async fn addresses_that_lead_nowhere_are_looked_for_anew() {
+    for seed in 0..8 {
+        let internet = Builder::new(12)
+            .zone(".")
+            .server("a.root.", &["198.51.100.1"])
+            .zone("com.")
+            .server("ns.com.", &["192.0.2.1"])
+            .zone("net.")
+            .server("ns1.net.", &["192.0.2.11"])
+            .server("ns2.net.", &["192.0.2.12"])
+            .zone("a.com.")
+            .server("one.net.", &["203.0.113.1"])
+            .record("www A 203.0.113.80")
+            .build();
+        let lab = Lab::with(internet, |s| s.seed = seed);
+        lab.net
+            .set("192.0.2.11", Fault::Hijack([10, 6, 6, 6].into()));
+        let (found, took) = lab.timed("www.a.com.").await;
+        assert_eq!(brief(&found), "NOERROR www.a.com. A 203.0.113.80", "{seed}");
+        assert!(took < Duration::from_secs(1), "{seed}: {took:?}");
+    }
+}

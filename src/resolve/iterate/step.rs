@@ -141,6 +141,8 @@ pub(super) struct Attempt {
     sends_max: u8,
     wanted: VecDeque<(Name, Rtype)>,
     awaited: Vec<(Name, Rtype)>,
+    /// Name servers outside the zone whose addresses were looked up.
+    looked_up: Vec<(Name, Rtype)>,
     address_asks: u8,
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
@@ -183,6 +185,7 @@ impl Attempt {
             sends_max: SENDS_MAX,
             wanted: VecDeque::new(),
             awaited: Vec::new(),
+            looked_up: Vec::new(),
             address_asks: 0,
             evidence: Vec::new(),
             nameless: Vec::new(),
@@ -272,11 +275,15 @@ impl Attempt {
         let mut halves: Vec<(Name, Rtype)> = Vec::new();
         for (name, glue) in &self.delegation.servers {
             let mut found = glue.clone();
+            let outside = !name.is_within(&self.delegation.zone);
             let (mut known, mut unknown) = (false, Vec::new());
             for rtype in families() {
                 match env.knowledge.addresses(name, rtype, now) {
                     Some(learned) => {
                         known = true;
+                        if outside && !learned.is_empty() {
+                            self.looked_up.push((name.clone(), rtype));
+                        }
                         found.extend(learned);
                     }
                     None => unknown.push((name.clone(), rtype)),
@@ -284,7 +291,7 @@ impl Attempt {
             }
             found.retain(|a| env.settings.may_ask(*a));
             // A name inside the zone cannot be looked up without asking the zone.
-            if !name.is_within(&self.delegation.zone) {
+            if outside {
                 match (found.is_empty(), known) {
                     (true, false) => nameless.push(name),
                     (_, true) => halves.extend(unknown),
@@ -509,7 +516,9 @@ impl Attempt {
         why: Option<String>,
     ) -> Found {
         self.awaited.retain(|(n, t)| n != name || *t != rtype);
-        if found.is_empty() && self.nameless.len() < EVIDENCE_MAX {
+        if !found.is_empty() {
+            self.looked_up.push((name.clone(), rtype));
+        } else if self.nameless.len() < EVIDENCE_MAX {
             let why = why.unwrap_or_else(|| format!("no {rtype} record"));
             self.nameless.push((name.clone(), why));
         }
@@ -553,6 +562,7 @@ impl Attempt {
             self.send_next(sender);
         }
         if self.knows_only_silent() {
+            self.doubt_addresses(sender);
             self.ask_for_addresses(sender);
         }
         if self.is_waiting() {
@@ -651,6 +661,7 @@ impl Attempt {
     fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
         if self.order.is_empty() && !self.addresses.is_empty() {
             // Before the silent ones are asked again, others may be found by name.
+            self.doubt_addresses(sender);
             self.ask_for_addresses(sender);
             let is_usable = |a: &IpAddr| !self.excluded.contains(a);
             // A round in which nobody is asked is kept for those still to be found.
@@ -749,6 +760,17 @@ impl Attempt {
             true => self.question.clone(),
             false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
         }
+    }
+
+    /// Nobody answers at addresses that were looked up. They may have changed since, or be forged: no validation covers them, and
+    /// whoever gave them may have said that they hold for a day.
+    fn doubt_addresses(&mut self, sender: &Sender<'_, '_>) {
+        let knowledge = sender.env.knowledge;
+        let doubted = std::mem::take(&mut self.looked_up).into_iter();
+        let due =
+            |(name, rtype): &(Name, Rtype)| knowledge.claim_new_look(name, *rtype, sender.now);
+        let free = usize::from(ADDRESS_ASKS_MAX.saturating_sub(self.address_asks));
+        self.wanted.extend(doubted.filter(due).take(free));
     }
 
     fn ask_for_addresses(&mut self, sender: &mut Sender<'_, '_>) {

@@ -19,7 +19,7 @@ use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
 use crate::resolve::settle::settle;
 use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
-use crate::resolve::{Cover, LocalAnswer, LocalZones, Response};
+use crate::resolve::{Cover, LocalAnswer, LocalZones, Origin, Response};
 use crate::upstream::{Ask, Transport};
 
 /// Raw questions under way at a time.
@@ -332,7 +332,7 @@ impl Shared {
     /// The addresses of a name server, or why they could not be had.
     async fn find_addresses(
         self: &Arc<Self>,
-        ask: RawAsk,
+        mut ask: RawAsk,
         budget: &Arc<Budget>,
     ) -> Result<Vec<IpAddr>, String> {
         let question = ask.question.clone();
@@ -341,10 +341,16 @@ impl Shared {
         if ask.ancestry.contains(&question) {
             return Err("its name leads back to itself".into());
         }
+        // What is known leads nowhere: whoever gave it may have lied.
+        if let Some(giver) = (self.knowledge).addresses_from(name, rtype, self.clock.now()) {
+            ask.attempt = 1;
+            ask.avoid.push(giver);
+        }
+        let again = ask.attempt > 0;
         let result = self.raw(ask, budget).await;
         let now = self.clock.now();
-        let learn = |found: &[IpAddr], ttl_s| {
-            (self.knowledge).learn_addresses(name, rtype, found.to_vec(), ttl_s, now);
+        let learn = |found: &[IpAddr], from, ttl_s| {
+            (self.knowledge).learn_addresses(name, rtype, found.to_vec(), from, ttl_s, now);
         };
         match result {
             // RFC 2181 section 10.3: a name server's name is no alias; one that is has no address.
@@ -356,15 +362,21 @@ impl Shared {
                     true => denial_ttl_s(&response).min(NO_ADDRESS_TTL_MAX_S),
                     false => sets.map(|s| s.ttl).min().unwrap_or(0),
                 };
-                learn(&found, ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S));
+                let from = match response.origin {
+                    Origin::Network(server) => Some(server),
+                    Origin::Mirror(_) => None,
+                };
+                let ttl_s = ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S);
+                learn(&found, from, ttl_s);
                 Ok(found)
             }
             Err(failure) => {
-                if matches!(
+                let lasting = matches!(
                     failure.kind,
                     FailureKind::Unreachable | FailureKind::BadAnswers
-                ) {
-                    learn(&[], ADDRESS_FAILURE_TTL_S);
+                );
+                if lasting && !again {
+                    learn(&[], None, ADDRESS_FAILURE_TTL_S);
                 }
                 Err(failure.to_string())
             }
@@ -430,7 +442,6 @@ fn overloaded() -> Failure {
 mod tests {
     use super::*;
     use crate::dns::Rcode;
-    use crate::resolve::Origin;
     use crate::signer::{name, rrs};
 
     #[test]
