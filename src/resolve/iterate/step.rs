@@ -775,6 +775,10 @@ impl Attempt {
     /// Nobody answers at addresses that were looked up. They may have changed since, or be forged: no validation covers them, and
     /// whoever gave them may have said that they hold for a day.
     fn doubt_addresses(&mut self, sender: &Sender<'_, '_>) {
+        // Whom nobody has looked for comes first: the searches are counted.
+        if !self.wanted.is_empty() {
+            return;
+        }
         let knowledge = sender.env.knowledge;
         let doubted = std::mem::take(&mut self.looked_up).into_iter();
         let due =
