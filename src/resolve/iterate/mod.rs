@@ -255,10 +255,7 @@ impl Iteration {
                 found,
                 why,
             } => {
-                // What an earlier step looked for is no server of this one's zone.
-                if let Some(attempt) = &mut self.attempt
-                    && attempt.awaits(&name, rtype)
-                {
+                if let Some(attempt) = &mut self.attempt {
                     let found = attempt.found(env, &name, rtype, found, why);
                     if found == Found::Nothing {
                         self.look_further(env, now, &mut out);
@@ -537,15 +534,9 @@ impl Iteration {
             next_token: &mut self.next_token,
             out,
         };
-        let (kind, text) = match attempt.go_on(&mut sender, send) {
-            Outlook::Waiting => {
-                // The search for others may take long, and the parent may know better.
-                if attempt.only_searches() {
-                    let known = attempt.delegation.clone();
-                    self.go_back(env, now, &known, out);
-                }
-                return;
-            }
+        let outlook = attempt.go_on(&mut sender, send);
+        let (kind, text) = match outlook {
+            Outlook::Waiting => return,
             Outlook::Exhausted(kind, text) => (kind, text),
         };
         if self.fail_over(env, now, out) {
@@ -562,31 +553,18 @@ impl Iteration {
             return self.fail(kind, forward.zone.clone(), text, out);
         }
         let known = attempt.delegation;
-        if kind == FailureKind::Budget || !self.go_back(env, now, &known, out) {
-            self.fail(kind, known.zone.clone(), text, out);
-        }
-    }
-
-    /// Asks the parent anew, once: the zone may have moved since its delegation was learned. False if it was learned just now.
-    fn go_back(
-        &mut self,
-        env: &Env<'_>,
-        now: Now,
-        known: &Delegation,
-        out: &mut Vec<Action>,
-    ) -> bool {
         let stale = known.expiry.is_some() && self.referrals == 1;
-        if !stale || self.went_back {
-            return false;
+        if stale && !self.went_back && kind != FailureKind::Budget {
+            // The zone may have moved since its delegation was learned.
+            self.went_back = true;
+            env.trace.note(now, || What::Back {
+                zone: known.zone.to_string(),
+            });
+            env.knowledge.forget(&known.zone);
+            let from = env.knowledge.deepest(&self.question, now);
+            return self.begin(env, now, from, out);
         }
-        self.went_back = true;
-        env.trace.note(now, || What::Back {
-            zone: known.zone.to_string(),
-        });
-        env.knowledge.forget(&known.zone);
-        let from = env.knowledge.deepest(&self.question, now);
-        self.begin(env, now, from, out);
-        true
+        self.fail(kind, known.zone.clone(), text, out);
     }
 
     /// The time is over: why there is no answer.

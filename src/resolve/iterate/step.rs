@@ -654,16 +654,6 @@ impl Attempt {
         self.sends_max == SENDS_SILENT_MAX
     }
 
-    /// Every server with a known address has failed, and nothing is left but the search for others.
-    pub fn only_searches(&self) -> bool {
-        self.sends > 0 && self.under_way.is_empty() && self.mirror.is_none()
-    }
-
-    /// Whether addresses of this name are looked for.
-    pub fn awaits(&self, name: &Name, rtype: Rtype) -> bool {
-        self.awaited.iter().any(|(n, t)| n == name && *t == rtype)
-    }
-
     fn is_waiting(&self) -> bool {
         !self.under_way.is_empty() || !self.awaited.is_empty()
     }
