@@ -130,6 +130,8 @@ metrics! {
     mirror_generations_total,
     /// Candidate versions refused by verification.
     mirror_refused_total,
+    /// Stored versions of mirrors that were found damaged while they were served.
+    mirror_damaged_total,
     /// Ledger values dropped because they did not check.
     store_dropped_total,
     /// Keys that are trust anchors and stand in their zone (RFC 5011: Valid), over all zones with anchors.

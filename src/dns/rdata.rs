@@ -4,6 +4,7 @@
 //! section 4), the checks of form, compression on the way out, and lower-casing for DNSSEC's
 //! canonical form (RFC 4034 section 6.2, RFC 6840 section 5.1). A type outside the table is opaque.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{Name, Rdata, Rtype, WireError};
@@ -155,6 +156,42 @@ pub fn canonical(rdata: &[u8], rtype: Rtype) -> Rdata {
         }
     });
     out.into()
+}
+
+/// [`canonical`], without a copy where the data is in that form already.
+pub fn canonical_form(rdata: &[u8], rtype: Rtype) -> Cow<'_, [u8]> {
+    match lowercases(rtype) && has_upper_case_name(rdata, layout(rtype)) {
+        true => Cow::Owned(canonical(rdata, rtype).into_vec()),
+        false => Cow::Borrowed(rdata),
+    }
+}
+
+/// Whether a name in the data has a capital letter. Data that has not the form of its type has no names.
+fn has_upper_case_name(rdata: &[u8], fields: &[Field]) -> bool {
+    let mut rest = rdata;
+    let mut found = false;
+    for field in fields {
+        let n = match *field {
+            NC | NP => {
+                let mut at = 0;
+                while let Some(&len) = rest.get(at).filter(|len| **len != 0) {
+                    at += 1;
+                    let label = rest.get(at..at + len as usize);
+                    found |= label.is_some_and(|l| l.iter().any(u8::is_ascii_uppercase));
+                    at += len as usize;
+                }
+                at + 1
+            }
+            Fixed(n) => n,
+            Str => rest.first().map_or(1, |len| *len as usize + 1),
+            Rest(_) => return found,
+        };
+        match rest.get(n..) {
+            Some(tail) => rest = tail,
+            None => return found,
+        }
+    }
+    found
 }
 
 fn u16_at(b: &[u8], at: usize) -> Option<u16> {

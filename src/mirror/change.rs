@@ -95,7 +95,7 @@ impl Mirror {
         }
     }
 
-    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn lock_changes(&self) -> MutexGuard<'_, ()> {
         (self.changes.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,13 +18,14 @@
 //! }
 //! ```
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::store::{GenerationRow, Provenance, SourceKind, Stored, TrustRecord, Verdict, hex};
 use super::verify;
 use crate::dns::{Rdata, Rtype, Soa};
 use crate::dnssec::verify::{SignatureError, Window};
-use crate::zone::ZoneImage;
+use crate::zone::{ImageError, ZoneImage};
 
 /// Faults that a refused version is reported with; the rest is counted.
 const FAULTS_SHOWN_MAX: usize = 5;
@@ -172,6 +173,8 @@ pub struct Generation {
     last_contact_at: AtomicU64,
     /// Whether the apex DNSKEY set is signed, and from when to when.
     keys_valid: Vec<Window>,
+    /// What was found when the image was read through.
+    fault: OnceLock<ImageError>,
 }
 
 impl Generation {
@@ -184,6 +187,7 @@ impl Generation {
         let keys = image.find(image.apex(), Rtype::DNSKEY);
         Some(Generation {
             keys_valid: keys.map_or_else(Vec::new, |set| windows(&set.sigs).collect()),
+            fault: OnceLock::new(),
             image,
             row,
             last_contact_at: AtomicU64::new(last_contact_at.unwrap_or(0)),
@@ -243,6 +247,16 @@ impl Generation {
     /// Back to the first stage: it is to be verified anew.
     pub(super) fn into_candidate(self) -> Candidate {
         Candidate::new(self.image, self.row.provenance)
+    }
+
+    /// Notes that the image is damaged.
+    pub(super) fn note_fault(&self, fault: ImageError) {
+        let _ = self.fault.set(fault);
+    }
+
+    /// What was found to be wrong with the image.
+    pub(super) fn fault(&self) -> Option<ImageError> {
+        self.fault.get().cloned()
     }
 
     /// Validity of the signatures over the apex DNSKEY set.

@@ -20,6 +20,7 @@ pub mod generation;
 mod memory;
 pub mod policy;
 mod refresh;
+mod scrutiny;
 pub mod source;
 pub mod status;
 pub mod store;
@@ -360,7 +361,8 @@ impl Mirror {
             verified_at = format_utc(row.verified_at), "generation is current"
         );
         self.remark_on(&generation, shared.deps.clock.now().wall_s);
-        self.current.store(Some(Arc::new(generation)));
+        let old = self.current.swap(Some(Arc::new(generation)));
+        old.into_iter().for_each(scrutiny::retire);
         // Nobody may be listening.
         let _ = shared.events.send(event);
     }

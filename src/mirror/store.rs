@@ -28,7 +28,7 @@ pub use crate::store::{
     Durability, GenerationRow, Ledger, Provenance, SourceKind, StoreError, TrustRecord, Verdict,
     hex,
 };
-use crate::zone::ZoneImage;
+use crate::zone::{ImageError, ZoneImage};
 
 /// Versions held by a brake that are kept for the operator.
 const HELD_KEPT: usize = 2;
@@ -132,6 +132,7 @@ impl MirrorStore {
             let path = dir.join(image_file::file_name(row.serial, &row.digest));
             match image_file::open(&path) {
                 Ok((image, _)) => {
+                    // Header, index and what is at the apex were looked at; the mirror's loop looks at the rest.
                     let standing = standing(current.as_ref(), &row);
                     if !current.as_ref().is_some_and(|c| is_row(c, &row)) {
                         tracing::warn!(%zone, serial = row.serial, "serving another version than the last one in use");
@@ -239,8 +240,10 @@ impl MirrorStore {
         let path = self.path(row)?;
         image_file::write(&path, verified.image().as_bytes(), row, &self.step)?;
         drop(verified);
-        // Served from the file's own pages: what answers is what is on disk.
+        // Served from the file's own pages: what answers is what is on disk. Reading all of it also brings it into memory,
+        // so that no query waits for the disk after the swap.
         let (image, _) = image_file::open(&path)?;
+        image.check(&mut || ()).map_err(FileFault::from)?;
         Ok(Stored {
             image,
             row: row.clone(),
@@ -295,6 +298,8 @@ impl MirrorStore {
                     tracing::info!(file = %path.display(), "removing a half-written version");
                     fs::remove_file(&path)?;
                 }
+                // Left between its making and its unlinking.
+                Some(image_file::SCRATCH) => fs::remove_file(&path)?,
                 Some(image_file::EXTENSION) => match image_file::read_note(&path) {
                     Ok((row, _)) if row.zone == *zone && names(&row, &path) => found.push(row),
                     Ok(_) => self.condemn(&path, &FileFault::Mixed),
@@ -328,10 +333,33 @@ impl MirrorStore {
         Ok(self.ledger.commit(changes, Durability::Synced)?)
     }
 
-    /// Puts a damaged file out of the way.
+    /// Puts a version aside that was found damaged after it was opened. Its row goes, so that it is not taken up again.
+    ///
+    /// # Errors
+    /// The ledger did not take it.
+    pub fn set_aside(&self, row: &GenerationRow, fault: &ImageError) -> Result<(), CommitError> {
+        let path = self.path(row)?;
+        self.condemn(&path, &FileFault::Image(fault.clone()));
+        let changes = Changes::new().remove::<GenerationRow>(row_key(row));
+        Ok(self.ledger.commit(changes, Durability::Synced)?)
+    }
+
+    /// Puts a file out of the way that cannot be used.
     fn condemn(&self, path: &Path, fault: &FileFault) {
-        tracing::error!(file = %path.display(), %fault, "a stored version is damaged and is not served");
-        if let Err(error) = fs::rename(path, path.with_extension("damaged")) {
+        let extension = match fault {
+            FileFault::Image(ImageError::Version(_)) => {
+                tracing::warn!(
+                    file = %path.display(), %fault,
+                    "a stored version was written by another version of this program; the zone is fetched again"
+                );
+                image_file::OTHER_FORMAT
+            }
+            _ => {
+                tracing::error!(file = %path.display(), %fault, "a stored version is damaged and is not served");
+                image_file::DAMAGED
+            }
+        };
+        if let Err(error) = fs::rename(path, path.with_extension(extension)) {
             tracing::warn!(file = %path.display(), %error, "damaged version could not be renamed");
         }
     }

@@ -23,7 +23,7 @@ use super::generation::{Candidate, Generation};
 use super::refresh::{Done, Refresher, blocking};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
-use super::{CommandError, Mirror, Shared};
+use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
 
 /// Shortest time between two refreshes, in seconds.
@@ -34,8 +34,8 @@ const REFRESH_MAX_S: u64 = 43_200;
 const RETRY_MAX_S: u64 = 3600;
 /// Longest wait after a failure while there is no version but the snapshot, in seconds. The first is 1 s.
 const RETRY_EMPTY_MAX_S: u64 = 60;
-/// How often files are looked at, in seconds.
-const FILE_LOOK_S: u64 = 5;
+/// How often files, and the soundness of what is served, are looked at, in seconds.
+const LOOK_S: u64 = 5;
 /// A wait is shortened by up to this part, so that many secondaries do not keep step.
 const JITTER_PART: u64 = 10;
 /// Wait before a loop that panicked is begun anew, in seconds.
@@ -150,13 +150,14 @@ impl Task {
         self.refresh_and_obey(&mut commands, Vec::new()).await;
         let mut due = self.due();
         loop {
-            let look = self.has_files().then_some(Duration::from_secs(FILE_LOOK_S));
+            let look = Duration::from_secs(LOOK_S);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {
                     self.refresh_and_obey(&mut commands, Vec::new()).await;
                 }
-                () = tokio::time::sleep(look.unwrap_or(Duration::MAX)), if look.is_some() => {
-                    if !self.refresh_files().await {
+                () = tokio::time::sleep(look) => {
+                    self.replace_damaged().await;
+                    if !self.has_files() || !self.refresh_files().await {
                         continue;
                     }
                 }
@@ -319,7 +320,17 @@ impl Task {
         self.mirror()
             .set_rolled_back_from(standing.rolled_back_from);
         self.mirror().swap(generation, self.shared());
+        self.mirror().scrutinise();
         Ok(())
+    }
+
+    /// Whether the version that is served is damaged; then another one takes its place.
+    async fn replace_damaged(&self) {
+        let current = self.mirror().current();
+        if current.is_some_and(|g| scrutiny::damaged(&g).is_some()) {
+            let (mirror, shared) = (self.mirror().clone(), self.shared().clone());
+            blocking(move || mirror.replace_damaged(&shared)).await;
+        }
     }
 
     async fn prove_again(&self, generation: Generation) -> Result<(), String> {

@@ -151,6 +151,9 @@ impl OwnZones {
             let lookup = image.lookup(&question.name, question.rtype);
             match &lookup.kind {
                 LookupKind::OutOfZone => return leads_out(so_far, question, recursion),
+                LookupKind::Unreadable => {
+                    return Own::Answer(broken(&question.name, "its image is damaged"));
+                }
                 LookupKind::Referral(_) if recursion => {
                     return leads_out(so_far, question, recursion);
                 }

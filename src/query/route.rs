@@ -125,7 +125,8 @@ impl LocalZones for Route {
         let generation = mirror.current()?;
         standing(&generation, mirror.config(), now.wall_s)?;
         let lookup = generation.image().lookup(&question.name, question.rtype);
-        if lookup.kind == LookupKind::OutOfZone {
+        // A damaged copy has no answer, least of all a denial; the mirror's loop sets it aside.
+        if matches!(lookup.kind, LookupKind::OutOfZone | LookupKind::Unreadable) {
             return None;
         }
         let served = lookup.answer.iter().chain(&lookup.authority);

@@ -24,7 +24,7 @@ pub fn read(zone: &Name, question: &Question, local: LocalAnswer, now: Now) -> O
         LookupKind::Answer | LookupKind::Alias(_) | LookupKind::NoData => Rcode::NOERROR,
         LookupKind::NxDomain => Rcode::NXDOMAIN,
         LookupKind::TooLong => Rcode::YXDOMAIN,
-        LookupKind::OutOfZone => return None,
+        LookupKind::OutOfZone | LookupKind::Unreadable => return None,
         LookupKind::Referral(cut) => {
             if !cut.is_below(zone) || !question.name.is_within(&cut) {
                 return None;

@@ -2,11 +2,15 @@
 //!
 //! A *section* is a run of blocks and an index of where each starts; the form of both is specified
 //! at the top of [`super::image`]. Finding a key is a binary search over the first keys of the blocks
-//! and a walk through one block. Nothing here trusts the octets: a read outside its bounds ends the
-//! walk, and [`Section::check`] tells a sound section from a damaged one.
+//! and a walk through one block. Nothing here trusts the octets: a block is checked when it is first touched,
+//! a read outside its bounds ends the walk, and either is counted as damage ([`super::checks`]).
+//! [`Section::check`] reads all of a section.
 
+use super::checks::Checks;
 use super::image::{ImageError, Place};
 use super::key::KEY_LEN_MAX;
+use super::output::Output;
+use super::tables::{Shape, Tables, TablesWriter};
 use crate::dns::{Name, Rdata, RrSet, Rtype};
 
 /// Nodes in a block; more would lengthen the walk, fewer the index.
@@ -30,18 +34,14 @@ pub struct SetRef<'a> {
     /// How many signatures.
     pub sigs: u32,
     data: &'a [u8],
+    tables: Tables<'a>,
 }
 
 impl<'a> SetRef<'a> {
     /// Records first, then signatures.
     fn all(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = self.data;
-        std::iter::from_fn(move || {
-            let (len, tail) = rest.split_first_chunk::<2>()?;
-            let (item, tail) = tail.split_at_checked(u16::from_be_bytes(*len).into())?;
-            rest = tail;
-            Some(item)
-        })
+        let (mut rest, tables) = (self.data, self.tables);
+        std::iter::from_fn(move || read_item(&mut rest, tables))
     }
 
     /// The data of each record.
@@ -68,18 +68,22 @@ impl<'a> SetRef<'a> {
 
 /// The body of a node: its place and its sets.
 #[derive(Clone, Copy)]
-pub struct Body<'a>(&'a [u8]);
+pub struct Body<'a> {
+    octets: &'a [u8],
+    tables: Tables<'a>,
+}
 
 impl<'a> Body<'a> {
     /// Where the node stands; a damaged octet reads as occluded, which is never answered from.
     pub fn place(self) -> Place {
-        Place::from_octet(self.0.first().copied().unwrap_or(u8::MAX)).unwrap_or(Place::Occluded)
+        Place::from_octet(self.octets.first().copied().unwrap_or(u8::MAX))
+            .unwrap_or(Place::Occluded)
     }
 
     /// The sets, by ascending type.
-    pub fn sets(self) -> impl Iterator<Item = SetRef<'a>> {
-        let mut rest = self.0.get(1..).unwrap_or(&[]);
-        std::iter::from_fn(move || read_set(&mut rest))
+    pub fn sets(self) -> impl Iterator<Item = SetRef<'a>> + use<'a> {
+        let mut rest = self.octets.get(1..).unwrap_or(&[]);
+        std::iter::from_fn(move || read_set(&mut rest, self.tables))
     }
 
     /// The set of this type.
@@ -93,13 +97,14 @@ impl<'a> Body<'a> {
     }
 
     fn check(self) -> Result<(), ImageError> {
-        let (&place, mut rest) = self.0.split_first().ok_or(DAMAGED)?;
+        let (&place, mut rest) = self.octets.split_first().ok_or(DAMAGED)?;
         Place::from_octet(place).ok_or(DAMAGED)?;
         let mut last = None;
         while !rest.is_empty() {
-            let set = read_set(&mut rest).ok_or(DAMAGED)?;
+            let set = read_set(&mut rest, self.tables).ok_or(DAMAGED)?;
             let empty = set.records == 0 && set.sigs == 0;
-            if last.is_some_and(|l| l >= set.rtype) || empty || set.data.len() > SET_BYTES_MAX {
+            let len: usize = set.all().map(<[u8]>::len).sum();
+            if last.is_some_and(|l| l >= set.rtype) || empty || len > SET_BYTES_MAX {
                 return Err(DAMAGED);
             }
             last = Some(set.rtype);
@@ -110,35 +115,85 @@ impl<'a> Body<'a> {
 
 const DAMAGED: ImageError = ImageError::Structure("a node's records");
 
-fn read_set<'a>(rest: &mut &'a [u8]) -> Option<SetRef<'a>> {
-    let (head, mut tail) = rest.split_first_chunk::<6>()?;
-    let records = read_varint(&mut tail)?;
-    let sigs = read_varint(&mut tail)?;
-    let start = tail;
-    for _ in 0..records.checked_add(sigs)? {
-        let (len, after) = tail.split_first_chunk::<2>()?;
-        tail = after.get(usize::from(u16::from_be_bytes(*len))..)?;
+/// One piece of data: a varint whose lowest bit tells whether the rest of it is a length or the number of shared data.
+fn read_item<'a>(rest: &mut &'a [u8], tables: Tables<'a>) -> Option<&'a [u8]> {
+    let head = read_varint(rest)? as usize;
+    if head & 1 == 1 {
+        return tables.shared(head >> 1);
     }
+    let (item, tail) = rest.split_at_checked(head >> 1)?;
     *rest = tail;
-    Some(SetRef {
+    Some(item)
+}
+
+fn read_shape(rest: &mut &[u8], tables: Tables<'_>) -> Option<Shape> {
+    if let Some(number) = (read_varint(rest)? as usize).checked_sub(1) {
+        return tables.shape(number);
+    }
+    let (head, tail) = rest.split_first_chunk::<6>()?;
+    *rest = tail;
+    Some(Shape {
         rtype: Rtype(u16::from_be_bytes([head[0], head[1]])),
         ttl: u32::from_be_bytes([head[2], head[3], head[4], head[5]]),
-        records,
-        sigs,
-        data: &start[..start.len() - tail.len()],
+        records: read_varint(rest)?,
+        sigs: read_varint(rest)?,
+    })
+}
+
+fn read_set<'a>(rest: &mut &'a [u8], tables: Tables<'a>) -> Option<SetRef<'a>> {
+    let shape = read_shape(rest, tables)?;
+    let start = *rest;
+    for _ in 0..shape.records.checked_add(shape.sigs)? {
+        read_item(rest, tables)?;
+    }
+    Some(SetRef {
+        rtype: shape.rtype,
+        ttl: shape.ttl,
+        records: shape.records,
+        sigs: shape.sigs,
+        data: &start[..start.len() - rest.len()],
+        tables,
     })
 }
 
 /// Appends a set to a node's body.
-pub fn write_set(out: &mut Vec<u8>, rtype: Rtype, ttl: u32, records: &[&[u8]], sigs: &[&[u8]]) {
-    out.extend_from_slice(&rtype.0.to_be_bytes());
-    out.extend_from_slice(&ttl.to_be_bytes());
-    write_varint(out, records.len());
-    write_varint(out, sigs.len());
-    for data in records.iter().chain(sigs) {
-        out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        out.extend_from_slice(data);
+pub fn write_set(
+    out: &mut Vec<u8>,
+    tables: &mut TablesWriter,
+    (rtype, ttl): (Rtype, u32),
+    records: &[&[u8]],
+    sigs: &[&[u8]],
+) {
+    let shape = Shape {
+        rtype,
+        ttl,
+        records: records.len() as u32,
+        sigs: sigs.len() as u32,
+    };
+    match tables.shape(shape) {
+        Some(number) => write_varint(out, number as usize + 1),
+        None => {
+            out.push(0);
+            out.extend_from_slice(&rtype.0.to_be_bytes());
+            out.extend_from_slice(&ttl.to_be_bytes());
+            write_varint(out, records.len());
+            write_varint(out, sigs.len());
+        }
     }
+    for data in records {
+        match tables.shared(rtype, data) {
+            Some(number) => write_varint(out, (number as usize) << 1 | 1),
+            None => write_item(out, data),
+        }
+    }
+    for data in sigs {
+        write_item(out, data);
+    }
+}
+
+fn write_item(out: &mut Vec<u8>, data: &[u8]) {
+    write_varint(out, data.len() << 1);
+    out.extend_from_slice(data);
 }
 
 /// A node found: its key and body.
@@ -161,16 +216,19 @@ pub struct Spot<'a> {
 /// A run of blocks with its index.
 #[derive(Clone, Copy)]
 pub struct Section<'a> {
-    blocks: &'a [u8],
-    index: &'a [u8],
+    /// The blocks.
+    pub blocks: &'a [u8],
+    /// The offsets of their starts, 8 octets each, little-endian.
+    pub index: &'a [u8],
+    /// What the sets in them refer to.
+    pub tables: Tables<'a>,
+    /// Which of them have been looked at.
+    pub checks: &'a Checks,
+    /// The number that the first of them has in `checks`.
+    pub first: usize,
 }
 
 impl<'a> Section<'a> {
-    /// A section over its blocks and the offsets of their starts (8 octets each, little-endian).
-    pub fn new(blocks: &'a [u8], index: &'a [u8]) -> Section<'a> {
-        Section { blocks, index }
-    }
-
     /// How many blocks there are.
     pub fn block_count(self) -> usize {
         self.index.len() / 8
@@ -186,18 +244,46 @@ impl<'a> Section<'a> {
         usize::try_from(u64::from_le_bytes(*octets)).ok()
     }
 
+    /// Block number `i`; `None` past the last one, and for a damaged one.
     fn block(self, i: usize) -> Option<&'a [u8]> {
+        if i >= self.block_count() {
+            return None;
+        }
+        let found = self.slice(i).filter(|block| {
+            self.checks.is_sound(self.first + i) || {
+                let sound = check_block(block).is_ok();
+                if sound {
+                    self.checks.note_sound(self.first + i);
+                }
+                sound
+            }
+        });
+        self.or_damage(found)
+    }
+
+    fn slice(self, i: usize) -> Option<&'a [u8]> {
         let start = self.offset(i)?;
         let end = self.offset(i + 1).unwrap_or(self.blocks.len());
         self.blocks.get(start..end)
     }
 
+    /// What was to be there; counted when it is not.
+    fn or_damage<T>(self, found: Option<T>) -> Option<T> {
+        if found.is_none() {
+            self.checks.note_damage();
+        }
+        found
+    }
+
     fn first_key(self, i: usize) -> Option<&'a [u8]> {
         let mut rest = self.block(i)?.get(BLOCK_HEADER_LEN..)?;
-        let (0, len) = (read_varint(&mut rest)?, read_varint(&mut rest)?) else {
-            return None;
+        let mut read = || {
+            let (0, len) = (read_varint(&mut rest)?, read_varint(&mut rest)?) else {
+                return None;
+            };
+            rest.get(..len as usize)
         };
-        rest.get(..len as usize)
+        self.or_damage(read())
     }
 
     /// Where `key` falls: O(log n).
@@ -288,8 +374,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads everything once: offsets, checksums (unless told otherwise), order and form of all nodes.
-    pub fn check(self, checksums: bool) -> Result<SectionCounts, ImageError> {
+    /// Reads everything once: offsets, checksums, order and form of all nodes. `pace` is called now and then.
+    pub fn check(self, pace: &mut dyn FnMut()) -> Result<SectionCounts, ImageError> {
         let mut counts = SectionCounts::default();
         let mut expected = 0;
         let mut last_key: Option<Vec<u8>> = None;
@@ -297,10 +383,13 @@ impl<'a> Section<'a> {
             if self.offset(i) != Some(expected) {
                 return Err(ImageError::Structure("the block index"));
             }
+            if i % PACE_BLOCKS == 0 {
+                pace();
+            }
             let block = self
-                .block(i)
+                .slice(i)
                 .ok_or(ImageError::Structure("the block index"))?;
-            check_block(block, checksums)?;
+            self.block(i).ok_or(ImageError::Checksum("a block"))?;
             expected += block.len();
             let mut cursor = self.cursor_at(i);
             let nodes = cursor.enter().ok_or(ImageError::Structure("a block"))?;
@@ -327,9 +416,12 @@ impl<'a> Section<'a> {
     }
 }
 
-fn check_block(block: &[u8], checksums: bool) -> Result<(), ImageError> {
+/// Blocks that are read between two calls of the pace.
+const PACE_BLOCKS: usize = 256;
+
+fn check_block(block: &[u8]) -> Result<(), ImageError> {
     let (crc, rest) = (block.split_first_chunk()).ok_or(ImageError::Structure("a block"))?;
-    if checksums && crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
+    if crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
         return Err(ImageError::Checksum("a block"));
     }
     Ok(())
@@ -349,11 +441,17 @@ pub struct SectionCounts {
 impl SectionCounts {
     /// Counts a node.
     pub fn add(&mut self, body: Body<'_>) {
+        let records = body
+            .sets()
+            .map(|s| u64::from(s.records) + u64::from(s.sigs));
+        self.add_node(body.place(), records.sum());
+    }
+
+    /// Counts a node that stands there and has so many records.
+    pub fn add_node(&mut self, place: Place, records: u64) {
         self.nodes += 1;
-        self.delegations += u64::from(body.place() == Place::Delegation);
-        for set in body.sets() {
-            self.records += u64::from(set.records) + u64::from(set.sigs);
-        }
+        self.delegations += u64::from(place == Place::Delegation);
+        self.records += records;
     }
 }
 
@@ -391,23 +489,29 @@ impl<'a> Cursor<'a> {
         self.key.extend_from_slice(suffix);
         self.rest = rest;
         let len = read_varint(&mut self.rest)? as usize;
-        let (body, rest) = self.rest.split_at_checked(len)?;
+        let (octets, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
-        Some(Body(body))
+        let tables = self.section.tables;
+        Some(Body { octets, tables })
+    }
+
+    /// The key of the node that [`Cursor::advance`] went to.
+    pub fn key(&self) -> &[u8] {
+        &self.key
     }
 
     /// Moves to the next node without a copy of its key.
-    fn advance(&mut self) -> Option<Body<'a>> {
+    pub fn advance(&mut self) -> Option<Body<'a>> {
         // An empty block is damage: the walk ends there.
         if self.left == 0 && self.enter()? == 0 {
-            return None;
+            return self.section.or_damage(None);
         }
         self.left -= 1;
         let body = self.read_node();
         if body.is_none() {
             (self.left, self.block) = (0, usize::MAX);
         }
-        body
+        self.section.or_damage(body)
     }
 }
 
@@ -424,67 +528,88 @@ impl<'a> Iterator for Cursor<'a> {
 }
 
 /// Writes a section: nodes in ascending key order go in, blocks and index come out.
-#[derive(Default)]
 pub struct SectionWriter {
-    blocks: Vec<u8>,
+    /// Where finished blocks go.
+    blocks: Output,
+    /// Octets that were in `blocks` before the first one.
+    before: u64,
     index: Vec<u8>,
     counts: SectionCounts,
-    block_start: usize,
+    block: Vec<u8>,
     block_nodes: u16,
     last_key: Vec<u8>,
 }
 
 impl SectionWriter {
-    /// Appends a node. Keys must ascend.
-    pub fn push(&mut self, key: &[u8], body: &[u8]) {
-        let len = self.blocks.len() - self.block_start;
-        if self.block_nodes as usize == BLOCK_NODES_MAX || len >= BLOCK_BYTES_AIM {
-            self.close();
+    /// A writer that appends to `blocks`.
+    pub fn new(blocks: Output) -> SectionWriter {
+        SectionWriter {
+            before: blocks.len(),
+            blocks,
+            index: Vec::new(),
+            counts: SectionCounts::default(),
+            block: Vec::new(),
+            block_nodes: 0,
+            last_key: Vec::new(),
+        }
+    }
+
+    /// Appends a node that has so many records. Keys must ascend.
+    pub fn push(
+        &mut self,
+        key: &[u8],
+        body: &[u8],
+        (place, records): (Place, u64),
+    ) -> std::io::Result<()> {
+        if self.block_nodes as usize == BLOCK_NODES_MAX || self.block.len() >= BLOCK_BYTES_AIM {
+            self.close()?;
         }
         if self.block_nodes == 0 {
-            self.block_start = self.blocks.len();
-            self.index
-                .extend_from_slice(&(self.block_start as u64).to_le_bytes());
-            self.blocks.extend_from_slice(&[0; BLOCK_HEADER_LEN]);
+            let start = self.blocks.len() - self.before;
+            self.index.extend_from_slice(&start.to_le_bytes());
+            self.block.extend_from_slice(&[0; BLOCK_HEADER_LEN]);
             self.last_key.clear();
         }
         let pairs = key.iter().zip(&self.last_key);
         let shared = pairs.take_while(|(a, b)| a == b).count();
-        write_varint(&mut self.blocks, shared);
-        write_varint(&mut self.blocks, key.len() - shared);
-        self.blocks.extend_from_slice(&key[shared..]);
-        write_varint(&mut self.blocks, body.len());
-        self.blocks.extend_from_slice(body);
-        self.counts.add(Body(body));
+        write_varint(&mut self.block, shared);
+        write_varint(&mut self.block, key.len() - shared);
+        self.block.extend_from_slice(&key[shared..]);
+        write_varint(&mut self.block, body.len());
+        self.block.extend_from_slice(body);
+        self.counts.add_node(place, records);
         self.block_nodes += 1;
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
+        Ok(())
     }
 
-    fn close(&mut self) {
-        let Some(block) = self
-            .blocks
-            .get_mut(self.block_start..)
-            .filter(|b| !b.is_empty())
-        else {
-            return;
-        };
-        block[4..6].copy_from_slice(&self.block_nodes.to_le_bytes());
-        let crc = crc32fast::hash(&block[4..]);
-        block[..4].copy_from_slice(&crc.to_le_bytes());
-        self.block_start = self.blocks.len();
+    fn close(&mut self) -> std::io::Result<()> {
+        if self.block_nodes == 0 {
+            return Ok(());
+        }
+        self.block[4..6].copy_from_slice(&self.block_nodes.to_le_bytes());
+        let crc = crc32fast::hash(&self.block[4..]);
+        self.block[..4].copy_from_slice(&crc.to_le_bytes());
+        self.blocks.write(&self.block)?;
+        self.block.clear();
         self.block_nodes = 0;
+        Ok(())
     }
 
     /// Octets written so far.
-    pub fn len_bytes(&self) -> usize {
-        self.blocks.len() + self.index.len()
+    pub fn len_bytes(&self) -> u64 {
+        self.blocks.len() - self.before + (self.index.len() + self.block.len()) as u64
     }
 
-    /// Closes the last block; returns blocks, index and what they hold.
-    pub fn finish(mut self) -> (Vec<u8>, Vec<u8>, SectionCounts) {
-        self.close();
-        (self.blocks, self.index, self.counts)
+    /// Closes the last block; returns where the blocks are, their length, the index and what they hold.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn finish(mut self) -> std::io::Result<(Output, u64, Vec<u8>, SectionCounts)> {
+        self.close()?;
+        let len = self.blocks.len() - self.before;
+        Ok((self.blocks, len, self.index, self.counts))
     }
 }
 

@@ -2,24 +2,26 @@
 //!
 //! A transfer or a zone file is a stream of records from elsewhere. The builder takes them one by
 //! one into a single buffer, with a limit on its octets, and refuses at once what cannot be in the
-//! zone. What can be judged only when all are there (one SOA, nothing beside a CNAME) is judged by
-//! [`Builder::finish`], which sorts, drops duplicates (RFC 2181 section 5), tells the zone's own data
-//! from glue and writes the image. An error leaves nothing behind.
+//! zone. Where it has a scratch directory, a buffer that is full is sorted and written there as a *run*
+//! ([`super::runs`]), so memory stays bounded whatever the zone's size. What can be judged only when all are there (one SOA,
+//! nothing beside a CNAME) is judged by [`Builder::finish`], which merges the runs, drops duplicates (RFC 2181 section 5),
+//! tells the zone's own data from glue and writes the image ([`super::write`]). An error leaves nothing behind.
 
-use ring::digest;
+use std::path::{Path, PathBuf};
 
-use super::block::{SET_BYTES_MAX, SectionWriter, write_set};
-use super::hash32;
-use super::image::{Header, ImageError, Place, ZoneImage};
-use super::key::{key_of, name_of};
+use super::block::SET_BYTES_MAX;
+use super::image::{ImageError, ZoneImage};
+use super::key::push_key;
+use super::runs::{Arena, Run, merge};
+use super::write::ImageWriter;
 use crate::dns::{Class, Name, Record, Rtype, Soa, rdata};
 
 /// Octets that a zone may take in the builder and in the image, unless told otherwise.
 pub const ZONE_BYTES_MAX: u64 = 4 << 30;
 /// Octets of all records of one name.
 pub const NODE_BYTES_MAX: usize = 16 << 20;
-/// Octets before key and data of a record in the builder.
-const ENTRY_HEADER_LEN: usize = 11;
+/// Octets of records in memory, where the rest can go to a scratch directory.
+pub const RUN_BYTES_MAX: usize = 192 << 20;
 
 /// Why records make no zone.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,9 @@ pub enum BuildError {
     /// The image that was written does not read back: a fault of this program.
     #[error("the image built does not read back: {0}")]
     Image(#[from] ImageError),
+    /// The scratch directory cannot be written.
+    #[error("scratch file: {0}")]
+    Scratch(#[from] std::io::Error),
 }
 
 /// What the builder set right; for the log.
@@ -109,11 +114,26 @@ pub struct BuildNotes {
 pub struct Builder {
     apex: Name,
     bytes_max: u64,
-    /// Records one after the other, see [`Builder::push`].
-    arena: Vec<u8>,
-    /// Where in `arena` each record starts.
-    starts: Vec<u64>,
+    /// Octets of all records taken.
+    taken: u64,
+    count: usize,
+    arena: Arena,
+    scratch: Option<PathBuf>,
+    run_bytes_max: usize,
+    runs: Vec<Run>,
     soa: Option<Soa>,
+}
+
+/// A record in parts, borrowed.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// Owner in wire form.
+    pub owner: &'a [u8],
+    pub rtype: Rtype,
+    pub ttl: u32,
+    pub rdata: &'a [u8],
+    /// Whether the data is known to have the form of its type.
+    pub formed: bool,
 }
 
 impl Builder {
@@ -122,8 +142,12 @@ impl Builder {
         Builder {
             apex: apex.to_lowercase(),
             bytes_max: ZONE_BYTES_MAX,
-            arena: Vec::new(),
-            starts: Vec::new(),
+            taken: 0,
+            count: 0,
+            arena: Arena::default(),
+            scratch: None,
+            run_bytes_max: RUN_BYTES_MAX,
+            runs: Vec::new(),
             soa: None,
         }
     }
@@ -134,87 +158,117 @@ impl Builder {
         self
     }
 
+    /// Lets the builder put what exceeds [`RUN_BYTES_MAX`], and the image, into unlinked files in this directory.
+    pub fn scratch(mut self, dir: &Path) -> Builder {
+        self.scratch = Some(dir.to_owned());
+        self
+    }
+
+    /// Makes runs of so many octets.
+    #[cfg(test)]
+    pub(super) fn run_bytes_max(mut self, bytes: usize) -> Builder {
+        self.run_bytes_max = bytes;
+        self
+    }
+
     /// How many records were taken, duplicates included.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.count
     }
 
     /// Whether nothing was taken yet.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.count == 0
     }
 
     /// Takes a record. After an error the builder is as it was before.
     pub fn add(&mut self, record: Record) -> Result<(), BuildError> {
-        let Record {
-            name,
-            rtype,
-            class,
-            ttl,
-            rdata,
-        } = record;
-        let Some(key) = key_of(&name, &self.apex) else {
-            let apex = self.apex.clone();
-            return Err(BuildError::OutOfZone { name, rtype, apex });
-        };
-        if class != Class::IN {
+        if record.class != Class::IN && record.name.is_within(&self.apex) {
+            let Record {
+                name, rtype, class, ..
+            } = record;
             return Err(BuildError::NotIn { name, rtype, class });
         }
-        if rtype.is_meta() || rtype.0 == 0 {
-            return Err(BuildError::MetaType { name, rtype });
+        self.add_parts(Parts {
+            owner: record.name.wire(),
+            rtype: record.rtype,
+            ttl: record.ttl,
+            rdata: &record.rdata,
+            formed: false,
+        })
+    }
+
+    /// Takes a record of class IN in parts.
+    pub(super) fn add_parts(&mut self, parts: Parts<'_>) -> Result<(), BuildError> {
+        let Parts { rtype, rdata, .. } = parts;
+        // Cannot fail: it was a name before.
+        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
+        let key_at = self.arena.begin();
+        if !push_key(self.arena.octets(), parts.owner, self.apex.wire()) {
+            self.arena.undo(key_at);
+            let apex = self.apex.clone();
+            let name = name();
+            return Err(BuildError::OutOfZone { name, rtype, apex });
         }
-        if rdata.len() > SET_BYTES_MAX || rdata::check(&rdata, rtype).is_err() {
-            return Err(BuildError::BadRdata { name, rtype });
+        if let Err(error) = self.check_parts(&parts, key_at) {
+            self.arena.undo(key_at);
+            return Err(error);
         }
         let covered = match rtype {
             Rtype::RRSIG => Rtype(u16::from_be_bytes([rdata[0], rdata[1]])),
             other => other,
         };
-        if rtype == Rtype::SOA {
-            self.take_soa(&name, &key, &rdata)?;
+        // RFC 2181 section 8: the top bit set means 0.
+        let ttl = if parts.ttl >> 31 == 1 { 0 } else { parts.ttl };
+        let len = self
+            .arena
+            .end(key_at, (covered, rtype == Rtype::RRSIG), ttl, rdata);
+        self.taken += len as u64;
+        self.count += 1;
+        if self.arena.len_bytes() >= self.run_bytes_max
+            && let Some(dir) = &self.scratch
+        {
+            let full = std::mem::take(&mut self.arena);
+            self.runs.push(full.into_run(Some(dir))?);
         }
-        self.push(&key, covered, rtype == Rtype::RRSIG, ttl, &rdata)
-    }
-
-    fn take_soa(&mut self, name: &Name, key: &[u8], rdata: &[u8]) -> Result<(), BuildError> {
-        let soa = Soa::parse(rdata).ok_or_else(|| BuildError::BadRdata {
-            name: name.clone(),
-            rtype: Rtype::SOA,
-        })?;
-        // The same record twice is a duplicate, as at the end of a transfer.
-        if !key.is_empty() || self.soa.as_ref().is_some_and(|s| *s != soa) {
-            return Err(BuildError::ExtraSoa(name.clone()));
-        }
-        self.soa = Some(soa);
         Ok(())
     }
 
-    /// Layout: key length 2, covered type 2, is-signature 1, TTL 4, data length 2, key, data.
-    fn push(
-        &mut self,
-        key: &[u8],
-        covered: Rtype,
-        sig: bool,
-        ttl: u32,
-        rdata: &[u8],
-    ) -> Result<(), BuildError> {
-        let len = ENTRY_HEADER_LEN + key.len() + rdata.len() + size_of::<u64>();
-        let held = self.arena.len() + self.starts.len() * size_of::<u64>();
-        if (held + len) as u64 > self.bytes_max {
+    /// Whether the record whose key was begun at `key_at` may be in the zone.
+    fn check_parts(&mut self, parts: &Parts<'_>, key_at: usize) -> Result<(), BuildError> {
+        let Parts { rtype, rdata, .. } = *parts;
+        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
+        if rtype.is_meta() || rtype.0 == 0 {
+            let name = name();
+            return Err(BuildError::MetaType { name, rtype });
+        }
+        let formed = parts.formed || rdata::check(rdata, rtype).is_ok();
+        if rdata.len() > SET_BYTES_MAX || !formed {
+            let name = name();
+            return Err(BuildError::BadRdata { name, rtype });
+        }
+        let len = self.arena.entry_len(key_at, rdata.len());
+        if self.taken + len as u64 > self.bytes_max {
             return Err(BuildError::TooLarge(self.bytes_max));
         }
-        self.starts.push(self.arena.len() as u64);
-        self.arena
-            .extend_from_slice(&(key.len() as u16).to_be_bytes());
-        self.arena.extend_from_slice(&covered.0.to_be_bytes());
-        self.arena.push(u8::from(sig));
-        // RFC 2181 section 8: the top bit set means 0.
-        let ttl = if ttl >> 31 == 1 { 0 } else { ttl };
-        self.arena.extend_from_slice(&ttl.to_be_bytes());
-        self.arena
-            .extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-        self.arena.extend_from_slice(key);
-        self.arena.extend_from_slice(rdata);
+        if rtype == Rtype::SOA {
+            let at_apex = self.arena.key_len(key_at) == 0;
+            self.take_soa(parts, at_apex)?;
+        }
+        Ok(())
+    }
+
+    fn take_soa(&mut self, parts: &Parts<'_>, at_apex: bool) -> Result<(), BuildError> {
+        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
+        let soa = Soa::parse(parts.rdata).ok_or_else(|| BuildError::BadRdata {
+            name: name(),
+            rtype: Rtype::SOA,
+        })?;
+        // The same record twice is a duplicate, as at the end of a transfer.
+        if !at_apex || self.soa.as_ref().is_some_and(|s| *s != soa) {
+            return Err(BuildError::ExtraSoa(name()));
+        }
+        self.soa = Some(soa);
         Ok(())
     }
 
@@ -225,266 +279,30 @@ impl Builder {
 
     /// Writes the image and tells what was set right.
     pub fn finish_noted(mut self) -> Result<(ZoneImage, BuildNotes), BuildError> {
-        let soa = self
-            .soa
-            .take()
-            .ok_or_else(|| BuildError::NoSoa(self.apex.clone()))?;
-        let mut starts = std::mem::take(&mut self.starts);
-        starts.sort_by_key(|&at| Entry::read(&self.arena, at).order());
-        let mut writer = ImageWriter::new(&self.apex, self.bytes_max);
-        let entries: Vec<u64> = starts;
-        let same_name =
-            |a: &u64, b: &u64| Entry::read(&self.arena, *a).key == Entry::read(&self.arena, *b).key;
-        for node in entries.chunk_by(same_name) {
-            let node = node
-                .iter()
-                .map(|&at| Entry::read(&self.arena, at))
-                .collect::<Vec<_>>();
-            writer.node(&node)?;
+        let soa = (self.soa.take()).ok_or_else(|| BuildError::NoSoa(self.apex.clone()))?;
+        let scratch = self.scratch.as_deref();
+        let mut writer = ImageWriter::new(&self.apex, self.bytes_max, scratch)?;
+        let mut arena = std::mem::take(&mut self.arena);
+        let mut runs = std::mem::take(&mut self.runs);
+        let mut node = Vec::new();
+        if runs.is_empty() {
+            arena.sort();
+            let mut entries = arena.entries();
+            entries.try_for_each(|entry| writer.take(&mut node, entry))?;
+        } else {
+            runs.push(arena.into_run(scratch)?);
+            merge(&runs).try_for_each(|entry| writer.take(&mut node, entry))?;
         }
-        // The builder's copy goes before the image is put together.
-        drop((entries, std::mem::take(&mut self.arena)));
-        let (bytes, notes) = writer.finish(soa.serial);
-        Ok((ZoneImage::from_bytes(bytes)?, notes))
+        writer.end_node(&mut node)?;
+        writer.finish(soa.serial)
     }
-}
-
-/// A record in the builder's buffer.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
-    key: &'a [u8],
-    covered: Rtype,
-    sig: bool,
-    ttl: u32,
-    rdata: &'a [u8],
-}
-
-impl<'a> Entry<'a> {
-    fn read(arena: &'a [u8], at: u64) -> Entry<'a> {
-        let e = &arena[at as usize..];
-        let word = |i: usize| u16::from_be_bytes([e[i], e[i + 1]]);
-        let (key_len, rdata_len) = (usize::from(word(0)), usize::from(word(9)));
-        let (key, rest) = e[ENTRY_HEADER_LEN..].split_at(key_len);
-        Entry {
-            key,
-            covered: Rtype(word(2)),
-            sig: e[4] != 0,
-            ttl: u32::from_be_bytes([e[5], e[6], e[7], e[8]]),
-            rdata: &rest[..rdata_len],
-        }
-    }
-
-    fn order(self) -> (&'a [u8], Rtype, bool) {
-        (self.key, self.covered, self.sig)
-    }
-
-    fn rtype(self) -> Rtype {
-        if self.sig { Rtype::RRSIG } else { self.covered }
-    }
-}
-
-/// Data of a set in canonical order, beside its canonical form.
-struct Sorted<'a> {
-    data: Vec<&'a [u8]>,
-    canonical: Vec<Box<[u8]>>,
-}
-
-impl<'a> Sorted<'a> {
-    fn new(entries: &[Entry<'a>], duplicates: &mut u64) -> Sorted<'a> {
-        let mut pairs: Vec<_> = (entries.iter())
-            .map(|e| (rdata::canonical(e.rdata, e.rtype()), e.rdata))
-            .collect();
-        pairs.sort();
-        let before = pairs.len();
-        // RFC 2181 section 5 with RFC 4343: case in names makes no other record.
-        pairs.dedup_by(|b, a| a.0 == b.0);
-        *duplicates += (before - pairs.len()) as u64;
-        let (canonical, data) = pairs.into_iter().unzip();
-        Sorted { data, canonical }
-    }
-}
-
-/// Takes nodes in canonical order.
-struct ImageWriter<'z> {
-    apex: &'z Name,
-    bytes_max: u64,
-    names: SectionWriter,
-    hashes: SectionWriter,
-    digest: digest::Context,
-    notes: BuildNotes,
-    /// The zone cut or DNAME last seen; the names below it follow at once in canonical order.
-    cover: Option<Vec<u8>>,
-}
-
-impl<'z> ImageWriter<'z> {
-    fn new(apex: &'z Name, bytes_max: u64) -> Self {
-        ImageWriter {
-            apex,
-            bytes_max,
-            names: SectionWriter::default(),
-            hashes: SectionWriter::default(),
-            digest: digest::Context::new(&digest::SHA256),
-            notes: BuildNotes::default(),
-            cover: None,
-        }
-    }
-
-    /// Writes the records of one name, sorted by [`Entry::order`].
-    fn node(&mut self, entries: &[Entry<'_>]) -> Result<(), BuildError> {
-        let key = entries[0].key;
-        let name = name_of(key, self.apex).ok_or_else(|| BuildError::BadRdata {
-            name: self.apex.clone(),
-            rtype: entries[0].rtype(),
-        })?;
-        let place = self.place(key, entries);
-        if place != Place::Occluded {
-            check_single(&name, entries)?;
-        }
-        let hash = hash32::hash_of_key(key);
-        let mut body = vec![place.octet()];
-        for set in entries.chunk_by(|a, b| a.covered == b.covered) {
-            match hash.filter(|_| set[0].covered == Rtype::NSEC3) {
-                // The chain is the zone's own even under a DNAME at the apex.
-                Some(hash) => {
-                    let mut body = vec![Place::Authoritative.octet()];
-                    self.set(&name, set, &mut body)?;
-                    self.hashes.push(&hash, &body);
-                }
-                None => self.set(&name, set, &mut body)?,
-            }
-        }
-        if body.len() > 1 {
-            self.names.push(key, &body);
-        }
-        if (self.names.len_bytes() + self.hashes.len_bytes()) as u64 > self.bytes_max {
-            return Err(BuildError::TooLarge(self.bytes_max));
-        }
-        Ok(())
-    }
-
-    fn place(&mut self, key: &[u8], entries: &[Entry<'_>]) -> Place {
-        let has = |t| entries.iter().any(|e| !e.sig && e.covered == t);
-        if let Some(cover) = &self.cover
-            && key.starts_with(cover)
-            && key != cover
-        {
-            return Place::Occluded;
-        }
-        let place = match key.is_empty() {
-            true => Place::Apex,
-            false if has(Rtype::NS) => Place::Delegation,
-            false => Place::Authoritative,
-        };
-        let covers = place == Place::Delegation || has(Rtype::DNAME);
-        self.cover = covers.then(|| key.to_vec());
-        place
-    }
-
-    /// Appends one set to a body and to the digest.
-    fn set(
-        &mut self,
-        name: &Name,
-        set: &[Entry<'_>],
-        body: &mut Vec<u8>,
-    ) -> Result<(), BuildError> {
-        let rtype = set[0].covered;
-        let too_large = || BuildError::SetTooLarge {
-            name: name.clone(),
-            rtype,
-        };
-        let split = set.partition_point(|e| !e.sig);
-        let records = Sorted::new(&set[..split], &mut self.notes.duplicates);
-        let sigs = Sorted::new(&set[split..], &mut self.notes.duplicates);
-        let size: usize = (records.data.iter().chain(&sigs.data))
-            .map(|d| d.len() + 2)
-            .sum();
-        if size > SET_BYTES_MAX || body.len() + size > NODE_BYTES_MAX {
-            return Err(too_large());
-        }
-        let ttl = set.iter().map(|e| e.ttl).min().unwrap_or(0);
-        if set.iter().any(|e| e.ttl != ttl) {
-            self.notes.mixed_ttls += 1;
-            self.notes
-                .first_mixed_ttl
-                .get_or_insert_with(|| (name.clone(), rtype));
-        }
-        write_set(body, rtype, ttl, &records.data, &sigs.data);
-        for (rtype, list) in [(rtype, &records), (Rtype::RRSIG, &sigs)] {
-            for data in &list.canonical {
-                let mut head = [0; 10];
-                head[..2].copy_from_slice(&rtype.0.to_be_bytes());
-                head[2..4].copy_from_slice(&Class::IN.0.to_be_bytes());
-                head[4..8].copy_from_slice(&ttl.to_be_bytes());
-                head[8..].copy_from_slice(&(data.len() as u16).to_be_bytes());
-                self.digest.update(name.wire());
-                self.digest.update(&head);
-                self.digest.update(data);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, serial: u32) -> (Vec<u8>, BuildNotes) {
-        let (names, names_index, mut counts) = self.names.finish();
-        let (hashes, hashes_index, more) = self.hashes.finish();
-        counts.nodes += more.nodes;
-        counts.records += more.records;
-        let mut digest = [0; 32];
-        digest.copy_from_slice(self.digest.finish().as_ref());
-        let header = Header {
-            apex: self.apex.clone(),
-            serial,
-            counts,
-            digest,
-            names_len: names.len() as u64,
-            names_blocks: names_index.len() as u64 / 8,
-            hashes_len: hashes.len() as u64,
-            hashes_blocks: hashes_index.len() as u64 / 8,
-        };
-        let mut out = header.write();
-        out.reserve_exact(names.len() + names_index.len() + hashes.len() + hashes_index.len() + 8);
-        for (blocks, index) in [(names, names_index), (hashes, hashes_index)] {
-            out.extend_from_slice(&blocks);
-            out.extend_from_slice(&index);
-            out.extend_from_slice(&crc32fast::hash(&index).to_le_bytes());
-        }
-        (out, self.notes)
-    }
-}
-
-/// CNAME stands alone but for its signatures and proofs (RFC 4034 section 3, RFC 2535 section 2.3.5);
-/// CNAME and DNAME have one record.
-fn check_single(name: &Name, entries: &[Entry<'_>]) -> Result<(), BuildError> {
-    let beside = |t: Rtype| {
-        matches!(
-            t,
-            Rtype::CNAME | Rtype::NSEC | Rtype::NSEC3 | Rtype::KEY | Rtype::NXT
-        )
-    };
-    let has_cname = entries.iter().any(|e| !e.sig && e.covered == Rtype::CNAME);
-    if has_cname && entries.iter().any(|e| !e.sig && !beside(e.covered)) {
-        return Err(BuildError::CnameAndOther(name.clone()));
-    }
-    for rtype in [Rtype::CNAME, Rtype::DNAME] {
-        let mut data = entries
-            .iter()
-            .filter(|e| !e.sig && e.covered == rtype)
-            .map(|e| e.rdata);
-        let first = data.next();
-        if data.any(|d| !d.eq_ignore_ascii_case(first.unwrap_or(d))) {
-            return Err(BuildError::NotSingle {
-                name: name.clone(),
-                rtype,
-            });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Node;
+    use super::super::{Node, Place};
     use super::*;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
     fn name(s: &str) -> Name {
         s.parse().unwrap()
@@ -613,5 +431,33 @@ mod tests {
         assert_eq!(one.digest(), other.digest(), "case does not count");
         let (newer, _) = build(vec![soa(2), ns("ns1.x."), ns("ns2.x.")]).unwrap();
         assert_ne!(one.digest(), newer.digest());
+    }
+
+    #[test]
+    fn runs_on_disk_make_the_same_image() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut records = vec![soa(1)];
+        for _ in 0..3_000 {
+            let owner = format!("n{}.example.", rng.random_range(0..500));
+            let target = format!("ns{}.x.", rng.random_range(0..20));
+            records.push(match rng.random_range(0..3) {
+                0 => record(&owner, Rtype::A, &[192, 0, 2, rng.random()]),
+                1 => record(&owner, Rtype::NS, name(&target).wire()),
+                _ => record(&format!("x.{owner}"), Rtype::TXT, b"\x01x"),
+            });
+        }
+        let (expected, notes) = build(records.clone()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for run_bytes_max in [usize::MAX, 20_000, 500] {
+            let builder = Builder::new(name("example."));
+            let mut builder = builder.scratch(dir.path()).run_bytes_max(run_bytes_max);
+            for record in records.clone() {
+                builder.add(record).unwrap();
+            }
+            assert_eq!(builder.runs.len() > 1, run_bytes_max < usize::MAX);
+            let (image, found) = builder.finish_noted().unwrap();
+            assert_eq!((image.as_bytes(), &found), (expected.as_bytes(), &notes));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! A mirror of a TLD holds millions of names, must be there at once after a restart, and must not be
 //! half-written or silently damaged. So a zone is compiled once ([`super::Builder`]) into a form that
-//! is mapped and answered from without a rebuild. An image is *opened*: header, checksums, order and
-//! form of every node are read once, and a damaged one is an [`ImageError`]. Nobody may change the
-//! file of an open image: a new version gets a new file. Even so every later read is checked, and
-//! damage reads as absence, never as a panic.
+//! is mapped and answered from without a rebuild. To *open* an image costs the same whatever its size: header, indices
+//! and tables are checked, and each block when it is first touched ([`super::checks`]). [`ZoneImage::check`] reads all of
+//! it, for who has the time.
 //!
-//! # Format, version 1
+//! Failure: what cannot be opened is an [`ImageError`]. A damaged block makes every lookup that touches it
+//! [`super::LookupKind::Unreadable`], never a denial; walks end there. Who must not miss anything asks
+//! [`ZoneImage::damage`] afterwards. Nobody may change the file of an open image: a new version gets a new file.
 //!
-//! Numbers of the image's own are little-endian; types, TTLs, lengths of data and the data itself
-//! are in wire order. A *varint* has seven bits per octet, the lowest first, at most five octets.
+//! # Format, version 2
+//!
+//! Numbers of the image's own are little-endian; types, TTLs and data are in wire order. A *varint* has seven bits per
+//! octet, the lowest first, at most five octets.
 //!
 //! ```text
 //! header   offset  octets
@@ -28,12 +31,18 @@
 //!              96  8       name blocks: how many
 //!             104  8       length of the hash blocks
 //!             112  8       hash blocks: how many
-//!             120  1..255  apex, wire form, lower case
+//!             120  8       shapes: how many
+//!             128  8       shared data: how many
+//!             136  8       length of the shared data
+//!             144  1..255  apex, wire form, lower case
 //!               .  4       CRC-32 of the header before it
 //! name blocks
 //! name index               offset of each block from the first one, 8 octets each; then its CRC-32
 //! hash blocks
 //! hash index               likewise
+//! shapes                   14 octets each: type 2, TTL 4, records 4, signatures 4; then CRC-32
+//! shared ends              offset at which each entry of the shared data ends, 4 octets each; then CRC-32
+//! shared data              then CRC-32
 //!
 //! block    0  4            CRC-32 of the rest of the block
 //!          4  2            number of nodes, 1 to 16
@@ -43,10 +52,9 @@
 //!          varint, octets  body
 //! body     1               place: 0 apex, 1 authoritative, 2 delegation, 3 occluded
 //!                          sets, ascending by type
-//! set      2  type   4  TTL
-//!          varint          records
-//!          varint          signatures
-//!                          data of each record, then of each RRSIG: 2 length, data
+//! set      varint          number of its shape, from 1; or 0, then 2 type, 4 TTL, varint records, varint signatures
+//!                          data of each record, then of each RRSIG
+//! data     varint n        n even: n/2 octets follow; n odd: the shared data number n/2, from 0
 //! ```
 //!
 //! A key in the name blocks is the one of [`super::key`]: owner names are kept in lower case, names
@@ -56,33 +64,38 @@
 //! blocks. A set with no records and only signatures is possible and kept.
 //!
 //! Records of a set are in the order of their canonical data (RFC 4034 section 6.3) without
-//! duplicates, so equal zones make equal images whatever the order of arrival. The *digest* is
+//! duplicates, and the tables are filled in the order of the nodes ([`super::tables`]), so equal zones make equal images
+//! whatever the order of arrival. The *digest* is
 //! SHA-256 over the records of all nodes in canonical order, of each node by ascending type, of each
 //! set the records and then its RRSIGs: owner (lower case), type, class, TTL, length, canonical data.
+//!
+//! Version 1 had no tables. This program does not read it: a mirror fetches its zone again.
 
 use std::ops::Range;
 use std::path::Path;
 
-use memmap2::Mmap;
-
-use super::block::{Body, Cursor, Entry, Section, SectionCounts};
+use super::block::{Body, Section, SectionCounts};
+use super::checks::Checks;
 use super::denial;
 use super::hash32;
-use super::key::{key_of, name_of};
+use super::key::key_of;
+use super::output::Octets;
+use super::tables::{OFFSET_LEN, SHAPE_LEN, Tables};
+use super::write;
 use crate::dns::{Name, Rdata, RrSet, Rtype, Soa};
 
 pub(super) const MAGIC: &[u8; 8] = b"hfzone\r\n";
 /// The format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
-pub(super) const FIXED_HEADER_LEN: usize = 120;
+pub const FORMAT_VERSION: u32 = 2;
+pub(super) const FIXED_HEADER_LEN: usize = 144;
 pub(super) const CRC_LEN: usize = 4;
 
 /// Why octets are no zone image.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// The file cannot be opened or mapped.
     #[error("cannot read the image: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::ErrorKind),
     /// It does not begin as an image does.
     #[error("not a zone image")]
     NotAnImage,
@@ -103,6 +116,12 @@ pub enum ImageError {
     /// The octets add up but do not make an image.
     #[error("{0} is damaged")]
     Structure(&'static str),
+}
+
+impl From<std::io::Error> for ImageError {
+    fn from(error: std::io::Error) -> ImageError {
+        ImageError::Io(error.kind())
+    }
 }
 
 /// Where a node stands in its zone.
@@ -151,20 +170,6 @@ pub struct Node {
     pub sets: Vec<RrSet>,
 }
 
-enum Octets {
-    Owned(Vec<u8>),
-    Mapped(Mmap),
-}
-
-impl Octets {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Octets::Owned(v) => v,
-            Octets::Mapped(m) => m,
-        }
-    }
-}
-
 /// How the zone denies what it does not have; read off the apex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denial {
@@ -176,17 +181,22 @@ pub(super) enum Denial {
     Nsec3 { iterations: u16, salt: Vec<u8> },
 }
 
+/// Where the parts lie, without their checksums.
 struct Layout {
     names: Range<usize>,
     names_index: Range<usize>,
     hashes: Range<usize>,
     hashes_index: Range<usize>,
+    shapes: Range<usize>,
+    shared_ends: Range<usize>,
+    shared: Range<usize>,
 }
 
 /// An open zone image. Immutable; hold it in an `Arc`.
 pub struct ZoneImage {
     octets: Octets,
     layout: Layout,
+    checks: Checks,
     apex: Name,
     soa: Soa,
     denial: Denial,
@@ -205,19 +215,12 @@ impl std::fmt::Debug for ZoneImage {
 }
 
 impl ZoneImage {
-    /// Maps the image at `path` and checks all of it.
+    /// Maps the image at `path`. Its blocks are checked when they are touched.
     ///
     /// The file must not be changed or cut short while the image is in use; it may be unlinked.
     pub fn open(path: &Path) -> Result<ZoneImage, ImageError> {
-        let file = std::fs::File::open(path)?;
-        // An empty file cannot be mapped.
-        if file.metadata()?.len() == 0 {
-            return Err(ImageError::NotAnImage);
-        }
-        // SAFETY: image files are written under a temporary name, renamed and then never written
-        // again, so the mapped octets do not change under the reader.
-        let map = unsafe { Mmap::map(&file)? };
-        ZoneImage::check(Octets::Mapped(map), true)
+        let len = std::fs::metadata(path)?.len();
+        ZoneImage::open_prefix(path, len)
     }
 
     /// Like [`ZoneImage::open`], for a file whose first `len` octets are the image and that goes on after it.
@@ -225,63 +228,116 @@ impl ZoneImage {
         let file = std::fs::File::open(path)?;
         let present = file.metadata()?.len();
         let len = usize::try_from(len).map_err(|_| ImageError::NotAnImage)?;
+        // An empty file cannot be mapped.
         if len == 0 || present < len as u64 {
             return Err(ImageError::NotAnImage);
         }
-        // SAFETY: as above.
+        // SAFETY: image files are written under a temporary name, renamed and then never written
+        // again, so the mapped octets do not change under the reader.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(&file)? };
-        ZoneImage::check(Octets::Mapped(map), true)
+        ZoneImage::open_octets(Octets::Mapped(map), true)
     }
 
     /// Opens an image held in memory and checks all of it.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<ZoneImage, ImageError> {
-        ZoneImage::check(Octets::Owned(bytes), true)
+        let image = ZoneImage::open_octets(Octets::Owned(bytes), true)?;
+        image.check(&mut || ())?;
+        Ok(image)
+    }
+
+    /// Takes up what the builder has just written.
+    pub(super) fn from_octets(octets: Octets) -> Result<ZoneImage, ImageError> {
+        ZoneImage::open_octets(octets, false)
     }
 
     /// Leaves checksums out, so that tests reach what lies behind them.
     #[cfg(test)]
     pub(super) fn from_bytes_unsummed(bytes: Vec<u8>) -> Result<ZoneImage, ImageError> {
-        ZoneImage::check(Octets::Owned(bytes), false)
+        let image = ZoneImage::open_octets(Octets::Owned(bytes), false)?;
+        image.check(&mut || ())?;
+        Ok(image)
     }
 
-    fn check(octets: Octets, checksums: bool) -> Result<ZoneImage, ImageError> {
-        let image = octets.as_slice();
-        let header = Header::read(image, checksums)?;
-        let layout = header.layout(image.len())?;
-        let index = |range: &Range<usize>| -> Result<&[u8], ImageError> {
-            let (index, crc) = image[range.clone()]
-                .split_last_chunk::<CRC_LEN>()
-                .ok_or(ImageError::Structure("the block index"))?;
-            match !checksums || crc32fast::hash(index) == u32::from_le_bytes(*crc) {
-                true => Ok(index),
-                false => Err(ImageError::Checksum("the block index")),
+    fn open_octets(octets: Octets, checksums: bool) -> Result<ZoneImage, ImageError> {
+        let bytes = octets.as_slice();
+        let header = Header::read(bytes, checksums)?;
+        let layout = header.layout(bytes.len())?;
+        if checksums {
+            for (part, what) in layout.summed() {
+                check_sum(bytes, part, what)?;
             }
-        };
-        let names = Section::new(&image[layout.names.clone()], index(&layout.names_index)?);
-        let hashes = Section::new(&image[layout.hashes.clone()], index(&layout.hashes_index)?);
-        let mut counts = names.check(checksums)?;
-        let more = hashes.check(checksums)?;
-        counts.records += more.records;
-        counts.nodes += more.nodes;
-        if counts != header.counts {
-            return Err(ImageError::Structure("the count of records"));
         }
-        let apex_body = names.find(b"").filter(|b| b.place() == Place::Apex);
-        let apex_body = apex_body.ok_or(ImageError::Structure("the apex"))?;
-        let soa_set = apex_body.data(Rtype::SOA);
-        let soa_set = soa_set.ok_or(ImageError::Structure("the SOA record"))?;
-        let soa = soa_set.rdatas().next().and_then(Soa::parse);
-        let soa = soa.filter(|s| s.serial == header.serial);
-        let soa = soa.ok_or(ImageError::Structure("the SOA record"))?;
-        Ok(ZoneImage {
+        let blocks = header.names_blocks.saturating_add(header.hashes_blocks) as usize;
+        let mut image = ZoneImage {
+            soa: Soa {
+                mname: Name::root(),
+                rname: Name::root(),
+                serial: header.serial,
+                refresh_s: 0,
+                retry_s: 0,
+                expire_s: 0,
+                minimum_s: 0,
+            },
+            checks: match checksums {
+                true => Checks::unread(blocks),
+                false => Checks::trusted(),
+            },
             apex: header.apex,
-            soa,
-            denial: denial_of(apex_body, hashes),
-            counts,
+            denial: Denial::None,
+            counts: header.counts,
             digest: header.digest,
             layout,
             octets,
-        })
+        };
+        (image.soa, image.denial) = image.read_apex(header.serial)?;
+        Ok(image)
+    }
+
+    /// What is needed for every answer.
+    fn read_apex(&self, serial: u32) -> Result<(Soa, Denial), ImageError> {
+        let body = self.names().find(b"").filter(|b| b.place() == Place::Apex);
+        if self.damage() > 0 {
+            return Err(ImageError::Checksum("a block"));
+        }
+        let body = body.ok_or(ImageError::Structure("the apex"))?;
+        let soa = (body.data(Rtype::SOA))
+            .and_then(|set| set.rdatas().next().and_then(Soa::parse))
+            .filter(|soa| soa.serial == serial)
+            .ok_or(ImageError::Structure("the SOA record"))?;
+        Ok((soa, denial_of(body, self.hashes())))
+    }
+
+    /// Reads all of it: every checksum, the order and form of all nodes, the counts. Also brings all of it into memory.
+    /// `pace` is called now and then.
+    pub fn check(&self, pace: &mut dyn FnMut()) -> Result<(), ImageError> {
+        let mut counts = self.names().check(pace)?;
+        let more = self.hashes().check(pace)?;
+        counts.records += more.records;
+        counts.nodes += more.nodes;
+        match counts == self.counts {
+            true => Ok(()),
+            false => Err(ImageError::Structure("the count of records")),
+        }
+    }
+
+    /// As [`ZoneImage::check`], and that the content has the digest that the header says.
+    pub fn check_whole(&self, pace: &mut dyn FnMut()) -> Result<(), ImageError> {
+        self.check(pace)?;
+        match write::digest_of(self, pace) == self.digest {
+            true => Ok(()),
+            false => Err(ImageError::Checksum("the content")),
+        }
+    }
+
+    /// How often something damaged was touched since the image was opened. What was read between two equal counts was all
+    /// there.
+    pub fn damage(&self) -> u64 {
+        self.checks.damage()
+    }
+
+    /// Marks the image as damaged, for who found out in another way.
+    pub fn note_damage(&self) {
+        self.checks.note_damage();
     }
 
     /// The zone's name, in lower case.
@@ -349,15 +405,6 @@ impl ZoneImage {
         Some(set.to_rrset(owner))
     }
 
-    /// All names of the zone in canonical order.
-    pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
-        Nodes {
-            image: self,
-            names: self.names().cursor().peekable(),
-            hashes: self.hashes().cursor().peekable(),
-        }
-    }
-
     /// All sets of a name, those in the hash blocks among them, by ascending type.
     fn sets_at(&self, key: &[u8], owner: &Name) -> Vec<RrSet> {
         let mut sets: Vec<RrSet> = (self.names().find(key).into_iter())
@@ -372,17 +419,28 @@ impl ZoneImage {
     }
 
     pub(super) fn names(&self) -> Section<'_> {
-        self.section(&self.layout.names, &self.layout.names_index)
+        self.section(&self.layout.names, &self.layout.names_index, 0)
     }
 
     pub(super) fn hashes(&self) -> Section<'_> {
-        self.section(&self.layout.hashes, &self.layout.hashes_index)
+        let first = self.layout.names_index.len() / 8;
+        self.section(&self.layout.hashes, &self.layout.hashes_index, first)
     }
 
-    fn section(&self, blocks: &Range<usize>, index: &Range<usize>) -> Section<'_> {
+    fn section(&self, blocks: &Range<usize>, index: &Range<usize>, first: usize) -> Section<'_> {
         let octets = self.as_bytes();
-        let index = &octets[index.clone()];
-        Section::new(&octets[blocks.clone()], &index[..index.len() - CRC_LEN])
+        let layout = &self.layout;
+        Section {
+            blocks: &octets[blocks.clone()],
+            index: &octets[index.clone()],
+            tables: Tables::new(
+                &octets[layout.shapes.clone()],
+                &octets[layout.shared_ends.clone()],
+                &octets[layout.shared.clone()],
+            ),
+            checks: &self.checks,
+            first,
+        }
     }
 
     pub(super) fn denial(&self) -> &Denial {
@@ -423,56 +481,6 @@ fn denial_of(apex: Body<'_>, hashes: Section<'_>) -> Denial {
     }
 }
 
-/// Merges the two sections back into canonical order.
-struct Nodes<'a> {
-    image: &'a ZoneImage,
-    names: std::iter::Peekable<Cursor<'a>>,
-    hashes: std::iter::Peekable<Cursor<'a>>,
-}
-
-impl Nodes<'_> {
-    fn step(&mut self) -> Option<Option<Node>> {
-        let hash_key = self.hashes.peek().map(|e| hash32::key_of_hash(&e.key));
-        let name_key = self.names.peek().map(|e| &e.key);
-        let (take_name, take_hash) = match (name_key, &hash_key) {
-            (None, None) => return None,
-            (Some(_), None) => (true, false),
-            (None, Some(_)) => (false, true),
-            (Some(n), Some(h)) => (n <= h, h <= n),
-        };
-        let name_entry: Option<Entry<'_>> = take_name.then(|| self.names.next()).flatten();
-        let hash_entry: Option<Entry<'_>> = take_hash.then(|| self.hashes.next()).flatten();
-        let key = match &name_entry {
-            Some(entry) => &entry.key,
-            None => hash_key.as_ref()?,
-        };
-        // A key that is no name passed the checksum and yet is damaged: left out.
-        let Some(name) = name_of(key, &self.image.apex) else {
-            return Some(None);
-        };
-        let bodies = [&name_entry, &hash_entry].into_iter().flatten();
-        let mut sets: Vec<RrSet> = bodies
-            .flat_map(|e| e.body.sets())
-            .map(|s| s.to_rrset(name.clone()))
-            .collect();
-        sets.sort_by_key(|s| s.rtype);
-        let place = name_entry.or(hash_entry)?.body.place();
-        Some(Some(Node { name, place, sets }))
-    }
-}
-
-impl Iterator for Nodes<'_> {
-    type Item = Node;
-
-    fn next(&mut self) -> Option<Node> {
-        loop {
-            if let Some(node) = self.step()? {
-                return Some(node);
-            }
-        }
-    }
-}
-
 /// The header in parsed form.
 pub(super) struct Header {
     pub apex: Name,
@@ -483,28 +491,39 @@ pub(super) struct Header {
     pub names_blocks: u64,
     pub hashes_len: u64,
     pub hashes_blocks: u64,
+    pub shapes: u64,
+    pub shared: u64,
+    pub shared_len: u64,
 }
 
 impl Header {
-    /// Octets of the header with its CRC.
-    fn len(&self) -> usize {
-        FIXED_HEADER_LEN + self.apex.wire().len() + CRC_LEN
+    /// Octets of the header of a zone with this apex, CRC included.
+    pub fn len_of(apex: &Name) -> usize {
+        FIXED_HEADER_LEN + apex.wire().len() + CRC_LEN
     }
 
     fn image_len(&self) -> Option<u64> {
-        let index = |blocks: u64| blocks.checked_mul(8)?.checked_add(CRC_LEN as u64);
-        (self.len() as u64)
-            .checked_add(self.names_len)?
-            .checked_add(index(self.names_blocks)?)?
-            .checked_add(self.hashes_len)?
-            .checked_add(index(self.hashes_blocks)?)
+        let table = |entries: u64, len: usize| {
+            (entries.checked_mul(len as u64)?).checked_add(CRC_LEN as u64)
+        };
+        [
+            self.names_len,
+            table(self.names_blocks, 8)?,
+            self.hashes_len,
+            table(self.hashes_blocks, 8)?,
+            table(self.shapes, SHAPE_LEN)?,
+            table(self.shared, OFFSET_LEN)?,
+            table(self.shared_len, 1)?,
+        ]
+        .into_iter()
+        .try_fold(Header::len_of(&self.apex) as u64, u64::checked_add)
     }
 
     /// Writes the header.
     pub fn write(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&(self.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(Header::len_of(&self.apex) as u32).to_le_bytes());
         let total = self.image_len().unwrap_or(u64::MAX);
         out.extend_from_slice(&total.to_le_bytes());
         out.extend_from_slice(&self.serial.to_le_bytes());
@@ -522,6 +541,9 @@ impl Header {
             self.names_blocks,
             self.hashes_len,
             self.hashes_blocks,
+            self.shapes,
+            self.shared,
+            self.shared_len,
         ] {
             out.extend_from_slice(&n.to_le_bytes());
         }
@@ -572,6 +594,9 @@ impl Header {
             names_blocks: n64(96),
             hashes_len: n64(104),
             hashes_blocks: n64(112),
+            shapes: n64(120),
+            shared: n64(128),
+            shared_len: n64(136),
         };
         let (actual, expected) = (image.len() as u64, n64(16));
         if actual != expected {
@@ -585,23 +610,47 @@ impl Header {
 
     /// Where the parts lie; in bounds because the lengths add up to the image's.
     fn layout(&self, image_len: usize) -> Result<Layout, ImageError> {
-        let mut at = self.len();
-        let mut take = |len: u64| {
-            let start = at;
-            at = usize::try_from(len)
-                .ok()
-                .and_then(|len| start.checked_add(len))?;
-            (at <= image_len).then_some(start..at)
+        let mut at = Header::len_of(&self.apex);
+        let mut take = |len: u64, sum: usize| {
+            let (start, len) = (at, usize::try_from(len).ok()?);
+            let end = start.checked_add(len)?;
+            at = end.checked_add(sum)?;
+            (at <= image_len).then_some(start..end)
         };
         let mut parts = || {
             Some(Layout {
-                names: take(self.names_len)?,
-                names_index: take(self.names_blocks * 8 + CRC_LEN as u64)?,
-                hashes: take(self.hashes_len)?,
-                hashes_index: take(self.hashes_blocks * 8 + CRC_LEN as u64)?,
+                names: take(self.names_len, 0)?,
+                names_index: take(self.names_blocks.checked_mul(8)?, CRC_LEN)?,
+                hashes: take(self.hashes_len, 0)?,
+                hashes_index: take(self.hashes_blocks.checked_mul(8)?, CRC_LEN)?,
+                shapes: take(self.shapes.checked_mul(SHAPE_LEN as u64)?, CRC_LEN)?,
+                shared_ends: take(self.shared.checked_mul(OFFSET_LEN as u64)?, CRC_LEN)?,
+                shared: take(self.shared_len, CRC_LEN)?,
             })
         };
         parts().ok_or(ImageError::Structure("the header"))
+    }
+}
+
+impl Layout {
+    /// The parts that a checksum follows.
+    fn summed(&self) -> [(&Range<usize>, &'static str); 5] {
+        [
+            (&self.names_index, "the block index"),
+            (&self.hashes_index, "the block index"),
+            (&self.shapes, "the shapes"),
+            (&self.shared_ends, "the shared data"),
+            (&self.shared, "the shared data"),
+        ]
+    }
+}
+
+fn check_sum(bytes: &[u8], part: &Range<usize>, what: &'static str) -> Result<(), ImageError> {
+    let crc = bytes.get(part.end..).and_then(|rest| rest.first_chunk());
+    let crc = crc.ok_or(ImageError::Structure(what))?;
+    match crc32fast::hash(&bytes[part.clone()]) == u32::from_le_bytes(*crc) {
+        true => Ok(()),
+        false => Err(ImageError::Checksum(what)),
     }
 }
 

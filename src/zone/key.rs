@@ -18,23 +18,32 @@ const ESCAPE: u8 = 1;
 
 /// The key of `name` in the zone at `apex`; `None` when the name is not within the zone.
 pub fn key_of(name: &Name, apex: &Name) -> Option<Vec<u8>> {
-    if !name.is_within(apex) {
-        return None;
-    }
-    let below = &name.wire()[..name.wire().len() - apex.wire().len()];
+    let mut key = Vec::with_capacity(name.wire().len() + 2);
+    push_key(&mut key, name.wire(), apex.wire()).then_some(key)
+}
+
+/// Appends the key of a name, both in wire form; false when the name is not within the zone.
+pub fn push_key(key: &mut Vec<u8>, name: &[u8], apex: &[u8]) -> bool {
+    let Some(cut) = name.len().checked_sub(apex.len()) else {
+        return false;
+    };
+    let (below, above) = name.split_at(cut);
     let mut starts = [0u8; LABELS_MAX + 1];
     let (mut at, mut count) = (0, 0);
-    while at < below.len() {
+    while at < cut {
         starts[count] = at as u8;
         count += 1;
         at += below[at] as usize + 1;
     }
-    let mut key = Vec::with_capacity(below.len() + 2);
+    // The suffix must begin at a label, not inside one.
+    if at != cut || !above.eq_ignore_ascii_case(apex) {
+        return false;
+    }
     for &start in starts[..count].iter().rev() {
         let start = start as usize;
-        push_label(&mut key, &below[start + 1..=start + below[start] as usize]);
+        push_label(key, &below[start + 1..=start + below[start] as usize]);
     }
-    Some(key)
+    true
 }
 
 /// Appends one label to a key.
@@ -48,15 +57,32 @@ pub fn push_label(key: &mut Vec<u8>, label: &[u8]) {
     key.push(END);
 }
 
+/// Room for a name in wire form.
+pub struct NameBuf([u8; NAME_LEN_MAX]);
+
+impl Default for NameBuf {
+    fn default() -> NameBuf {
+        NameBuf([0; NAME_LEN_MAX])
+    }
+}
+
 /// The name that a key stands for; `None` when the key is damaged.
 pub fn name_of(key: &[u8], apex: &Name) -> Option<Name> {
     if key.is_empty() {
         return Some(apex.clone());
     }
+    Name::from_wire(wire_of(key, apex, &mut NameBuf::default())?).ok()
+}
+
+/// The same in wire form. A key that is in an image makes a valid name.
+pub fn wire_of<'a>(key: &[u8], apex: &Name, room: &'a mut NameBuf) -> Option<&'a [u8]> {
     // Filled from the end: the first label of the key is the last of the name.
-    let mut wire = [0u8; NAME_LEN_MAX];
+    let wire = &mut room.0;
     let mut at = NAME_LEN_MAX.checked_sub(apex.wire().len())?;
     wire[at..].copy_from_slice(apex.wire());
+    if key.is_empty() {
+        return Some(&room.0[at..]);
+    }
     for label in key.strip_suffix(&[END])?.split(|&b| b == END) {
         let end = at;
         let mut octets = label.iter().rev().copied().peekable();
@@ -77,7 +103,7 @@ pub fn name_of(key: &[u8], apex: &Name) -> Option<Name> {
         at = at.checked_sub(1)?;
         wire[at] = len as u8;
     }
-    Name::from_wire(&wire[at..]).ok()
+    Some(&room.0[at..])
 }
 
 /// The keys of the names from the apex down to `key`'s own, shortest first.

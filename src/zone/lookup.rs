@@ -24,6 +24,16 @@ pub const GLUE_SERVERS_MAX: usize = 64;
 impl ZoneImage {
     /// What the zone says to a question for `name` and `rtype`.
     pub fn lookup(&self, name: &Name, rtype: Rtype) -> Lookup {
+        let damage = self.damage();
+        let found = self.walk(name, rtype);
+        // What could not be read looked as if it were not there.
+        match self.damage() == damage {
+            true => found,
+            false => Lookup::new(LookupKind::Unreadable),
+        }
+    }
+
+    fn walk(&self, name: &Name, rtype: Rtype) -> Lookup {
         let Some(key) = key_of(name, self.apex()) else {
             return Lookup::new(LookupKind::OutOfZone);
         };

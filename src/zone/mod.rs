@@ -6,10 +6,12 @@
 //! AXFR -> Record ------------------'       (octets on disk or in memory)
 //! ```
 //! Everything here is a pure function of octets: a zone that cannot be read is an error that says
-//! where, an image that is damaged is refused when it is opened.
+//! where, an image that is damaged answers nothing from where it is. Disk is used where a zone exceeds what memory is
+//! given to it: for the image, and for records on their way there (`output`, `runs`).
 
 mod block;
 mod build;
+mod checks;
 mod denial;
 mod entry;
 mod hash32;
@@ -17,15 +19,23 @@ mod image;
 mod key;
 mod load;
 mod lookup;
+mod nodes;
+mod output;
 pub mod parse;
 pub mod present;
+mod runs;
+mod tables;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
+pub use block::SetRef;
+pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, RUN_BYTES_MAX, ZONE_BYTES_MAX};
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
+pub use key::NameBuf;
 pub use load::{LoadError, Loaded, load, load_file};
+pub use nodes::{RawNode, RawNodes};
 
 use crate::dns::{Name, RrSet};
 
@@ -61,4 +71,6 @@ pub enum LookupKind {
     OutOfZone,
     /// A DNAME would make too long a name (RFC 6672 section 2.2): answer YXDOMAIN.
     TooLong,
+    /// The image is damaged where the answer lies: there is no telling what the zone says.
+    Unreadable,
 }

@@ -26,6 +26,12 @@ use crate::zone::{ImageError, ZoneImage};
 pub const EXTENSION: &str = "image";
 /// How unfinished ones end.
 pub const TEMPORARY: &str = "tmp";
+/// How the unnamed files of the zone builder end in the moment in which they have a name.
+pub const SCRATCH: &str = "scratch";
+/// How those end that were found damaged.
+pub const DAMAGED: &str = "damaged";
+/// How those end that another version of the program wrote.
+pub const OTHER_FORMAT: &str = "other-format";
 const MAGIC: &[u8; 8] = b"hfnote1\n";
 const TAIL_LEN: u64 = 24;
 /// Largest note, in octets.
@@ -157,10 +163,10 @@ pub fn read_note(path: &Path) -> Result<(GenerationRow, u64), FileFault> {
     Ok((row, image_len))
 }
 
-/// Opens the version at `path`: all of it is checked.
+/// Opens the version at `path`. Note, header and indices are checked, blocks when they are touched.
 ///
 /// # Errors
-/// The file is not one, or is damaged.
+/// The file is not one, or these parts are damaged.
 pub fn open(path: &Path) -> Result<(ZoneImage, GenerationRow), FileFault> {
     let (row, image_len) = read_note(path)?;
     let image = ZoneImage::open_prefix(path, image_len)?;
