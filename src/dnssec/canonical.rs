@@ -56,9 +56,14 @@ pub fn canonical_rdatas(set: &RrSet) -> Vec<Rdata> {
 /// Appends one record in canonical form (RFC 4034 section 6.2); `rdata` already is. Data longer than a
 /// record can hold is cut, which no signature or digest will match.
 pub fn push_record(out: &mut Vec<u8>, owner: &Name, rtype: Rtype, ttl_s: u32, rdata: &[u8]) {
+    push_record_of(out, owner.wire(), rtype, ttl_s, rdata);
+}
+
+/// The same for an owner in wire form.
+pub fn push_record_of(out: &mut Vec<u8>, owner: &[u8], rtype: Rtype, ttl_s: u32, rdata: &[u8]) {
     let rdata = &rdata[..rdata.len().min(usize::from(u16::MAX))];
     let at = out.len();
-    out.extend_from_slice(owner.wire());
+    out.extend_from_slice(owner);
     out[at..].make_ascii_lowercase();
     out.extend_from_slice(&rtype.0.to_be_bytes());
     out.extend_from_slice(&Class::IN.0.to_be_bytes());

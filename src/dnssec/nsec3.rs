@@ -28,6 +28,11 @@ pub type Hash = [u8; HASH_LEN];
 /// The hash of a name (RFC 5155 section 5), over its lower-case form. Takes `iterations + 1` rounds;
 /// the caller bounds them.
 pub fn nsec3_hash(name: &Name, salt: &[u8], iterations: u16) -> Hash {
+    nsec3_hash_wire(name.to_lowercase().wire(), salt, iterations)
+}
+
+/// The same of a name in wire form that is in lower case already.
+pub fn nsec3_hash_wire(name: &[u8], salt: &[u8], iterations: u16) -> Hash {
     let round = |value: &[u8]| -> Hash {
         let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
         context.update(value);
@@ -36,7 +41,7 @@ pub fn nsec3_hash(name: &Name, salt: &[u8], iterations: u16) -> Hash {
         hash.copy_from_slice(context.finish().as_ref());
         hash
     };
-    (0..iterations).fold(round(name.to_lowercase().wire()), |hash, _| round(&hash))
+    (0..iterations).fold(round(name), |hash, _| round(&hash))
 }
 
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";

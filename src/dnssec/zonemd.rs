@@ -5,10 +5,12 @@
 //! and gives the digests of the SIMPLE scheme; [`check`] compares them with the zone's ZONEMD set. That
 //! the set itself is to be trusted, and whether its absence is a sin, the caller must know.
 
+use std::borrow::Cow;
+
 use ring::digest;
 
-use super::canonical::push_record;
-use crate::dns::rdata::canonical;
+use super::canonical::push_record_of;
+use crate::dns::rdata::canonical_form;
 use crate::dns::{Name, Rdata, RrSet, Rtype};
 
 /// The one scheme that is defined: a digest over all records in canonical order.
@@ -91,27 +93,43 @@ impl Hasher {
         if self.contexts.is_empty() || !owner.is_within(&self.apex) {
             return;
         }
-        let at_apex = *owner == self.apex;
+        self.push_sets(owner.wire(), sets.iter().map(RecordsOf::owned));
+    }
+
+    /// Whether no digest is computed: then nothing needs to be pushed.
+    pub fn is_idle(&self) -> bool {
+        self.contexts.is_empty()
+    }
+
+    /// As [`Hasher::push`], for an owner of the zone in wire form.
+    pub fn push_sets<'s>(&mut self, owner: &[u8], sets: impl Iterator<Item = RecordsOf<'s>>) {
+        if self.contexts.is_empty() {
+            return;
+        }
+        let at_apex = owner.eq_ignore_ascii_case(self.apex.wire());
         // The order of RFC 8976 section 3.3.1: by type, then by data. The signatures of a name are one
         // group of type RRSIG.
-        let mut records: Vec<(Rtype, Rdata, u32)> = Vec::new();
-        for set in sets {
+        let mut records: Vec<(Rtype, Cow<'_, [u8]>, u32)> = Vec::new();
+        for RecordsOf {
+            rtype,
+            ttl,
+            data,
+            sigs,
+        } in sets
+        {
             // The digest cannot cover itself.
-            if at_apex && set.rtype == Rtype::ZONEMD {
+            if at_apex && rtype == Rtype::ZONEMD {
                 continue;
             }
-            let data = set.rdatas.iter().map(|r| (set.rtype, r));
-            let sigs = set.sigs.iter().map(|r| (Rtype::RRSIG, r));
-            records.extend(
-                data.chain(sigs)
-                    .map(|(rtype, rdata)| (rtype, canonical(rdata, rtype), set.ttl)),
-            );
+            let form = |rtype: Rtype| move |data| (rtype, canonical_form(data, rtype), ttl);
+            records.extend(data.into_iter().map(form(rtype)));
+            records.extend(sigs.into_iter().map(form(Rtype::RRSIG)));
         }
         records.sort_unstable();
         records.dedup_by(|b, a| (a.0, &a.1) == (b.0, &b.1));
         self.buffer.clear();
         for (rtype, rdata, ttl) in &records {
-            push_record(&mut self.buffer, owner, *rtype, *ttl, rdata);
+            push_record_of(&mut self.buffer, owner, *rtype, *ttl, rdata);
         }
         for (_, context) in &mut self.contexts {
             context.update(&self.buffer);
@@ -126,6 +144,29 @@ impl Hasher {
                 .map(|(hash, context)| (hash, context.finish().as_ref().to_vec()))
                 .collect(),
         )
+    }
+}
+
+/// A set of a name, borrowed.
+pub struct RecordsOf<'s> {
+    /// Type.
+    pub rtype: Rtype,
+    /// TTL in seconds.
+    pub ttl: u32,
+    /// Data of its records.
+    pub data: Vec<&'s [u8]>,
+    /// Data of its RRSIGs.
+    pub sigs: Vec<&'s [u8]>,
+}
+
+impl<'s> RecordsOf<'s> {
+    fn owned(set: &'s RrSet) -> RecordsOf<'s> {
+        RecordsOf {
+            rtype: set.rtype,
+            ttl: set.ttl,
+            data: set.rdatas.iter().map(|r| &r[..]).collect(),
+            sigs: set.sigs.iter().map(|r| &r[..]).collect(),
+        }
     }
 }
 

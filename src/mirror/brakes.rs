@@ -8,8 +8,6 @@
 //! or [`Brake::Hold`], with reasons. Pure. Against a bootstrap snapshot, which may be years old, only protected names
 //! count.
 
-use std::cmp::Ordering;
-
 use crate::config::{Percent, ProtectChanges};
 use crate::dns::{Name, RrSet, Rtype};
 use crate::zone::{Place, ZoneImage};
@@ -71,7 +69,7 @@ pub fn check(
 }
 
 fn shrinks(old: &ZoneImage, new: &ZoneImage, max: Percent) -> Option<String> {
-    let dropped = dropped(delegations(old), delegations(new));
+    let dropped = dropped(old, new);
     let before = old.delegation_count();
     max.is_exceeded_by(dropped, before).then(|| {
         format!(
@@ -81,29 +79,21 @@ fn shrinks(old: &ZoneImage, new: &ZoneImage, max: Percent) -> Option<String> {
     })
 }
 
-fn delegations(image: &ZoneImage) -> impl Iterator<Item = Name> + '_ {
-    (image.nodes())
-        .filter(|node| node.place == Place::Delegation)
-        .map(|node| node.name)
-}
-
-/// How many names of `old` are not in `new`. Both in canonical order.
-fn dropped(old: impl Iterator<Item = Name>, new: impl Iterator<Item = Name>) -> u64 {
-    let mut new = new.peekable();
+/// How many delegations of `old` are not in `new`. Both are walked in canonical order, side by side.
+fn dropped(old: &ZoneImage, new: &ZoneImage) -> u64 {
+    let (mut old, mut new) = (old.raw_nodes(), new.raw_nodes());
+    new.advance();
     let mut count = 0;
-    for name in old {
-        loop {
-            match new.peek().map(|n| n.cmp(&name)) {
-                Some(Ordering::Less) => {
-                    new.next();
-                }
-                Some(Ordering::Equal) => break,
-                Some(Ordering::Greater) | None => {
-                    count += 1;
-                    break;
-                }
-            }
+    while let Some(node) = old.advance() {
+        if node.place() != Place::Delegation {
+            continue;
         }
+        while new.current().is_some_and(|n| n.key < node.key) {
+            new.advance();
+        }
+        let kept =
+            (new.current()).is_some_and(|n| n.key == node.key && n.place() == Place::Delegation);
+        count += u64::from(!kept);
     }
     count
 }

@@ -18,8 +18,8 @@
 //! }
 //! ```
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::store::{GenerationRow, Provenance, SourceKind, Stored, TrustRecord, Verdict, hex};
 use super::verify;
@@ -35,6 +35,8 @@ const FAULTS_SHOWN_MAX: usize = 5;
 pub struct Candidate {
     image: ZoneImage,
     provenance: Provenance,
+    /// The verified version that it was made from by changes.
+    base: Option<Arc<Generation>>,
 }
 
 /// A version that passed verification as of a moment.
@@ -65,7 +67,20 @@ pub enum Proof<'a> {
 impl Candidate {
     /// A version from a source.
     pub fn new(image: ZoneImage, provenance: Provenance) -> Candidate {
-        Candidate { image, provenance }
+        Candidate {
+            image,
+            provenance,
+            base: None,
+        }
+    }
+
+    /// A version that was made from `base` by applying changes. It is verified as strictly as any other, without repeating
+    /// the public-key operations that `base` passed ([`verify::verify_from`]).
+    pub fn updated(image: ZoneImage, provenance: Provenance, base: Arc<Generation>) -> Candidate {
+        Candidate {
+            base: Some(base).filter(|base| base.is_verified()),
+            ..Candidate::new(image, provenance)
+        }
     }
 
     /// Where it came from.
@@ -98,7 +113,10 @@ impl Candidate {
             warnings: Vec::new(),
         };
         let judged = match proof {
-            Proof::Dnssec(trust, policy, _) => verify::verify(&self.image, trust, at, policy),
+            Proof::Dnssec(trust, policy, _) => {
+                let proven = self.base.as_ref().map(|base| base.image());
+                verify::verify_from(&self.image, proven, trust, at, policy)
+            }
             Proof::None => verify::verify_unsigned(&self.image),
         };
         let report = match judged {

@@ -1,29 +1,29 @@
-//! How much memory a transfer may take.
+//! How much memory and disk a transfer may take.
 //!
 //! `bytes_max` is what the operator allows, and its default is generous enough for the largest zones. A hostile or
-//! broken primary must not be able to take the whole machine down with it, so what is free now is a limit as well.
+//! broken primary must not be able to take the whole machine down with it, so what a zone under construction holds in memory
+//! depends on what is free now; the rest goes to the disk.
 
 use std::fs;
 
-/// A zone under construction may take this part of the free memory; finishing it takes as much again.
-const FREE_SHARE: u64 = 4;
-/// Less than this is allowed always, in bytes.
-const BUDGET_MIN_BYTES: u64 = 64 << 20;
+use crate::zone::RUN_BYTES_MAX;
+
+/// A zone under construction may take this part of the free memory.
+const FREE_SHARE: u64 = 8;
+/// As much as this is allowed always, in bytes.
+const RUN_MIN_BYTES: u64 = 16 << 20;
 /// The buffer of the builder may be this many times larger than the transfer, whose names are compressed.
 const EXPANSION_MAX: u64 = 4;
 
-/// The most that the builder of a zone may hold, in bytes. Rounded to a power of two, so that an error that names it
-/// reads the same each time.
+/// The most that the builder of a zone may take, on disk and in memory, in bytes.
 pub fn budget_bytes(bytes_max: u64) -> u64 {
-    let wanted = bytes_max.saturating_mul(EXPANSION_MAX);
-    match free_bytes() {
-        None => wanted,
-        Some(free) => wanted.min(floor_power_of_two(free / FREE_SHARE).max(BUDGET_MIN_BYTES)),
-    }
+    bytes_max.saturating_mul(EXPANSION_MAX)
 }
 
-fn floor_power_of_two(n: u64) -> u64 {
-    n.checked_ilog2().map_or(0, |log| 1 << log)
+/// The most of it that is held in memory, in bytes.
+pub fn run_bytes() -> usize {
+    let share = free_bytes().map_or(u64::MAX, |free| free / FREE_SHARE);
+    share.max(RUN_MIN_BYTES).min(RUN_BYTES_MAX as u64) as usize
 }
 
 /// What the machine, and the control group where there is one, has left.
@@ -56,8 +56,8 @@ mod tests {
             Some(2 << 20)
         );
         assert_eq!(available("MemFree: 1 kB\n"), None);
-        assert_eq!(floor_power_of_two(1000), 512);
         assert_eq!(budget_bytes(1 << 20), 4 << 20);
-        assert!(budget_bytes(u64::MAX).is_power_of_two() || free_bytes().is_none());
+        assert_eq!(budget_bytes(u64::MAX), u64::MAX);
+        assert!((RUN_MIN_BYTES..=RUN_BYTES_MAX as u64).contains(&(run_bytes() as u64)));
     }
 }

@@ -20,6 +20,7 @@ use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
+use crate::dns::Name;
 use crate::zone::{BuildError, Builder, ZoneImage};
 
 /// Longest wait for the parent's DS, in seconds.
@@ -78,6 +79,9 @@ pub enum SourceError {
     /// It could not be stored.
     #[error("{0}")]
     Commit(#[from] CommitError),
+    /// There is no place to put it together.
+    #[error("scratch files in data_dir: {0}")]
+    Scratch(#[from] std::io::Error),
     /// Not built in.
     #[error("this kind of source is not supported")]
     Unsupported,
@@ -149,8 +153,11 @@ impl Refresher {
             bytes_max: config.bytes_max,
             time_max: Duration::from_secs(config.transfer_time_max_s),
         };
-        let mut builder =
-            Builder::new(config.zone.clone()).bytes_max(memory::budget_bytes(config.bytes_max));
+        let scratch = self.scratch(&config.zone).await?;
+        let mut builder = Builder::new(config.zone.clone())
+            .bytes_max(memory::budget_bytes(config.bytes_max))
+            .run_bytes_max(memory::run_bytes())
+            .scratch(&scratch);
         let ids = [self.rng.random(), self.rng.random()];
         let way = (&*self.shared.deps.connect, &self.shared.deps.clock);
         let mut sink = |record| {
@@ -204,7 +211,14 @@ impl Refresher {
     async fn read_file(&self, path: &Path) -> Result<(ZoneImage, Stamp), FileError> {
         let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
         let bytes_max = self.mirror.config.bytes_max;
-        blocking(move || file::read(&path, &zone, bytes_max)).await
+        let scratch = self.scratch(&zone).await?;
+        blocking(move || file::read(&path, &zone, bytes_max, &scratch)).await
+    }
+
+    /// Where a version that is being put together may put what exceeds memory.
+    async fn scratch(&self, zone: &Name) -> std::io::Result<PathBuf> {
+        let (shared, zone) = (self.shared.clone(), zone.clone());
+        blocking(move || shared.store.scratch(&zone)).await
     }
 
     /// The versions that would be an improvement. Against a bootstrap snapshot any network version is.

@@ -171,6 +171,14 @@ impl MirrorStore {
         Ok(stored)
     }
 
+    /// The directory in which a version of the zone is put together before it is stored.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch(&self, zone: &Name) -> io::Result<PathBuf> {
+        self.directory(zone)
+    }
+
     /// Stores a version that a brake holds back.
     ///
     /// # Errors

@@ -54,6 +54,12 @@ impl<'a> SetRef<'a> {
         self.all().skip(self.records as usize)
     }
 
+    /// Whether the two are the same set, octet for octet.
+    pub fn is_same(&self, other: &SetRef<'_>) -> bool {
+        let shape = |s: &SetRef<'_>| (s.rtype, s.ttl, s.records, s.sigs);
+        shape(self) == shape(other) && self.all().eq(other.all())
+    }
+
     /// The set as an owned value under the owner `name`.
     pub fn to_rrset(self, name: Name) -> RrSet {
         RrSet {

@@ -164,9 +164,8 @@ impl Builder {
         self
     }
 
-    /// Makes runs of so many octets.
-    #[cfg(test)]
-    pub(super) fn run_bytes_max(mut self, bytes: usize) -> Builder {
+    /// Sets how many octets of records are held in memory where there is a scratch directory.
+    pub fn run_bytes_max(mut self, bytes: usize) -> Builder {
         self.run_bytes_max = bytes;
         self
     }

@@ -212,7 +212,7 @@ fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Seconds of a time with units, such as `1h30m` or `2W`; `None` for anything else, plain numbers too.
-fn unit_seconds(word: &[u8]) -> Option<u32> {
+pub fn unit_seconds(word: &[u8]) -> Option<u32> {
     if !word.first()?.is_ascii_digit() || word.last()?.is_ascii_digit() {
         return None;
     }

@@ -761,6 +761,71 @@ mod tests {
         assert!(ZoneImage::from_bytes(long).is_err());
     }
 
+    // An image is opened without being read. What its damage hides is never taken for absent.
+    #[test]
+    fn damage_is_never_a_denial() {
+        let good = sample();
+        let sound = ZoneImage::from_bytes(good.clone()).unwrap();
+        let layout = &sound.layout;
+        let dir = tempfile::tempdir().unwrap();
+        let (mut opened, mut unreadable) = (0, 0);
+        for at in (layout.names.start..layout.hashes_index.start).step_by(7) {
+            let path = dir.path().join("zone.image");
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            std::fs::write(&path, &bad).unwrap();
+            let Ok(image) = ZoneImage::open(&path) else {
+                continue;
+            };
+            opened += 1;
+            for owner in [
+                "c7.example.",
+                "x.c39.example.",
+                "nx.example.",
+                "w.example.",
+                "b.v.example.",
+            ] {
+                for rtype in [Rtype::A, Rtype::DS, Rtype::TXT] {
+                    let found = image.lookup(&name(owner), rtype);
+                    if found.kind == super::super::LookupKind::Unreadable {
+                        unreadable += 1;
+                    } else {
+                        assert_eq!(found, sound.lookup(&name(owner), rtype), "octet {at}");
+                    }
+                }
+            }
+            let damage = image.damage();
+            let all = image.nodes().count() == sound.nodes().count();
+            assert!(!all || image.damage() > damage, "octet {at}");
+            assert!(image.check(&mut || ()).is_err(), "octet {at}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert!(opened > 100 && unreadable > 100, "{opened} {unreadable}");
+        sound.check_whole(&mut || ()).unwrap();
+    }
+
+    // Another content under right checksums: only the digest tells.
+    #[test]
+    fn the_digest_is_of_the_content() {
+        let mut bytes = sample();
+        bytes[56] ^= 1;
+        let mut image = ZoneImage::open_octets(Octets::Owned(bytes), false).unwrap();
+        image.checks = Checks::trusted();
+        let found = image.check_whole(&mut || ());
+        assert_eq!(found, Err(ImageError::Checksum("the content")));
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        let mut bytes = sample();
+        bytes[8] = 1;
+        let found = ZoneImage::from_bytes(bytes).unwrap_err();
+        assert_eq!(
+            found.to_string(),
+            "image format 1, this program reads format 2"
+        );
+    }
+
     // Behind the checksums, seeded: an error, or an image that can be used without a panic.
     #[test]
     fn damage_with_right_checksums_never_panics() {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::build::{BuildError, BuildNotes, Builder};
+use super::build::{BuildError, BuildNotes, Builder, Parts};
 use super::image::ZoneImage;
 use super::parse::{ParseError, records};
 use crate::dns::{Name, Rtype};
@@ -59,20 +59,40 @@ pub fn load(
     apex: Option<&Name>,
     bytes_max: u64,
 ) -> Result<Loaded, LoadError> {
+    let apex = match apex {
+        Some(apex) => apex.clone(),
+        None => soa_owner(text, file)?.ok_or_else(|| LoadError::Build {
+            file: file.to_owned(),
+            error: BuildError::NoSoa(Name::root()),
+        })?,
+    };
+    let builder = Builder::new(apex.clone()).bytes_max(bytes_max);
+    load_into(builder, text, file, &apex)
+}
+
+/// Loads the zone at `apex` from a text with a builder of the caller's.
+pub fn load_into(
+    mut builder: Builder,
+    text: &[u8],
+    file: &str,
+    apex: &Name,
+) -> Result<Loaded, LoadError> {
     let build_error = |error| LoadError::Build {
         file: file.to_owned(),
         error,
     };
-    let apex = match apex {
-        Some(apex) => apex.clone(),
-        None => {
-            soa_owner(text, file)?.ok_or_else(|| build_error(BuildError::NoSoa(Name::root())))?
-        }
-    };
-    let mut builder = Builder::new(apex.clone()).bytes_max(bytes_max);
-    let mut records = records(text, file, Some(&apex));
-    while let Some(record) = records.next() {
-        builder.add(record?).map_err(|e| records.error_here(e))?;
+    let mut records = records(text, file, Some(apex));
+    while let Some(read) = records.advance() {
+        read?;
+        let record = records.record();
+        let parts = Parts {
+            owner: &record.owner,
+            rtype: record.rtype,
+            ttl: record.ttl,
+            rdata: &record.rdata,
+            formed: true,
+        };
+        (builder.add_parts(parts)).map_err(|e| records.error_here(e))?;
     }
     let (image, notes) = builder.finish_noted().map_err(build_error)?;
     Ok(Loaded { image, notes })

@@ -4,6 +4,7 @@
 //! file -> load -> parse::records --.
 //!                                   >-- Builder -> ZoneImage -> lookup, find, nodes
 //! AXFR -> Record ------------------'       (octets on disk or in memory)
+//! IXFR -> Changes + ZoneImage -> update -> ZoneImage
 //! ```
 //! Everything here is a pure function of octets: a zone that cannot be read is an error that says
 //! where, an image that is damaged answers nothing from where it is. Disk is used where a zone exceeds what memory is
@@ -23,8 +24,10 @@ mod nodes;
 mod output;
 pub mod parse;
 pub mod present;
+mod quick;
 mod runs;
 mod tables;
+pub mod update;
 mod write;
 
 #[cfg(test)]
@@ -32,9 +35,10 @@ mod tests;
 
 pub use block::SetRef;
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, RUN_BYTES_MAX, ZONE_BYTES_MAX};
+pub use hash32::hash_of_key;
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
-pub use key::NameBuf;
-pub use load::{LoadError, Loaded, load, load_file};
+pub use key::{NameBuf, path, wire_of};
+pub use load::{LoadError, Loaded, load, load_file, load_into};
 pub use nodes::{RawNode, RawNodes};
 
 use crate::dns::{Name, RrSet};

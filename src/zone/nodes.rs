@@ -40,6 +40,17 @@ impl<'n, 'a> RawNode<'n, 'a> {
         self.sets().find(|s| s.rtype == rtype && s.records > 0)
     }
 
+    /// Whether it stands directly below the apex.
+    pub fn is_child(&self) -> bool {
+        self.key.iter().filter(|b| **b == 0).count() == 1
+    }
+
+    /// Whether it has data of its own; a name that consists of an NSEC3 record is none of the zone's namespace.
+    pub fn has_own_data(&self) -> bool {
+        self.sets()
+            .any(|s| s.rtype != Rtype::NSEC3 && s.records > 0)
+    }
+
     /// Its name, lower case.
     pub fn name(&self) -> Name {
         name_of(self.key, self.apex).unwrap_or_else(|| self.apex.clone())
@@ -93,6 +104,11 @@ impl<'a> RawNodes<'a> {
             self.hash_body = self.hashes.advance();
             self.hash_key = hash32::key_of_hash(self.hashes.key());
         }
+        self.current()
+    }
+
+    /// The name that [`RawNodes::advance`] went to.
+    pub fn current(&self) -> Option<RawNode<'_, 'a>> {
         if self.name_body.is_none() && self.hash_body.is_none() {
             return None;
         }

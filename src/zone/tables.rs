@@ -78,7 +78,9 @@ impl<'a> Tables<'a> {
             None => 0,
             Some(before) => self.end(before)?,
         };
-        self.shared.get(start..self.end(number)?)
+        let data = self.shared.get(start..self.end(number)?)?;
+        // A small block must not make large answers.
+        (data.len() <= SHARED_LEN_MAX).then_some(data)
     }
 
     fn end(self, number: usize) -> Option<usize> {

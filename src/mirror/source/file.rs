@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::super::memory;
 use crate::dns::Name;
-use crate::zone::{self, ZoneImage};
+use crate::zone::{self, Builder, ZoneImage};
 
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,16 @@ pub fn stamp(path: &Path) -> Result<Stamp, FileError> {
     })
 }
 
-/// Reads the zone in the file; blocks. Returns it with the stamp that it had.
+/// Reads the zone in the file, with what exceeds memory in `scratch`; blocks. Returns it with the stamp that it had.
 ///
 /// # Errors
 /// It cannot be read, is too large, or is no zone file of `apex`.
-pub fn read(path: &Path, apex: &Name, bytes_max: u64) -> Result<(ZoneImage, Stamp), FileError> {
+pub fn read(
+    path: &Path,
+    apex: &Name,
+    bytes_max: u64,
+    scratch: &Path,
+) -> Result<(ZoneImage, Stamp), FileError> {
     let before = stamp(path)?;
     if before.len > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
@@ -73,8 +78,10 @@ pub fn read(path: &Path, apex: &Name, bytes_max: u64) -> Result<(ZoneImage, Stam
         return Err(FileError::Changing);
     }
     let file = path.display().to_string();
-    let budget = memory::budget_bytes(bytes_max);
-    match zone::load(&text, &file, Some(apex), budget) {
+    let builder = (Builder::new(apex.clone()).bytes_max(memory::budget_bytes(bytes_max)))
+        .run_bytes_max(memory::run_bytes())
+        .scratch(scratch);
+    match zone::load_into(builder, &text, &file, apex) {
         Ok(loaded) => Ok((loaded.image, before)),
         Err(error) => Err(FileError::NotAZone(error.to_string())),
     }

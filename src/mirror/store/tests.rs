@@ -287,3 +287,49 @@ fn damaged_files_are_never_served() {
         assert_eq!(restart(dir.path()).0, Some(1), "round {round}");
     }
 }
+
+/// A file of another format is no damage: it is put aside under another name, and the zone is fetched again.
+#[test]
+fn versions_of_another_format_are_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = MirrorStore::new(dir.path(), ledger(dir.path()));
+        commit(&store, 1);
+        commit(&store, 2);
+    }
+    let zone_dir = dir.path().join("mirror/example");
+    for entry in fs::read_dir(&zone_dir).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(restart(dir.path()), (None, vec![]));
+    let aside = fs::read_dir(&zone_dir).unwrap().filter(|e| {
+        let path = e.as_ref().unwrap().path();
+        path.extension()
+            .is_some_and(|e| e == image_file::OTHER_FORMAT)
+    });
+    assert_eq!(aside.count(), 2);
+    let store = MirrorStore::new(dir.path(), ledger(dir.path()));
+    commit(&store, 3);
+    assert_eq!(restart_of(&store), Some(3));
+}
+
+fn restart_of(store: &MirrorStore) -> Option<u32> {
+    let (stored, _) = store.recover(&zone()).unwrap()?;
+    Some(stored.row().serial)
+}
+
+/// Damage that shows only after the image was opened: the version goes, the one before it is the next to be served.
+#[test]
+fn a_version_found_damaged_later_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MirrorStore::new(dir.path(), ledger(dir.path()));
+    commit(&store, 1);
+    commit(&store, 2);
+    let (stored, _) = store.recover(&zone()).unwrap().unwrap();
+    let fault = ImageError::Checksum("a block");
+    store.set_aside(stored.row(), &fault).unwrap();
+    assert_eq!(restart_of(&store), Some(1));
+}

@@ -147,6 +147,9 @@ pub enum Problem {
     /// The ZONEMD set refutes the zone.
     #[error("{0}")]
     Zonemd(Refuted),
+    /// The image could not be read to its end.
+    #[error("the image is damaged where it is stored")]
+    Damaged,
     /// The list is full.
     #[error("stopped after {FAULTS_MAX} faults; there may be more")]
     More,

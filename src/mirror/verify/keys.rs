@@ -35,6 +35,12 @@ pub fn zone_keys(
     Ok(keys)
 }
 
+/// The zone's keys that may sign and whose algorithm is supported, whoever signed them.
+pub fn usable(image: &ZoneImage, policy: &Policy) -> Vec<Key> {
+    let set = image.find(image.apex(), Rtype::DNSKEY);
+    usable_keys(&set.map_or_else(Vec::new, |s| s.rdatas), policy)
+}
+
 fn usable_keys(rdatas: &[Rdata], policy: &Policy) -> Vec<Key> {
     let keys = rdatas.iter().filter_map(Key::new);
     keys.filter(|k| algorithms::supported(k.algorithm, policy.sha1))

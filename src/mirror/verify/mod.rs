@@ -26,9 +26,9 @@ mod signatures;
 mod tests;
 
 use crate::config::Anchor;
-use crate::dns::{Name, Rdata, RrSet, Rrsig, Rtype, TypeBitmap};
-use crate::dnssec::zonemd::{self, Hasher};
-use crate::zone::{Node, Place, ZoneImage};
+use crate::dns::{Rdata, Rrsig, Rtype, TypeBitmap};
+use crate::dnssec::zonemd::{self, Hasher, RecordsOf};
+use crate::zone::{NameBuf, Place, RawNode, RawNodes, SetRef, ZoneImage};
 
 pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
 pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_time, zone_verify};
@@ -81,7 +81,25 @@ pub fn verify(
     at: u64,
     policy: &Policy,
 ) -> Result<Report, Vec<Fault>> {
+    verify_from(image, None, trust, at, policy)
+}
+
+/// As [`verify`], for a version that was made from `proven`, which was verified itself under the same policy. The verdict is
+/// the same, whatever the changes were: everything is looked at, but the public-key operation is left out for sets that
+/// stand in `proven` octet for octet, signatures included, as data that had to be signed. Where the zone's keys have
+/// changed, `proven` proves nothing.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_from(
+    image: &ZoneImage,
+    proven: Option<&ZoneImage>,
+    trust: &Trust,
+    at: u64,
+    policy: &Policy,
+) -> Result<Report, Vec<Fault>> {
     let faults = Faults::new();
+    let damage = image.damage();
     let keys = match keys::zone_keys(image, trust, at, policy) {
         Ok(keys) => keys,
         Err(fault) => return Err(vec![fault]),
@@ -92,14 +110,21 @@ pub fn verify(
         at,
         faults: &faults,
     };
+    let proven = proven.filter(|old| keys::usable(old, policy) == keys);
+    let mut known = Known(proven.map(ZoneImage::raw_nodes));
     let mut walk = Walk::new(image, &faults);
     let mut tally = Tally::default();
     signatures::run(&judge, policy.workers, &mut tally, |sink| {
-        for node in image.nodes() {
+        let mut nodes = image.raw_nodes();
+        while let Some(node) = nodes.advance() {
             walk.node(&node);
-            for set in node.sets {
-                if is_signed_data(image.apex(), node.place, &set) {
-                    sink.take(set);
+            let old = known.at(node.key);
+            let mut name = None;
+            for set in node.sets() {
+                if is_signed_data(&node, set.rtype) {
+                    let name = name.get_or_insert_with(|| node.name());
+                    let proven = old.is_some_and(|old| is_proven(&old, &set));
+                    sink.take(set.to_rrset(name.clone()), proven);
                 }
             }
             if faults.is_full() {
@@ -108,9 +133,32 @@ pub fn verify(
         }
     });
     let (digests, denial) = walk.finish();
+    if image.damage() != damage {
+        faults.add(image.apex(), None, Problem::Damaged);
+    }
     let status = judge_zonemd(image, &digests, &faults);
     faults.into_result()?;
     Ok(Report::verified(image, &tally, denial, status))
+}
+
+/// Walks along in an older version.
+struct Known<'a>(Option<RawNodes<'a>>);
+
+impl<'a> Known<'a> {
+    /// The name with this key. Keys must ascend.
+    fn at(&mut self, key: &[u8]) -> Option<RawNode<'_, 'a>> {
+        let nodes = self.0.as_mut()?;
+        while nodes.current().is_none_or(|node| node.key < key) {
+            nodes.advance()?;
+        }
+        nodes.current().filter(|node| node.key == key)
+    }
+}
+
+/// Whether this very set was judged when the older version was verified.
+fn is_proven(old: &RawNode<'_, '_>, set: &SetRef<'_>) -> bool {
+    let same = old.sets().find(|s| s.rtype == set.rtype);
+    is_signed_data(old, set.rtype) && same.is_some_and(|s| s.is_same(set))
 }
 
 /// Looks at a zone that is not to be verified by signatures: a ZONEMD record is compared as a checksum.
@@ -119,44 +167,64 @@ pub fn verify(
 /// The checksum does not fit.
 pub fn verify_unsigned(image: &ZoneImage) -> Result<Report, Vec<Fault>> {
     let faults = Faults::new();
+    let damage = image.damage();
     let mut hasher = zonemd_hasher(image);
-    for node in image.nodes() {
-        hasher.push(&node.name, &node.sets);
+    if !hasher.is_idle() {
+        let mut nodes = image.raw_nodes();
+        while let Some(node) = nodes.advance() {
+            push_digest(&mut hasher, &node);
+        }
+    }
+    if image.damage() != damage {
+        faults.add(image.apex(), None, Problem::Damaged);
     }
     let status = judge_zonemd(image, &hasher.finish(), &faults);
     faults.into_result()?;
     Ok(Report::unsigned(image, status))
 }
 
+fn push_digest(hasher: &mut Hasher, node: &RawNode<'_, '_>) {
+    let mut room = NameBuf::default();
+    let sets = node.sets().map(|set| RecordsOf {
+        rtype: set.rtype,
+        ttl: set.ttl,
+        data: set.rdatas().collect(),
+        sigs: set.sig_rdatas().collect(),
+    });
+    hasher.push_sets(node.wire(&mut room), sets);
+}
+
 /// The earliest time at which all signatures of a zone can be valid together: the latest inception
 /// among them, seconds since 1970. A snapshot is verified as of this time. `None` without signatures.
 pub fn signing_time(image: &ZoneImage) -> Option<u64> {
     let mut latest = None;
-    for node in image.nodes() {
-        for set in &node.sets {
-            let sigs = set.sigs.iter().filter_map(|s| Rrsig::parse(s));
+    let mut nodes = image.raw_nodes();
+    while let Some(node) = nodes.advance() {
+        for set in node.sets() {
+            let sigs = set.sig_rdatas().filter_map(Rrsig::parse);
             latest = latest.max(sigs.map(|s| u64::from(s.inception)).max());
         }
     }
     latest
 }
 
-/// Whether the zone's signer must have signed this set: the zone's own data, DS and NSEC of a zone cut,
+/// Whether the zone's signer must have signed the set of this type: the zone's own data, DS and NSEC of a zone cut,
 /// and no glue (RFC 4035 section 2.2). Hashed owner names are the zone's own wherever they stand.
-fn is_signed_data(apex: &Name, place: Place, set: &RrSet) -> bool {
-    match place {
+fn is_signed_data(node: &RawNode<'_, '_>, rtype: Rtype) -> bool {
+    match node.place() {
         Place::Apex | Place::Authoritative => true,
-        Place::Delegation => matches!(set.rtype, Rtype::DS | Rtype::NSEC),
-        Place::Occluded => set.rtype == Rtype::NSEC3 && set.name.parent().as_ref() == Some(apex),
+        Place::Delegation => matches!(rtype, Rtype::DS | Rtype::NSEC),
+        Place::Occluded => rtype == Rtype::NSEC3 && node.is_child(),
     }
 }
 
 /// The types at a name that its denial record must list, without those of the chain and its signatures.
-fn listed_types(node: &Node) -> Vec<Rtype> {
-    let present = node.sets.iter().filter(|s| !s.rdatas.is_empty());
+fn listed_types(node: &RawNode<'_, '_>) -> Vec<Rtype> {
+    let place = node.place();
+    let present = node.sets().filter(|s| s.records > 0);
     (present.map(|s| s.rtype))
         .filter(|t| !matches!(*t, Rtype::NSEC3 | Rtype::NSEC))
-        .filter(|t| node.place != Place::Delegation || matches!(*t, Rtype::NS | Rtype::DS))
+        .filter(|t| place != Place::Delegation || matches!(*t, Rtype::NS | Rtype::DS))
         .collect()
 }
 
@@ -189,8 +257,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn node(&mut self, node: &Node) {
-        self.hasher.push(&node.name, &node.sets);
+    fn node(&mut self, node: &RawNode<'_, '_>) {
+        if !self.hasher.is_idle() {
+            push_digest(&mut self.hasher, node);
+        }
         if let Some(chain) = &mut self.nsec {
             chain.node(node);
         }

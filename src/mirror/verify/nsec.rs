@@ -4,7 +4,7 @@
 use super::{Faults, Problem, listed_types, lists_exactly};
 use crate::dns::{Name, Rtype};
 use crate::dnssec::nsec::NsecRecord;
-use crate::zone::{Node, Place};
+use crate::zone::{Place, RawNode};
 
 /// Follows the chain as the names pass by in canonical order.
 pub struct Chain<'a> {
@@ -25,20 +25,19 @@ impl<'a> Chain<'a> {
     }
 
     /// Takes the next name of the zone.
-    pub fn node(&mut self, node: &Node) {
-        // Names that consist of an NSEC3 record are no names of the zone's namespace.
-        let own = (node.sets.iter()).any(|s| s.rtype != Rtype::NSEC3 && !s.rdatas.is_empty());
-        if node.place == Place::Occluded || !own {
+    pub fn node(&mut self, node: &RawNode<'_, '_>) {
+        if node.place() == Place::Occluded || !node.has_own_data() {
             return;
         }
-        self.expect_next(&node.name);
+        let name = node.name();
+        self.expect_next(&name);
         self.last = None;
-        let Some(set) = (node.sets.iter()).find(|s| s.rtype == Rtype::NSEC && !s.rdatas.is_empty())
-        else {
-            return self.fault(node, Problem::NsecMissing);
+        let Some(set) = node.data(Rtype::NSEC) else {
+            return self.fault(&name, Problem::NsecMissing);
         };
-        let Some(record) = NsecRecord::of(set) else {
-            return self.fault(node, Problem::NsecMalformed);
+        let set = set.to_rrset(name.clone());
+        let Some(record) = NsecRecord::of(&set) else {
+            return self.fault(&name, Problem::NsecMalformed);
         };
         let mut present = listed_types(node);
         present.extend([Rtype::NSEC, Rtype::RRSIG]);
@@ -48,9 +47,9 @@ impl<'a> Chain<'a> {
                 listed: words(record.types().types()),
                 present: words(present),
             };
-            self.fault(node, problem);
+            self.fault(&name, problem);
         }
-        self.last = Some((node.name.clone(), record.data.next));
+        self.last = Some((name, record.data.next));
     }
 
     /// The chain must close.
@@ -66,8 +65,8 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn fault(&self, node: &Node, problem: Problem) {
-        self.faults.add(&node.name, Some(Rtype::NSEC), problem);
+    fn fault(&self, name: &Name, problem: Problem) {
+        self.faults.add(name, Some(Rtype::NSEC), problem);
     }
 }
 

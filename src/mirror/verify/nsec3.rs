@@ -7,10 +7,12 @@
 //! opt-out flag (section 6).
 
 use super::nsec::words;
-use super::{Faults, Problem, listed_types, lists_exactly};
-use crate::dns::{Name, Rdata, Rtype, TypeBitmap};
-use crate::dnssec::nsec3::{Hash, ITERATIONS_MAX, Nsec3Record, SHA1, hash_label, nsec3_hash};
-use crate::zone::{Node, Place, ZoneImage};
+use std::collections::{HashMap, HashSet};
+
+use super::{FAULTS_MAX, Faults, Problem, listed_types, lists_exactly};
+use crate::dns::{Name, Nsec3, Rdata, Rtype, TypeBitmap};
+use crate::dnssec::nsec3::{Hash, ITERATIONS_MAX, SHA1, hash_label, nsec3_hash_wire};
+use crate::zone::{NameBuf, Place, RawNode, ZoneImage, hash_of_key, path, wire_of};
 
 /// Chains that are followed; a zone has two while its salt changes.
 const CHAINS_MAX: usize = 4;
@@ -39,7 +41,7 @@ pub fn chains<'a>(image: &'a ZoneImage, faults: &'a Faults) -> Vec<Chain<'a>> {
         } else if chains.len() == CHAINS_MAX {
             faults.add(apex, Some(Rtype::NSEC3PARAM), Problem::Nsec3TooMany);
         } else {
-            chains.push(Chain::new(apex, faults, salt, iterations));
+            chains.push(Chain::new(image, faults, salt, iterations));
         }
     }
     if unknown && chains.is_empty() {
@@ -50,23 +52,26 @@ pub fn chains<'a>(image: &'a ZoneImage, faults: &'a Faults) -> Vec<Chain<'a>> {
 
 /// One chain: names and records with the same salt and iterations.
 pub struct Chain<'a> {
-    apex: &'a Name,
+    image: &'a ZoneImage,
     faults: &'a Faults,
     salt: Vec<u8>,
     iterations: u16,
     names: Vec<Expected>,
     records: Vec<Found>,
-    /// Empty non-terminals above the name that passed last, outermost first, by place in `names`.
-    enclosing: Vec<(Name, usize)>,
-    /// The name that passed last.
-    last: Option<Name>,
+    /// The lists of types that names have, which are few.
+    types: Vec<Vec<Rtype>>,
+    numbers: HashMap<Vec<Rtype>, u32>,
+    /// Empty non-terminals above the name that passed last, outermost first: sort key and place in `names`.
+    enclosing: Vec<(Vec<u8>, usize)>,
+    /// Sort key of the name that passed last.
+    last: Vec<u8>,
 }
 
-/// A name that the chain must have.
+/// A name that the chain must have. There are millions; which name it is, is found out again if it is at fault.
 struct Expected {
     hash: Hash,
-    name: Name,
-    types: Vec<Rtype>,
+    /// Place in [`Chain::types`].
+    types: u32,
     /// It may be left out under opt-out.
     optional: bool,
 }
@@ -80,79 +85,85 @@ struct Found {
 }
 
 impl<'a> Chain<'a> {
-    fn new(apex: &'a Name, faults: &'a Faults, salt: &[u8], iterations: u16) -> Chain<'a> {
+    fn new(image: &'a ZoneImage, faults: &'a Faults, salt: &[u8], iterations: u16) -> Chain<'a> {
         Chain {
-            apex,
+            image,
             faults,
             salt: salt.to_vec(),
             iterations,
             names: Vec::new(),
             records: Vec::new(),
+            types: Vec::new(),
+            numbers: HashMap::new(),
             enclosing: Vec::new(),
-            last: None,
+            last: Vec::new(),
         }
     }
 
     /// Takes the next name of the zone.
-    pub fn node(&mut self, node: &Node) {
+    pub fn node(&mut self, node: &RawNode<'_, '_>) {
         self.take_records(node);
-        let own = (node.sets.iter()).any(|s| s.rtype != Rtype::NSEC3 && !s.rdatas.is_empty());
-        if node.place == Place::Occluded || !own {
+        if node.place() == Place::Occluded || !node.has_own_data() {
             return;
         }
         let mut types = listed_types(node);
-        let delegation = node.place == Place::Delegation;
+        let delegation = node.place() == Place::Delegation;
         // A zone may have NSEC beside NSEC3 while it changes from one to the other.
-        let has = |rtype| (node.sets.iter()).any(|s| s.rtype == rtype && !s.rdatas.is_empty());
-        if has(Rtype::NSEC) {
+        let has_nsec = node.data(Rtype::NSEC).is_some();
+        if has_nsec {
             types.push(Rtype::NSEC);
         }
-        let insecure = delegation && !has(Rtype::DS);
-        if !insecure || has(Rtype::NSEC) {
+        let insecure = delegation && !types.contains(&Rtype::DS);
+        if !insecure || has_nsec {
             types.push(Rtype::RRSIG);
         }
         types.sort_unstable();
-        self.take_enclosing(&node.name, insecure);
-        self.expect(&node.name, types, insecure);
-        self.last = Some(node.name.clone());
+        self.take_enclosing(node.key, insecure);
+        self.expect(node.wire(&mut NameBuf::default()), types, insecure);
+        self.last.clear();
+        self.last.extend_from_slice(node.key);
     }
 
-    fn take_records(&mut self, node: &Node) {
-        for set in node.sets.iter().filter(|s| s.rtype == Rtype::NSEC3) {
+    fn take_records(&mut self, node: &RawNode<'_, '_>) {
+        for set in node.sets().filter(|s| s.rtype == Rtype::NSEC3) {
             // Two chains may meet in one hash, each with its record.
-            for rdata in &set.rdatas {
-                let mut one = set.clone();
-                one.rdatas = vec![rdata.clone()];
-                let Some(record) = Nsec3Record::of(&one, self.apex) else {
-                    self.fault(&set.name, Problem::Nsec3Malformed);
+            for rdata in set.rdatas() {
+                let data = Nsec3::parse(rdata).filter(|d| {
+                    d.types.is_well_formed() && d.hash_algorithm == SHA1 && d.flags <= 1
+                });
+                let record = data.as_ref().and_then(|data| {
+                    Some(Found {
+                        hash: hash_of_key(node.key)?,
+                        next: data.next_hash.try_into().ok()?,
+                        opt_out: data.opt_out(),
+                        types: data.types.0.into(),
+                    })
+                });
+                let (Some(data), Some(record)) = (data, record) else {
+                    self.fault(&node.name(), Problem::Nsec3Malformed);
                     continue;
                 };
-                if record.data.salt != self.salt || record.data.iterations != self.iterations {
-                    continue;
+                if *data.salt == self.salt && data.iterations == self.iterations {
+                    self.records.push(record);
                 }
-                self.records.push(Found {
-                    hash: record.hash,
-                    next: record.next,
-                    opt_out: record.data.opt_out(),
-                    types: record.data.types.0.into(),
-                });
             }
         }
     }
 
     /// Notes the empty non-terminals that this name brings to light: its ancestors that the name before
     /// it does not share. (Had one of them data, it would have passed just before.)
-    fn take_enclosing(&mut self, name: &Name, optional: bool) {
-        self.enclosing.retain(|(above, _)| name.is_below(above));
-        let shared = match &self.last {
-            Some(last) => last.common_ancestor(name).label_count(),
-            None => name.label_count(),
-        };
-        let shared = shared.max(self.apex.label_count());
-        for labels in shared + 1..name.label_count() {
-            let above = name.suffix(labels);
-            self.enclosing.push((above.clone(), self.names.len()));
-            self.expect(&above, Vec::new(), true);
+    fn take_enclosing(&mut self, key: &[u8], optional: bool) {
+        self.enclosing
+            .retain(|(above, _)| key.starts_with(above) && key != above);
+        let above = path(key).filter(|k| !k.is_empty() && k.len() < key.len());
+        for above in above {
+            if self.last.starts_with(above) {
+                continue;
+            }
+            self.enclosing.push((above.to_vec(), self.names.len()));
+            let mut room = NameBuf::default();
+            let name = wire_of(above, self.image.apex(), &mut room).unwrap_or(&[0]);
+            self.expect(name, Vec::new(), true);
         }
         if !optional {
             for (_, at) in &self.enclosing {
@@ -161,41 +172,85 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn expect(&mut self, name: &Name, types: Vec<Rtype>, optional: bool) {
+    fn expect(&mut self, name: &[u8], types: Vec<Rtype>, optional: bool) {
+        let number = match self.numbers.get(&types) {
+            Some(number) => *number,
+            None => {
+                let number = self.types.len() as u32;
+                self.types.push(types.clone());
+                self.numbers.insert(types, number);
+                number
+            }
+        };
         self.names.push(Expected {
-            hash: nsec3_hash(name, &self.salt, self.iterations),
-            name: name.clone(),
-            types,
+            hash: nsec3_hash_wire(name, &self.salt, self.iterations),
+            types: number,
             optional,
         });
     }
 
     /// Matches names and records; says whether any record has the opt-out flag.
     pub fn finish(mut self) -> bool {
-        self.records.sort_by_key(|r| r.hash);
-        self.names.sort_by_key(|n| n.hash);
+        self.records.sort_unstable_by_key(|r| r.hash);
+        self.names.sort_unstable_by_key(|n| n.hash);
         self.check_links();
+        let mut wrong: Vec<(Hash, Problem)> = Vec::new();
+        let mut next = 0;
         let mut used = vec![false; self.records.len()];
         for (i, name) in self.names.iter().enumerate() {
-            if i > 0 && self.names[i - 1].hash == name.hash {
-                self.fault(&name.name, Problem::Nsec3Collision);
+            if wrong.len() > FAULTS_MAX {
+                break;
             }
-            match self.records.binary_search_by_key(&name.hash, |r| r.hash) {
-                Ok(at) => {
-                    used[at] = true;
-                    self.check_types(name, &self.records[at]);
+            if i > 0 && self.names[i - 1].hash == name.hash {
+                wrong.push((name.hash, Problem::Nsec3Collision));
+            }
+            // Both are in order.
+            while self.records.get(next).is_some_and(|r| r.hash < name.hash) {
+                next += 1;
+            }
+            match self.records.get(next).filter(|r| r.hash == name.hash) {
+                Some(record) => {
+                    used[next] = true;
+                    wrong.extend(self.wrong_types(name, record).map(|p| (name.hash, p)));
                 }
-                Err(at) if name.optional && self.covering(at).is_some_and(|r| r.opt_out) => {}
-                Err(_) => {
-                    let problem = Problem::Nsec3Missing(text(&name.hash));
-                    self.fault(&name.name, problem);
-                }
+                None if name.optional && self.covering(next).is_some_and(|r| r.opt_out) => {}
+                None => wrong.push((name.hash, Problem::Nsec3Missing(text(&name.hash)))),
             }
         }
+        self.blame(wrong);
         for (record, _) in self.records.iter().zip(&used).filter(|(_, used)| !**used) {
             self.fault(&self.owner(&record.hash), Problem::Nsec3Stray);
         }
         self.records.iter().any(|r| r.opt_out)
+    }
+
+    /// Adds faults at names of which the hash is known: the names are hashed once more to tell which they are.
+    fn blame(&self, wrong: Vec<(Hash, Problem)>) {
+        if wrong.is_empty() {
+            return;
+        }
+        let mut names: HashMap<Hash, Name> = HashMap::new();
+        let sought: HashSet<Hash> = wrong.iter().map(|(hash, _)| *hash).collect();
+        let mut nodes = self.image.raw_nodes();
+        let mut last = Vec::new();
+        while let Some(node) = nodes.advance() {
+            for key in path(node.key).filter(|k| !last.starts_with(k) || k.is_empty()) {
+                let mut room = NameBuf::default();
+                let wire = wire_of(key, self.image.apex(), &mut room).unwrap_or(&[0]);
+                let hash = nsec3_hash_wire(wire, &self.salt, self.iterations);
+                if let Ok(name) = Name::from_wire(wire)
+                    && sought.contains(&hash)
+                {
+                    names.insert(hash, name);
+                }
+            }
+            last.clear();
+            last.extend_from_slice(node.key);
+        }
+        for (hash, problem) in wrong {
+            let owner = names.get(&hash).cloned();
+            self.fault(&owner.unwrap_or_else(|| self.owner(&hash)), problem);
+        }
     }
 
     fn check_links(&self) {
@@ -211,15 +266,15 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn check_types(&self, name: &Expected, record: &Found) {
-        let bitmap = TypeBitmap(&record.types);
-        if !lists_exactly(bitmap, &name.types) {
-            let problem = Problem::Types {
-                listed: words(bitmap.types()),
-                present: words(name.types.iter().copied()),
-            };
-            self.fault(&name.name, problem);
-        }
+    fn wrong_types(&self, name: &Expected, record: &Found) -> Option<Problem> {
+        let (bitmap, types) = (
+            TypeBitmap(&record.types),
+            self.types.get(name.types as usize)?,
+        );
+        (!lists_exactly(bitmap, types)).then(|| Problem::Types {
+            listed: words(bitmap.types()),
+            present: words(types.iter().copied()),
+        })
     }
 
     /// The record before this place in the circle.
@@ -229,8 +284,9 @@ impl<'a> Chain<'a> {
     }
 
     fn owner(&self, hash: &Hash) -> Name {
-        let owner = self.apex.child(&hash_label(hash));
-        owner.unwrap_or_else(|_| self.apex.clone())
+        let apex = self.image.apex();
+        let owner = apex.child(&hash_label(hash));
+        owner.unwrap_or_else(|_| apex.clone())
     }
 
     fn fault(&self, name: &Name, problem: Problem) {

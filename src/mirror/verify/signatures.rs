@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{Faults, Problem};
 use crate::clock::format_utc;
 use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig};
-use crate::dnssec::verify::{SignatureError, Window, verify_rrset_as_of};
+use crate::dnssec::verify::{SignatureError, Window, check_rrset_as_of, verify_rrset_as_of};
 
 /// Signatures of one set that are tried; more that fail make a fault by themselves.
 pub const SIGNATURES_TRIED_MAX: usize = 16;
@@ -22,7 +22,7 @@ const BATCHES_WAITING: usize = 4;
 const WORKERS_MAX: usize = 64;
 
 /// A key that may sign the zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Key tag.
     pub tag: u16,
@@ -98,8 +98,8 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn judge(&self, set: &RrSet, tally: &mut Tally) {
-        match self.outcome(set) {
+    fn judge(&self, set: &RrSet, proven: bool, tally: &mut Tally) {
+        match self.outcome_of(set, proven) {
             Outcome::Valid { count, from, until } => tally.add(count, from, until),
             Outcome::Invalid(problem) => self.faults.add(&set.name, Some(set.rtype), problem),
         }
@@ -109,6 +109,11 @@ impl Judge<'_> {
     /// the zone does not publish (yet, or any more) and ones that ran out do no harm beside it. But one
     /// that a published key never made is damage.
     pub fn outcome(&self, set: &RrSet) -> Outcome {
+        self.outcome_of(set, false)
+    }
+
+    /// With `proven`, these very signatures were found good by the same keys before: what is left is their time.
+    fn outcome_of(&self, set: &RrSet, proven: bool) -> Outcome {
         if set.rdatas.is_empty() {
             return Outcome::Invalid(Problem::Orphan);
         }
@@ -119,7 +124,7 @@ impl Judge<'_> {
             let Some(sig) = Rrsig::parse(rdata) else {
                 return Outcome::Invalid(Problem::MalformedSignature);
             };
-            match self.try_signature(set, &sig, &mut tried) {
+            match self.try_signature(set, &sig, proven, &mut tried) {
                 Ok(None) => {}
                 Ok(Some((from, until))) => {
                     count += 1;
@@ -141,6 +146,7 @@ impl Judge<'_> {
         &self,
         set: &RrSet,
         sig: &Rrsig<'_>,
+        proven: bool,
         tried: &mut usize,
     ) -> Result<Option<(u64, u64)>, Problem> {
         let mut problem = None;
@@ -152,7 +158,11 @@ impl Judge<'_> {
             if *tried > SIGNATURES_TRIED_MAX {
                 return Err(Problem::TooManySignatures);
             }
-            match verify_rrset_as_of(set, sig, &key, self.zone) {
+            let check = match proven {
+                true => check_rrset_as_of,
+                false => verify_rrset_as_of,
+            };
+            match check(set, sig, &key, self.zone) {
                 Ok((signed, window)) => {
                     if signed.wildcard.is_some() {
                         return Err(Problem::Expanded(sig.key_tag));
@@ -208,14 +218,17 @@ fn is_untimely(problem: &Problem) -> bool {
 
 /// Where the walk puts the sets that are to be judged.
 pub struct Sink {
-    batch: Vec<RrSet>,
-    sender: SyncSender<Vec<RrSet>>,
+    batch: Batch,
+    sender: SyncSender<Batch>,
 }
 
+/// Sets, each with whether it was found good before.
+type Batch = Vec<(RrSet, bool)>;
+
 impl Sink {
-    /// Takes a set.
-    pub fn take(&mut self, set: RrSet) {
-        self.batch.push(set);
+    /// Takes a set; `proven` tells whether it was found good before.
+    pub fn take(&mut self, set: RrSet, proven: bool) {
+        self.batch.push((set, proven));
         if self.batch.len() >= BATCH_SETS {
             self.flush();
         }
@@ -256,7 +269,7 @@ pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOn
     });
 }
 
-fn work(judge: &Judge<'_>, receiver: &Mutex<Receiver<Vec<RrSet>>>) -> Tally {
+fn work(judge: &Judge<'_>, receiver: &Mutex<Receiver<Batch>>) -> Tally {
     let mut tally = Tally::default();
     loop {
         let batch = receiver
@@ -266,12 +279,12 @@ fn work(judge: &Judge<'_>, receiver: &Mutex<Receiver<Vec<RrSet>>>) -> Tally {
         let Ok(batch) = batch else {
             return tally;
         };
-        for set in &batch {
+        for (set, proven) in &batch {
             // What is left is taken and dropped, so that the walk is not held up.
             if judge.faults.is_full() {
                 break;
             }
-            judge.judge(set, &mut tally);
+            judge.judge(set, *proven, &mut tally);
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::report::verify_built;
 use super::*;
 use crate::config::Anchors;
-use crate::dns::Record;
 use crate::dns::rdata::canonical;
+use crate::dns::{Name, Record};
 use crate::signer::{Denial, INCEPTION, KSK, Key, Signer, ZSK, name, rr, rrs};
 use crate::zone::parse::records;
 use crate::zone::{BuildNotes, Builder};
@@ -725,4 +725,57 @@ fn a_zone_with_zonemd_does_not_survive_any_change() {
 fn the_root_zone_does_not_survive_any_change() {
     let (zone, trust) = root();
     check_mutations(&Name::root(), &zone, &trust, ROOT_TIME, 20_326, 6);
+}
+
+/// An update is judged as the whole new version is, verdict and faults alike: honest ones, ones with hostile changes, ones whose
+/// keys changed, and ones that come when signatures have run out.
+#[test]
+fn a_version_from_a_proven_one_is_judged_as_any_other() {
+    let mut dice = Dice(1995);
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..80 {
+        let denial = denials().swap_remove(round % 4);
+        let signer = signer(denial, round % 3 == 0);
+        let before = rrs(ZONE);
+        let (old, _) = build(&signer.apex, &signer.sign(&before)).unwrap();
+        let (policy, trust) = (Policy::default(), trust(&signer));
+        verify(&old, &trust, NOW, &policy).unwrap();
+
+        let mut after = before.clone();
+        for _ in 0..dice.roll(4) {
+            // The SOA stays.
+            after.remove(1 + dice.roll(after.len() - 1));
+        }
+        for i in 0..dice.roll(4) {
+            let (n, at) = (dice.roll(50), dice.roll(200));
+            after.push(match dice.roll(3) {
+                0 => rr(&format!("n{n}.example. 300 NS ns.secure.example.")),
+                1 => rr(&format!("x.y{n}.example. 300 A 192.0.2.{at}")),
+                _ => rr(&format!("t{i}.example. 300 TXT text")),
+            });
+        }
+        let mut zone = signer.sign(&after);
+        for _ in 0..[0, 0, 1, 2, 5][dice.roll(5)] {
+            mutate(&mut zone, &mut dice);
+        }
+        let Ok((new, _)) = build(&signer.apex, &zone) else {
+            continue;
+        };
+        for at in [NOW, NOW - 7200, NOW + 30 * 86_400] {
+            let whole = verify(&new, &trust, at, &policy);
+            let update = verify_from(&new, Some(&old), &trust, at, &policy);
+            assert_eq!(update, whole, "round {round} at {at}");
+            match whole {
+                Ok(_) => good += 1,
+                Err(_) => bad += 1,
+            }
+        }
+        // A version of somebody else's proves nothing.
+        let other = Signer::new("example.", 2);
+        let (old, _) = build(&signer.apex, &other.sign(&before)).unwrap();
+        let whole = verify(&new, &trust, NOW, &policy);
+        let update = verify_from(&new, Some(&old), &trust, NOW, &policy);
+        assert_eq!(update, whole, "round {round}");
+    }
+    assert!(good > 10 && bad > 60, "{good} good, {bad} bad");
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-const HEADER_LEN_MIN: usize = 125;
+const HEADER_LEN_MIN: usize = 149;
 const CRC_LEN: usize = 4;
 
 /// Recomputes the checksums of a zone image as far as its header and indexes can be followed.
@@ -35,6 +35,12 @@ fn try_image(octets: &mut [u8]) -> Option<()> {
             seal_head(octets.get_mut(block)?)?;
         }
         at = index_end;
+    }
+    for (count_at, len) in [(120, 14), (128, 4), (136, 1)] {
+        let table_len = number(octets, count_at, 8)?.checked_mul(len)?;
+        let end = at.checked_add(table_len)?.checked_add(CRC_LEN)?;
+        seal_tail(octets, at..end)?;
+        at = end;
     }
     Some(())
 }

@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""A registry's zone in holdfast and its peers: memory per delegation, load, start with a stored copy, verification.
+
+Why: a mirror of a TLD holds millions of delegations, is loaded and verified again and again, and has to be there at once after a
+restart. Each program gets the same generated zone (generate.py), alone on the machine but for this script, one after the other in
+one run, so that what the machine does besides hits all alike. CPU times are of the whole process tree and change least; wall times and
+`first answer` need a quiet machine. See benches/README.md.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT_DIR = HERE.parents[1]
+ZONE = "registry.test."
+PORT = 5390
+NS, SOA = 2, 6
+START_MAX_S, VERIFY_MAX_S = 240, 900
+SETTLE_S = 3
+PROGRAMS = {"nsd": "nsd", "knot": "knotd", "bind": "named", "unbound": "unbound"}
+VERIFIERS = ["holdfast", "ldns", "bind", "knot"]
+
+
+def main():
+    args = arguments()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    args.peers = [p for p in args.peers if p == "holdfast" or available(PROGRAMS[p])]
+    args.binary = args.binary or build()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-registry-", dir=args.dir))
+    os.chmod(directory, 0o755)
+    result = {"where": where(), "delegations": args.delegations, "seed": args.seed}
+    print(result["where"])
+    try:
+        for kind in args.kinds:
+            result[kind] = measure(directory, kind, args)
+            print_table(kind, result[kind], args)
+        if "root" in args.what:
+            result["root"] = verify_all(ROOT_DIR / "zones/root.zone", ROOT_DIR / "zones/root.key", ".", args, at="20260801120000")
+            print_table("root", {"verify": result["root"]}, args)
+    finally:
+        if not args.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+    else:
+        print(json.dumps(result))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--delegations", type=int, default=1_000_000)
+    parser.add_argument("--kinds", default="unsigned,signed")
+    parser.add_argument("--what", default="serve,stored,verify,root", help="serve: memory and load; stored: start with a stored copy; verify; root")
+    parser.add_argument("--peers", default="holdfast,nsd,knot,bind,unbound")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--binary", help="the holdfast under test; built when absent")
+    parser.add_argument("--dir", help="where the work is done; not a tmpfs if memory is short")
+    parser.add_argument("--zones", type=pathlib.Path, help="a directory with unsigned.zone, signed.zone and signed.zone.anchor, made before")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--json", help="write the results to this file instead of the last line")
+    args = parser.parse_args()
+    args.kinds, args.what, args.peers = args.kinds.split(","), args.what.split(","), args.peers.split(",")
+    return args
+
+
+def available(program):
+    found = shutil.which(program)
+    if not found:
+        print(f"{program} is not installed: left out", file=sys.stderr)
+    return bool(found)
+
+
+def build():
+    subprocess.run(["cargo", "build", "--release", "--bin", "holdfast"], cwd=ROOT_DIR, check=True)
+    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT_DIR / "target")) / "release/holdfast")
+
+
+def where():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown processor")
+    return f"{os.cpu_count()} cores ({model}); load of the machine before: {os.getloadavg()[0]:.1f}"
+
+
+def measure(directory, kind, args):
+    zone = zone_file(directory, kind, args)
+    found = {"file_bytes": zone.stat().st_size}
+    probe = first_delegation(zone)
+    if "serve" in args.what:
+        found["serve"] = {peer: serve(peer, directory, zone, probe, args) for peer in args.peers}
+    if "stored" in args.what and "holdfast" in args.peers:
+        found["stored"] = stored(directory, kind, zone, probe, args)
+    if "verify" in args.what and kind == "signed":
+        found["verify"] = verify_all(zone, zone.with_name(zone.name + ".anchor"), ZONE, args)
+    return found
+
+
+def zone_file(directory, kind, args):
+    if args.zones:
+        return (args.zones / f"{kind}.zone").resolve()
+    zone = directory / f"{kind}.zone"
+    command = [HERE / "generate.py", zone, "--delegations", str(args.delegations), "--seed", str(args.seed)]
+    subprocess.run([*map(str, command), *(["--signed"] if kind == "signed" else [])], check=True)
+    return zone
+
+
+def first_delegation(zone):
+    """A name that every version of the zone delegates."""
+    with zone.open() as lines:
+        for line in lines:
+            words = line.split()
+            if len(words) > 4 and words[3] == "NS" and words[0].lower() != ZONE:
+                return words[0]
+    sys.exit(f"{zone} delegates nothing")
+
+
+# What each program is told.
+
+
+def configure(peer, directory, zone, binary, mirror=""):
+    """The command that runs it in the foreground."""
+    base = directory / peer
+    base.mkdir(exist_ok=True)
+    conf = base / "conf"
+    if peer == "holdfast":
+        part = mirror or f'[[zone]]\nname = "{ZONE}"\nfile = "{zone}"\n'
+        conf.write_text(f'[server]\nlisten = ["127.0.0.1:{PORT}"]\ndata_dir = "{base}/data"\n[resolver]\nprime = false\ntrust_anchor_updates = false\n'
+                        f'special_use_zones = false\n[reachability]\nprobe = false\n{part}')
+        return [binary, "run", "--config", str(conf)]
+    if peer == "nsd":
+        conf.write_text(f'server:\n ip-address: 127.0.0.1@{PORT}\n username: ""\n zonesdir: "{base}"\n database: ""\n pidfile: "{base}/pid"\n xfrdfile: "{base}/xfrd"\n'
+                        f' zonelistfile: "{base}/list"\n xfrdir: "{base}"\n server-count: 1\n logfile: "{base}/log"\nremote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {zone}\n')
+        return ["nsd", "-d", "-c", str(conf)]
+    if peer == "knot":
+        conf.write_text(f'server:\n  listen: 127.0.0.1@{PORT}\n  rundir: {base}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\ndatabase:\n  storage: {base}\n'
+                        f'log:\n  - target: {base}/log\n    any: info\nzone:\n  - domain: {ZONE}\n    file: {zone}\n    zonefile-sync: -1\n    semantic-checks: off\n')
+        return ["knotd", "-c", str(conf)]
+    if peer == "bind":
+        conf.write_text(f'options {{ directory "{base}"; listen-on port {PORT} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; pid-file "{base}/pid"; session-keyfile "{base}/key"; '
+                        f'notify no; dnssec-validation no; }};\ncontrols {{ }};\nzone "{ZONE}" {{ type primary; file "{zone}"; }};\n')
+        return ["named", "-g", "-n", "1", "-c", str(conf)]
+    conf.write_text(f'server:\n interface: 127.0.0.1@{PORT}\n do-ip6: no\n username: ""\n chroot: ""\n directory: "{base}"\n pidfile: "{base}/pid"\n use-syslog: no\n num-threads: 1\n'
+                    f' module-config: "iterator"\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {ZONE}\n zonefile: "{zone}"\n for-upstream: no\n for-downstream: yes\n')
+    return ["unbound", "-d", "-c", str(conf)]
+
+
+# Running and measuring.
+
+
+class Running:
+    """A program under test."""
+
+    def __init__(self, command, log):
+        self.log = open(log, "w")
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
+
+    def wait_for(self, name, rtype=NS):
+        """Seconds until it answers for the name."""
+        query = struct.pack("!6H", 4711, 0, 1, 0, 0, 0) + b"".join(bytes([len(l)]) + l.encode() for l in name.rstrip(".").split(".")) + b"\0" + struct.pack("!2H", rtype, 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(0.005)
+            sock.connect(("127.0.0.1", PORT))
+            while time.monotonic() - self.begun < START_MAX_S:
+                if self.process.poll() is not None:
+                    return None
+                try:
+                    sock.send(query)
+                    answer = sock.recv(4096)
+                    _, flags, _, answers, authorities, _ = struct.unpack("!6H", answer[:12])
+                    if flags & 15 == 0 and answers + authorities:
+                        return time.monotonic() - self.begun
+                    time.sleep(0.005)
+                except OSError:
+                    time.sleep(0.002)
+        return None
+
+    def tree(self):
+        """The processes, this one first."""
+        pids, parents = [self.process.pid], {}
+        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                rest = path.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            parents.setdefault(int(rest[1]), []).append(int(path.parent.name))
+        for pid in pids:
+            pids.extend(parents.get(pid, []))
+        return pids
+
+    def cpu_s(self):
+        ticks = 0
+        for pid in self.tree():
+            try:
+                rest = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            ticks += sum(map(int, rest[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def pss_bytes(self):
+        total = 0
+        for pid in self.tree():
+            try:
+                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            total += next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+        return total
+
+    def peak_bytes(self):
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:"))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self.log.close()
+
+
+def serve(peer, directory, zone, probe, args):
+    running = Running(configure(peer, directory, zone, args.binary), directory / f"{peer}.log")
+    try:
+        # Unbound would resolve the delegation.
+        wall = running.wait_for(*((ZONE, SOA) if peer == "unbound" else (probe, NS)))
+        if wall is None:
+            return {"error": (directory / f"{peer}.log").read_text()[-300:]}
+        cpu = running.cpu_s()
+        time.sleep(SETTLE_S)
+        pss = running.pss_bytes()
+        return {"load_wall_s": wall, "load_cpu_s": cpu, "pss_bytes": pss, "per_delegation": pss / args.delegations, "peak_bytes": running.peak_bytes()}
+    finally:
+        running.stop()
+
+
+def stored(directory, kind, zone, probe, args):
+    """A mirror takes the zone from the file, is stopped, and starts with its stored copy alone."""
+    source = directory / "source.zone"
+    shutil.copyfile(zone, source)
+    verify = "none"
+    anchor = ""
+    if kind == "signed":
+        verify = "dnssec"
+        anchor = f'[resolver]\ntrust_anchor = "{zone}.anchor"\n'
+    mirror = f'[[mirror]]\nzone = "{ZONE}"\nuse = "always"\nsources = ["file:{source}"]\nverify = "{verify}"\n'
+    shutil.rmtree(directory / "holdfast", ignore_errors=True)
+    command = configure("holdfast", directory, zone, args.binary, mirror)
+    if anchor:
+        conf = directory / "holdfast/conf"
+        conf.write_text(conf.read_text().replace("[resolver]\n", anchor, 1))
+    found = {}
+    for step in ("taken", "restart", "again"):
+        running = Running(command, directory / f"holdfast-{step}.log")
+        try:
+            wall = running.wait_for(probe)
+            if wall is None:
+                return {"error": (directory / f"holdfast-{step}.log").read_text()[-300:]}
+            cpu = running.cpu_s()
+            time.sleep(SETTLE_S)
+            pss = running.pss_bytes()
+            found[step] = {"first_answer_s": wall, "cpu_s": cpu, "pss_bytes": pss, "per_delegation": pss / args.delegations, "peak_bytes": running.peak_bytes()}
+        finally:
+            running.stop()
+        source.unlink(missing_ok=True)
+    return found
+
+
+def verify_all(zone, anchor, apex, args, at=None):
+    return {who: found for who in VERIFIERS if (found := verify_with(who, zone, anchor, apex, args, at))}
+
+
+def verify_with(who, zone, anchor, apex, args, at):
+    moment = f"{at[:4]}-{at[4:6]}-{at[6:8]}T{at[8:10]}:{at[10:12]}:{at[12:]}Z" if at else None
+    command = {
+        "holdfast": [args.binary, "zone", "verify", str(zone), "--anchor", str(anchor), *(["--at", moment] if at else [])],
+        "ldns": ["ldns-verify-zone", "-V", "1", *(["-t", at] if at else []), "-k", str(anchor), str(zone)],
+        # It has no other time than now: of a zone that has run out it does all the work and then says so.
+        "bind": ["dnssec-verify", "-q", *(["-z"] if at else []), "-o", apex, str(zone)],
+        "knot": ["kzonecheck", "-d", "on", "-o", apex, *(["-t", str(int(time.mktime(time.strptime(at, "%Y%m%d%H%M%S"))))] if at else []), str(zone)],
+    }[who]
+    if not shutil.which(command[0]):
+        return None
+    begun, before = time.monotonic(), os.times()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_MAX_S, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"longer than {VERIFY_MAX_S} s"}
+    after = os.times()
+    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    found = {"wall_s": time.monotonic() - begun, "cpu_s": cpu, "code": done.returncode}
+    if done.returncode:
+        found["said"] = (done.stdout + done.stderr).strip()[-200:]
+    return found
+
+
+def print_table(kind, found, args):
+    print(f"\n{kind}, {args.delegations if kind != 'root' else 1438:,} delegations")
+    rows = found.get("serve", {})
+    if rows:
+        print(f"  {'':9} {'load cpu s':>10} {'wall s':>8} {'PSS MB':>8} {'B/deleg.':>9} {'peak MB':>8}")
+        for peer, r in rows.items():
+            print(f"  {peer:9} " + (r["error"] if "error" in r else f"{r['load_cpu_s']:10.2f} {r['load_wall_s']:8.2f} {r['pss_bytes'] / 1e6:8.1f} {r['per_delegation']:9.1f} {r['peak_bytes'] / 1e6:8.1f}"))
+        best = [r["load_cpu_s"] for p, r in rows.items() if p != "holdfast" and "error" not in r]
+        own = rows.get("holdfast", {}).get("load_cpu_s")
+        if best and own:
+            print(f"  load: {own / min(best):.2f} of the best peer's CPU time (target 0.5)")
+    for step, r in found.get("stored", {}).items():
+        print(f"  mirror {step}: " + (str(r) if isinstance(r, str) else f"first answer after {r['first_answer_s'] * 1000:.0f} ms, cpu {r['cpu_s']:.2f} s, "
+                                      f"PSS {r['per_delegation']:.1f} B/delegation, peak {r['peak_bytes'] / 1e6:.0f} MB"))
+    rows = found.get("verify", {})
+    for who, r in rows.items():
+        print(f"  verify {who:9} " + (r["error"] if "error" in r else f"cpu {r['cpu_s']:7.2f} s  wall {r['wall_s']:7.2f} s  exit {r['code']}  {r.get('said', '')}"))
+    others = [r for who, r in rows.items() if who != "holdfast" and r.get("code") == 0]
+    if others and rows.get("holdfast", {}).get("code") == 0:
+        best = min(others, key=lambda r: r["cpu_s"])
+        print(f"  verify: {rows['holdfast']['cpu_s'] / best['cpu_s']:.2f} of the fastest one's CPU time (target 1.0), {rows['holdfast']['wall_s'] / best['wall_s']:.2f} of its wall time (target 0.6)")
+
+
+if __name__ == "__main__":
+    main()
