@@ -588,6 +588,17 @@ impl Attempt {
         self.sends_max == SENDS_SILENT_MAX
     }
 
+    /// Every server whose address is known has failed or is late, and no copy stands by.
+    pub fn is_failing(&self) -> bool {
+        let asked = self.sends > 0 && (self.under_way.is_empty() || self.rounds > 0);
+        (asked || self.knows_only_silent()) && self.mirror.is_none()
+    }
+
+    /// Whether the zone's delegation lists this name server.
+    pub fn is_served_by(&self, name: &Name) -> bool {
+        self.delegation.servers.iter().any(|(n, _)| n == name)
+    }
+
     fn is_waiting(&self) -> bool {
         !self.under_way.is_empty() || self.search.is_under_way()
     }
