@@ -215,6 +215,8 @@ impl Knowledge {
         let expiry = Expiry::after(now, ttl_s);
         let key = (name.clone(), rtype);
         let look_at = match self.addresses.live(&key, now) {
+            // Who waited for the same search tells the same, and has not looked anew.
+            Some(known) if known.list == list && known.from == from => known.look_at,
             Some(_) => now.mono + NEW_LOOK_EVERY,
             None => now.mono,
         };
@@ -522,6 +524,28 @@ mod tests {
             let found = k.deepest(&question, now);
             assert_eq!(found.zone.to_string(), expected, "{question}");
         }
+    }
+
+    #[test]
+    fn addresses_are_looked_for_anew_at_once_and_then_now_and_then() {
+        let k = Knowledge::new(Vec::new());
+        let host: Name = "ns.a.com.".parse().unwrap();
+        let later = |s| Now::new(Duration::from_secs(s), s);
+        let learn = |last: u8, giver: u8, now| {
+            let (found, from) = ([192, 0, 2, last].into(), [192, 0, 2, giver].into());
+            k.learn_addresses(&host, Rtype::A, vec![found], Some(from), 3600, now);
+        };
+        let claim = |now| k.claim_new_look(&host, Rtype::A, now);
+        assert!(!claim(later(0)));
+        learn(1, 101, later(0));
+        // Another question waited for the same search.
+        learn(1, 101, later(0));
+        assert!(claim(later(0)));
+        // Of two that would look, one does.
+        assert!(!claim(later(0)));
+        learn(2, 102, later(1));
+        assert!(!claim(later(2)));
+        assert!(claim(later(31)));
     }
 
     /// CVE-2022-30698: what a zone says of the zones below it is worth nothing once its own delegation has run out.

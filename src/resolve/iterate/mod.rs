@@ -137,6 +137,8 @@ pub enum Action {
         name: Name,
         /// A or AAAA.
         rtype: Rtype,
+        /// What is known leads nowhere: others are to be asked than who gave it.
+        anew: bool,
     },
     /// A server of a mirrored zone referred us on: what it signed may be checked.
     Check {
@@ -273,7 +275,7 @@ impl Iteration {
                 if let Some(attempt) = &mut self.attempt
                     && attempt.is_served_by(&name)
                 {
-                    let found = attempt.found(env, &name, rtype, found, why);
+                    let found = attempt.found(env, &self.manner, &name, rtype, found, why);
                     if found == Found::Nothing {
                         self.look_further(env, now, &mut out);
                     }

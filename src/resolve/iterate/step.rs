@@ -450,6 +450,7 @@ impl Attempt {
     pub fn found(
         &mut self,
         env: &Env<'_>,
+        manner: &Manner,
         name: &Name,
         rtype: Rtype,
         found: Vec<IpAddr>,
@@ -458,7 +459,13 @@ impl Attempt {
         self.search.ended(name, rtype, !found.is_empty(), why);
         let mut new = false;
         for server in found {
-            if env.settings.may_ask(server) && !self.addresses.contains(&server) {
+            let known = self.addresses.contains(&server) || self.shunned.contains(&server);
+            if !env.settings.may_ask(server) || known {
+                continue;
+            }
+            if manner.avoid.contains(&server) {
+                self.shunned.push(server);
+            } else {
                 new = true;
                 self.addresses.push(server);
                 self.order.push_front(Try {
@@ -612,6 +619,7 @@ impl Attempt {
             // A round in which nobody is asked is kept for those still to be found.
             if self.rounds + 1 < ROUNDS_MAX && self.addresses.iter().any(is_usable) {
                 self.rounds += 1;
+                self.add_learned(sender);
                 self.fill(sender.env, sender.now, sender.rng);
             }
         }
@@ -704,6 +712,17 @@ impl Attempt {
         match self.asks_whole_question() {
             true => self.question.clone(),
             false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
+        }
+    }
+
+    /// Takes what others have learned of the zone's servers while this step asked in vain.
+    fn add_learned(&mut self, sender: &Sender<'_, '_>) {
+        let (env, avoid) = (sender.env, &sender.manner.avoid);
+        for server in self.search.learned(&self.delegation, env, sender.now) {
+            let known = self.addresses.contains(&server) || avoid.contains(&server);
+            if !known && env.settings.may_ask(server) {
+                self.addresses.push(server);
+            }
         }
     }
 
