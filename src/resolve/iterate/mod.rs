@@ -376,7 +376,10 @@ impl Iteration {
             return;
         }
         let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
-        let mut attempt = attempt.minimising(env.settings.qname_minimisation);
+        let mut attempt = match env.settings.qname_minimisation {
+            true => attempt.minimising(env, now),
+            false => attempt,
+        };
         attempt.plan(env, now, &self.manner, &mut self.rng);
         env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
@@ -479,7 +482,7 @@ impl Iteration {
                     return self.done(response, out);
                 }
                 self.minimised += 1;
-                attempt.show_more(&response, self.minimised);
+                attempt.show_more(env, now, &response, self.minimised);
                 attempt.ask_first(&exchange);
                 self.go_on(env, now, true, out);
             }

@@ -24,7 +24,7 @@ use rand::rngs::SmallRng;
 use super::search::Search;
 use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
-use crate::dns::{Edns, Name, Question, Rcode, Rtype};
+use crate::dns::{Edns, Name, Question, Rcode, RrSet, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
@@ -194,14 +194,23 @@ impl Attempt {
         }
     }
 
-    /// Shows as little of the name as possible, if so configured.
-    pub fn minimising(mut self, on: bool) -> Attempt {
-        if on {
-            let known = self.delegation.zone.label_count();
-            let total = self.question.name.label_count();
-            self.labels = minimise::next_labels(known, total, self.minimised);
-        }
+    /// Shows as little of the name as possible.
+    pub fn minimising(mut self, env: &Env<'_>, now: Now) -> Attempt {
+        let zone = self.delegation.zone.label_count();
+        self.labels = self.labels_after(zone, self.minimised, env, now);
         self
+    }
+
+    /// How much of the name to show next, after so many labels that lead nowhere deeper, and those of which that is known
+    /// from other questions (RFC 9156 section 3).
+    fn labels_after(&self, shown: usize, minimised: usize, env: &Env<'_>, now: Now) -> usize {
+        let name = &self.question.name;
+        let total = name.label_count();
+        let mut shown = shown;
+        while shown + 1 < total && env.knowledge.is_uncut(&name.suffix(shown + 1), now) {
+            shown += 1;
+        }
+        minimise::next_labels(shown, total, minimised)
     }
 
     /// Puts the zone's servers in order and sets the hedge timer.
@@ -310,15 +319,21 @@ impl Attempt {
     }
 
     /// The shown part of the name exists, or is said not to: shows more of it.
-    pub fn show_more(&mut self, response: &Response, minimised: usize) {
+    pub fn show_more(&mut self, env: &Env<'_>, now: Now, response: &Response, minimised: usize) {
         let total = self.question.name.label_count();
         let odd = response.rcode != Rcode::NOERROR
             || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
+        let shown = minimise::shown(&self.question.name, self.labels);
+        // Data may be that of a zone that begins there, from a host of both. A denial names its zone.
+        let above = |s: &RrSet| s.rtype == Rtype::SOA && shown.is_below(&s.name);
+        if !odd && response.answer.is_empty() && response.authority.iter().any(above) {
+            env.knowledge.learn_uncut(&shown, now);
+        }
         // RFC 9156 section 2.3: a server that denies a name may still know names below it
         // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
         self.labels = match odd {
             true => total,
-            false => minimise::next_labels(self.labels, total, minimised),
+            false => self.labels_after(self.labels, minimised, env, now),
         };
         self.new_question();
     }
