@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast::dns::{Question, Rcode};
 use holdfast::resolve::budget::PACKETS_MAX;
 use holdfast::resolve::task::Options;
+use holdfast::resolve::trace::Trace;
 use holdfast::resolve::{LocalTrust, Prefer, Resolution, Security};
 
 use crate::build::Internet;
@@ -271,10 +272,18 @@ impl Stage {
     }
 
     async fn resolve(&self, question: &Question) -> Resolution {
-        self.lab
-            .resolver
-            .resolve(question.clone(), Options::default())
-            .await
+        let (resolver, question) = (&self.lab.resolver, question.clone());
+        if std::env::var_os("SWEEP_TRACE").is_none() {
+            return resolver.resolve(question, Options::default()).await;
+        }
+        let trace = Trace::recording(self.lab.clock.now());
+        eprintln!("{question}");
+        let resolved = resolver.resolve_traced(question, Options::default(), &trace);
+        let resolved = resolved.await;
+        for event in trace.events().0 {
+            eprintln!("{:6} {:?}", event.at_ms, event.what);
+        }
+        resolved
     }
 
     fn disagreement(
