@@ -143,6 +143,7 @@ fn add(total: &mut Tally, one: Tally) {
     total.secure += one.secure;
     total.failed += one.failed;
     total.late += one.late;
+    total.packets += one.packets;
     total.packets_max = total.packets_max.max(one.packets_max);
 }
 

@@ -34,7 +34,8 @@ pub struct Tally {
     pub failed: u64,
     /// Answered only when asked again.
     pub late: u64,
-    /// The most packets that one question cost.
+    /// Packets for first answers to questions asked one after the other, and the most that one cost.
+    pub packets: u64,
     pub packets_max: u32,
 }
 
@@ -204,6 +205,7 @@ impl Stage {
         let took = self.lab.clock.now().mono - before;
         let judged = self.oracle.judge(question, before);
         tally.questions += 1;
+        tally.packets += u64::from(got.sources.packets);
         tally.packets_max = tally.packets_max.max(got.sources.packets);
         let bounded = took <= CLIENT_WAIT_MAX && got.sources.packets <= PACKETS_MAX;
         if !bounded {
