@@ -96,6 +96,9 @@ metrics! {
     upstream_mismatched_question_total,
     /// Of these: another client cookie, or one of an illegal length.
     upstream_mismatched_cookie_total,
+    /// UDP datagrams that the kernel dropped because no socket waits for such: answers from another address or port than was asked, late
+    /// ones, scans. Its own count since the machine's start, of all that this network namespace got.
+    datagrams_unclaimed_total,
     /// Upstream questions that so many mismatched replies came to that they were asked again over TCP: somebody is guessing.
     upstream_strays_total,
     /// Upstream replies over UDP put aside because the case of the name had changed.
