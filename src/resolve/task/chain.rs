@@ -5,19 +5,15 @@ use std::sync::Arc;
 
 use super::raw::RawAsk;
 use super::{Options, Shared};
-use crate::cache::entry::{AS_OF_TTL_MAX_S, Entry};
+use crate::cache::entry::Entry;
 use crate::cache::{Hit, Occasion};
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, RrSet};
 use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::{Failure, FailureKind};
-use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::trace::{What, security_word};
-use crate::resolve::validate::as_of_errors;
-use crate::resolve::{
-    Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
-};
+use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
 
 /// Links of a chain of aliases.
 pub(super) const CHAIN_MAX: usize = 12;
@@ -372,7 +368,7 @@ impl Shared {
     }
 
     /// Validates an answer and makes a link of it, with the TTL that it may live.
-    async fn judged(
+    pub(super) async fn judged(
         self: &Arc<Self>,
         question: &Question,
         response: &Response,
@@ -390,44 +386,6 @@ impl Shared {
         let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
         (entry.with_ttl(ttl_s), ttl_s)
     }
-
-    /// What mirrors say to the question, without recursion: one answer, or how far they know.
-    pub(super) async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
-        let now = self.clock.now();
-        let cover = self.local.cover(question, now)?;
-        let forwards = &self.settings.forwards;
-        if cover.prefer == Prefer::LastResort
-            || forwards.governing(question, Some(&cover)).is_some()
-        {
-            return None;
-        }
-        let copy = self.local.answer(&cover.zone, question, now)?;
-        let note = copy.note.clone();
-        let (referral, glue) = (
-            copy.lookup.authority.clone(),
-            copy.lookup.additional.clone(),
-        );
-        let (entry, additional) = match local::read(&cover.zone, question, copy, now)? {
-            LocalSaid::Answer(response) => {
-                let budget = Arc::new(Budget::new(now));
-                let (entry, _) = self.judged(question, &response, &budget).await;
-                (entry, Vec::new())
-            }
-            LocalSaid::Referral(_) => (referral_entry(referral, &note), glue),
-        };
-        Some(Resolution {
-            rcode: entry.rcode,
-            answer: entry.answer,
-            authority: entry.authority,
-            additional,
-            security: entry.security,
-            errors: entry.errors,
-            sources: Sources {
-                packets: 0,
-                mirrors: vec![note],
-            },
-        })
-    }
 }
 
 /// A link that the cache knew, for a record.
@@ -438,25 +396,6 @@ pub(super) fn cached_told(question: &Question, entry: &Entry) -> What {
         rcode: entry.rcode.to_string(),
         security: security_word(&entry.security).into(),
         left_s: sets.map(|set| set.ttl).min().unwrap_or(0),
-    }
-}
-
-/// A mirror's referral as a client without RD gets it. Its NS set is not signed, so it is never secure.
-fn referral_entry(authority: Vec<RrSet>, note: &MirrorNote) -> Entry {
-    let entry = Entry {
-        rcode: Rcode::NOERROR,
-        answer: Vec::new(),
-        authority,
-        security: Security::Insecure,
-        errors: Vec::new(),
-    };
-    match note.trust {
-        LocalTrust::SecureAsOf => Entry {
-            security: Security::SecureAsOf,
-            errors: as_of_errors(note).into(),
-            ..entry.with_ttl(AS_OF_TTL_MAX_S)
-        },
-        LocalTrust::Secure | LocalTrust::Insecure => entry,
     }
 }
 
