@@ -78,6 +78,8 @@ metrics! {
     cookies_bad_total,
     /// Links of answers that were made from validated denials and wildcards (RFC 8198), without a question upstream.
     answers_aggressive_total,
+    /// Links of answers that were made from a validated DNAME (RFC 6672), without a question upstream.
+    answers_dname_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).

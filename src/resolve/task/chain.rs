@@ -8,9 +8,10 @@ use super::{Options, Shared};
 use crate::cache::entry::Entry;
 use crate::cache::{Hit, Occasion};
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rcode, RrSet};
+use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
 use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
+use crate::resolve::interpret;
 use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::trace::{What, security_word};
 use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
@@ -136,11 +137,12 @@ impl Shared {
         }
     }
 
-    /// One link without asking anybody: as it was cached, or denied with a name above it, or else made from validated
-    /// denials.
+    /// One link without asking anybody: as it was cached, redirected or denied with a name above it, or else made from
+    /// validated denials.
     pub(super) fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
         self.cache
             .find(question, now)
+            .or_else(|| self.redirected(question, now))
             .or_else(|| self.denied_above(question, now))
             .or_else(|| {
                 let (entry, left_s) = self.synthesised(question, now)?;
@@ -155,19 +157,48 @@ impl Shared {
     /// The proof that nothing is below a name above this one (RFC 8020).
     fn denied_above(&self, question: &Question, now: Now) -> Option<Hit> {
         let (denied, hit) = self.cache.denial_above(&question.name, now)?;
-        // Who is exempt from validation is exempt from its proofs; a zone that is held or forwarded is there.
+        let hit = Hit {
+            refresh_due: false,
+            ..hit
+        };
+        self.is_spoken_for(question, &denied, now).then_some(hit)
+    }
+
+    /// The alias that a proven DNAME above the name makes of it (RFC 6672 section 5.3.1). Of an unsigned zone none is used: whoever
+    /// forges one answer must not move a tree.
+    fn redirected(&self, question: &Question, now: Now) -> Option<Hit> {
+        // What these ask for is not what the alias stands for.
+        if matches!(question.rtype, Rtype::ANY | Rtype::RRSIG | Rtype::NSEC) {
+            return None;
+        }
+        let hit = self.cache.dname_above(&question.name, now)?;
+        let dname = hit.entry.answer.first()?;
+        if !self.is_spoken_for(question, &dname.name, now) {
+            return None;
+        }
+        let (rcode, answer) = interpret::redirected(dname, &question.name)?;
+        self.metrics.answers_dname_total.inc();
+        Some(Hit {
+            entry: Entry {
+                rcode,
+                answer,
+                ..hit.entry
+            },
+            left_s: hit.left_s,
+            refresh_due: false,
+        })
+    }
+
+    /// Whether what is proven of everything below `top` goes for the question. Who is exempt from validation is exempt from its
+    /// proofs; a zone that is held or forwarded is there.
+    fn is_spoken_for(&self, question: &Question, top: &Name, now: Now) -> bool {
         let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question, now));
         let held = self.local.cover(question, now);
         let forward = self.settings.forwards.governing(question, held.as_ref());
         let there = forward
             .map(|f| &f.zone)
             .or(held.as_ref().map(|cover| &cover.zone));
-        let refuted = there.is_some_and(|zone| zone.is_within(&denied));
-        let hit = Hit {
-            refresh_due: false,
-            ..hit
-        };
-        (validated && !refuted).then_some(hit)
+        validated && !there.is_some_and(|zone| zone.is_within(top))
     }
 
     /// RFC 8198: not cached again, for a flood of random names must not fill the cache.
@@ -329,15 +360,26 @@ impl Shared {
         }
     }
 
-    /// Keeps a link; a proven denial under the highest name that it denies.
+    /// Keeps a link; a proven denial under the highest name that it denies, and a proven DNAME under its own name too.
     fn keep(&self, question: &Question, entry: &Entry, ttl_s: u32, occasion: Occasion) {
         let now = self.clock.now();
-        if entry.rcode != Rcode::NXDOMAIN || entry.security != Security::Secure {
-            return self.cache.put(question, entry, ttl_s, occasion, now);
+        let proven = entry.security == Security::Secure;
+        if proven && entry.rcode == Rcode::NXDOMAIN {
+            let denied = denied_name(&question.name, &entry.authority);
+            let question = Question::new(denied, question.rtype);
+            return self.cache.put(&question, entry, ttl_s, occasion, now);
         }
-        let denied = denied_name(&question.name, &entry.authority);
-        let question = Question::new(denied, question.rtype);
-        self.cache.put(&question, entry, ttl_s, occasion, now);
+        self.cache.put(question, entry, ttl_s, occasion, now);
+        if proven && let Some(dname) = dname_of(question, entry) {
+            let question = Question::new(dname.name.clone(), Rtype::DNAME);
+            let own = Entry {
+                rcode: Rcode::NOERROR,
+                answer: vec![dname.clone()],
+                ..entry.clone()
+            };
+            // Nobody has asked for it.
+            (self.cache).put(&question, &own, ttl_s, Occasion::Refresh, now);
+        }
     }
 
     /// The next link of a chain of aliases as the same message gave it, unless somebody is known to know it better.
@@ -386,6 +428,13 @@ impl Shared {
         let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
         (entry.with_ttl(ttl_s), ttl_s)
     }
+}
+
+/// The DNAME that redirects the question, unless a wildcard made it: then there is a proof beside it.
+fn dname_of<'e>(question: &Question, entry: &'e Entry) -> Option<&'e RrSet> {
+    let above = |set: &&RrSet| set.rtype == Rtype::DNAME && question.name.is_below(&set.name);
+    let first = entry.answer.first().filter(above)?;
+    entry.authority.is_empty().then_some(first)
 }
 
 /// A link that the cache knew, for a record.
