@@ -1,7 +1,7 @@
 //! What is known of who serves a zone: delegations, and addresses of name servers.
 //!
 //! Why: NS sets and glue of a parent are hints, never answers. They steer questions and are validated by what the
-//! servers then say, so they live apart from the answer cache and never reach a client.
+//! servers then say, so they live apart from the answer cache, and reach a client only as a referral (`task/without_rd`).
 //!
 //! Model: a [`Delegation`] is what a parent (by network or mirror) said about one zone. The deepest live
 //! one above a name is where its iteration starts. [`Knowledge`] also keeps addresses of name servers that were asked
