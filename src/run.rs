@@ -136,7 +136,8 @@ impl Server {
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
         let resolver = Arc::new(engine.resolver.clone());
-        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let mut pipeline = pipeline.with_mirrors(engine.mirrors.clone(), clock.clone());
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
@@ -260,6 +261,7 @@ fn settings(config: &Config, zones: OwnZones) -> Settings {
         access: AccessList::new(&config.access),
         zones,
         udp_size_max: config.server.udp_size_max,
+        keys: config.keyring(),
     }
 }
 
@@ -317,6 +319,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[cache]", old.cache != new.cache),
         ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
+        ("[[tsig]]", old.tsig_keys != new.tsig_keys),
         ("[reachability]", old.reachability != new.reachability),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),

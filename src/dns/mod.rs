@@ -15,6 +15,7 @@ pub mod name;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
+pub mod tsig;
 pub mod writer;
 
 pub use edns::{Ede, Edns};

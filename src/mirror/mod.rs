@@ -17,7 +17,9 @@
 pub mod brakes;
 mod change;
 pub mod generation;
+pub mod health;
 mod memory;
+mod notify;
 pub mod policy;
 mod refresh;
 pub mod source;
@@ -26,6 +28,7 @@ pub mod store;
 mod task;
 pub mod verify;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -33,11 +36,14 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, format_utc};
-use crate::config::{Anchors, Config, MirrorConfig, Sha1};
+use crate::config::{Anchors, Config, MirrorConfig, Sha1, Source};
+use crate::dns::tsig::Keyring;
 use crate::dns::{Name, Rdata};
 use crate::metrics::Metrics;
 
 pub use generation::{Candidate, Generation};
+pub use health::{Health, SourceStatus};
+pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{GenerationInfo, GenerationState, MirrorStatus};
@@ -106,6 +112,8 @@ pub(crate) struct Shared {
     anchors: Anchors,
     policy: verify::Policy,
     store: Arc<MirrorStore>,
+    /// The shared keys that sources are asked with.
+    keys: Keyring,
     events: broadcast::Sender<NewGeneration>,
 }
 
@@ -155,6 +163,7 @@ impl Mirrors {
                 workers: 0,
             },
             store,
+            keys: config.keyring(),
             events: broadcast::channel(EVENTS_MAX).0,
         });
         let mut tasks = JoinSet::new();
@@ -251,6 +260,8 @@ pub struct Mirror {
     state: Mutex<State>,
     commands: mpsc::Sender<Command>,
     wake: Notify,
+    /// A source says that there is something new.
+    notified: Notify,
     /// Held while disk and memory change together, see [`change`].
     changes: Mutex<()>,
 }
@@ -262,16 +273,28 @@ struct State {
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
     held: Option<(u32, Vec<String>)>,
+    /// The sources in order of preference.
+    sources: Vec<(Source, Health)>,
+    /// The last NOTIFY that was taken.
+    last_notify: Option<Notified>,
+    /// Who sent the NOTIFY that the next refresh follows.
+    notified_by: Option<IpAddr>,
 }
 
 impl Mirror {
     fn new(config: MirrorConfig, commands: mpsc::Sender<Command>) -> Mirror {
+        let sources = config.sources.iter().cloned();
+        let state = State {
+            sources: sources.map(|source| (source, Health::default())).collect(),
+            ..State::default()
+        };
         Mirror {
             config,
             current: ArcSwapOption::empty(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             commands,
             wake: Notify::new(),
+            notified: Notify::new(),
             changes: Mutex::default(),
         }
     }
@@ -293,8 +316,16 @@ impl Mirror {
 
     /// What people and scripts are told about it; `now_s` in seconds since 1970.
     pub fn status(&self, now_s: u64) -> MirrorStatus {
-        let error = self.state().last_error.clone();
-        MirrorStatus::new(&self.config, self.current().as_deref(), error, now_s)
+        let current = self.current();
+        let state = self.state();
+        MirrorStatus {
+            sources: (state.sources.iter())
+                .map(|(source, health)| health.status(source))
+                .collect(),
+            last_notify: state.last_notify.as_ref().map(Notified::to_string),
+            last_error: state.last_error.clone(),
+            ..MirrorStatus::new(&self.config, current.as_deref(), now_s)
+        }
     }
 
     /// What the last refresh failed with, until one succeeds.
@@ -305,6 +336,22 @@ impl Mirror {
     /// Asks for a refresh without waiting for it. Many at once come to one.
     pub fn refresh_now(&self) {
         self.wake.notify_one();
+    }
+
+    /// Those of the mirror's sources that are among `sources`, in the order in which they are to be tried.
+    fn sources_in_order(&self, sources: &[Source], now_s: u64) -> Vec<Source> {
+        let mut state = self.state();
+        let notified_by = state.notified_by.take();
+        let order = health::order(&state.sources, notified_by, now_s);
+        let ordered = order.into_iter().map(|i| state.sources[i].0.clone());
+        ordered.filter(|source| sources.contains(source)).collect()
+    }
+
+    fn with_health(&self, source: &Source, note: impl FnOnce(&mut Health)) {
+        let mut state = self.state();
+        if let Some((_, health)) = state.sources.iter_mut().find(|(s, _)| s == source) {
+            note(health);
+        }
     }
 
     /// Refreshes and waits for the outcome; the error is what the sources said.

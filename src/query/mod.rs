@@ -3,18 +3,21 @@
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
 //! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
-//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply.
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. A signed query is verified first, and its answer signed
+//! (`signed`); NOTIFY goes to the mirrors (`notify`).
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
 pub mod cookie;
+mod notify;
 pub mod own;
 pub mod own_first;
 pub mod reply;
 pub mod request;
 pub mod route;
+mod signed;
 pub mod special;
 
 use std::sync::Arc;
@@ -22,9 +25,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
+use crate::dns::tsig::Keyring;
 use crate::dns::{Ede, Message, Question, Rcode, edns::option};
 pub use crate::future::BoxFuture;
 use crate::metrics::Metrics;
+use crate::mirror::Mirrors;
 pub use crate::resolve::task::Options;
 use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
@@ -34,7 +39,7 @@ use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
 use reply::Answer;
 pub use request::{Client, Transport};
-use request::{Rejected, Request};
+use request::{Rejected, Request, Signed};
 use special::Special;
 
 /// Whoever answers for names that are not in own zones.
@@ -67,6 +72,8 @@ pub struct Settings {
     pub special: Special,
     /// Largest answer over UDP, in octets.
     pub udp_size_max: u16,
+    /// The keys that other servers sign with.
+    pub keys: Keyring,
 }
 
 /// The settings in force, to be replaced whole.
@@ -77,6 +84,8 @@ pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
+    /// Who hears of NOTIFY, and the clock that signatures are judged by.
+    mirrors: Option<(Arc<Mirrors>, Clock)>,
     metrics: Arc<Metrics>,
 }
 
@@ -111,6 +120,7 @@ impl Pipeline {
             settings,
             resolver,
             cookies: None,
+            mirrors: None,
             metrics,
         }
     }
@@ -118,6 +128,12 @@ impl Pipeline {
     /// Gives a server cookie to every client that sends a cookie (RFC 7873 section 5.2).
     pub fn with_cookies(mut self, cookies: Cookies, clock: Clock) -> Pipeline {
         self.cookies = Some((cookies, clock));
+        self
+    }
+
+    /// Takes NOTIFY for these mirrors (RFC 1996), and signed queries (RFC 8945).
+    pub fn with_mirrors(mut self, mirrors: Arc<Mirrors>, clock: Clock) -> Pipeline {
+        self.mirrors = Some((mirrors, clock));
         self
     }
 
@@ -133,10 +149,18 @@ impl Pipeline {
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
+        if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| notify::is_notify(wire)) {
+            let outcome = notify::take(wire, client, &settings, mirrors, clock);
+            return Step::Done(Some(self.count_notify(outcome)));
+        }
         let read = Request::read(wire, client).and_then(|request| self.take_cookie(request));
         let request = match read {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, client, &settings)),
+        };
+        let request = match self.authenticate(request, wire, &settings) {
+            Ok(request) => request,
+            Err(refused) => return Step::Done(Some(refused)),
         };
         let rights = settings.access.rights(client.addr.ip());
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
@@ -211,6 +235,43 @@ impl Pipeline {
             _ => {}
         }
         Answer::resolved(resolution, options.checking_disabled).preceded_by(so_far)
+    }
+
+    /// Verifies the query's signature, where it has one; the error is the answer to a wrong one.
+    fn authenticate(
+        &self,
+        mut request: Request,
+        wire: &[u8],
+        settings: &Settings,
+    ) -> Result<Request, Vec<u8>> {
+        let clock = self.mirrors.as_ref().map(|(_, clock)| clock);
+        // Without a clock nothing is in time.
+        let at_s = clock.map_or(0, |clock| clock.now().wall_s);
+        let standing = signed::check(&request.message, wire, &settings.keys, at_s);
+        self.count_signature(standing.signature());
+        match standing {
+            signed::Standing::Unsigned => {}
+            signed::Standing::Signed(signer) => request.signed = Some(Signed { signer, at_s }),
+            signed::Standing::Refused(reply) => return Err(reply),
+        }
+        Ok(request)
+    }
+
+    fn count_signature(&self, signature: Option<bool>) {
+        match signature {
+            Some(true) => self.metrics.tsig_good_total.inc(),
+            Some(false) => self.metrics.tsig_bad_total.inc(),
+            None => {}
+        }
+    }
+
+    fn count_notify(&self, outcome: notify::Outcome) -> Vec<u8> {
+        self.count_signature(outcome.signature);
+        match outcome.taken {
+            true => self.metrics.notifies_taken_total.inc(),
+            false => self.metrics.notifies_refused_total.inc(),
+        }
+        outcome.reply
     }
 
     /// Notes what the answer's COOKIE option will be.

@@ -19,6 +19,7 @@ mod load;
 mod lookup;
 pub mod parse;
 pub mod present;
+mod update;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ mod tests;
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use load::{LoadError, Loaded, load, load_file};
+pub use update::{Changes, UpdateError, apply};
 
 use crate::dns::{Name, RrSet};
 
