@@ -9,6 +9,8 @@
 //! Failure: what cannot start is a [`StoreError`]; everything after that is handled, logged and counted by
 //! the parts themselves.
 
+mod catalogs;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::resolve::task::{Options, Parts, Resolver};
 use crate::store::{Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
+use catalogs::Catalogs;
 
 /// The world around the engine.
 pub struct Outside {
@@ -154,6 +157,16 @@ impl Engine {
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
         tasks.spawn(reach::task::run(reach_deps, machines));
+        let catalogs = Catalogs::new(
+            config,
+            mirrors.clone(),
+            reach.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
+        let (catalogs, of_catalogs) = (Arc::new(catalogs), mirrors.subscribe());
+        catalogs.resume().await;
+        tasks.spawn(catalogs.run(of_catalogs));
         tasks.spawn(follow_transitions(
             reach.clone(),
             mirrors.clone(),

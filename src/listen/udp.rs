@@ -120,6 +120,8 @@ impl Shared {
                     Step::Done(Some(answer)) => answers.push((answer, route)),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
+                    // Transfers over UDP have one message; this is no stream.
+                    Step::Stream(_) => {}
                 }
             }
             send_all(socket, &answers);

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock::{Clock, format_utc};
@@ -53,6 +53,9 @@ use task::{Change, Command};
 const COMMANDS_MAX: usize = 16;
 /// Events that a slow subscriber may fall behind.
 const EVENTS_MAX: usize = 64;
+
+/// Refreshes of catalog members at once.
+const MEMBER_REFRESHES_MAX: usize = 16;
 
 /// What the parent of a zone says about its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +113,8 @@ pub(crate) struct Shared {
     policy: verify::Policy,
     store: Arc<MirrorStore>,
     events: broadcast::Sender<NewGeneration>,
+    /// A catalog may bring a thousand members at once: so many of them are refreshed at a time.
+    member_refreshes: Semaphore,
 }
 
 impl Shared {
@@ -170,6 +175,7 @@ impl Mirrors {
             },
             store,
             events: broadcast::channel(EVENTS_MAX).0,
+            member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
         });
         let mirrors = Arc::new(Mirrors {
             list: ArcSwap::default(),

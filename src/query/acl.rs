@@ -1,14 +1,15 @@
 //! Who may ask for what.
 //!
-//! Two lists: `access.allow` opens recursion, cache and mirrors, `access.allow_own_zones` opens the own
-//! zones. They do not imply each other. An address in neither gets REFUSED for everything, which is
+//! Three lists: `access.allow` opens recursion, cache and mirrors, `access.allow_own_zones` opens the own
+//! zones, `access.allow_transfer` opens both to secondaries. They do not imply each other. An address in neither gets REFUSED for everything, which is
 //! cheap to say and cannot be used to amplify.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config;
+use crate::config::{self, Peer};
+use crate::dns::Name;
 
 /// What one client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +20,12 @@ pub struct Rights {
     pub own_zones: bool,
 }
 
-/// The two lists, ready for matching.
+/// The lists, ready for matching.
 #[derive(Debug, Clone, Default)]
 pub struct AccessList {
     allow: Vec<IpNet>,
     allow_own_zones: Vec<IpNet>,
+    allow_transfer: Vec<Peer>,
 }
 
 impl AccessList {
@@ -32,6 +34,7 @@ impl AccessList {
         AccessList {
             allow: IpNet::aggregate(&access.allow),
             allow_own_zones: IpNet::aggregate(&access.allow_own_zones),
+            allow_transfer: access.allow_transfer.clone(),
         }
     }
 
@@ -43,6 +46,15 @@ impl AccessList {
             recursion: within(&self.allow),
             own_zones: within(&self.allow_own_zones),
         }
+    }
+
+    /// Whether the client at `address`, who signed with `key`, may have whole zones.
+    pub fn may_transfer(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        let address = address.to_canonical();
+        self.allow_transfer.iter().any(|peer| match peer {
+            Peer::Net(net) => net.contains(&address),
+            Peer::Tsig(name) => key == Some(name),
+        })
     }
 }
 
@@ -58,6 +70,25 @@ mod tests {
         };
         let rights = AccessList::new(&access).rights(address.parse().unwrap());
         assert_eq!((rights.recursion, rights.own_zones), (recursion, own_zones));
+    }
+
+    #[test]
+    fn transfers_are_for_addresses_and_keys() {
+        let key: Name = "hub-key.".parse().unwrap();
+        let access = config::Access {
+            allow_transfer: vec![
+                Peer::Net("192.0.2.0/24".parse().unwrap()),
+                Peer::Tsig(key.clone()),
+            ],
+            ..config::Access::default()
+        };
+        let list = AccessList::new(&access);
+        let may = |address: &str, key| list.may_transfer(address.parse().unwrap(), key);
+        assert!(may("192.0.2.7", None) && may("::ffff:192.0.2.7", None));
+        assert!(!may("127.0.0.1", None) && may("127.0.0.1", Some(&key)));
+        assert!(!may("127.0.0.1", Some(&"other.".parse().unwrap())));
+        let nobody = AccessList::new(&config::Access::default());
+        assert!(!nobody.may_transfer("127.0.0.1".parse().unwrap(), Some(&key)));
     }
 
     #[test]

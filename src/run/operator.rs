@@ -211,6 +211,7 @@ impl Operator {
             MirrorStatus {
                 zone: told.zone,
                 usage: told.use_.into(),
+                catalog: told.catalog,
                 state: reach.state.to_string(),
                 since: Some(format_utc(reach.since.wall_s)),
                 evidence: reach.evidence.clone(),
