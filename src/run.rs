@@ -423,6 +423,7 @@ fn start_notifier(
     Ok(notify::start(notify::Deps {
         clock: clock.clone(),
         metrics: metrics.clone(),
+        keys: config.keyring(),
         outgoing: config.resolver.outgoing.clone(),
         seed: u128::from_le_bytes(random_secret()?) as u64,
     }))

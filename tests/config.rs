@@ -590,7 +590,6 @@ fn unbuilt_features_may_only_be_off() {
         let expected = format!("{table}.{key}: not built in this version; allowed is only {off}");
         refused(&format!("[{table}]\n{key} = {on}\n"), &[(2, &expected)]);
     };
-    check("access", "allow_notify", "[]", "['tsig:k']");
     check("cache", "persist", "false", "true");
     check("stale", "enabled", "false", "true");
     check("retained", "enabled", "false", "true");
@@ -609,10 +608,6 @@ fn unbuilt_features_may_only_be_off() {
         "[server.tls]\ncert = 'c'\n",
         &[(1, &format!("server.tls: {absent}"))],
     );
-    refused(
-        "\n[[tsig]]\nname = 'k'\n",
-        &[(2, &format!("tsig: {absent}"))],
-    );
     // Nothing in it: nothing is asked for.
     assert_eq!(
         parse("forward = []\n[server.tls]\n# cert = 'c'\n").unwrap(),
@@ -625,14 +620,64 @@ fn unbuilt_features_may_only_be_off() {
     );
     refused(&source("{ https = 'https://h/root.zone' }"), &[(3, absent)]);
     refused(
-        &source("{ axfr = '192.0.2.1', tsig = 'k.' }"),
-        &[(3, &format!("mirror.sources.tsig: {absent}"))],
-    );
-    refused(
         &source("{ axfr = '192.0.2.1', tls = true }"),
         &[(3, "mirror.sources.tls: not built")],
     );
     assert!(parse(&source("{ axfr = '192.0.2.1', tls = false }")).is_ok());
+}
+
+/// RFC 8945: keys are shared in files of their own, and those who use them must name one that there is.
+#[test]
+fn shared_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let secret = |file: &str, text: &str, mode: u32| {
+        let path = dir.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    secret("good", "c2l4dGVlbiBvY3RldHMhIQ==\n", 0o600);
+    secret("open", "c2l4dGVlbiBvY3RldHMhIQ==\n", 0o644);
+    secret("weak", "AAAA\n", 0o600);
+    secret("bad", "no base64!\n", 0o600);
+    secret("empty", "\n", 0o600);
+    let parse = |text: &str| Config::parse(&dir.path().join("config.toml"), text);
+    let table = |file: &str, more: &str| {
+        format!("[[tsig]]\nname = 'Hub-Key.'\nsecret_file = '{file}'\n{more}")
+    };
+    let mirror = "[[mirror]]\nzone = 'x.'\nsources = [{ axfr = '192.0.2.1', tsig = 'hub-key.' }]\n";
+    let config = parse(&(table("good", "algorithm = 'hmac-sha512'\n") + mirror)).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.tsig_keys[0].secret_file, dir.path().join("good"));
+    let hub = "hub-key.".parse().unwrap();
+    let key = config.keyring().find(&hub).unwrap();
+    assert_eq!(key.algorithm(), holdfast::dns::tsig::Algorithm::HmacSha512);
+    assert!(
+        matches!(&config.mirrors[0].sources[0], Source::Axfr { tsig: Some(name), .. } if *name == hub)
+    );
+    let warned = |file: &str, what: &str| {
+        let config = parse(&table(file, "")).unwrap();
+        assert!(config.warnings[0].contains(what), "{:?}", config.warnings);
+    };
+    warned("open", "open is open to everybody on this machine");
+    warned("weak", "a secret of 3 bytes, which can be guessed");
+    let refused = |text: &str, what: &str| {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    refused(&table("bad", ""), "bad:1: the secret is not base64");
+    refused(&table("empty", ""), "empty:1: the secret has 0 bytes");
+    refused(&table("none", ""), "config.toml:3: tsig.secret_file: ");
+    for old in ["hmac-sha1", "hmac-md5", "HMAC-SHA256"] {
+        let algorithm = format!("algorithm = '{old}'\n");
+        refused(&table("good", &algorithm), "allowed is \"hmac-sha256\" or");
+    }
+    refused("[[tsig]]\nname = 'k.'\n", "`secret_file` is missing");
+    refused(
+        &table("good", "").repeat(2),
+        "a second [[tsig]] for hub-key.",
+    );
+    refused(mirror, "the key hub-key. is not in any [[tsig]] table");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use daemon::{Daemon, datagram, directory, eventually, free_port, now, query, tcp
 use holdfast::dns::message::MESSAGE_LEN_MAX;
 use holdfast::dns::{Edns, Message, Name, Question, Rcode, Record, Rtype, Soa};
 use holdfast::zone::Builder;
-use peer::Peer;
+use peer::{KEY, Peer, SECRET};
 
 /// A zone file with so many hosts, some of which change with the serial.
 fn zone(serial: u32, hosts: u32) -> String {
@@ -37,15 +37,27 @@ fn zone(serial: u32, hosts: u32) -> String {
     text
 }
 
-fn config(notify: &[SocketAddr]) -> String {
-    let list: Vec<String> = notify.iter().map(|at| format!("\"{at}\"")).collect();
+/// With a key, secondaries need it; the comparisons of this test do not.
+fn config(notify: &[SocketAddr], key: bool) -> String {
+    let target = |at: &SocketAddr| match key {
+        true => format!("{{ address = \"{at}\", tsig = \"{KEY}\" }}"),
+        false => format!("\"{at}\""),
+    };
+    let list: Vec<String> = notify.iter().map(target).collect();
     let list = list.join(", ");
+    let (allowed, keys) = match key {
+        true => (
+            format!("\"127.0.0.2\", \"tsig:{KEY}\""),
+            format!("[[tsig]]\nname = \"{KEY}\"\nsecret_file = \"hub.secret\""),
+        ),
+        false => ("\"127.0.0.0/8\"".to_owned(), String::new()),
+    };
     format!(
         r#"
 [server]
 listen = ["127.0.0.1:PORT"]
 [access]
-allow_transfer = ["127.0.0.1"]
+allow_transfer = [{allowed}]
 [[zone]]
 name = "own.test."
 file = "own.zone"
@@ -55,8 +67,7 @@ zone = "mirrored.test."
 sources = ["file:mirrored.zone"]
 verify = "none"
 notify = [{list}]
-[control]
-socket = "control.sock"
+{keys}
 "#
     )
 }
@@ -65,7 +76,12 @@ const ZONES: [&str; 2] = ["own.test.", "mirrored.test."];
 
 /// All messages of an answer over TCP, up to the SOA that closes it.
 fn transfer(server: SocketAddr, query: &Message) -> Vec<Message> {
-    let mut stream = TcpStream::connect(server).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
+        .unwrap();
+    socket.connect(&server.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(daemon::PATIENCE)).unwrap();
     let mut messages = vec![tcp(&mut stream, query)];
     let serial = |record: &Record| Soa::parse(&record.rdata).map(|soa| soa.serial);
@@ -167,17 +183,34 @@ fn check_in_step(primary: &Daemon, peers: &[Peer], serial: u32) {
 
 #[test]
 fn real_secondaries_follow() {
+    follow(false);
+}
+
+#[test]
+fn real_secondaries_follow_with_a_shared_key() {
+    follow(true);
+}
+
+fn follow(key: bool) {
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let targets: Vec<SocketAddr> = ports.iter().copied().map(at).collect();
     let (own, mirrored) = (zone(1, 2000), zone(1, 2000));
-    let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
-    let primary = Daemon::start(&config(&targets), &files);
+    let files = [
+        ("own.zone", &own[..]),
+        ("mirrored.zone", &mirrored[..]),
+        ("hub.secret", SECRET),
+    ];
+    let primary = Daemon::start(&config(&targets, key), &files);
     let starts = [peer::nsd, peer::knot, peer::bind];
     let peers: Vec<Peer> = (starts.iter().zip(&ports))
-        .filter_map(|(start, port)| start(*port, primary.addr(), &ZONES))
+        .filter_map(|(start, port)| start(*port, primary.addr(), &ZONES, key))
         .collect();
     check_in_step(&primary, &peers, 1);
+    if key {
+        let refused = primary.tcp(&query("own.test.", Rtype::AXFR));
+        assert_eq!(refused.rcode, Rcode::REFUSED);
+    }
     let (axfr, ixfr) = ("transfers_out_axfr_total", "transfers_out_ixfr_total");
     let whole = metric(&primary, axfr);
     publish(&primary, 2, 2001);
@@ -202,9 +235,12 @@ fn holdfast_feeds_holdfast() {
     let port = free_port();
     let (own, mirrored) = (zone(1, 3000), zone(1, 100));
     let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
-    let primary = Daemon::start(&config(&[SocketAddr::from(([127, 0, 0, 1], port))]), &files);
+    let primary = Daemon::start(
+        &config(&[SocketAddr::from(([127, 0, 0, 1], port))], false),
+        &files,
+    );
     let mut text = String::from(
-        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.1']\n",
+        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.0/8']\n",
     );
     for zone in ZONES {
         let _ = write!(
@@ -255,7 +291,7 @@ fn ixfr(zone: &str, serial: u32) -> Message {
 fn questions_for_transfers_are_answered_as_the_rfcs_say() {
     let (own, mirrored) = (zone(1, 500), zone(1, 500));
     let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
-    let daemon = Daemon::start(&config(&[]), &files);
+    let daemon = Daemon::start(&config(&[], false), &files);
     let served = || (serial_at(daemon.addr(), "own.test.") == Some(2)).then_some(());
     publish(&daemon, 2, 500);
     eventually("the second version", served);
@@ -326,7 +362,7 @@ fn a_slow_reader_disturbs_nobody() {
         let _ = writeln!(own, "big-{i} TXT {0} {0} {0}", "x".repeat(250));
     }
     let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
-    let daemon = Daemon::start(&config(&[]), &files);
+    let daemon = Daemon::start(&config(&[], false), &files);
     let wire = query("own.test.", Rtype::AXFR).encode(MESSAGE_LEN_MAX);
     let framed = [&(wire.len() as u16).to_be_bytes()[..], &wire].concat();
     let mut slow: Vec<TcpStream> = (0..20).map(|_| narrow(daemon.addr())).collect();
@@ -346,7 +382,7 @@ fn a_slow_reader_disturbs_nobody() {
 /// The hub's configuration: a catalog of these zones, told to these addresses.
 fn hub(zones: &[&str], notify: SocketAddr) -> String {
     let mut text = format!(
-        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.1']\n\
+        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.0/8']\n\
          [[catalog]]\nzone = 'fleet.test.'\nproduce = true\nnotify = ['{notify}']\n"
     );
     for zone in zones {
@@ -367,7 +403,7 @@ fn a_catalog_feeds_a_fleet() {
     let hub_daemon = Daemon::start(&hub(&["a.test.", "b.test."], at), &[("any.zone", &any)]);
     let hub_addr = hub_daemon.addr();
     let leaf_config = format!(
-        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.1']\n\
+        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.0/8']\n\
          [[mirror]]\nzone = 'fleet.test.'\nverify = 'none'\nsources = ['axfr:{hub_addr}']\n\
          [[catalog]]\nzone = 'fleet.test.'\nverify = 'none'\nuse = 'always'\nsources = ['axfr:{hub_addr}']\n\
          [[zone]]\nname = 'b.test.'\nfile = 'b.zone'\n"
@@ -454,7 +490,7 @@ fn a_broken_catalog_changes_nothing() {
         &[("any.zone", &any)],
     );
     let config = format!(
-        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.1']\n\
+        "[server]\nlisten = ['127.0.0.1:PORT']\n[access]\nallow_transfer = ['127.0.0.0/8']\n\
          [[mirror]]\nzone = 'cat.test.'\nverify = 'none'\nsources = ['file:cat.zone']\n\
          [[catalog]]\nzone = 'cat.test.'\nverify = 'none'\nsources = ['axfr:{}']\n",
         hub_daemon.addr()

@@ -10,8 +10,9 @@ use toml::de::DeTable;
 
 use super::Located;
 use super::error::{ConfigError, Fault};
-use super::file_zones::{catalog, forward, mirror, tsig, zone};
+use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
+use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
     LogLevel, Peer, Reachability, Resolver, Retained, Server, ServerTls, Sha1, Source, Stale,
@@ -489,7 +490,7 @@ fn lab(mut t: Table<'_, '_>) -> Lab {
 
 /// What must hold between tables.
 fn check_references(root: &mut Table<'_, '_>, config: &Config) {
-    let known = |name: &Name| config.tsig_keys.iter().any(|key| key.name == *name);
+    let known = |name: &Name| config.tsig_keys.iter().any(|t| t.key.name() == name);
     let peers = config
         .access
         .allow_transfer

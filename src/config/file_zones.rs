@@ -1,4 +1,4 @@
-//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[tsig]]`, `[[catalog]]`.
+//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
 //!
 //! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
 //! table from being used.
@@ -11,7 +11,7 @@ use super::mirror::{
     Verify, ZoneConfig,
 };
 use super::reader::{Item, Table};
-use super::{Catalog, Forward, TsigKey, scalar};
+use super::{Catalog, Forward, scalar};
 use crate::dns::Name;
 
 /// Each generation is a file on disk.
@@ -238,41 +238,6 @@ pub(super) fn zone(mut t: Table<'_, '_>, before: &[ZoneConfig]) -> Option<ZoneCo
         name: name?,
         file: file?,
         notify,
-    })
-}
-
-pub(super) fn tsig(mut t: Table<'_, '_>, before: &[TsigKey]) -> Option<TsigKey> {
-    const ALGORITHMS: [(&str, &str); 3] = [
-        ("hmac-sha256", "hmac-sha256"),
-        ("hmac-sha384", "hmac-sha384"),
-        ("hmac-sha512", "hmac-sha512"),
-    ];
-    let name = need_if_written(
-        &mut t,
-        "name",
-        "name the key, such as \"hub-key.\"",
-        scalar::name,
-    );
-    let algorithm = t
-        .read("algorithm", "hmac-sha256", |item| item.word(&ALGORITHMS))
-        .to_owned();
-    let secret_file = need_if_written(
-        &mut t,
-        "secret_file",
-        "name the file of the secret",
-        scalar::path,
-    );
-    check_once(
-        &t,
-        name.as_ref(),
-        "tsig",
-        before.iter().map(|key| &key.name),
-    );
-    t.finish();
-    Some(TsigKey {
-        name: name?,
-        algorithm,
-        secret_file: secret_file?,
     })
 }
 

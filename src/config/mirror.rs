@@ -116,7 +116,7 @@ pub enum Source {
     Axfr {
         /// The server; port 53 unless given.
         addr: SocketAddr,
-        /// The `[[tsig]]` key that signs the transfer. Always `None` in this version.
+        /// The `[[tsig]]` key that signs the transfer.
         tsig: Option<Name>,
         /// Transfer over TLS (RFC 9103). Always `None` in this version.
         tls: Option<AxfrTls>,

@@ -16,6 +16,7 @@ pub mod packer;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
+pub mod tsig;
 pub mod writer;
 
 pub use edns::{Ede, Edns};

@@ -179,7 +179,7 @@ impl Connection {
             let answer = match self.pipeline.begin(&query, client) {
                 Step::Done(None) => continue,
                 Step::Done(Some(answer)) => answer,
-                Step::Wait(job) => self.pipeline.finish(*job).await,
+                Step::Wait(job) => self.pipeline.finish(job).await,
                 Step::Stream(outgoing) => {
                     let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
                     let mut stopped = self.stopped.clone();

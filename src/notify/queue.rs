@@ -117,6 +117,11 @@ impl Queue {
                 .is_some_and(|pending| pending.id == Some(answer.id))
     }
 
+    /// Whether what an address is told of a zone is signed.
+    pub fn is_signed(&self, zone: &Name, address: SocketAddr) -> bool {
+        (self.pending.get(&(zone.clone(), address))).is_some_and(|p| p.target.tsig.is_some())
+    }
+
     /// Takes a zone and an address off the list.
     pub fn told(&mut self, zone: &Name, address: SocketAddr) {
         self.pending.remove(&(zone.clone(), address));

@@ -1,5 +1,8 @@
 //! The one loop that sends what the queue says, and hears the answers.
+//!
+//! Where a key signs what is told, only an answer that it signs is heard (RFC 8945 section 5.3); after any other the next try counts.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +16,8 @@ use tokio::sync::mpsc;
 use super::queue::{Queue, Send};
 use super::{NEWS_WAITING_MAX, News, Notifier};
 use crate::clock::Clock;
-use crate::dns::Message;
+use crate::dns::tsig::{Keyring, Verifier, sign_request};
+use crate::dns::{Message, Name};
 use crate::metrics::Metrics;
 
 /// An answer is a header and a question; more is not read.
@@ -27,6 +31,8 @@ pub struct Deps {
     pub clock: Clock,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The keys that `notify` names.
+    pub keys: Keyring,
     /// Source addresses (`resolver.outgoing`): the first of each family, else the kernel's choice.
     pub outgoing: Vec<IpAddr>,
     /// Seed of the identifiers, that nobody can guess.
@@ -45,16 +51,19 @@ async fn run(mut news: mpsc::Receiver<News>, deps: Deps) {
     let mut rng = SmallRng::seed_from_u64(deps.seed);
     // Nothing is opened before there is something to tell.
     let mut sockets = Sockets::default();
+    let mut verifiers = Verifiers::new();
     loop {
         let now = deps.clock.now().mono;
         let turn = queue.turn(now, || rng.random());
         for (zone, address) in &turn.given_up {
             deps.metrics.notify_out_failed_total.inc();
+            verifiers.remove(&(zone.clone(), *address));
             tracing::warn!(%zone, %address, "a secondary does not answer NOTIFY; it learns of the new version by its own timers");
         }
         for send in &turn.sends {
             deps.metrics.notify_out_sent_total.inc();
-            if let Err(error) = sockets.send(send, &deps.outgoing).await {
+            let wire = encode(send, &mut verifiers, &deps);
+            if let Err(error) = sockets.send(&wire, send.target.addr, &deps.outgoing).await {
                 tracing::debug!(address = %send.target.addr, %error, "NOTIFY could not be sent");
             }
         }
@@ -70,13 +79,38 @@ async fn run(mut news: mpsc::Receiver<News>, deps: Deps) {
                     }
                 }
             },
-            (from, answer) = sockets.receive() => hear(&mut queue, from, &answer, &deps),
-            () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
+            (from, answer) = sockets.receive() => {
+                hear(&mut queue, &mut verifiers, from, &answer, &deps);
+            }
+            () = sleep_until(due) => {}
         }
     }
 }
 
-fn hear(queue: &mut Queue, from: SocketAddr, wire: &[u8], deps: &Deps) {
+/// Sleeps until then; for ever where nothing is due.
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What checks the answer to a signed message, by zone and address.
+type Verifiers = HashMap<(Name, SocketAddr), Verifier>;
+
+/// The message in wire form, signed if there is a key for it.
+fn encode(send: &Send, verifiers: &mut Verifiers, deps: &Deps) -> Vec<u8> {
+    let key = (send.target.tsig.as_ref()).and_then(|name| deps.keys.find(name));
+    let room = key.as_ref().map_or(0, |key| key.record_len());
+    let mut wire = send.message.encode(MESSAGE_BYTES_MAX - room);
+    if let (Some(key), Some(question)) = (key, &send.message.question) {
+        let verifier = sign_request(&key, &mut wire, deps.clock.now().wall_s);
+        verifiers.insert((question.name.clone(), send.target.addr), verifier);
+    }
+    wire
+}
+
+fn hear(queue: &mut Queue, verifiers: &mut Verifiers, from: SocketAddr, wire: &[u8], deps: &Deps) {
     let Ok(answer) = Message::parse(wire) else {
         return;
     };
@@ -86,6 +120,19 @@ fn hear(queue: &mut Queue, from: SocketAddr, wire: &[u8], deps: &Deps) {
     let Some(question) = &answer.question else {
         return;
     };
+    if queue.is_signed(&question.name, from) {
+        let verifier = verifiers.remove(&(question.name.clone(), from));
+        let now_s = deps.clock.now().wall_s;
+        match verifier.map(|mut verifier| verifier.take(wire, now_s)) {
+            Some(Ok(())) => {}
+            Some(Err(fault)) => {
+                tracing::warn!(zone = %question.name, %from, "a secondary's answer to NOTIFY does not count: {fault}");
+                return;
+            }
+            // An answer to this try has been looked at already.
+            None => return,
+        }
+    }
     deps.metrics.notify_out_answered_total.inc();
     let (zone, rcode) = (&question.name, answer.rcode);
     match rcode.is_answer() {
@@ -105,8 +152,12 @@ struct Sockets {
 }
 
 impl Sockets {
-    async fn send(&mut self, send: &Send, outgoing: &[IpAddr]) -> io::Result<()> {
-        let to = send.target.addr;
+    async fn send(
+        &mut self,
+        message: &[u8],
+        to: SocketAddr,
+        outgoing: &[IpAddr],
+    ) -> io::Result<()> {
         let place = match to.is_ipv4() {
             true => &mut self.v4,
             false => &mut self.v6,
@@ -123,8 +174,7 @@ impl Sockets {
                 place.insert(UdpSocket::bind((source.unwrap_or(any), 0)).await?)
             }
         };
-        let message = send.message.encode(MESSAGE_BYTES_MAX);
-        socket.send_to(&message, to).await.map(|_| ())
+        socket.send_to(message, to).await.map(|_| ())
     }
 
     /// Whatever comes next; waits for ever where no socket is open.

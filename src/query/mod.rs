@@ -90,7 +90,7 @@ pub enum Step {
     /// The reply, or nothing if the query deserves none.
     Done(Option<Vec<u8>>),
     /// Something must be waited for: see [`Pipeline::finish`].
-    Wait(Box<Job>),
+    Wait(Job),
     /// A zone transfer, whose messages leave one after another; only where a stream asked.
     Stream(Box<Outgoing>),
 }
@@ -98,7 +98,7 @@ pub enum Step {
 /// A query that waits.
 pub enum Job {
     /// For the resolver.
-    Resolve(Resolving),
+    Resolve(Box<Resolving>),
     /// For the difference between two versions of a zone, which answers over UDP.
     Difference(Box<Outgoing>),
 }
@@ -148,7 +148,7 @@ impl Pipeline {
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
         match self.begin(wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(job) => Some(self.finish(*job).await),
+            Step::Wait(job) => Some(self.finish(job).await),
             Step::Stream(_) => None,
         }
     }
@@ -206,7 +206,7 @@ impl Pipeline {
         if let Some(resolution) = resolver.cached(&question, options) {
             return done(self.resolved(resolution, options, so_far));
         }
-        Step::Wait(Box::new(Job::Resolve(Resolving {
+        Step::Wait(Job::Resolve(Box::new(Resolving {
             resolver: resolver.clone(),
             settings: settings.clone(),
             so_far,
@@ -231,7 +231,7 @@ impl Pipeline {
                 self.count_answer(&answer);
                 Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
             }
-            Begun::Single(outgoing) => Step::Wait(Box::new(Job::Difference(outgoing))),
+            Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
             Begun::Stream(outgoing) => Step::Stream(outgoing),
         }
     }
@@ -239,7 +239,7 @@ impl Pipeline {
     /// Waits for what the query waits for, and writes the reply.
     pub async fn finish(&self, job: Job) -> Vec<u8> {
         match job {
-            Job::Resolve(job) => self.finish_resolving(job).await,
+            Job::Resolve(job) => self.finish_resolving(*job).await,
             Job::Difference(outgoing) => outgoing.single().await,
         }
     }

@@ -8,6 +8,11 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+/// The shared key of the tests that sign.
+pub const KEY: &str = "hub-key.";
+/// Its secret, in base64.
+pub const SECRET: &str = "bm90IGEgc2VjcmV0IGF0IGFsbCwgYnV0IGxvbmcgZW5vdWdo";
+
 /// A running secondary; dropping it ends it.
 pub struct Peer {
     pub name: &'static str,
@@ -69,7 +74,7 @@ fn directory() -> (TempDir, String) {
     (directory, shown)
 }
 
-pub fn nsd(port: u16, primary: SocketAddr, zones: &[&str]) -> Option<Peer> {
+pub fn nsd(port: u16, primary: SocketAddr, zones: &[&str], signed: bool) -> Option<Peer> {
     let (directory, dir) = directory();
     let mut config = format!(
         "server:\n ip-address: 127.0.0.1\n port: {port}\n username: \"\"\n chroot: \"\"\n server-count: 1\n zonesdir: \"{dir}\"\n \
@@ -77,59 +82,74 @@ pub fn nsd(port: u16, primary: SocketAddr, zones: &[&str]) -> Option<Peer> {
          reuseport: no\n verbosity: 2\nremote-control:\n control-enable: no\n"
     );
     let at = format!("{}@{}", primary.ip(), primary.port());
+    let key = if signed { KEY } else { "NOKEY" };
+    let _ = write!(
+        config,
+        "key:\n name: \"{KEY}\"\n algorithm: hmac-sha256\n secret: \"{SECRET}\"\n"
+    );
     for zone in zones {
         let _ = write!(
             config,
-            "zone:\n name: \"{zone}\"\n zonefile: \"{zone}zone\"\n request-xfr: {at} NOKEY\n allow-notify: 127.0.0.1 NOKEY\n \
-             provide-xfr: 127.0.0.1 NOKEY\n"
+            "zone:\n name: \"{zone}\"\n zonefile: \"{zone}zone\"\n request-xfr: {at} {key}\n allow-notify: 127.0.0.1 {key}\n \
+             provide-xfr: 127.0.0.0/8 NOKEY\n"
         );
     }
     start("nsd", port, directory, &config, &["-d", "-c"])
 }
 
-pub fn knot(port: u16, primary: SocketAddr, zones: &[&str]) -> Option<Peer> {
+pub fn knot(port: u16, primary: SocketAddr, zones: &[&str], signed: bool) -> Option<Peer> {
     let (directory, dir) = directory();
-    let mut config = format!(
-        "server:\n    rundir: \"{dir}\"\n    listen: 127.0.0.1@{port}\ndatabase:\n    storage: \"{dir}\"\nlog:\n  - target: stderr\n    any: info\n\
-         remote:\n  - id: primary\n    address: {}@{}\nacl:\n  - id: peers\n    address: 127.0.0.1\n    action: [notify, transfer]\n\
-         template:\n  - id: default\n    storage: \"{dir}\"\nzone:\n",
-        primary.ip(),
-        primary.port()
-    );
+    let mut config = knot_config(port, primary, &dir, signed);
     for zone in zones {
         let _ = write!(
             config,
-            "  - domain: {zone}\n    master: primary\n    acl: peers\n"
+            "  - domain: {zone}\n    master: primary\n    acl: [notify, transfer]\n"
         );
     }
     start("knotd", port, directory, &config, &["-c"])
 }
 
+/// Everything up to the zones.
+fn knot_config(port: u16, primary: SocketAddr, dir: &str, signed: bool) -> String {
+    let key = match signed {
+        true => format!("    key: {KEY}\n"),
+        false => String::new(),
+    };
+    let at = format!("{}@{}", primary.ip(), primary.port());
+    format!(
+        "server:\n    rundir: \"{dir}\"\n    listen: 127.0.0.1@{port}\ndatabase:\n    storage: \"{dir}\"\nlog:\n  - target: stderr\n    any: info\n\
+         key:\n  - id: {KEY}\n    algorithm: hmac-sha256\n    secret: {SECRET}\nremote:\n  - id: primary\n    address: {at}\n{key}\
+         acl:\n  - id: notify\n    address: 127.0.0.1\n    action: notify\n{key}  - id: transfer\n    address: 127.0.0.0/8\n    action: transfer\n\
+         template:\n  - id: default\n    storage: \"{dir}\"\n  - id: member\n    storage: \"{dir}\"\n    master: primary\n    acl: [notify, transfer]\nzone:\n"
+    )
+}
+
 /// Knot DNS with the zones that a catalog lists.
 pub fn knot_of_catalog(port: u16, primary: SocketAddr, catalog: &str) -> Option<Peer> {
     let (directory, dir) = directory();
-    let config = format!(
-        "server:\n    rundir: \"{dir}\"\n    listen: 127.0.0.1@{port}\ndatabase:\n    storage: \"{dir}\"\nlog:\n  - target: stderr\n    any: info\n\
-         remote:\n  - id: primary\n    address: {}@{}\nacl:\n  - id: peers\n    address: 127.0.0.1\n    action: [notify, transfer]\n\
-         template:\n  - id: default\n    storage: \"{dir}\"\n  - id: member\n    storage: \"{dir}\"\n    master: primary\n    acl: peers\n\
-         zone:\n  - domain: {catalog}\n    master: primary\n    acl: peers\n    catalog-role: interpret\n    catalog-template: member\n",
-        primary.ip(),
-        primary.port()
+    let mut config = knot_config(port, primary, &dir, false);
+    let _ = write!(
+        config,
+        "  - domain: {catalog}\n    master: primary\n    acl: [notify, transfer]\n    catalog-role: interpret\n    catalog-template: member\n"
     );
     start("knotd", port, directory, &config, &["-c"])
 }
 
-pub fn bind(port: u16, primary: SocketAddr, zones: &[&str]) -> Option<Peer> {
+pub fn bind(port: u16, primary: SocketAddr, zones: &[&str], signed: bool) -> Option<Peer> {
     let (directory, dir) = directory();
     let mut config = format!(
         "options {{\n directory \"{dir}\";\n listen-on port {port} {{ 127.0.0.1; }};\n listen-on-v6 {{ none; }};\n recursion no;\n \
          allow-transfer {{ any; }};\n pid-file \"{dir}/pid\";\n session-keyfile \"{dir}/session.key\";\n notify no;\n \
-         dnssec-validation no;\n}};\ncontrols {{ }};\n"
+         dnssec-validation no;\n}};\ncontrols {{ }};\nkey \"{KEY}\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\n"
     );
+    let (key, teller) = match signed {
+        true => (format!(" key \"{KEY}\""), format!("key \"{KEY}\"")),
+        false => (String::new(), "127.0.0.1".to_owned()),
+    };
     for zone in zones {
         let _ = write!(
             config,
-            "zone \"{zone}\" {{\n type secondary;\n primaries port {} {{ {}; }};\n file \"{zone}db\";\n allow-notify {{ 127.0.0.1; }};\n}};\n",
+            "zone \"{zone}\" {{\n type secondary;\n primaries port {} {{ {}{key}; }};\n file \"{zone}db\";\n allow-notify {{ {teller}; }};\n}};\n",
             primary.port(),
             primary.ip()
         );

@@ -337,7 +337,7 @@ impl Outgoing {
         };
         let difference = self.old().map(|old| {
             let envelope = self.envelope(1);
-            write::difference(old.image(), self.current.image(), envelope, &mut keep)
+            write::difference(&old, self.current.image(), envelope, &mut keep)
         });
         if let Some(Ok(_)) = difference {
             self.metrics.transfers_out_ixfr_total.inc();
@@ -359,14 +359,14 @@ impl Outgoing {
     /// Makes all messages, and says how it went.
     fn send(&self, out: write::Out<'_>) -> Result<Sent, Stop> {
         let current = self.current.image();
-        let old = (self.old()).filter(|old| write::is_worth_it(old.image(), current));
+        let old = (self.old()).filter(|old| write::is_worth_it(old, current));
         let kind = match &old {
             Some(_) => "IXFR",
             None => "AXFR",
         };
         let envelope = self.envelope(u64::MAX);
         let ended = match &old {
-            Some(old) => write::difference(old.image(), current, envelope, out),
+            Some(old) => write::difference(old, current, envelope, out),
             None => write::whole(current, envelope, out),
         };
         let (zone, serial, client) = (current.apex(), current.serial(), self.client.addr);
@@ -390,12 +390,12 @@ impl Outgoing {
     }
 
     /// The version that the client has, if it is kept.
-    fn old(&self) -> Option<OldVersion> {
+    fn old(&self) -> Option<Arc<ZoneImage>> {
         match self.base.as_ref()? {
-            Base::Own(image) => Some(OldVersion::Own(image.clone())),
+            Base::Own(image) => Some(image.clone()),
             Base::Stored(mirrors, serial) => {
                 let zone = self.current.image().apex();
-                mirrors.version(zone, *serial).map(OldVersion::Stored)
+                mirrors.version(zone, *serial).map(Arc::new)
             }
         }
     }
@@ -407,21 +407,6 @@ impl Outgoing {
             size_max: self.size_max.min(MESSAGE_LEN_MAX),
             messages_max,
             seal: None,
-        }
-    }
-}
-
-/// A version that is current no longer.
-enum OldVersion {
-    Own(Arc<ZoneImage>),
-    Stored(ZoneImage),
-}
-
-impl OldVersion {
-    fn image(&self) -> &ZoneImage {
-        match self {
-            OldVersion::Own(image) => image,
-            OldVersion::Stored(image) => image,
         }
     }
 }

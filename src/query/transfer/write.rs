@@ -11,12 +11,15 @@ use crate::dns::packer::Packer;
 use crate::dns::{Edns, Message, Record, Rtype};
 use crate::zone::{ChangeKind, ZoneImage, diff};
 
+/// Appends something to a message.
+pub type Append = dyn FnMut(&mut Vec<u8>) + Send;
+
 /// Adds a signature to each message.
 pub struct Seal {
     /// Octets that it adds to a message.
     pub len: usize,
     /// Appends it.
-    pub append: Box<dyn FnMut(&mut Vec<u8>) + Send>,
+    pub append: Box<Append>,
 }
 
 /// What the messages look like.
@@ -108,10 +111,15 @@ pub fn difference(
     sink.record(&after)?;
     for (kind, soa) in [(ChangeKind::Removed, &before), (ChangeKind::Added, &after)] {
         sink.record(soa)?;
-        for change in diff(old, new).filter(|change| change.kind == kind) {
+        let mut changes = diff(old, new);
+        for change in changes.by_ref().filter(|change| change.kind == kind) {
             if change.record.rtype != Rtype::SOA {
                 sink.record(&change.record)?;
             }
+        }
+        // What cannot be read looks like a change.
+        if !changes.was_whole() {
+            return Err(Stop::Damaged);
         }
     }
     sink.record(&after)?;
