@@ -152,6 +152,20 @@ metrics! {
     catalog_members_ignored,
     /// Versions of catalogs that were broken, so that the members stayed as they were.
     catalogs_broken_total,
+    /// Whole zones that sources sent (AXFR).
+    mirror_transfers_full_total,
+    /// New generations that were made from what changed (IXFR).
+    mirror_transfers_ixfr_total,
+    /// Whole zones that had to be taken because changes could not be had or made no sense.
+    mirror_ixfr_fallbacks_total,
+    /// NOTIFY messages that were taken for a mirror.
+    notifies_taken_total,
+    /// NOTIFY messages for a zone that is no mirror, from a stranger, or malformed.
+    notifies_refused_total,
+    /// Messages with a transaction signature that was right (TSIG).
+    tsig_good_total,
+    /// Messages with a transaction signature that was not taken: unknown key, wrong signature, wrong time.
+    tsig_bad_total,
     /// Ledger values dropped because they did not check.
     store_dropped_total,
     /// Keys that are trust anchors and stand in their zone (RFC 5011: Valid), over all zones with anchors.

@@ -150,6 +150,7 @@ impl Server {
         ));
         let transfers = Transfers::new(Some(mirrors), clock.clone(), metrics.clone());
         let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone())
+            .with_mirrors(engine.mirrors.clone(), clock.clone())
             .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
@@ -295,6 +296,7 @@ fn settings(config: &Config, zones: OwnZones, catalogs: OwnZones) -> Settings {
         zones,
         catalogs,
         udp_size_max: config.server.udp_size_max,
+        keys: config.keyring(),
     }
 }
 
@@ -353,6 +355,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),
+        ("[[tsig]]", old.tsig_keys != new.tsig_keys),
         ("[reachability]", old.reachability != new.reachability),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),

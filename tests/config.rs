@@ -675,7 +675,7 @@ fn shared_keys() {
     refused("[[tsig]]\nname = 'k.'\n", "`secret_file` is missing");
     refused(
         &table("good", "").repeat(2),
-        "a second [[tsig]] for hub-key.",
+        "a second [[tsig]] for Hub-Key.",
     );
     refused(mirror, "the key hub-key. is not in any [[tsig]] table");
 }
@@ -830,9 +830,16 @@ fn the_readmes_example_is_good() {
     let readme = include_str!("../README.md");
     let examples: Vec<_> = readme.split("```toml\n").skip(1).collect();
     assert!(!examples.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("keys")).unwrap();
+    std::fs::write(
+        dir.path().join("keys/hub.secret"),
+        "c2l4dGVlbiBvY3RldHMhIQ==",
+    )
+    .unwrap();
     for example in examples {
         let text = example.split("```").next().unwrap();
-        parse(text).unwrap();
+        Config::parse(&dir.path().join("config.toml"), text).unwrap();
     }
 }
 

@@ -5,8 +5,14 @@
 mod lab;
 #[path = "mirror/log.rs"]
 mod log;
+#[path = "mirror/mangle.rs"]
+mod mangle;
+#[path = "mirror/notify.rs"]
+mod notify;
 #[path = "sim/signer.rs"]
 mod signer;
+#[path = "mirror/transfer.rs"]
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,9 @@
 pub mod brakes;
 mod change;
 pub mod generation;
+pub mod health;
 mod memory;
+mod notify;
 pub mod policy;
 mod refresh;
 pub mod source;
@@ -27,6 +29,7 @@ mod task;
 pub mod verify;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,12 +38,15 @@ use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock::{Clock, format_utc};
-use crate::config::{Anchors, Config, MirrorConfig, Sha1};
+use crate::config::{Anchors, Config, MirrorConfig, Sha1, Source};
+use crate::dns::tsig::Keyring;
 use crate::dns::{Name, Rdata};
 use crate::metrics::Metrics;
 use crate::zone::ZoneImage;
 
 pub use generation::{Candidate, Generation};
+pub use health::{Health, SourceStatus};
+pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{GenerationInfo, GenerationState, MirrorStatus};
@@ -112,6 +118,8 @@ pub(crate) struct Shared {
     anchors: Anchors,
     policy: verify::Policy,
     store: Arc<MirrorStore>,
+    /// The shared keys that sources are asked with.
+    keys: Keyring,
     events: broadcast::Sender<NewGeneration>,
     /// A catalog may bring a thousand members at once: so many of them are refreshed at a time.
     member_refreshes: Semaphore,
@@ -174,6 +182,7 @@ impl Mirrors {
                 workers: 0,
             },
             store,
+            keys: config.keyring(),
             events: broadcast::channel(EVENTS_MAX).0,
             member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
         });
@@ -345,6 +354,8 @@ pub struct Mirror {
     state: Mutex<State>,
     commands: mpsc::Sender<Command>,
     wake: Notify,
+    /// A source says that there is something new.
+    notified: Notify,
     /// Held while disk and memory change together, see [`change`].
     changes: Mutex<()>,
 }
@@ -360,16 +371,28 @@ struct State {
     running: Option<AbortHandle>,
     /// It is mirrored no longer.
     removed: bool,
+    /// The sources in order of preference.
+    sources: Vec<(Source, Health)>,
+    /// The last NOTIFY that was taken.
+    last_notify: Option<Notified>,
+    /// Who sent the NOTIFY that the next refresh follows.
+    notified_by: Option<IpAddr>,
 }
 
 impl Mirror {
     fn new(config: MirrorConfig, commands: mpsc::Sender<Command>) -> Mirror {
+        let sources = config.sources.iter().cloned();
+        let state = State {
+            sources: sources.map(|source| (source, Health::default())).collect(),
+            ..State::default()
+        };
         Mirror {
             config,
             current: ArcSwapOption::empty(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             commands,
             wake: Notify::new(),
+            notified: Notify::new(),
             changes: Mutex::default(),
         }
     }
@@ -391,8 +414,16 @@ impl Mirror {
 
     /// What people and scripts are told about it; `now_s` in seconds since 1970.
     pub fn status(&self, now_s: u64) -> MirrorStatus {
-        let error = self.state().last_error.clone();
-        MirrorStatus::new(&self.config, self.current().as_deref(), error, now_s)
+        let current = self.current();
+        let state = self.state();
+        MirrorStatus {
+            sources: (state.sources.iter())
+                .map(|(source, health)| health.status(source))
+                .collect(),
+            last_notify: state.last_notify.as_ref().map(Notified::to_string),
+            last_error: state.last_error.clone(),
+            ..MirrorStatus::new(&self.config, current.as_deref(), now_s)
+        }
     }
 
     /// What the last refresh failed with, until one succeeds.
@@ -403,6 +434,22 @@ impl Mirror {
     /// Asks for a refresh without waiting for it. Many at once come to one.
     pub fn refresh_now(&self) {
         self.wake.notify_one();
+    }
+
+    /// Those of the mirror's sources that are among `sources`, in the order in which they are to be tried.
+    fn sources_in_order(&self, sources: &[Source], now_s: u64) -> Vec<Source> {
+        let mut state = self.state();
+        let notified_by = state.notified_by.take();
+        let order = health::order(&state.sources, notified_by, now_s);
+        let ordered = order.into_iter().map(|i| state.sources[i].0.clone());
+        ordered.filter(|source| sources.contains(source)).collect()
+    }
+
+    fn with_health(&self, source: &Source, note: impl FnOnce(&mut Health)) {
+        let mut state = self.state();
+        if let Some((_, health)) = state.sources.iter_mut().find(|(s, _)| s == source) {
+            note(health);
+        }
     }
 
     /// Refreshes and waits for the outcome; the error is what the sources said.

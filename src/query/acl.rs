@@ -1,9 +1,11 @@
 //! Who may ask for what.
 //!
-//! Three lists: `access.allow` opens recursion, cache and mirrors, `access.allow_own_zones` opens the own
-//! zones, `access.allow_transfer` opens both to secondaries. They do not imply each other. An address in neither gets REFUSED for everything, which is
-//! cheap to say and cannot be used to amplify.
+//! Two lists for questions: `access.allow` opens recursion, cache and mirrors, `access.allow_own_zones` opens the own
+//! zones. They do not imply each other. An address in neither gets REFUSED for everything, which is
+//! cheap to say and cannot be used to amplify. [`Peers`] are other servers, which may also be known by a shared key: who
+//! may have whole zones, and who may send NOTIFY.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -20,12 +22,45 @@ pub struct Rights {
     pub own_zones: bool,
 }
 
+/// Parties known by their address or by the key that they sign with.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    nets: Vec<IpNet>,
+    keys: HashSet<Name>,
+}
+
+impl Peers {
+    /// A list of the configuration.
+    pub fn new(peers: &[Peer]) -> Peers {
+        let mut nets = Vec::new();
+        let mut keys = HashSet::new();
+        for peer in peers {
+            match peer {
+                Peer::Net(net) => nets.push(*net),
+                Peer::Tsig(name) => drop(keys.insert(name.clone())),
+            }
+        }
+        Peers {
+            nets: IpNet::aggregate(&nets),
+            keys,
+        }
+    }
+
+    /// Whether who comes from `address`, with a message signed with `key`, is one of them.
+    pub fn contains(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        let address = address.to_canonical();
+        self.nets.iter().any(|net| net.contains(&address))
+            || key.is_some_and(|key| self.keys.contains(key))
+    }
+}
+
 /// The lists, ready for matching.
 #[derive(Debug, Clone, Default)]
 pub struct AccessList {
     allow: Vec<IpNet>,
     allow_own_zones: Vec<IpNet>,
-    allow_transfer: Vec<Peer>,
+    allow_transfer: Peers,
+    allow_notify: Peers,
 }
 
 impl AccessList {
@@ -34,8 +69,14 @@ impl AccessList {
         AccessList {
             allow: IpNet::aggregate(&access.allow),
             allow_own_zones: IpNet::aggregate(&access.allow_own_zones),
-            allow_transfer: access.allow_transfer.clone(),
+            allow_transfer: Peers::new(&access.allow_transfer),
+            allow_notify: Peers::new(&access.allow_notify),
         }
+    }
+
+    /// Whether who comes from `address`, with a message signed with `key`, may send NOTIFY for every mirror.
+    pub fn may_notify(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        self.allow_notify.contains(address, key)
     }
 
     /// What the client at `address` may do. An IPv4 address in IPv6 clothing counts as IPv4.
@@ -48,13 +89,9 @@ impl AccessList {
         }
     }
 
-    /// Whether the client at `address`, who signed with `key`, may have whole zones.
+    /// Whether who comes from `address`, with a message signed with `key`, may have whole zones.
     pub fn may_transfer(&self, address: IpAddr, key: Option<&Name>) -> bool {
-        let address = address.to_canonical();
-        self.allow_transfer.iter().any(|peer| match peer {
-            Peer::Net(net) => net.contains(&address),
-            Peer::Tsig(name) => key == Some(name),
-        })
+        self.allow_transfer.contains(address, key)
     }
 }
 
@@ -73,22 +110,20 @@ mod tests {
     }
 
     #[test]
-    fn transfers_are_for_addresses_and_keys() {
-        let key: Name = "hub-key.".parse().unwrap();
-        let access = config::Access {
-            allow_transfer: vec![
-                Peer::Net("192.0.2.0/24".parse().unwrap()),
-                Peer::Tsig(key.clone()),
-            ],
-            ..config::Access::default()
+    fn peers_are_known_by_address_or_key() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let peers = Peers::new(&[
+            Peer::Net("10.0.0.0/8".parse().unwrap()),
+            Peer::Tsig(name("Hub-Key.")),
+        ]);
+        let check = |address: &str, key: Option<&str>| {
+            let key = key.map(name);
+            peers.contains(address.parse().unwrap(), key.as_ref())
         };
-        let list = AccessList::new(&access);
-        let may = |address: &str, key| list.may_transfer(address.parse().unwrap(), key);
-        assert!(may("192.0.2.7", None) && may("::ffff:192.0.2.7", None));
-        assert!(!may("127.0.0.1", None) && may("127.0.0.1", Some(&key)));
-        assert!(!may("127.0.0.1", Some(&"other.".parse().unwrap())));
-        let nobody = AccessList::new(&config::Access::default());
-        assert!(!nobody.may_transfer("127.0.0.1".parse().unwrap(), Some(&key)));
+        assert!(check("10.1.2.3", None) && check("::ffff:10.1.2.3", Some("other.")));
+        assert!(check("192.0.2.1", Some("hub-key.")));
+        assert!(!check("192.0.2.1", None) && !check("192.0.2.1", Some("other.")));
+        assert!(!Peers::default().contains("10.1.2.3".parse().unwrap(), None));
     }
 
     #[test]

@@ -3,18 +3,21 @@
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
 //! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
-//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply.
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. A signed query is verified first, and its answer signed
+//! (`signed`); NOTIFY goes to the mirrors (`notify`).
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
 pub mod cookie;
+mod notify;
 pub mod own;
 pub mod own_first;
 pub mod reply;
 pub mod request;
 pub mod route;
+mod signed;
 pub mod special;
 pub mod transfer;
 
@@ -23,9 +26,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
+use crate::dns::tsig::Keyring;
 use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::metrics::Metrics;
+use crate::mirror::Mirrors;
 pub use crate::resolve::task::Options;
 use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
@@ -35,7 +40,7 @@ use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
 use reply::Answer;
 pub use request::{Client, Transport};
-use request::{Rejected, Request};
+use request::{Rejected, Request, Signed};
 use special::Special;
 use transfer::{Begun, Outgoing, Transfers};
 
@@ -71,6 +76,8 @@ pub struct Settings {
     pub special: Special,
     /// Largest answer over UDP, in octets.
     pub udp_size_max: u16,
+    /// The keys that other servers sign with.
+    pub keys: Keyring,
 }
 
 /// The settings in force, to be replaced whole.
@@ -82,6 +89,8 @@ pub struct Pipeline {
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
     transfers: Option<Transfers>,
+    /// Who hears of NOTIFY, and the clock that signatures are judged by.
+    mirrors: Option<(Arc<Mirrors>, Clock)>,
     metrics: Arc<Metrics>,
 }
 
@@ -127,6 +136,7 @@ impl Pipeline {
             resolver,
             cookies: None,
             transfers: None,
+            mirrors: None,
             metrics,
         }
     }
@@ -140,6 +150,12 @@ impl Pipeline {
     /// Hands zones on to secondaries; without it every question for a transfer is refused.
     pub fn with_transfers(mut self, transfers: Transfers) -> Pipeline {
         self.transfers = Some(transfers);
+        self
+    }
+
+    /// Takes NOTIFY for these mirrors (RFC 1996), and signed queries (RFC 8945).
+    pub fn with_mirrors(mut self, mirrors: Arc<Mirrors>, clock: Clock) -> Pipeline {
+        self.mirrors = Some((mirrors, clock));
         self
     }
 
@@ -157,10 +173,18 @@ impl Pipeline {
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
+        if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| notify::is_notify(wire)) {
+            let outcome = notify::take(wire, client, &settings, mirrors, clock);
+            return Step::Done(Some(self.count_notify(outcome)));
+        }
         let read = Request::read(wire, client).and_then(|request| self.take_cookie(request));
         let request = match read {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, client, &settings)),
+        };
+        let request = match self.authenticate(request, wire, &settings) {
+            Ok(request) => request,
+            Err(refused) => return Step::Done(Some(refused)),
         };
         if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
             return self.transfer(&request, &settings);
@@ -268,6 +292,43 @@ impl Pipeline {
             _ => {}
         }
         Answer::resolved(resolution, options.checking_disabled).preceded_by(so_far)
+    }
+
+    /// Verifies the query's signature, where it has one; the error is the answer to a wrong one.
+    fn authenticate(
+        &self,
+        mut request: Request,
+        wire: &[u8],
+        settings: &Settings,
+    ) -> Result<Request, Vec<u8>> {
+        let clock = self.mirrors.as_ref().map(|(_, clock)| clock);
+        // Without a clock nothing is in time.
+        let at_s = clock.map_or(0, |clock| clock.now().wall_s);
+        let standing = signed::check(&request.message, wire, &settings.keys, at_s);
+        self.count_signature(standing.signature());
+        match standing {
+            signed::Standing::Unsigned => {}
+            signed::Standing::Signed(signer) => request.signed = Some(Signed { signer, at_s }),
+            signed::Standing::Refused(reply) => return Err(reply),
+        }
+        Ok(request)
+    }
+
+    fn count_signature(&self, signature: Option<bool>) {
+        match signature {
+            Some(true) => self.metrics.tsig_good_total.inc(),
+            Some(false) => self.metrics.tsig_bad_total.inc(),
+            None => {}
+        }
+    }
+
+    fn count_notify(&self, outcome: notify::Outcome) -> Vec<u8> {
+        self.count_signature(outcome.signature);
+        match outcome.taken {
+            true => self.metrics.notifies_taken_total.inc(),
+            false => self.metrics.notifies_refused_total.inc(),
+        }
+        outcome.reply
     }
 
     /// Notes what the answer's COOKIE option will be.

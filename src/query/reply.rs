@@ -9,7 +9,7 @@ use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::dns::edns::option;
 use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
-use crate::query::request::{Request, Transport};
+use crate::query::request::{Request, Signed, Transport};
 use crate::resolve::{Resolution, Security};
 use crate::zone::{Lookup, LookupKind};
 
@@ -155,7 +155,13 @@ impl Answer {
             &self.errors,
         );
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
-        encode_within(reply, limit)
+        let Some(Signed { signer, at_s }) = &request.signed else {
+            return encode_within(reply, limit);
+        };
+        let mut signer = signer.clone();
+        let mut reply = encode_within(reply, limit.saturating_sub(signer.record_len()));
+        signer.sign(&mut reply, *at_s);
+        reply
     }
 }
 

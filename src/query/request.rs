@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use crate::dns::message::{HEADER_LEN, peek_id};
+use crate::dns::tsig::Signer;
 use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype};
 
 /// Who asks, and how.
@@ -38,6 +39,17 @@ pub struct Request {
     pub client: Client,
     /// The COOKIE option for the answer.
     pub cookie: Option<Vec<u8>>,
+    /// Signs the answer, where the query's signature was right (RFC 8945).
+    pub signed: Option<Signed>,
+}
+
+/// How an answer is signed.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Signs the messages of the answer in order.
+    pub signer: Signer,
+    /// When the query came, in seconds since 1970.
+    pub at_s: u64,
 }
 
 /// What is not worked on further.
@@ -111,6 +123,7 @@ impl Request {
             question,
             client,
             cookie: None,
+            signed: None,
         })
     }
 

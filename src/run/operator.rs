@@ -10,13 +10,13 @@ use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, FlushDone, HeldStatus, KindStatus, MirrorDone,
-    MirrorStatus, NegativeAnchorStatus, ServerStatus, Status, TableStatus, TrustKeyStatus,
-    TrustPointStatus, ZoneStatus,
+    MirrorStatus, NegativeAnchorStatus, ServerStatus, SourceStatus, Status, TableStatus,
+    TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
-use holdfast::mirror::{GenerationState, Mirror};
+use holdfast::mirror::{self, GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
@@ -229,6 +229,8 @@ impl Operator {
                 signatures_expire: told.signatures_expire,
                 warnings: told.warnings,
                 last_error: told.last_error,
+                sources: told.sources.into_iter().map(source_status).collect(),
+                last_notify: told.last_notify,
             }
         };
         mirrors.into_iter().map(status).collect()
@@ -347,4 +349,17 @@ fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {
 
 fn parse_name(text: &str) -> Result<Name, String> {
     text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
+fn source_status(told: mirror::SourceStatus) -> SourceStatus {
+    SourceStatus {
+        source: told.source,
+        last_ok: told.last_ok,
+        last_error: told.last_error,
+        last_error_at: told.last_error_at,
+        failures: told.failures,
+        next_try: told.next_try,
+        expire_s: told.expire_s,
+        no_changes: told.no_changes,
+    }
 }

@@ -14,7 +14,7 @@ use super::block::{Body, SetRef};
 use super::image::ZoneImage;
 use super::key::name_of;
 use super::walk::{Here, Walk};
-use crate::dns::{Class, Name, Record, Rtype};
+use crate::dns::{Class, Record, Rtype};
 
 /// Which way a record went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -246,6 +246,7 @@ fn compare_sets<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Name;
     use crate::zone::{Builder, parse, present};
     use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
     use std::collections::BTreeSet;

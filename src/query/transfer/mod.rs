@@ -25,15 +25,18 @@ use super::reply::{self, Answer};
 use super::request::{Client, Request, Transport};
 use crate::clock::Clock;
 use crate::dns::message::MESSAGE_LEN_MAX;
+use crate::dns::tsig::Signer;
 use crate::dns::{Ede, Edns, Message, Name, Rcode, Rtype, Soa};
 use crate::metrics::Metrics;
 use crate::mirror::{Generation, Mirrors, policy};
 use crate::zone::ZoneImage;
 
-use write::{Envelope, Sent, Stop};
+use write::{Envelope, Seal, Sent, Stop};
 
 /// Transfers at once; further clients get SERVFAIL and come back.
 pub const TRANSFERS_MAX: usize = 32;
+/// Larger zones, in records, are not compared for a question over UDP: its sender may be forged, and pays nothing.
+const UDP_RECORDS_MAX: u64 = 10_000;
 /// Messages that are made before the client takes them.
 pub const MESSAGES_WAITING_MAX: usize = 4;
 
@@ -140,8 +143,11 @@ impl Transfers {
             }
         };
         let newest = current.image().serial();
-        // RFC 1995 section 2: who has this version or a newer one gets the SOA alone.
-        if since.is_some_and(|held| !Soa::serial_newer(newest, held)) {
+        // RFC 1995 section 2: who has this version or a newer one gets the SOA alone; so does who is to come over TCP.
+        let is_large = current.image().record_count() > UDP_RECORDS_MAX;
+        if since.is_some_and(|held| !Soa::serial_newer(newest, held))
+            || request.client.transport == Transport::Udp && is_large
+        {
             return Ok(Begun::Answer(soa_alone(current.image())));
         }
         let Ok(place) = self.places.clone().try_acquire_owned() else {
@@ -167,6 +173,8 @@ impl Transfers {
                 settings.udp_size_max,
             ),
             client: request.client,
+            signer: request.signed.as_ref().map(|signed| signed.signer.clone()),
+            clock: self.clock.clone(),
             current,
             metrics: self.metrics.clone(),
             _place: place,
@@ -229,7 +237,11 @@ impl Transfers {
 }
 
 fn may_transfer(access: &AccessList, request: &Request) -> bool {
-    access.may_transfer(request.client.addr.ip(), None)
+    let key = request
+        .signed
+        .as_ref()
+        .map(|signed| signed.signer.key().name());
+    access.may_transfer(request.client.addr.ip(), key)
 }
 
 /// The serial that an IXFR question comes with.
@@ -273,6 +285,9 @@ pub struct Outgoing {
     edns: Option<Edns>,
     size_max: usize,
     client: Client,
+    /// Signs the messages, where the question was signed.
+    signer: Option<Signer>,
+    clock: Clock,
     metrics: Arc<Metrics>,
     _place: OwnedSemaphorePermit,
 }
@@ -348,12 +363,18 @@ impl Outgoing {
             edns: self.edns.clone(),
             ..self.head.clone()
         };
+        let mut seal = self.seal();
+        let room = seal.as_ref().map_or(0, |seal| seal.len);
         reply.answer = soa
             .answer
             .iter()
             .flat_map(|set| set.records(false))
             .collect();
-        reply.encode(self.size_max)
+        let mut wire = reply.encode(self.size_max.saturating_sub(room));
+        if let Some(seal) = &mut seal {
+            (seal.append)(&mut wire);
+        }
+        wire
     }
 
     /// Makes all messages, and says how it went.
@@ -400,13 +421,22 @@ impl Outgoing {
         }
     }
 
+    /// RFC 8945 section 5.3.1: every message is signed.
+    fn seal(&self) -> Option<Seal> {
+        let (mut signer, clock) = (self.signer.clone()?, self.clock.clone());
+        Some(Seal {
+            len: signer.record_len(),
+            append: Box::new(move |message| signer.sign(message, clock.now().wall_s)),
+        })
+    }
+
     fn envelope(&self, messages_max: u64) -> Envelope {
         Envelope {
             head: self.head.clone(),
             edns: self.edns.clone(),
             size_max: self.size_max.min(MESSAGE_LEN_MAX),
             messages_max,
-            seal: None,
+            seal: self.seal(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod dnssec;
 mod network;
 mod records;
 mod sealed;
+mod signatures;
 mod stored;
 mod streams;
 mod texts;
@@ -31,7 +32,10 @@ pub const TARGETS: &[Target] = &[
     target("transfer", network::transfer),
     target("cookie", network::cookie),
     target("response", network::response),
+    target("tsig", signatures::tsig),
+    target("notify", signatures::notify),
     target("axfr", streams::axfr),
+    target("ixfr", streams::ixfr),
     target("name", records::name),
     target("rdata", records::rdata),
     target("dnssec", dnssec::signed_sets),
