@@ -169,7 +169,9 @@ impl Refresher {
             // All of the zone is about to come: not in vain, if nobody can vouch for it yet.
             self.basis().await?;
         }
-        let base = (self.mirror.current()).filter(|g| !g.is_bootstrap());
+        // A file of the operator's may differ from what the servers have under its serial.
+        let is_network = |g: &Arc<Generation>| g.provenance().kind == SourceKind::Network;
+        let base = self.mirror.current().filter(is_network);
         let image = match self.transfer(source, base.as_deref()).await? {
             Transferred::Nothing(other) => {
                 return self.nothing_new(other, SourceKind::Network).await;
@@ -192,13 +194,20 @@ impl Refresher {
             }
         };
         self.shared.deps.metrics.mirror_transfers_full_total.inc();
-        self.admit_from(source, image).await
+        self.admit_from(source, image, true).await
     }
 
-    async fn admit_from(&self, source: &Source, image: ZoneImage) -> Result<Done, SourceError> {
+    /// `rest_is_sound`: what did not come just now needed no warning either.
+    async fn admit_from(
+        &self,
+        source: &Source,
+        image: ZoneImage,
+        rest_is_sound: bool,
+    ) -> Result<Done, SourceError> {
         let provenance = self.provenance(source.to_string(), SourceKind::Network);
         let signed = matches!(source, Source::Axfr { tsig: Some(_), .. });
-        self.admit(Candidate::new(image, provenance).authenticated(signed))
+        let candidate = Candidate::new(image, provenance);
+        self.admit(candidate.authenticated(signed && rest_is_sound))
             .await
     }
 
@@ -212,12 +221,13 @@ impl Refresher {
         let Some(base) = base else {
             return Ok(Err("no version is held".to_owned()));
         };
+        let base_is_sound = base.row().warnings.is_empty();
         let applied = blocking(move || zone::apply(base.image(), &changes)).await;
         let image = match applied {
             Ok(image) => image,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        match self.admit_from(source, image).await {
+        match self.admit_from(source, image, base_is_sound).await {
             Ok(done) => {
                 self.note_no_changes(source, None);
                 self.shared.deps.metrics.mirror_transfers_ixfr_total.inc();
