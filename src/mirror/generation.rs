@@ -35,6 +35,7 @@ const FAULTS_SHOWN_MAX: usize = 5;
 pub struct Candidate {
     image: ZoneImage,
     provenance: Provenance,
+    authenticated: bool,
     /// The verified version that it was made from by changes.
     base: Option<Arc<Generation>>,
 }
@@ -70,8 +71,16 @@ impl Candidate {
         Candidate {
             image,
             provenance,
+            authenticated: false,
             base: None,
         }
+    }
+
+    /// Whether its channel shows who sent it, and that nobody changed it on the way: then what no signature covers is as good as
+    /// the source, and needs no warning.
+    pub fn authenticated(mut self, authenticated: bool) -> Candidate {
+        self.authenticated = authenticated;
+        self
     }
 
     /// A version that was made from `base` by applying changes. It is verified as strictly as any other, without repeating
@@ -133,7 +142,12 @@ impl Candidate {
             row.verdict = Verdict::Verified;
             row.trust = record.clone();
         }
-        row.warnings = report.warnings.iter().map(ToString::to_string).collect();
+        let warned = |warning: &&verify::Warning| {
+            use verify::Warning::{NoZonemd, UnsupportedZonemd};
+            !(self.authenticated && matches!(warning, NoZonemd | UnsupportedZonemd))
+        };
+        let warnings = report.warnings.iter().filter(warned);
+        row.warnings = warnings.map(ToString::to_string).collect();
         row.signatures_expire_at = report.expires_at;
         Ok(Verified {
             image: self.image,

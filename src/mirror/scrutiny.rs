@@ -80,7 +80,7 @@ impl Mirror {
             return;
         };
         shared.deps.metrics.mirror_damaged_total.inc();
-        if let Err(error) = shared.store.set_aside(current.row(), &fault) {
+        if let Err(error) = shared.store.condemn_version(current.row(), &fault) {
             tracing::error!(zone = %self.config.zone, %error, "a damaged version could not be set aside");
         }
         let next = shared.store.recover(&self.config.zone);

@@ -12,6 +12,7 @@
 
 mod escape;
 pub mod image_file;
+mod removed;
 
 use std::collections::HashSet;
 use std::fs;
@@ -345,7 +346,11 @@ impl MirrorStore {
     ///
     /// # Errors
     /// The ledger did not take it.
-    pub fn set_aside(&self, row: &GenerationRow, fault: &ImageError) -> Result<(), CommitError> {
+    pub fn condemn_version(
+        &self,
+        row: &GenerationRow,
+        fault: &ImageError,
+    ) -> Result<(), CommitError> {
         let path = self.path(row)?;
         self.condemn(&path, &FileFault::Image(fault.clone()));
         let changes = Changes::new().remove::<GenerationRow>(row_key(row));

@@ -501,7 +501,7 @@ impl<'a> Cursor<'a> {
         Some(Body { octets, tables })
     }
 
-    /// The key of the node that [`Cursor::advance`] went to.
+    /// The key of the node that it has moved to.
     pub fn key(&self) -> &[u8] {
         &self.key
     }

@@ -14,6 +14,7 @@ mod block;
 mod build;
 mod checks;
 mod denial;
+mod diff;
 mod entry;
 mod hash32;
 mod image;
@@ -27,7 +28,8 @@ pub mod present;
 mod quick;
 mod runs;
 mod tables;
-pub mod update;
+mod update;
+mod walk;
 mod write;
 
 #[cfg(test)]
@@ -35,11 +37,14 @@ mod tests;
 
 pub use block::SetRef;
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, RUN_BYTES_MAX, ZONE_BYTES_MAX};
+pub use diff::{Change, ChangeKind, Diff, diff};
 pub use hash32::hash_of_key;
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use key::{NameBuf, path, wire_of};
 pub use load::{LoadError, Loaded, load, load_file, load_into};
 pub use nodes::{RawNode, RawNodes};
+pub use update::{Changes, UpdateError, apply, apply_in};
+pub use walk::RecordRef;
 
 use crate::dns::{Name, RrSet};
 

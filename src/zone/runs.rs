@@ -170,12 +170,10 @@ pub struct Run(Octets);
 /// The entries of all runs in order.
 pub fn merge(runs: &[Run]) -> impl Iterator<Item = Entry<'_>> {
     let mut rests: Vec<&[u8]> = runs.iter().map(|run| run.0.as_slice()).collect();
-    let mut heads: Vec<Option<Entry<'_>>> = vec![None; rests.len()];
-    let mut heap = BinaryHeap::new();
-    for run in 0..rests.len() {
-        heads[run] = take(&mut rests[run]);
-        heap.extend(heads[run].map(|entry| Reverse((entry.order(), run))));
-    }
+    let mut heads: Vec<Option<Entry<'_>>> = rests.iter_mut().map(take).collect();
+    let mut heap: BinaryHeap<_> = (heads.iter().enumerate())
+        .filter_map(|(run, head)| Some(Reverse((head.as_ref()?.order(), run))))
+        .collect();
     std::iter::from_fn(move || {
         let Reverse((_, run)) = heap.pop()?;
         let entry = heads[run].take();

@@ -330,6 +330,6 @@ fn a_version_found_damaged_later_is_set_aside() {
     commit(&store, 2);
     let (stored, _) = store.recover(&zone()).unwrap().unwrap();
     let fault = ImageError::Checksum("a block");
-    store.set_aside(stored.row(), &fault).unwrap();
+    store.condemn_version(stored.row(), &fault).unwrap();
     assert_eq!(restart_of(&store), Some(1));
 }
