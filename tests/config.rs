@@ -136,6 +136,62 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+fn secondaries_are_addresses_with_or_without_a_key() {
+    let mirror = |notify: &str| {
+        let text = "[[mirror]]\nzone = 'a.'\nsources = ['axfr:192.0.2.1']\n";
+        format!("{text}notify = [{notify}]\n")
+    };
+    let config = parse(&mirror("'192.0.2.2', { address = '[2001:db8::1]:54' }")).unwrap();
+    let targets: Vec<_> = (config.mirrors[0].notify.iter())
+        .map(|target| (target.addr.to_string(), target.tsig.clone()))
+        .collect();
+    let expected = ["192.0.2.2:53", "[2001:db8::1]:54"];
+    assert_eq!(targets, expected.map(|addr| (addr.to_owned(), None)));
+    refused(
+        &mirror("'ns.example'"),
+        &[(4, "allowed is an address such as")],
+    );
+    refused(&mirror("{ tsig = 'k.' }"), &[(4, "`address` is missing")]);
+    refused(
+        &mirror("'192.0.2.2', '192.0.2.2:53'"),
+        &[(4, "192.0.2.2:53 is listed twice")],
+    );
+}
+
+#[test]
+fn catalogs_are_followed_or_produced() {
+    let followed = "[[mirror]]\nzone = 'cat.'\nsources = ['axfr:192.0.2.1']\n\
+                    [[catalog]]\nzone = 'cat.'\n";
+    let config = parse(&format!(
+        "{followed}sources = ['axfr:192.0.2.2']\nuse = 'always'\nmembers_max = 7\n"
+    ))
+    .unwrap();
+    let catalog = &config.catalogs[0];
+    assert_eq!((catalog.produce, catalog.members_max), (false, 7));
+    assert_eq!(catalog.member.use_, MirrorUse::Always);
+    assert_eq!(catalog.member.catalog, Some(catalog.zone.clone()));
+    refused(followed, &[(4, "`sources` of its members are missing")]);
+    refused(
+        &format!("{followed}sources = ['file:a.zone']\n"),
+        &[(6, "would be the file of every member")],
+    );
+    refused(
+        "[[catalog]]\nzone = 'cat.'\nsources = ['axfr:192.0.2.2']\n",
+        &[(1, "no [[mirror]] brings the catalog cat.")],
+    );
+    let config = parse("[[catalog]]\nzone = 'cat.'\nproduce = true\n").unwrap();
+    assert!(config.catalogs[0].produce);
+    refused(
+        "[[catalog]]\nzone = 'cat.'\nproduce = true\nuse = 'always'\n",
+        &[(4, "`use` is for the members of a catalog that is followed")],
+    );
+    refused(
+        &format!("{followed}produce = true\n"),
+        &[(4, "has a [[mirror]] or [[zone]]")],
+    );
+}
+
+#[test]
 fn forwarded_zones_have_servers_that_are_others() {
     let config = parse(
         r#"
@@ -534,7 +590,6 @@ fn unbuilt_features_may_only_be_off() {
         let expected = format!("{table}.{key}: not built in this version; allowed is only {off}");
         refused(&format!("[{table}]\n{key} = {on}\n"), &[(2, &expected)]);
     };
-    check("access", "allow_transfer", "[]", "['192.0.2.1']");
     check("cache", "persist", "false", "true");
     check("stale", "enabled", "false", "true");
     check("retained", "enabled", "false", "true");
@@ -552,10 +607,6 @@ fn unbuilt_features_may_only_be_off() {
     refused(
         "[server.tls]\ncert = 'c'\n",
         &[(1, &format!("server.tls: {absent}"))],
-    );
-    refused(
-        "\n[[catalog]]\nzone = 'k'\n",
-        &[(2, &format!("catalog: {absent}"))],
     );
     // Nothing in it: nothing is asked for.
     assert_eq!(

@@ -467,7 +467,8 @@ async fn a_snapshot_answers_as_the_last_resort_until_the_network_speaks() {
         assert!(generation.is_bootstrap() && generation.is_verified());
         assert_eq!(generation.verified_at(), u64::from(signer::INCEPTION));
         assert_eq!(generation.last_contact_at(), None);
-        let config = lab.mirror().config();
+        let mirror = lab.mirror();
+        let config = mirror.config();
         assert_eq!(usable(&generation, config, lab.now_s()), Usable::LastResort);
         let sets = generation
             .image()

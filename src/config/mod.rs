@@ -37,8 +37,8 @@ pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
 pub use hints::Hints;
 pub use mirror::{
-    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, Percent, ProtectChanges, Source,
-    Verify, ZoneConfig,
+    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, Percent,
+    ProtectChanges, Source, Verify, ZoneConfig,
 };
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
@@ -74,7 +74,7 @@ pub struct Config {
     pub zones: Vec<ZoneConfig>,
     /// `[[tsig]]`: shared keys; no name appears twice.
     pub tsig_keys: Vec<TsigKey>,
-    /// `[[catalog]]`: zones that list zones. Empty in this version.
+    /// `[[catalog]]`: zones that list zones; no zone appears twice.
     pub catalogs: Vec<Catalog>,
     /// `[reachability]`: how outages are noticed.
     pub reachability: Reachability,
@@ -131,7 +131,7 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// Who may ask about `[[zone]]` zones.
     pub allow_own_zones: Vec<IpNet>,
-    /// Who may transfer own zones. Empty in this version.
+    /// Who may transfer own zones and mirrors.
     pub allow_transfer: Vec<Peer>,
     /// Who may send NOTIFY, beside each mirror's own sources.
     pub allow_notify: Vec<Peer>,
@@ -290,6 +290,12 @@ pub struct TsigKey {
 pub struct Catalog {
     /// The catalog zone.
     pub zone: Name,
+    /// It is made here, of all mirrors and own zones; else a `[[mirror]]` brings it, and its members become mirrors.
+    pub produce: bool,
+    /// How many members are followed.
+    pub members_max: usize,
+    /// What each member's mirror is like, but for its zone. Of a produced catalog, `notify` says who is told of new versions.
+    pub member: MirrorConfig,
 }
 
 /// `[reachability]`

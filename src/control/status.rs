@@ -135,6 +135,9 @@ pub struct MirrorStatus {
     /// `failover` or `always`.
     #[serde(rename = "use")]
     pub usage: String,
+    /// The catalog that lists the zone; `null`: it has a table of its own.
+    #[serde(default)]
+    pub catalog: Option<String>,
     /// `online`, `suspect`, `isolated` or `recovering`.
     pub state: String,
     /// Since when it is in this state.

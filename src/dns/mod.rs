@@ -12,6 +12,7 @@
 pub mod edns;
 pub mod message;
 pub mod name;
+pub mod packer;
 pub mod rdata;
 pub mod record;
 pub mod rtype;

@@ -17,6 +17,8 @@ pub struct MirrorStatus {
     /// `failover` or `always`.
     #[serde(rename = "use")]
     pub use_: &'static str,
+    /// The catalog that lists the zone; `None` = it has a table of its own.
+    pub catalog: Option<String>,
     /// Serial of the current generation.
     pub serial: Option<u32>,
     /// Its content digest.
@@ -57,6 +59,7 @@ impl MirrorStatus {
                 MirrorUse::Failover => "failover",
                 MirrorUse::Always => "always",
             },
+            catalog: config.catalog.as_ref().map(ToString::to_string),
             serial: current.map(Generation::serial),
             generation: current.map(|g| g.digest().to_owned()),
             source: current.map(|g| g.provenance().source.clone()),

@@ -260,6 +260,11 @@ impl Task {
     }
 
     async fn refresh(&mut self, sources: &[Source]) -> Result<(), String> {
+        let shared = self.shared().clone();
+        let _turn = match self.mirror().config.catalog {
+            Some(_) => shared.member_refreshes.acquire().await.ok(),
+            None => None,
+        };
         let (done, mut errors) = self.refresher.refresh(sources).await;
         if done.is_none() {
             self.failures = self.failures.saturating_add(1);

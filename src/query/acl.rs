@@ -2,7 +2,8 @@
 //!
 //! Two lists for questions: `access.allow` opens recursion, cache and mirrors, `access.allow_own_zones` opens the own
 //! zones. They do not imply each other. An address in neither gets REFUSED for everything, which is
-//! cheap to say and cannot be used to amplify. [`Peers`] are other servers, which may also be known by a shared key.
+//! cheap to say and cannot be used to amplify. [`Peers`] are other servers, which may also be known by a shared key: who
+//! may have whole zones, and who may send NOTIFY.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -58,6 +59,7 @@ impl Peers {
 pub struct AccessList {
     allow: Vec<IpNet>,
     allow_own_zones: Vec<IpNet>,
+    allow_transfer: Peers,
     allow_notify: Peers,
 }
 
@@ -67,6 +69,7 @@ impl AccessList {
         AccessList {
             allow: IpNet::aggregate(&access.allow),
             allow_own_zones: IpNet::aggregate(&access.allow_own_zones),
+            allow_transfer: Peers::new(&access.allow_transfer),
             allow_notify: Peers::new(&access.allow_notify),
         }
     }
@@ -84,6 +87,11 @@ impl AccessList {
             recursion: within(&self.allow),
             own_zones: within(&self.allow_own_zones),
         }
+    }
+
+    /// Whether who comes from `address`, with a message signed with `key`, may have whole zones.
+    pub fn may_transfer(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        self.allow_transfer.contains(address, key)
     }
 }
 

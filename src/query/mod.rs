@@ -19,6 +19,7 @@ pub mod request;
 pub mod route;
 mod signed;
 pub mod special;
+pub mod transfer;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
 use crate::dns::tsig::Keyring;
-use crate::dns::{Ede, Message, Question, Rcode, edns::option};
+use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
@@ -41,6 +42,7 @@ use reply::Answer;
 pub use request::{Client, Transport};
 use request::{Rejected, Request, Signed};
 use special::Special;
+use transfer::{Begun, Outgoing, Transfers};
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -68,6 +70,8 @@ pub struct Settings {
     pub access: AccessList,
     /// The own zones.
     pub zones: OwnZones,
+    /// Catalogs that are produced here: they are for secondaries alone.
+    pub catalogs: OwnZones,
     /// Names that are answered here and nowhere else.
     pub special: Special,
     /// Largest answer over UDP, in octets.
@@ -84,6 +88,7 @@ pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
+    transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
     metrics: Arc<Metrics>,
@@ -93,12 +98,22 @@ pub struct Pipeline {
 pub enum Step {
     /// The reply, or nothing if the query deserves none.
     Done(Option<Vec<u8>>),
-    /// The resolver must be waited for.
-    Wait(Box<Job>),
+    /// Something must be waited for: see [`Pipeline::finish`].
+    Wait(Job),
+    /// A zone transfer, whose messages leave one after another; only where a stream asked.
+    Stream(Box<Outgoing>),
+}
+
+/// A query that waits.
+pub enum Job {
+    /// For the resolver.
+    Resolve(Box<Resolving>),
+    /// For the difference between two versions of a zone, which answers over UDP.
+    Difference(Box<Outgoing>),
 }
 
 /// A query that waits for the resolver.
-pub struct Job {
+pub struct Resolving {
     request: Request,
     settings: Arc<Settings>,
     resolver: Arc<dyn Resolve>,
@@ -120,6 +135,7 @@ impl Pipeline {
             settings,
             resolver,
             cookies: None,
+            transfers: None,
             mirrors: None,
             metrics,
         }
@@ -131,17 +147,25 @@ impl Pipeline {
         self
     }
 
+    /// Hands zones on to secondaries; without it every question for a transfer is refused.
+    pub fn with_transfers(mut self, transfers: Transfers) -> Pipeline {
+        self.transfers = Some(transfers);
+        self
+    }
+
     /// Takes NOTIFY for these mirrors (RFC 1996), and signed queries (RFC 8945).
     pub fn with_mirrors(mut self, mirrors: Arc<Mirrors>, clock: Clock) -> Pipeline {
         self.mirrors = Some((mirrors, clock));
         self
     }
 
-    /// The reply to a query, or `None` if it deserves none.
+    /// The reply to a query that has one message, or `None` if it deserves none. A transfer's messages are no reply: see
+    /// [`Pipeline::begin`].
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
         match self.begin(wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(job) => Some(self.finish(*job).await),
+            Step::Wait(job) => Some(self.finish(job).await),
+            Step::Stream(_) => None,
         }
     }
 
@@ -162,6 +186,9 @@ impl Pipeline {
             Ok(request) => request,
             Err(refused) => return Step::Done(Some(refused)),
         };
+        if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
+            return self.transfer(&request, &settings);
+        }
         let rights = settings.access.rights(client.addr.ip());
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
@@ -174,6 +201,10 @@ impl Pipeline {
                 settings.udp_size_max,
             )))
         };
+        let transfers = self.transfers.as_ref();
+        if let Some(answer) = transfers.and_then(|t| t.soa(&request, &settings)) {
+            return done(answer);
+        }
         if rights.recursion
             && let Some(lookup) = settings.special.lookup(&request.question)
         {
@@ -199,7 +230,7 @@ impl Pipeline {
         if let Some(resolution) = resolver.cached(&question, options) {
             return done(self.resolved(resolution, options, so_far));
         }
-        Step::Wait(Box::new(Job {
+        Step::Wait(Job::Resolve(Box::new(Resolving {
             resolver: resolver.clone(),
             settings: settings.clone(),
             so_far,
@@ -207,11 +238,37 @@ impl Pipeline {
             options,
             recursion_available,
             request,
-        }))
+        })))
     }
 
-    /// Waits for the resolver and writes the reply.
+    /// A question for a whole zone, or for what changed in it.
+    fn transfer(&self, request: &Request, settings: &Settings) -> Step {
+        let begun = match &self.transfers {
+            Some(transfers) => transfers.begin(request, settings),
+            None => Begun::Answer(Answer::empty(
+                Rcode::REFUSED,
+                Some(Ede::new(Ede::PROHIBITED, "zone transfers are not offered")),
+            )),
+        };
+        match begun {
+            Begun::Answer(answer) => {
+                self.count_answer(&answer);
+                Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
+            }
+            Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
+            Begun::Stream(outgoing) => Step::Stream(outgoing),
+        }
+    }
+
+    /// Waits for what the query waits for, and writes the reply.
     pub async fn finish(&self, job: Job) -> Vec<u8> {
+        match job {
+            Job::Resolve(job) => self.finish_resolving(*job).await,
+            Job::Difference(outgoing) => outgoing.single().await,
+        }
+    }
+
+    async fn finish_resolving(&self, job: Resolving) -> Vec<u8> {
         let resolution = job.resolver.resolve(job.question, job.options).await;
         let answer = self.resolved(resolution, job.options, job.so_far);
         self.count_answer(&answer);

@@ -187,7 +187,7 @@ pub(super) fn bare(query: &Message, rcode: Rcode, udp_size_max: u16) -> Message 
 }
 
 /// RFC 6891 section 7: an OPT record exactly where the query had one.
-fn opt<'e>(
+pub(super) fn opt<'e>(
     query: &Message,
     udp_size_max: u16,
     cookie: Option<Vec<u8>>,
@@ -230,7 +230,7 @@ fn encode_within(mut reply: Message, size_max: usize) -> Vec<u8> {
 }
 
 /// RFC 6891 section 6.2.3: sizes below 512 count as 512.
-fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
+pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
     let udp = query.edns.as_ref().map_or(UDP_SIZE_MIN_BYTES, |edns| {
         edns.udp_size.min(udp_size_max).max(UDP_SIZE_MIN_BYTES)
     });

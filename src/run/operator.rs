@@ -60,7 +60,7 @@ impl Operator {
             Request::Status => to_json(&self.status()),
             Request::MirrorList => to_json(&self.mirrors()),
             Request::MirrorShow { zone } => {
-                let mirror = self.mirror(&zone)?.clone();
+                let mirror = self.mirror(&zone)?;
                 let engine = self.engine.clone();
                 // The list is read from the disk.
                 let read = move || to_json(&engine.mirrors.generations(&mirror));
@@ -70,23 +70,23 @@ impl Operator {
             Request::MirrorRefresh { zone } => {
                 let mirror = self.mirror(&zone)?;
                 mirror.refresh().await?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::MirrorAccept { zone, serial } => {
                 let mirror = self.mirror(&zone)?;
                 let serial = match serial {
                     Some(serial) => serial,
-                    None => self.only_held(mirror)?,
+                    None => self.only_held(&mirror)?,
                 };
                 let accepted = mirror.accept(serial).await;
                 accepted.map_err(|error| error.to_string())?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::MirrorRollback { zone, serial } => {
                 let mirror = self.mirror(&zone)?;
                 let rolled_back = mirror.rollback(serial).await;
                 rolled_back.map_err(|error| error.to_string())?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::ClockReset => {
                 let keeper = self.engine.timekeeper.clone();
@@ -123,7 +123,7 @@ impl Operator {
         }
     }
 
-    fn mirror(&self, zone: &str) -> Result<&Arc<Mirror>, String> {
+    fn mirror(&self, zone: &str) -> Result<Arc<Mirror>, String> {
         let name = parse_name(zone)?;
         let mirror = self.engine.mirrors.find(&name);
         mirror.ok_or_else(|| format!("{name} is no mirror; `holdfast mirror list` names them"))
@@ -161,7 +161,7 @@ impl Operator {
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
             cache: self.cache(),
-            metrics: (self.metrics.snapshot().into_iter())
+            metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
                 .collect(),
         }
@@ -201,16 +201,24 @@ impl Operator {
         zones.into_iter().map(status).collect()
     }
 
+    /// All metrics, with what the kernel counts.
+    fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let unclaimed = holdfast::upstream::unclaimed_datagrams();
+        (self.metrics.datagrams_unclaimed_total).set(unclaimed.unwrap_or(0));
+        self.metrics.snapshot()
+    }
+
     fn mirrors(&self) -> Vec<MirrorStatus> {
         let now_s = self.clock.now().wall_s;
-        let mut mirrors: Vec<_> = self.engine.mirrors.iter().collect();
-        mirrors.sort_by_key(|mirror| mirror.zone());
-        let status = |mirror: &Arc<Mirror>| {
+        let mut mirrors = self.engine.mirrors.all();
+        mirrors.sort_by(|a, b| a.zone().cmp(b.zone()));
+        let status = |mirror: Arc<Mirror>| {
             let told = mirror.status(now_s);
             let reach = self.engine.reach.zone(mirror.zone()).unwrap_or_default();
             MirrorStatus {
                 zone: told.zone,
                 usage: told.use_.into(),
+                catalog: told.catalog,
                 state: reach.state.to_string(),
                 since: Some(format_utc(reach.since.wall_s)),
                 evidence: reach.evidence.clone(),

@@ -17,7 +17,7 @@ use holdfast::store::{
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
-use crate::signer::{Denial, Signer};
+use crate::signer::{Denial, Signer, rr};
 
 /// A zone with something of everything.
 const ZONE: &str = r#"
@@ -64,6 +64,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "message" | "hickory" | "dnssec" => messages(),
         "request" => queries(),
+        "transfer" => flagged(&[0, 1], questions_for_transfers()),
         "cookie" => cookies(),
         "response" => responses(),
         "name" => names(),
@@ -77,6 +78,13 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let own = [text(ZONE), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
+        "catalog" => vec![
+            text(
+                "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\
+                 b2.zones 0 PTR b.test.\ngroup.b2.zones 0 TXT \"x\"\ncoo.b2.zones 0 PTR other.\nx.ext 0 A 192.0.2.1\n",
+            ),
+            text("@ 0 SOA . . 1 1 1 1 0\nversion 0 TXT \"2\"\n"),
+        ],
         "image" => flagged(
             &[0, 1],
             images().iter().map(|i| i.as_bytes().to_vec()).collect(),
@@ -198,6 +206,23 @@ fn queries() -> Vec<Vec<u8>> {
     query.edns = Some(edns);
     let transfer = Message::query(8, Question::new(name("."), Rtype::AXFR));
     vec![plain, query.encode(512), transfer.encode(512)]
+}
+
+/// AXFR and IXFR of the zone that the target has, and of another.
+fn questions_for_transfers() -> Vec<Vec<u8>> {
+    let mut questions = Vec::new();
+    for zone in ["example.", "other."] {
+        for rtype in [Rtype::AXFR, Rtype::IXFR] {
+            let mut query = Message::query(9, Question::new(name(zone), rtype));
+            query.edns = Some(Edns::new(1232, true));
+            if rtype == Rtype::IXFR {
+                let soa = format!("{zone} 60 SOA ns.{zone} h.{zone} 4 1 1 1 1");
+                query.authority.push(rr(&soa));
+            }
+            questions.push(query.encode(512));
+        }
+    }
+    questions
 }
 
 /// Answers of the sample zones, as a server sends them.

@@ -533,7 +533,7 @@ impl Lab {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    pub fn mirror(&self) -> &Arc<Mirror> {
+    pub fn mirror(&self) -> Arc<Mirror> {
         let mirrors = self.mirrors.as_ref().expect("started");
         mirrors.find(&name("test.")).unwrap()
     }
@@ -561,7 +561,7 @@ impl Lab {
     /// Serial, verdict's first word and state of each version, newest first.
     pub fn versions(&self) -> Vec<String> {
         let mirrors = self.mirrors.as_ref().expect("started");
-        (mirrors.generations(self.mirror()).iter())
+        (mirrors.generations(&self.mirror()).iter())
             .map(|g| {
                 let verdict = g.verdict.split([':', ' ']).next().unwrap();
                 format!("{} {verdict} {:?}", g.serial, g.state)

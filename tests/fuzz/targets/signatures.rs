@@ -173,7 +173,7 @@ pub fn notify(data: &[u8]) -> bool {
         let before = site.metrics.notifies_taken_total.value();
         let reply = match site.pipeline.begin(&wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(_) => panic!("a NOTIFY waits for nothing"),
+            Step::Wait(_) | Step::Stream(_) => panic!("a NOTIFY waits for nothing"),
         };
         let taken = site.metrics.notifies_taken_total.value() > before;
         let Some(reply) = reply else {
