@@ -334,6 +334,8 @@ impl Shared {
                 return Ok((entry, self.next_given(question, response)));
             };
             if let Origin::Network(server) = response.origin {
+                let now = self.clock.now().mono;
+                self.servers.bogus_for(server, &response.zone, now);
                 ask.avoid.push(server);
             }
             ask.attempt += 1;
