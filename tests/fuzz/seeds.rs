@@ -19,6 +19,14 @@ use holdfast::zone::{Builder, ZoneImage, parse, present};
 
 use crate::signer::{Denial, Signer, rr};
 
+/// What is rewritten before the scanner sees it.
+const REWRITTEN: &str = r#"
+$ORIGIN example.
+@ 1h SOA ns host 1 2h 3 4 5
+$GENERATE 1-7/2 h${0,3,d} 60 IN A 192.0.2.$
+$GENERATE 10-12 ${1,8,n}ip6 PTR h$$\$
+here LOC 42 21 54.5 N 71 06 18 W ( -24.05m 30m )
+"#;
 /// A zone with something of everything.
 const ZONE: &str = r#"
 $ORIGIN example.
@@ -75,7 +83,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "notify" => flagged(&[0, 1], notifies()),
         "zone_file" => {
             let signed = signers().map(|signer| written(&signer.sign(&records())));
-            let own = [text(ZONE), file("zones/lab.test.zone")];
+            let own = [text(ZONE), text(REWRITTEN), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
         "catalog" => vec![

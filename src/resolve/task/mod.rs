@@ -139,7 +139,7 @@ impl Resolver {
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
-            log: servfail_log::ServfailLog::default(),
+            log: servfail_log::ServfailLog::new(settings.log_servfail),
             refreshes: prefetch::Queue::new(),
             metrics,
             seeds: AtomicU64::new(settings.seed),
@@ -216,6 +216,7 @@ impl Resolver {
             prefetch: false,
             cache_bytes_max: shared.settings.cache_bytes_max.min(AFRESH_CACHE_BYTES_MAX),
             seed: shared.next_seed(),
+            log_servfail: shared.log.is_on(),
             ..shared.settings.clone()
         };
         Resolver::new(Parts {
@@ -394,6 +395,11 @@ impl Resolver {
     pub fn negative_trust_anchors(&self) -> Vec<(Name, Option<u64>)> {
         let validator = self.0.validator.as_ref();
         validator.map_or(Vec::new(), |v| v.negative_trust_anchors())
+    }
+
+    /// Switches the log of questions that come to nothing on or off.
+    pub fn set_log_servfail(&self, on: bool) {
+        self.0.log.set(on);
     }
 
     /// Every server address asked so far.
