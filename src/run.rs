@@ -10,6 +10,7 @@ mod logging;
 mod operator;
 mod system_clock;
 mod trace;
+pub mod versions;
 pub mod zones;
 
 use std::fs::DirBuilder;

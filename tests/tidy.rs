@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "clock/floor",
     "dns",
     "dnssec",
+    "mirror/age",
     "mirror/brakes",
     "mirror/verify",
     "query/cookie",

@@ -92,6 +92,11 @@ pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<Mi
             item.number(1, GENERATIONS_MAX, "")
                 .map(|count| count as u32)
         }),
+        generations_bytes_max: t.read(
+            "generations_bytes_max",
+            default.generations_bytes_max,
+            |item| scalar::bytes(item, TRANSFER_BYTES_MIN),
+        ),
         bytes_max: t.read("bytes_max", default.bytes_max, |item| {
             scalar::bytes(item, TRANSFER_BYTES_MIN)
         }),

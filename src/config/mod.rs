@@ -22,6 +22,7 @@ mod reader;
 mod records;
 mod scalar;
 mod unbuilt;
+pub mod url;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub use mirror::{
     AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, Percent, ProtectChanges, Source,
     Verify, ZoneConfig,
 };
+pub use url::{Host, HttpsUrl};
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
 pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;

@@ -161,10 +161,62 @@ pub struct MirrorStatus {
     pub held: Option<HeldStatus>,
     /// When the first of its signatures runs out.
     pub signatures_expire: Option<String>,
+    /// Who vouches for the way that it came by: `plain` (nobody), `tsig`, `tls` or `https`.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// What verification and channel prove of it.
+    #[serde(default)]
+    pub proves: Option<String>,
     /// What verification remarked on.
     pub warnings: Vec<String>,
     /// What went wrong since the last success.
     pub last_error: Option<String>,
+    /// How near the copy is to the end of what it is good for, from a quarter of the way on.
+    #[serde(default)]
+    pub escalation: Option<EscalationStatus>,
+    /// What is on its way in.
+    #[serde(default)]
+    pub transfer: Option<TransferStatus>,
+}
+
+/// A copy that grows old.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EscalationStatus {
+    /// How much of the time is gone: 25, 50, 75 or 100.
+    pub percent: u64,
+    /// `signatures`, `soa expire` or `signatures, sources stuck`.
+    pub limit: String,
+    /// When it is all gone.
+    pub at: String,
+    /// What will happen then.
+    pub text: String,
+}
+
+/// A version on its way in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TransferStatus {
+    /// Where it comes from.
+    pub source: String,
+    /// Since when.
+    pub since: String,
+    /// `fetching`, `building` or `verifying`.
+    pub stage: String,
+    /// Octets received so far.
+    pub bytes: u64,
+    /// Records received so far.
+    pub records: u64,
+}
+
+impl TransferStatus {
+    /// On one line.
+    pub fn to_text(&self) -> String {
+        let (stage, source, since) = (&self.stage, &self.source, &self.since);
+        let bytes = bytes_words(self.bytes);
+        format!(
+            "{stage} {source} since {since}: {bytes}, {} records",
+            self.records
+        )
+    }
 }
 
 /// A version that waits for the operator.
@@ -195,6 +247,12 @@ pub struct VersionStatus {
     pub state: String,
     /// Where it came from.
     pub source: String,
+    /// What verification and channel prove of it.
+    #[serde(default)]
+    pub proves: String,
+    /// Its file, where it is kept.
+    #[serde(default)]
+    pub file: Option<std::path::PathBuf>,
 }
 
 /// What a command to a mirror has led to.
@@ -204,15 +262,28 @@ pub struct MirrorDone {
     pub zone: String,
     /// Serial of what is served now.
     pub serial: Option<u32>,
+    /// What is proven of it.
+    #[serde(default)]
+    pub proves: Option<String>,
+    /// What verification remarked on.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl MirrorDone {
     /// The form for people.
     pub fn to_text(&self) -> String {
-        match self.serial {
+        let mut out = match self.serial {
             Some(serial) => format!("{} serves serial {serial}\n", self.zone),
             None => format!("{} has no copy\n", self.zone),
+        };
+        if let Some(proves) = &self.proves {
+            let _ = writeln!(out, "proven: {proves}");
         }
+        for warning in &self.warnings {
+            let _ = writeln!(out, "warning: {warning}");
+        }
+        out
     }
 }
 
@@ -563,6 +634,12 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
             "! {zone} holds serial {} back: {why}; to take it: {command}",
             held.serial
         );
+    }
+    if let Some(transfer) = &m.transfer {
+        let _ = writeln!(out, "  {zone}: {}", transfer.to_text());
+    }
+    if let Some(escalation) = &m.escalation {
+        let _ = writeln!(out, "! {zone}: {}", escalation.text);
     }
     match m.serial {
         None => {

@@ -50,6 +50,8 @@ pub struct Refusal {
     pub faults: Vec<String>,
     /// What is noted of it in the ledger.
     pub row: GenerationRow,
+    /// Its data, to be kept for inspection and never to be served.
+    pub(super) image: ZoneImage,
 }
 
 /// What a version must prove.
@@ -95,7 +97,9 @@ impl Candidate {
             delegations: self.image.delegation_count(),
             signatures_expire_at: None,
             warnings: Vec::new(),
+            proves: String::new(),
         };
+        let channel = row.provenance.channel;
         let judged = match proof {
             Proof::Dnssec(trust, policy, _) => verify::verify(&self.image, trust, at, policy),
             Proof::None => verify::verify_unsigned(&self.image),
@@ -107,6 +111,7 @@ impl Candidate {
                 return Err(Box::new(Refusal {
                     faults: worded(&faults),
                     row,
+                    image: self.image,
                 }));
             }
         };
@@ -114,7 +119,9 @@ impl Candidate {
             row.verdict = Verdict::Verified;
             row.trust = record.clone();
         }
-        row.warnings = report.warnings.iter().map(ToString::to_string).collect();
+        let warnings = report.warnings_over(channel);
+        row.warnings = warnings.iter().map(ToString::to_string).collect();
+        row.proves = report.proves_over(channel);
         row.signatures_expire_at = report.expires_at;
         Ok(Verified {
             image: self.image,

@@ -4,7 +4,10 @@
 //! current generation is not touched before the new one is durable. A version that a brake holds ends the refresh: the
 //! other sources have the same one.
 
+mod secured;
+
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +19,17 @@ use super::brakes::{self, Brake, Policy};
 use super::generation::{Candidate, Generation, Proof, Verified};
 use super::source::axfr::{self, Fault, Fetched, Want};
 use super::source::file::{self, FileError, Stamp};
-use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::source::https::HttpsError;
+use super::source::meter::{Meter, Stage};
+use super::source::tls::TrustError;
+use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, hex};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
 use crate::zone::{BuildError, Builder, ZoneImage};
+
+pub use secured::Seen;
+use secured::channel_of;
 
 /// Longest wait for the parent's DS, in seconds.
 const DS_TIME_MAX_S: u64 = 15;
@@ -42,6 +51,12 @@ pub enum SourceError {
     /// The network source failed.
     #[error("{0}")]
     Fetch(#[from] axfr::FetchError),
+    /// The web server failed.
+    #[error("{0}")]
+    Https(#[from] HttpsError),
+    /// Nobody can be trusted to be the source.
+    #[error("certificates: {0}")]
+    Certificates(#[from] TrustError),
     /// The file failed.
     #[error("{0}")]
     File(#[from] FileError),
@@ -52,6 +67,16 @@ pub enum SourceError {
         theirs: u32,
         /// The current one.
         ours: u32,
+    },
+    /// It still has the current version, whose signatures have run out.
+    #[error(
+        "its serial {serial} is current here, but the signatures of that ran out at {expired_at}: the source is stuck, or the clock is wrong"
+    )]
+    Stale {
+        /// The serial of both.
+        serial: u32,
+        /// When the first signature ran out.
+        expired_at: String,
     },
     /// Its records make no zone.
     #[error("not a zone: {0}")]
@@ -75,12 +100,15 @@ pub enum SourceError {
         /// Why.
         reasons: Vec<String>,
     },
+    /// It is current already.
+    #[error("serial {serial} with this content is current already")]
+    Known {
+        /// Its serial.
+        serial: u32,
+    },
     /// It could not be stored.
     #[error("{0}")]
     Commit(#[from] CommitError),
-    /// Not built in.
-    #[error("this kind of source is not supported")]
-    Unsupported,
 }
 
 /// What verification rests on.
@@ -98,11 +126,24 @@ impl Basis {
     }
 }
 
+/// While it lives, `status` shows what is on its way in.
+struct Shown(Arc<Mirror>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.set_meter(None);
+    }
+}
+
 /// Refreshes one mirror.
 pub struct Refresher {
     pub(super) mirror: Arc<Mirror>,
     pub(super) shared: Arc<Shared>,
     pub(super) rng: SmallRng,
+    /// What each web server had when it was last asked.
+    pub(super) seen: HashMap<String, Seen>,
+    /// Counts what is on its way in.
+    pub(super) meter: Arc<Meter>,
     /// The state in which each file was last found good.
     pub(super) good: HashMap<PathBuf, Stamp>,
     /// The state in which each file was last tried; `None` when it was not there.
@@ -128,17 +169,22 @@ impl Refresher {
     }
 
     async fn try_source(&mut self, source: &Source) -> Result<Done, SourceError> {
+        let _shown = self.begin(source.to_string());
         match source {
-            Source::Axfr { .. } => self.try_axfr(source).await,
+            Source::Axfr { addr, .. } => self.try_axfr(source, *addr).await,
             Source::File(path) => self.try_file(source, path).await,
-            Source::Https { .. } => Err(SourceError::Unsupported),
+            Source::Https { url, ca } => self.try_https(source, url, ca.as_deref()).await,
         }
     }
 
-    async fn try_axfr(&mut self, source: &Source) -> Result<Done, SourceError> {
-        let Source::Axfr { addr, .. } = source else {
-            return Err(SourceError::Unsupported);
-        };
+    /// Shows what is on its way in until the returned guard is dropped.
+    fn begin(&mut self, source: String) -> Shown {
+        self.meter = Arc::new(Meter::new(source, self.now_s()));
+        self.mirror.set_meter(Some(self.meter.clone()));
+        Shown(self.mirror.clone())
+    }
+
+    async fn try_axfr(&mut self, source: &Source, addr: SocketAddr) -> Result<Done, SourceError> {
         let config = &self.mirror.config;
         let want = self.want();
         if want.newer_than.is_none() {
@@ -152,29 +198,36 @@ impl Refresher {
         let mut builder =
             Builder::new(config.zone.clone()).bytes_max(memory::budget_bytes(config.bytes_max));
         let ids = [self.rng.random(), self.rng.random()];
-        let way = (&*self.shared.deps.connect, &self.shared.deps.clock);
+        let connect = self.way_to(source).await?;
+        let way = (&*connect, &self.shared.deps.clock);
+        let meter = self.meter.clone();
         let mut sink = |record| {
+            meter.count_record();
             builder.add(record).map_err(|error| match error {
                 BuildError::TooLarge(limit) => Fault::TooLarge(limit),
                 other => Fault::NotAZone(other.to_string()),
             })
         };
-        let fetched = axfr::fetch(way, *addr, &config.zone, want, limits, ids, &mut sink).await?;
+        let fetched = axfr::fetch(way, addr, &config.zone, want, limits, ids, &mut sink).await?;
         match fetched {
             Fetched::Newer(_) => {}
             other => return self.nothing_new(other, SourceKind::Network).await,
         }
+        self.meter.enter(Stage::Building);
         let image = blocking(move || builder.finish())
             .await
             .map_err(|e| SourceError::NotAZone(e.to_string()))?;
-        let provenance = self.provenance(source.to_string(), SourceKind::Network);
+        let provenance = Provenance {
+            channel: channel_of(source),
+            ..self.provenance(source.to_string(), SourceKind::Network)
+        };
         self.admit(Candidate::new(image, provenance)).await
     }
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
-        let stamp = file::stamp(path);
+        let stamp = file::stamp(path, &self.mirror.config.zone);
         self.tried
-            .insert(path.to_owned(), stamp.as_ref().ok().copied());
+            .insert(path.to_owned(), stamp.as_ref().ok().cloned());
         let stamp = stamp?;
         let current = self.mirror.current();
         let current = current.filter(|g| !g.is_bootstrap());
@@ -246,14 +299,22 @@ impl Refresher {
         &self,
         current: &Arc<Generation>,
         kind: SourceKind,
-    ) -> Result<(), CommitError> {
+    ) -> Result<(), SourceError> {
         if !self.is_contact(kind) {
             return Ok(());
         }
         let at = self.now_s();
+        // A version is never taken from a source outside its validity, and so is not confirmed by one either: a source that
+        // has nothing else is behind the world.
+        if let Some(end) = current.row().signatures_expire_at.filter(|end| at > *end) {
+            return Err(SourceError::Stale {
+                serial: current.serial(),
+                expired_at: format_utc(end),
+            });
+        }
         let (mirror, shared, current) = (self.mirror.clone(), self.shared.clone(), current.clone());
         let noted = blocking(move || mirror.confirm(&current, at, &shared.store)).await;
-        Ok(noted?)
+        Ok(noted.map_err(CommitError::from)?)
     }
 
     /// ARCHITECTURE.md: only a network source's confirmation counts as contact. Where the operator named files
@@ -267,6 +328,32 @@ impl Refresher {
                 sources.iter().all(|s| matches!(s, Source::File(_)))
             }
         }
+    }
+
+    /// Takes up a file that the operator hands over. It passes through everything that a source's version does.
+    pub(super) async fn import(&mut self, path: &Path) -> Result<(), SourceError> {
+        let _shown = self.begin(format!("import:{}", path.display()));
+        let (image, _) = self.read_file(path).await?;
+        self.meter.set_records(image.record_count());
+        let current = self.mirror.current().filter(|g| !g.is_bootstrap());
+        let want = Want {
+            newer_than: current.as_ref().map(|g| g.serial()),
+            except: self.mirror.held_serial(),
+        };
+        let is_other = current.is_some_and(|g| g.image().digest() != image.digest());
+        match want.judge(image.serial()) {
+            None => {}
+            Some(Fetched::Same) if is_other => {}
+            Some(Fetched::Same) => {
+                return Err(SourceError::Known {
+                    serial: image.serial(),
+                });
+            }
+            Some(other) => drop(self.nothing_new(other, SourceKind::File).await?),
+        }
+        let provenance = self.provenance(self.meter.source.clone(), SourceKind::File);
+        self.admit(Candidate::new(image, provenance)).await?;
+        Ok(())
     }
 
     /// Verifies a candidate as of now, asks the brakes, and makes it current.
@@ -293,7 +380,8 @@ impl Refresher {
             SourceKind::Network | SourceKind::File => self.basis().await?,
         };
         let now = self.now_s();
-        let (shared, keep) = (self.shared.clone(), self.mirror.config.generations);
+        self.meter.enter(Stage::Verifying);
+        let (shared, keep) = (self.shared.clone(), self.mirror.keep());
         blocking(move || {
             candidate.verify(basis.proof(), at, now).map_err(|refusal| {
                 shared.deps.metrics.mirror_refused_total.inc();
@@ -434,6 +522,8 @@ impl Refresher {
             source,
             kind,
             fetched_at: self.now_s(),
+            channel: Channel::Plain,
+            validators: None,
         }
     }
 
@@ -472,7 +562,7 @@ fn apply_brakes(
             Ok(verified)
         }
         Brake::Hold(reasons) => {
-            (shared.store).hold(verified, reasons.clone(), config.generations)?;
+            (shared.store).hold(verified, reasons.clone(), mirror.keep())?;
             mirror.set_held(Some((serial, reasons.clone())));
             Err(SourceError::Held { serial, reasons })
         }

@@ -1,7 +1,11 @@
 //! Real input for each target: what holdfast itself writes, and the files that come with it.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use holdfast::clock::Now;
 use holdfast::dns::edns::option;
@@ -72,6 +76,20 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let own = [text(ZONE), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
+        "spool" => {
+            let zone = written(&records());
+            let mut packing = GzEncoder::new(Vec::new(), Compression::best());
+            packing.write_all(&zone).expect("in memory");
+            vec![zone, packing.finish().expect("in memory")]
+        }
+        "url" => [
+            "https://www.internic.net/domain/root.zone\n../a/./b?c#d",
+            "https://h.example:444/a?b\n//other.example/x",
+            "https://[2001:db8::1]/\nhttp://h.example/",
+            "https://192.0.2.1\nhttps://h.example/z",
+        ]
+        .map(text)
+        .to_vec(),
         "image" => flagged(
             &[0, 1],
             images().iter().map(|i| i.as_bytes().to_vec()).collect(),
@@ -381,6 +399,8 @@ fn generation(image: &ZoneImage) -> GenerationRow {
             source: "axfr:192.0.2.1".into(),
             kind: SourceKind::Network,
             fetched_at: NOON.wall_s,
+            channel: Default::default(),
+            validators: None,
         },
         verified_at: NOON.wall_s,
         stored_at: NOON.wall_s,
@@ -389,6 +409,7 @@ fn generation(image: &ZoneImage) -> GenerationRow {
         delegations: image.delegation_count(),
         signatures_expire_at: Some(NOON.wall_s + 1),
         warnings: vec!["plain".into()],
+        proves: "something".into(),
     }
 }
 

@@ -6,6 +6,10 @@
 
 pub mod axfr;
 pub mod file;
+pub mod https;
+pub mod meter;
+pub mod spool;
+pub mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -31,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     target("cookie", network::cookie),
     target("response", network::response),
     target("axfr", streams::axfr),
+    target("spool", stored::spool),
+    target("url", texts::url),
     target("name", records::name),
     target("rdata", records::rdata),
     target("dnssec", dnssec::signed_sets),
