@@ -92,6 +92,11 @@ impl<'a> Body<'a> {
         self.set(rtype).filter(|s| s.records > 0)
     }
 
+    /// Whether both hold the same sets, wherever they stand.
+    pub fn has_sets_of(self, other: Body<'_>) -> bool {
+        self.0.get(1..) == other.0.get(1..)
+    }
+
     fn check(self) -> Result<(), ImageError> {
         let (&place, mut rest) = self.0.split_first().ok_or(DAMAGED)?;
         Place::from_octet(place).ok_or(DAMAGED)?;
@@ -396,8 +401,13 @@ impl<'a> Cursor<'a> {
         Some(Body(body))
     }
 
+    /// The key of the node that it has moved to.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// Moves to the next node without a copy of its key.
-    fn advance(&mut self) -> Option<Body<'a>> {
+    pub fn advance(&mut self) -> Option<Body<'a>> {
         // An empty block is damage: the walk ends there.
         if self.left == 0 && self.enter()? == 0 {
             return None;
