@@ -25,7 +25,7 @@ use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use run::{Fault, versions};
+use run::{Fault, compare, versions};
 
 /// The configuration when no other is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -140,6 +140,18 @@ enum MirrorCommand {
         zone: Name,
         /// The zone in presentation format.
         file: PathBuf,
+    },
+    /// Show what differs between two stored versions; held and refused ones can be looked at too.
+    ///
+    /// With one serial, the current version is compared with it; with none, the current one with the newest that is held or
+    /// refused, or else the one before with the current one.
+    Diff {
+        /// The mirrored zone.
+        zone: Name,
+        /// Serial of a version.
+        a: Option<u32>,
+        /// Serial of the version that A is compared with.
+        b: Option<u32>,
     },
     /// Serve an older version.
     Rollback {
@@ -337,6 +349,11 @@ fn mirror(
         MirrorCommand::Import { zone, file } => {
             let value = block_on(versions::import(server, config, &zone, &file))??;
             show(value, json, done)
+        }
+        MirrorCommand::Diff { zone, a, b } => {
+            let value = block_on(compare::compare(server, &zone, a, b, json))??;
+            value.iter().for_each(print_json);
+            Ok(())
         }
         MirrorCommand::List => tell(
             socket,

@@ -6,6 +6,7 @@
 //! anew; a bad one changes nothing. SIGTERM and SIGINT end the program with exit code 0.
 
 mod clock_file;
+pub mod compare;
 mod logging;
 mod operator;
 mod system_clock;
