@@ -2,6 +2,7 @@
 //!
 //! Each parser takes an [`Item`] and either returns the final type or reports what is allowed and returns `None`.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -15,6 +16,9 @@ use crate::dns::Name;
 
 /// The port of DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
+
+/// As much of a file of certificates is looked at, in bytes.
+const CA_BYTES_MAX: u64 = 16 << 20;
 
 /// The port of DNS over TLS, and of transfers over it (RFC 9103).
 const DOT_PORT: u16 = 853;
@@ -260,7 +264,10 @@ fn host(item: &Item<'_, '_>) -> Option<String> {
 fn certificates(item: &Item<'_, '_>) -> Option<PathBuf> {
     let path = path(item)?;
     let allowed = "allowed is a file of certificates in PEM form";
-    match std::fs::read(&path) {
+    let mut text = Vec::new();
+    let opened = std::fs::File::open(&path);
+    let read = opened.and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut text));
+    match read.map(|_| text) {
         Ok(text) if is_pem(&text) => Some(path),
         Ok(_) => item.fault(format!(
             "{} holds no certificate; {allowed}",

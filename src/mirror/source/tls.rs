@@ -11,7 +11,8 @@
 //! Failure: an [`io::Error`] that carries the reason, see [`fault_of`]. It names no time, so that it is logged once.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,13 +88,13 @@ pub fn roots(ca: Option<&Path>) -> Result<RootCertStore, TrustError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let len = std::fs::metadata(path)
-        .map_err(|e| e.kind().to_string())?
-        .len();
-    if len > CA_BYTES_MAX {
+    let mut text = Vec::new();
+    let opened = File::open(path);
+    let read = opened.and_then(|file| file.take(CA_BYTES_MAX + 1).read_to_end(&mut text));
+    read.map_err(|e| e.kind().to_string())?;
+    if text.len() as u64 > CA_BYTES_MAX {
         return Err(format!("larger than {CA_BYTES_MAX} bytes"));
     }
-    let text = std::fs::read(path).map_err(|e| e.kind().to_string())?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text)
         .take(ROOTS_MAX)
         .collect();
