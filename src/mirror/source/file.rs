@@ -3,7 +3,7 @@
 //! A file is watched by its length and modification time, which costs nothing, and read when they change. One that
 //! changes while it is read is left for the next look. What it holds is a candidate like any other.
 //!
-//! A directory stands for the newest of the zone's files in it ([`is_of_zone`]): who delivers versions side by side, each
+//! A directory stands for the newest of the zone's files in it (`is_of_zone`): who delivers versions side by side, each
 //! under a name of its own, need not rename them. What is being written under another name is not looked at.
 
 use std::fs::{self, File, Metadata};
