@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::age::{self, Facts};
 use super::generation::Generation;
+use super::health::SourceStatus;
 use super::policy::{self, Usable};
 use super::source::meter::Meter;
 use super::store::{GenerationRow, MirrorStore, SourceKind, Verdict};
@@ -21,6 +22,8 @@ pub struct MirrorStatus {
     /// `failover` or `always`.
     #[serde(rename = "use")]
     pub use_: &'static str,
+    /// The catalog that lists the zone; `None` = it has a table of its own.
+    pub catalog: Option<String>,
     /// Serial of the current generation.
     pub serial: Option<u32>,
     /// Its content digest.
@@ -51,6 +54,10 @@ pub struct MirrorStatus {
     pub escalation: Option<EscalationStatus>,
     /// What is on its way in.
     pub transfer: Option<TransferStatus>,
+    /// Where versions come from, in order of preference.
+    pub sources: Vec<SourceStatus>,
+    /// The last NOTIFY that was taken: when, and from whom.
+    pub last_notify: Option<String>,
 }
 
 /// A copy that grows old.
@@ -97,7 +104,6 @@ impl MirrorStatus {
     pub(super) fn new(
         config: &MirrorConfig,
         current: Option<&Generation>,
-        last_error: Option<String>,
         now_s: u64,
     ) -> MirrorStatus {
         MirrorStatus {
@@ -106,6 +112,7 @@ impl MirrorStatus {
                 MirrorUse::Failover => "failover",
                 MirrorUse::Always => "always",
             },
+            catalog: config.catalog.as_ref().map(ToString::to_string),
             serial: current.map(Generation::serial),
             generation: current.map(|g| g.digest().to_owned()),
             source: current.map(|g| g.provenance().source.clone()),
@@ -128,7 +135,7 @@ impl MirrorStatus {
                 .map(|g| g.row().proves.clone())
                 .filter(|text| !text.is_empty()),
             warnings: current.map_or_else(Vec::new, |g| g.row().warnings.clone()),
-            last_error,
+            last_error: None,
             escalation: current
                 .filter(|g| !g.is_bootstrap())
                 .and_then(|g| age::escalation(&Facts::of(g, now_s), now_s))
@@ -139,6 +146,8 @@ impl MirrorStatus {
                     text: e.text(config),
                 }),
             transfer: None,
+            sources: Vec::new(),
+            last_notify: None,
         }
     }
 }

@@ -92,11 +92,6 @@ impl<'a> Body<'a> {
         self.set(rtype).filter(|s| s.records > 0)
     }
 
-    /// Whether both hold the same sets, wherever they stand.
-    pub fn has_sets_of(self, other: Body<'_>) -> bool {
-        self.0.get(1..) == other.0.get(1..)
-    }
-
     fn check(self) -> Result<(), ImageError> {
         let (&place, mut rest) = self.0.split_first().ok_or(DAMAGED)?;
         Place::from_octet(place).ok_or(DAMAGED)?;

@@ -14,7 +14,7 @@ use super::block::{Body, SetRef};
 use super::image::ZoneImage;
 use super::key::name_of;
 use super::walk::{Here, Walk};
-use crate::dns::{Class, Name, Record, Rtype};
+use crate::dns::{Class, Record, Rtype};
 
 /// Which way a record went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ pub struct Change {
 /// removed, then what was added, each by ascending type of the set, signatures after what they cover.
 ///
 /// Of two different zones all of the first is removed, and then all of the second added.
-pub fn diff<'a>(old: &'a ZoneImage, new: &'a ZoneImage) -> impl Iterator<Item = Change> + 'a {
+pub fn diff<'a>(old: &'a ZoneImage, new: &'a ZoneImage) -> Diff<'a> {
     Diff {
         same_zone: old.apex() == new.apex(),
         old: Side::new(old, ChangeKind::Removed),
@@ -47,7 +47,8 @@ pub fn diff<'a>(old: &'a ZoneImage, new: &'a ZoneImage) -> impl Iterator<Item = 
     }
 }
 
-struct Diff<'a> {
+/// The changes; see [`diff`].
+pub struct Diff<'a> {
     same_zone: bool,
     old: Side<'a>,
     new: Side<'a>,
@@ -67,6 +68,12 @@ impl Iterator for Diff<'_> {
 }
 
 impl Diff<'_> {
+    /// Whether both versions have been read to their ends, with as many records as they should have. What cannot be read of a damaged
+    /// image looks like a change.
+    pub fn was_whole(&self) -> bool {
+        self.old.was_whole() && self.new.was_whole()
+    }
+
     /// Compares the nodes where both stand; `None` at the end.
     fn step(&mut self) -> Option<()> {
         let found = &mut self.found;
@@ -77,7 +84,7 @@ impl Diff<'_> {
             (Some(_), Some(_)) if !self.same_zone => Ordering::Less,
             (Some(old), Some(new)) => {
                 let order = old.at.cmp(&new.at);
-                if order == Ordering::Equal && !old.body.has_sets_of(new.body) {
+                if order == Ordering::Equal && !are_same(old.body, new.body) {
                     let (gone, come) = compare(old.body, new.body);
                     self.old.note(&old, gone, found);
                     self.new.note(&new, come, found);
@@ -92,10 +99,10 @@ impl Diff<'_> {
             self.new.note_all(found);
         }
         if order != Ordering::Greater {
-            self.old.walk.step();
+            self.old.step();
         }
         if order != Ordering::Less {
-            self.new.walk.step();
+            self.new.step();
         }
         Some(())
     }
@@ -103,8 +110,10 @@ impl Diff<'_> {
 
 /// One of the two versions.
 struct Side<'a> {
-    apex: &'a Name,
+    image: &'a ZoneImage,
     walk: Walk<'a>,
+    /// Records of the nodes that lie behind.
+    seen: u64,
     /// What a record is that only this version has.
     kind: ChangeKind,
 }
@@ -112,10 +121,26 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn new(image: &'a ZoneImage, kind: ChangeKind) -> Side<'a> {
         Side {
-            apex: image.apex(),
+            image,
             walk: Walk::new(image),
+            seen: 0,
             kind,
         }
+    }
+
+    fn step(&mut self) {
+        let sets = self
+            .walk
+            .here()
+            .into_iter()
+            .flat_map(|here| here.body.sets());
+        let records = sets.map(|set| u64::from(set.records) + u64::from(set.sigs));
+        self.seen += records.sum::<u64>();
+        self.walk.step();
+    }
+
+    fn was_whole(&self) -> bool {
+        self.walk.here().is_none() && self.seen == self.image.record_count()
     }
 
     /// Notes all records of the node where the walk stands.
@@ -128,7 +153,7 @@ impl<'a> Side<'a> {
 
     fn note(&self, here: &Here<'_, 'a>, items: Vec<Item<'a>>, found: &mut VecDeque<Change>) {
         // A key that is no name passed the checksum and yet is damaged: left out.
-        let Some(name) = name_of(here.at.0, self.apex) else {
+        let Some(name) = name_of(here.at.0, self.image.apex()) else {
             return;
         };
         found.extend(items.into_iter().map(|item| Change {
@@ -163,6 +188,23 @@ fn items(set: SetRef<'_>) -> impl Iterator<Item = Item<'_>> {
         }
     };
     (set.rdatas().map(item(set.rtype))).chain(set.sig_rdatas().map(item(Rtype::RRSIG)))
+}
+
+/// Whether both nodes have the same sets, wherever they stand; nearly all have.
+fn are_same(old: Body<'_>, new: Body<'_>) -> bool {
+    let same = |a: SetRef<'_>, b: SetRef<'_>| {
+        (a.rtype, a.ttl, a.records, a.sigs) == (b.rtype, b.ttl, b.records, b.sigs)
+            && a.rdatas().eq(b.rdatas())
+            && a.sig_rdatas().eq(b.sig_rdatas())
+    };
+    let (mut olds, mut news) = (old.sets(), new.sets());
+    loop {
+        match (olds.next(), news.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if same(a, b) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// The records that only the first has, and those that only the second has.
@@ -204,6 +246,7 @@ fn compare_sets<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Name;
     use crate::zone::{Builder, parse, present};
     use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
     use std::collections::BTreeSet;
@@ -337,6 +380,10 @@ mod tests {
             let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> BTreeSet<String> {
                 a.difference(b).cloned().collect()
             };
+            let mut changes = diff(&old, &new);
+            assert!(!changes.was_whole());
+            changes.by_ref().for_each(drop);
+            assert!(changes.was_whole());
             let told = |kind| -> Vec<String> {
                 let of_kind = diff(&old, &new).filter(|change| change.kind == kind);
                 of_kind.map(|c| present::record(&c.record)).collect()

@@ -20,15 +20,17 @@ mod load;
 mod lookup;
 pub mod parse;
 pub mod present;
+mod update;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
-pub use diff::{Change, ChangeKind, diff};
+pub use diff::{Change, ChangeKind, Diff, diff};
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use load::{LoadError, Loaded, load, load_file};
+pub use update::{Changes, UpdateError, apply};
 pub use walk::RecordRef;
 
 use crate::dns::{Name, RrSet};

@@ -56,7 +56,7 @@ async fn a_version_with_bad_signatures_is_refused_and_kept_for_inspection() {
         assert_eq!(lab.serial(), Some(10));
     }
     let mirrors = lab.mirrors.as_ref().unwrap();
-    let list = mirrors.generations(lab.mirror());
+    let list = mirrors.generations(&lab.mirror());
     let refused = list.iter().find(|v| v.serial == 11).unwrap();
     assert!(
         refused.verdict.starts_with("refused: "),
@@ -98,7 +98,7 @@ async fn a_version_without_a_protected_name_is_held() {
         let ru = generation.image().find(&name("ru.test."), Rtype::NS);
         assert!(ru.is_some());
     }
-    let list = lab.mirrors.as_ref().unwrap().generations(lab.mirror());
+    let list = lab.mirrors.as_ref().unwrap().generations(&lab.mirror());
     assert!(
         list.iter()
             .any(|v| v.serial == 11 && v.verdict.contains("ru.test.") && v.file.is_some())

@@ -22,7 +22,7 @@ fn forged(serial: u32) -> Vec<Record> {
 
 /// Serial and whether there is a file of each version in this state, newest first.
 fn in_state(lab: &Lab, state: GenerationState) -> Vec<(u32, bool)> {
-    let list = lab.mirrors.as_ref().unwrap().generations(lab.mirror());
+    let list = lab.mirrors.as_ref().unwrap().generations(&lab.mirror());
     let list = list.iter().filter(|v| v.state == state);
     list.map(|v| (v.serial, v.file.is_some())).collect()
 }

@@ -13,7 +13,9 @@ use rustls::version::TLS12;
 use crate::lab::{START_S, own_records, signed, zone_text};
 use crate::secure::{HUB, Page, Secure, Then, XOT};
 use crate::signer::Signer;
+use holdfast::config::Source;
 use holdfast::dns::Record;
+use holdfast::dns::tsig::{Algorithm, Key};
 
 const NO_ZONEMD: &str = "no ZONEMD";
 
@@ -92,6 +94,44 @@ async fn a_plain_transfer_does_not() {
             .unwrap()
             .contains("only as good as the channel")
     );
+}
+
+/// A shared key vouches as well, alone and through TLS.
+#[tokio::test(start_paused = true)]
+async fn a_shared_key_goes_with_and_without_tls() {
+    for (server, channel) in [(crate::lab::PRIMARY, "tsig"), (XOT, "tls")] {
+        let mut secure = Secure::new();
+        let tls = match secure.xot() {
+            Source::Axfr { tls, .. } if channel == "tls" => tls,
+            _ => None,
+        };
+        let name = crate::signer::name("hub-key.");
+        let key = Arc::new(Key::new(&name, Algorithm::HmacSha256, &[7; 32]));
+        secure.lab.config.sources = vec![Source::Axfr {
+            addr: server.parse().unwrap(),
+            tsig: Some(name),
+            tls,
+        }];
+        secure.lab.keys = vec![key.clone()];
+        secure.lab.net.set(server, |p| {
+            p.records = without_zonemd(10);
+            p.key = Some(key);
+        });
+        secure.lab.start().await;
+        secure.lab.refresh().await.unwrap();
+        let status = secure.lab.status();
+        assert_eq!((status.serial, status.channel), (Some(10), Some(channel)));
+        assert!(status.warnings.is_empty(), "{:?}", status.warnings);
+        // Without the key it answers nobody.
+        let other = Arc::new(Key::new(
+            &crate::signer::name("hub-key."),
+            Algorithm::HmacSha256,
+            &[8; 32],
+        ));
+        secure.lab.net.set(server, |p| p.key = Some(other));
+        let error = secure.lab.refresh().await.unwrap_err();
+        assert!(error.contains("TSIG"), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

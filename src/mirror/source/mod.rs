@@ -7,9 +7,13 @@
 pub mod axfr;
 pub mod file;
 pub mod https;
+mod incoming;
+mod ixfr;
 pub mod meter;
 pub mod spool;
 pub mod tls;
+
+pub use ixfr::DeltaFault;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

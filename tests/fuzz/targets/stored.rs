@@ -1,8 +1,10 @@
 //! What is read from disk: zone files, images, the notes at their ends, ledger values.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use holdfast::catalog::{Membership, Step, plan, produce};
 use holdfast::dns::{Name, Rtype};
 use holdfast::mirror::source::spool::Spool;
 use holdfast::mirror::store::image_file;
@@ -47,6 +49,32 @@ pub fn spool(body: &[u8]) -> bool {
         }
         zone.is_ok()
     })
+}
+
+/// A zone is a catalog or a broken one; the list of one that is read can be produced again and reads the same; following it is a
+/// step for each member. Input: a zone file of the catalog.
+pub fn catalog(text: &[u8]) -> bool {
+    let apex: Name = "example.".parse().expect("a name");
+    let Ok(loaded) = load(text, "z", Some(&apex), ZONE_BYTES_MAX) else {
+        return false;
+    };
+    let Ok(listed) = Membership::read(&loaded.image) else {
+        return false;
+    };
+    let steps = plan(
+        &apex,
+        &listed,
+        &BTreeMap::new(),
+        |zone| *zone == apex,
+        NAMES_MAX,
+    );
+    assert_eq!(steps.len(), listed.members.len());
+    let added = steps.iter().filter(|step| matches!(step, Step::Add(..)));
+    assert!(added.count() <= NAMES_MAX);
+    let again = produce(&apex, 1, listed.members.keys()).expect("a catalog");
+    let again = Membership::read(&again).expect("what was produced is read");
+    assert!(again.members.keys().eq(listed.members.keys()));
+    true
 }
 
 /// A zone file makes a zone or an error that names a place in it; the zone written as text makes the same zone; verifying it
