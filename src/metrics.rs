@@ -87,6 +87,8 @@ metrics! {
     cookies_bad_total,
     /// Links of answers that were made from validated denials and wildcards (RFC 8198), without a question upstream.
     answers_aggressive_total,
+    /// Links of answers that were made from a validated DNAME (RFC 6672), without a question upstream.
+    answers_dname_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).
@@ -105,6 +107,9 @@ metrics! {
     upstream_mismatched_question_total,
     /// Of these: another client cookie, or one of an illegal length.
     upstream_mismatched_cookie_total,
+    /// UDP datagrams that the kernel dropped because no socket waits for such: answers from another address or port than was asked, late
+    /// ones, scans. Its own count since the machine's start, of all that this network namespace got.
+    datagrams_unclaimed_total,
     /// Upstream questions that so many mismatched replies came to that they were asked again over TCP: somebody is guessing.
     upstream_strays_total,
     /// Upstream replies over UDP put aside because the case of the name had changed.

@@ -165,7 +165,7 @@ impl Operator {
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
             cache: self.cache(),
-            metrics: (self.metrics.snapshot().into_iter())
+            metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
                 .collect(),
         }
@@ -203,6 +203,13 @@ impl Operator {
             error: errors.get(apex).cloned(),
         };
         zones.into_iter().map(status).collect()
+    }
+
+    /// All metrics, with what the kernel counts.
+    fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let unclaimed = holdfast::upstream::unclaimed_datagrams();
+        (self.metrics.datagrams_unclaimed_total).set(unclaimed.unwrap_or(0));
+        self.metrics.snapshot()
     }
 
     fn mirrors(&self) -> Vec<MirrorStatus> {
