@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::anchors::task::{Fetched, KeySource, Tracked, Unfetched};
@@ -152,7 +153,7 @@ impl Engine {
             metrics: metrics.clone(),
         });
         resolver.set_anchors(&anchors.load(), &[]);
-        parent.0.store(Some(Arc::new(resolver.clone())));
+        parent.begin(&resolver);
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
@@ -211,7 +212,7 @@ impl Engine {
 impl Drop for Engine {
     /// Parts hold each other in a circle through `Parent`; without this cut the ledger would stay open.
     fn drop(&mut self) {
-        self.parent.0.store(None);
+        self.parent.resolver.store(None);
         self.mirrors.stop();
     }
 }
@@ -273,14 +274,61 @@ impl KeySource for ZoneKeys {
     }
 }
 
-/// The parent's DS for mirrors, once there is a resolver to ask.
+/// What mirrors ask: the parent's DS and the addresses of web servers, once there is a resolver.
 #[derive(Default)]
-struct Parent(ArcSwapOption<Resolver>);
+struct Parent {
+    resolver: ArcSwapOption<Resolver>,
+    started: watch::Sender<bool>,
+}
+
+impl Parent {
+    fn begin(&self, resolver: &Resolver) {
+        self.resolver.store(Some(Arc::new(resolver.clone())));
+        self.started.send_replace(true);
+    }
+
+    /// The addresses of one family, or why there are none.
+    async fn family(resolver: &Resolver, host: &Name, rtype: Rtype) -> Result<Vec<IpAddr>, String> {
+        let question = Question::new(host.clone(), rtype);
+        let found = resolver.resolve(question, Options::default()).await;
+        let sets = found.answer.iter().filter(|set| set.rtype == rtype);
+        let data = sets.flat_map(|set| &set.rdatas);
+        let addresses: Vec<IpAddr> = data.filter_map(|r| rdata::address(r)).collect();
+        if !addresses.is_empty() || found.rcode.is_answer() {
+            return Ok(addresses);
+        }
+        let why: Vec<String> = found.errors.into_iter().map(|e| e.text).collect();
+        Err(format!("{}: {}", found.rcode, why.join("; ")))
+    }
+}
 
 impl Lookup for Parent {
+    /// Mirrors begin to refresh a moment before there is a resolver: that moment is waited for.
+    fn addresses<'a>(
+        &'a self,
+        host: &'a Name,
+    ) -> mirror::BoxFuture<'a, Result<Vec<IpAddr>, String>> {
+        Box::pin(async move {
+            let mut started = self.started.subscribe();
+            let _ = started.wait_for(|started| *started).await;
+            let Some(resolver) = self.resolver.load_full() else {
+                return Err("the resolver has stopped".to_owned());
+            };
+            let (six, four) = tokio::join!(
+                Parent::family(&resolver, host, Rtype::AAAA),
+                Parent::family(&resolver, host, Rtype::A)
+            );
+            match (six, four) {
+                (Ok(six), Ok(four)) => Ok([six, four].concat()),
+                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => Ok(some),
+                (Err(why), _) | (_, Err(why)) => Err(why),
+            }
+        })
+    }
+
     fn ds<'a>(&'a self, zone: &'a Name) -> mirror::BoxFuture<'a, DsAnswer> {
         Box::pin(async move {
-            let Some(resolver) = self.0.load_full() else {
+            let Some(resolver) = self.resolver.load_full() else {
                 return DsAnswer::Unavailable("the resolver has not started yet".into());
             };
             let question = Question::new(zone.clone(), Rtype::DS);

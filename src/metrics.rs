@@ -21,6 +21,15 @@ impl Metric {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Moves a gauge that counts things, when one of them begins or ends to be counted.
+    pub fn step(&self, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => drop(self.0.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.0.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
     /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
@@ -135,6 +144,12 @@ metrics! {
     mirror_generations_total,
     /// Candidate versions refused by verification.
     mirror_refused_total,
+    /// Mirrors that nobody has confirmed for a quarter of their signatures' time or of SOA expire.
+    mirrors_ageing,
+    /// Of these: for three quarters or more, or with sources that are stuck until the signatures have run out.
+    mirrors_ageing_urgent,
+    /// Times that a mirror came to 25, 50, 75 or 100 % of that time.
+    mirror_escalations_total,
     /// Zones transferred whole to secondaries (AXFR).
     transfers_out_axfr_total,
     /// Differences of zones transferred to secondaries (IXFR).

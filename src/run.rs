@@ -6,12 +6,14 @@
 //! anew; a bad one changes nothing. SIGTERM and SIGINT end the program with exit code 0.
 
 mod clock_file;
+pub mod compare;
 mod logging;
 mod operator;
 mod produced;
 mod secondaries;
 mod system_clock;
 mod trace;
+pub mod versions;
 pub mod zones;
 
 use std::fs::DirBuilder;

@@ -6,6 +6,8 @@ mod clock;
 mod daemon;
 #[path = "serve/protocol.rs"]
 mod protocol;
+#[path = "serve/versions.rs"]
+mod versions;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -71,6 +71,7 @@ const PURE: &[&str] = &[
     "clock/floor",
     "dns",
     "dnssec",
+    "mirror/age",
     "mirror/brakes",
     "mirror/health",
     "mirror/source/incoming",

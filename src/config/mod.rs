@@ -23,6 +23,7 @@ mod records;
 mod scalar;
 mod tsig;
 mod unbuilt;
+pub mod url;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use mirror::{
     AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, Percent,
     ProtectChanges, Source, Verify, ZoneConfig,
 };
+pub use url::{Host, HttpsUrl};
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
 pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;

@@ -35,8 +35,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("cache.persist", Off::False),
     row("stale.enabled", Off::False),
     row("retained.enabled", Off::False),
-    row("mirror.sources.https", Off::Absent),
-    row("mirror.sources.tls", Off::False),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),

@@ -3,12 +3,16 @@
 //! Times are RFC 3339 in UTC, ages and durations are in the unit that the key names. A value that does not
 //! exist (yet) is `null`. Keys are only ever added: scripts read this.
 
+mod versions;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+
+pub use versions::{EscalationStatus, MirrorDone, TransferStatus, VersionStatus, versions_text};
 
 /// The state of the server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -164,10 +168,22 @@ pub struct MirrorStatus {
     pub held: Option<HeldStatus>,
     /// When the first of its signatures runs out.
     pub signatures_expire: Option<String>,
+    /// Who vouches for the way that it came by: `plain` (nobody), `tsig`, `tls` or `https`.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// What verification and channel prove of it.
+    #[serde(default)]
+    pub proves: Option<String>,
     /// What verification remarked on.
     pub warnings: Vec<String>,
     /// What went wrong since the last success.
     pub last_error: Option<String>,
+    /// How near the copy is to the end of what it is good for, from a quarter of the way on.
+    #[serde(default)]
+    pub escalation: Option<EscalationStatus>,
+    /// What is on its way in.
+    #[serde(default)]
+    pub transfer: Option<TransferStatus>,
     /// Its sources in order of preference.
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
@@ -204,46 +220,6 @@ pub struct HeldStatus {
     pub serial: u32,
     /// Why it is held.
     pub reasons: Vec<String>,
-}
-
-/// One stored version of a mirror, as `holdfast mirror show` lists them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct VersionStatus {
-    /// SOA serial.
-    pub serial: u32,
-    /// Content digest.
-    pub digest: String,
-    /// Records in it.
-    pub records: u64,
-    /// Delegations in it.
-    pub delegations: u64,
-    /// As of when it was verified or refused.
-    pub verified_at: String,
-    /// What was made of it.
-    pub verdict: String,
-    /// `current`, `kept`, `held` or `refused`.
-    pub state: String,
-    /// Where it came from.
-    pub source: String,
-}
-
-/// What a command to a mirror has led to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MirrorDone {
-    /// The mirror.
-    pub zone: String,
-    /// Serial of what is served now.
-    pub serial: Option<u32>,
-}
-
-impl MirrorDone {
-    /// The form for people.
-    pub fn to_text(&self) -> String {
-        match self.serial {
-            Some(serial) => format!("{} serves serial {serial}\n", self.zone),
-            None => format!("{} has no copy\n", self.zone),
-        }
-    }
 }
 
 /// One upstream server address.
@@ -388,8 +364,6 @@ impl CacheStatus {
 
 /// Upstream servers that the form for people lists; the JSON has all.
 const SERVERS_SHOWN_MAX: usize = 20;
-/// As much of a digest tells versions apart.
-const DIGEST_SHOWN_CHARS: usize = 12;
 
 impl Status {
     /// The form for people.
@@ -603,6 +577,12 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
             held.serial
         );
     }
+    if let Some(transfer) = &m.transfer {
+        let _ = writeln!(out, "  {zone}: {}", transfer.to_text());
+    }
+    if let Some(escalation) = &m.escalation {
+        let _ = writeln!(out, "! {zone}: {}", escalation.text);
+    }
     match m.serial {
         None => {
             let _ = writeln!(
@@ -624,39 +604,6 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
         }
         Some(_) => {}
     }
-}
-
-/// The stored versions of a mirror for people, newest first.
-pub fn versions_text(versions: &[VersionStatus]) -> String {
-    if versions.is_empty() {
-        return "no version is stored yet\n".into();
-    }
-    let mut out = String::new();
-    let heads = [
-        "SERIAL",
-        "STATE",
-        "VERIFIED AT",
-        "RECORDS",
-        "DELEGATIONS",
-        "DIGEST",
-        "SOURCE",
-        "VERDICT",
-    ];
-    let mut table = Table::new(&heads);
-    for v in versions {
-        table.row([
-            v.serial.to_string(),
-            v.state.clone(),
-            v.verified_at.clone(),
-            v.records.to_string(),
-            v.delegations.to_string(),
-            v.digest.chars().take(DIGEST_SHOWN_CHARS).collect(),
-            v.source.clone(),
-            v.verdict.clone(),
-        ]);
-    }
-    table.write(&mut out);
-    out
 }
 
 /// The two largest units of a duration: `3 days 4 hours`.

@@ -34,7 +34,6 @@ const FAULTS_SHOWN_MAX: usize = 5;
 pub struct Candidate {
     image: ZoneImage,
     provenance: Provenance,
-    authenticated: bool,
 }
 
 /// A version that passed verification as of a moment.
@@ -51,6 +50,8 @@ pub struct Refusal {
     pub faults: Vec<String>,
     /// What is noted of it in the ledger.
     pub row: GenerationRow,
+    /// Its data, to be kept for inspection and never to be served.
+    pub(super) image: ZoneImage,
 }
 
 /// What a version must prove.
@@ -65,18 +66,7 @@ pub enum Proof<'a> {
 impl Candidate {
     /// A version from a source.
     pub fn new(image: ZoneImage, provenance: Provenance) -> Candidate {
-        Candidate {
-            image,
-            provenance,
-            authenticated: false,
-        }
-    }
-
-    /// Whether its channel shows who sent it, and that nobody changed it on the way: then what no signature covers is as good as
-    /// the source, and needs no warning.
-    pub fn authenticated(mut self, authenticated: bool) -> Candidate {
-        self.authenticated = authenticated;
-        self
+        Candidate { image, provenance }
     }
 
     /// Where it came from.
@@ -107,7 +97,9 @@ impl Candidate {
             delegations: self.image.delegation_count(),
             signatures_expire_at: None,
             warnings: Vec::new(),
+            proves: String::new(),
         };
+        let channel = row.provenance.channel;
         let judged = match proof {
             Proof::Dnssec(trust, policy, _) => verify::verify(&self.image, trust, at, policy),
             Proof::None => verify::verify_unsigned(&self.image),
@@ -119,6 +111,7 @@ impl Candidate {
                 return Err(Box::new(Refusal {
                     faults: worded(&faults),
                     row,
+                    image: self.image,
                 }));
             }
         };
@@ -126,12 +119,9 @@ impl Candidate {
             row.verdict = Verdict::Verified;
             row.trust = record.clone();
         }
-        let warned = |warning: &&verify::Warning| {
-            use verify::Warning::{NoZonemd, UnsupportedZonemd};
-            !(self.authenticated && matches!(warning, NoZonemd | UnsupportedZonemd))
-        };
-        let warnings = report.warnings.iter().filter(warned);
-        row.warnings = warnings.map(ToString::to_string).collect();
+        let warnings = report.warnings_over(channel);
+        row.warnings = warnings.iter().map(ToString::to_string).collect();
+        row.proves = report.proves_over(channel);
         row.signatures_expire_at = report.expires_at;
         Ok(Verified {
             image: self.image,

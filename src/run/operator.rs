@@ -1,6 +1,7 @@
 //! What the control socket's requests do.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,9 +10,9 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, FlushDone, HeldStatus, KindStatus, MirrorDone,
+    CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, HeldStatus, KindStatus,
     MirrorStatus, NegativeAnchorStatus, ServerStatus, SourceStatus, Status, TableStatus,
-    TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -23,7 +24,7 @@ use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::select::ServerState;
 use serde_json::Value;
 
-use super::{system_clock, trace};
+use super::{system_clock, trace, versions};
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -88,6 +89,12 @@ impl Operator {
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(&mirror)
             }
+            Request::MirrorImport { zone, file } => {
+                let mirror = self.mirror(&zone)?;
+                let imported = mirror.import(PathBuf::from(file)).await;
+                imported.map_err(|error| error.to_string())?;
+                self.outcome(&mirror)
+            }
             Request::ClockReset => {
                 let keeper = self.engine.timekeeper.clone();
                 let keeper = keeper.ok_or("with lab.clock_file there is no floor to clear")?;
@@ -142,10 +149,7 @@ impl Operator {
 
     /// What a command to a mirror has led to.
     fn outcome(&self, mirror: &Mirror) -> Result<Value, String> {
-        to_json(&MirrorDone {
-            zone: mirror.zone().to_string(),
-            serial: mirror.current().map(|generation| generation.serial()),
-        })
+        to_json(&versions::done(mirror.zone(), mirror.current().as_deref()))
     }
 
     fn status(&self) -> Status {
@@ -234,8 +238,12 @@ impl Operator {
                     .held()
                     .map(|(serial, reasons)| HeldStatus { serial, reasons }),
                 signatures_expire: told.signatures_expire,
+                channel: told.channel.map(str::to_owned),
+                proves: told.proves,
                 warnings: told.warnings,
                 last_error: told.last_error,
+                escalation: told.escalation.map(escalation),
+                transfer: told.transfer.map(transfer),
                 sources: told.sources.into_iter().map(source_status).collect(),
                 last_notify: told.last_notify,
             }
@@ -319,6 +327,25 @@ impl Operator {
             keys: gone.keys as u64,
             failures: gone.failures as u64,
         }
+    }
+}
+
+fn escalation(told: mirror::EscalationStatus) -> EscalationStatus {
+    EscalationStatus {
+        percent: told.percent,
+        limit: told.limit.into(),
+        at: told.at,
+        text: told.text,
+    }
+}
+
+fn transfer(told: mirror::TransferStatus) -> TransferStatus {
+    TransferStatus {
+        source: told.source,
+        since: told.since,
+        stage: told.stage.into(),
+        bytes: told.bytes,
+        records: told.records,
     }
 }
 

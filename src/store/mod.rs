@@ -35,8 +35,8 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use crate::metrics::Metrics;
 pub use rows::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, SourceKind, TrustAnchorRow,
-    TrustKeyRow, TrustRecord, Verdict, zone_key,
+    Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, SourceKind,
+    TrustAnchorRow, TrustKeyRow, TrustRecord, Validators, Verdict, zone_key,
 };
 pub use value::{ValueFault, seal, unseal};
 

@@ -40,6 +40,9 @@ pub struct GenerationRow {
     pub signatures_expire_at: Option<u64>,
     /// What verification remarked on without refusing.
     pub warnings: Vec<String>,
+    /// What verification and channel together prove, for people; empty in rows of older versions of the program.
+    #[serde(default)]
+    pub proves: String,
 }
 
 impl GenerationRow {
@@ -71,7 +74,7 @@ pub enum Verdict {
     Unverified,
     /// Verified, and kept back for the operator by a brake; why.
     Held(Vec<String>),
-    /// Failed verification; why. No image is kept.
+    /// Failed verification; why. Its image may be kept for inspection, never to be served.
     Refused(Vec<String>),
 }
 
@@ -91,6 +94,61 @@ pub struct Provenance {
     pub kind: SourceKind,
     /// When it was fetched or read.
     pub fetched_at: u64,
+    /// Who vouches for the way that it came by.
+    #[serde(default)]
+    pub channel: Channel,
+    /// What tells this very file from others on the web server that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validators: Option<Validators>,
+}
+
+/// Whether the other end of the way that a version came by has proven who it is. That says nothing of the zone's owner, but
+/// NS and glue of delegations are signed by nobody, and so are as good as the channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// It has not: a plain transfer, or a file.
+    #[default]
+    Plain,
+    /// By a shared key (RFC 8945).
+    Tsig,
+    /// By a certificate, in a transfer over TLS (RFC 9103).
+    Tls,
+    /// By a certificate, as a web server.
+    Https,
+}
+
+impl Channel {
+    /// Whether the other end has proven who it is.
+    pub fn is_authenticated(self) -> bool {
+        self != Channel::Plain
+    }
+
+    /// For people and scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Plain => "plain",
+            Channel::Tsig => "tsig",
+            Channel::Tls => "tls",
+            Channel::Https => "https",
+        }
+    }
+}
+
+/// What a web server tells versions of a file apart by (RFC 9110 section 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    /// `ETag`, with its quotes.
+    pub etag: Option<String>,
+    /// `Last-Modified`, as it was sent.
+    pub last_modified: Option<String>,
+}
+
+impl Validators {
+    /// Whether nothing can be told by them.
+    pub fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
 }
 
 /// Kinds of sources.

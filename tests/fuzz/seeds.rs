@@ -1,8 +1,12 @@
 //! Real input for each target: what holdfast itself writes, and the files that come with it.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use holdfast::clock::Now;
 use holdfast::dns::edns::option;
@@ -86,6 +90,20 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let own = [text(ZONE), text(REWRITTEN), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
+        "spool" => {
+            let zone = written(&records());
+            let mut packing = GzEncoder::new(Vec::new(), Compression::best());
+            packing.write_all(&zone).expect("in memory");
+            vec![zone, packing.finish().expect("in memory")]
+        }
+        "url" => [
+            "https://www.internic.net/domain/root.zone\n../a/./b?c#d",
+            "https://h.example:444/a?b\n//other.example/x",
+            "https://[2001:db8::1]/\nhttp://h.example/",
+            "https://192.0.2.1\nhttps://h.example/z",
+        ]
+        .map(text)
+        .to_vec(),
         "catalog" => vec![
             text(
                 "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\
@@ -479,6 +497,8 @@ fn generation(image: &ZoneImage) -> GenerationRow {
             source: "axfr:192.0.2.1".into(),
             kind: SourceKind::Network,
             fetched_at: NOON.wall_s,
+            channel: Default::default(),
+            validators: None,
         },
         verified_at: NOON.wall_s,
         stored_at: NOON.wall_s,
@@ -487,6 +507,7 @@ fn generation(image: &ZoneImage) -> GenerationRow {
         delegations: image.delegation_count(),
         signatures_expire_at: Some(NOON.wall_s + 1),
         warnings: vec!["plain".into()],
+        proves: "something".into(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::clock::Clock;
-use holdfast::config::{AgeMax, Anchor, Anchors, Config, MirrorConfig, Source};
+use holdfast::config::{AgeMax, Anchor, Anchors, Config, HttpsUrl, MirrorConfig, Source};
 use holdfast::dns::{Ede, Question, Rcode, Rtype};
 use holdfast::engine::{Engine, Outside};
 use holdfast::metrics::Metrics;
@@ -18,7 +18,7 @@ use holdfast::store::StoreError;
 use tokio::time::Instant;
 
 use crate::net::Fault;
-use crate::signer::{EXPIRATION, INCEPTION, name};
+use crate::signer::{EXPIRATION, INCEPTION, Signer, name};
 use crate::transfer::Transfers;
 use crate::world::World;
 
@@ -428,6 +428,68 @@ async fn bogus_servers_are_no_better_than_dead_ones() {
         let apex = if zone == "roots" { "." } else { "home." };
         site.until(apex, State::Online, 60 * SECOND).await;
     }
+}
+
+// The same day, seen from a mirror: the registry's bad version is on its servers and at the source alike. It is refused, live
+// answers are checked against the copy, and the mended version is taken.
+#[tokio::test(start_paused = true)]
+async fn a_bad_version_everywhere_costs_no_answer() {
+    let mut site = Site::start(&[".", "home."]).await;
+    site.right_everywhere(0).await;
+    let mut keys = Signer::new("home.", 1000).keys;
+    let mut publish = |site: &mut Site, serial: u32| {
+        // Nobody above knows the keys that are swapped in: no signature leads anywhere.
+        let swap = |_: &mut String, signer: Option<&mut Signer>| {
+            std::mem::swap(&mut signer.unwrap().keys, &mut keys);
+        };
+        site.world.republish("home.", serial, swap);
+        let image = site.world.image("home.");
+        site.world.net.serve("198.51.9.2", image, &["sources"]);
+    };
+    publish(&mut site, 2);
+    let mirror = site.engine().mirrors.find(&name("home.")).unwrap().clone();
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(error.contains("serial 2 refused"), "{error}");
+    for n in 0..60 {
+        for text in ["www.shop.home.", "info.home.", &format!("none{n}.home.")] {
+            let (answer, _) = site.ask(text, Rtype::A).await;
+            assert!(answer.rcode.is_answer(), "{text}: {:?}", answer.errors);
+            assert_eq!(answer.security, Security::Secure, "{text}");
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(mirror.current().unwrap().serial(), 1);
+    publish(&mut site, 3);
+    mirror.refresh().await.unwrap();
+    assert_eq!(mirror.current().unwrap().serial(), 3);
+    site.until("home.", State::Online, 60 * SECOND).await;
+    site.right_everywhere(100).await;
+}
+
+// A source that is named is found through holdfast itself; while nobody knows its address, that is an error after a while.
+#[tokio::test(start_paused = true)]
+async fn a_web_source_is_looked_up_here() {
+    let mut site = Site::new(&["."]);
+    let url = HttpsUrl::parse("https://www.shop.home/root.zone").unwrap();
+    site.config.mirrors[0].sources = vec![Source::Https { url, ca: None }];
+    site.boot().await;
+    let mirror = site.engine().mirrors.find(&name(".")).unwrap().clone();
+    // The host is found, and nobody there speaks TLS.
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(
+        error.contains("connect: ") || error.contains("certificates: "),
+        "{error}"
+    );
+    site.world.net.set("roots", Fault::Silent);
+    site.world.net.set("home", Fault::Silent);
+    site.engine().resolver.flush(&name("."), true);
+    let before = Instant::now();
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(
+        error.contains("address of www.shop.home: ") || error.contains("certificates: "),
+        "{error}"
+    );
+    assert!(before.elapsed() < 15 * SECOND, "{:?}", before.elapsed());
 }
 
 // Past `age_max` a copy answers nothing, though nobody else does.

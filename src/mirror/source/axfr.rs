@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::incoming::{Asked, Basis, Brought, Incoming, Sink};
 use super::ixfr::DeltaFault;
-use super::{Connect, Stream};
+use super::{Connect, Stream, tls};
 use crate::clock::Clock;
 use crate::dns::edns::option;
 use crate::dns::tsig::{self, Key};
@@ -100,6 +100,12 @@ pub enum Fault {
     /// The network said no.
     #[error("{0}")]
     Io(io::ErrorKind),
+    /// The other end proves nothing, or not what it must.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// It speaks no HTTP.
+    #[error("{0}")]
+    Http(String),
     /// Nothing came for too long.
     #[error("stalled: nothing for {0} s")]
     Stalled(u64),
@@ -136,6 +142,28 @@ pub enum Fault {
     /// The changes make no sense.
     #[error("not an incremental transfer: {0}")]
     Deltas(#[from] DeltaFault),
+}
+
+impl Fault {
+    /// What an error of a connection is.
+    pub fn of(error: &io::Error) -> Fault {
+        match tls::fault_of(error) {
+            Some(text) => Fault::Tls(text),
+            None => Fault::Io(error.kind()),
+        }
+    }
+
+    /// The same, once something has come over it.
+    pub(super) fn midway(error: &io::Error) -> Fault {
+        match Fault::of(error) {
+            Fault::Io(
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe,
+            ) => Fault::Truncated,
+            other => other,
+        }
+    }
 }
 
 /// How a message is no answer to the question.
@@ -368,7 +396,7 @@ fn too_long(limits: Limits) -> Fault {
 }
 
 /// Octets received, in all and in the present window.
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     clock: &'a Clock,
     bytes_max: u64,
     received: u64,
@@ -376,7 +404,7 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(clock: &'a Clock, bytes_max: u64) -> Progress<'a> {
+    pub(super) fn new(clock: &'a Clock, bytes_max: u64) -> Progress<'a> {
         Progress {
             clock,
             bytes_max,
@@ -386,7 +414,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Counts a message of `len` octets.
-    fn add(&mut self, len: usize) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, len: usize) -> Result<(), Fault> {
         self.received += len as u64 + 2;
         if self.received > self.bytes_max {
             return Err(Fault::TooLarge(self.bytes_max));
@@ -413,7 +441,7 @@ impl Link {
         let limit = Duration::from_secs(CONNECT_TIME_MAX_S);
         match timeout(limit, connect.connect(server)).await {
             Ok(Ok(stream)) => Ok(Link { stream }),
-            Ok(Err(error)) => Err(FetchError::Connect(Fault::Io(error.kind()))),
+            Ok(Err(error)) => Err(FetchError::Connect(Fault::of(&error))),
             Err(_) => Err(FetchError::Connect(Fault::Stalled(CONNECT_TIME_MAX_S))),
         }
     }
@@ -503,12 +531,7 @@ impl Link {
 async fn within_message_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T, Fault> {
     match timeout(Duration::from_secs(MESSAGE_TIME_MAX_S), work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe => Fault::Truncated,
-            other => Fault::Io(other),
-        }),
+        Ok(Err(error)) => Err(Fault::midway(&error)),
         Err(_) => Err(Fault::Stalled(MESSAGE_TIME_MAX_S)),
     }
 }

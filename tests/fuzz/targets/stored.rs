@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use holdfast::catalog::{Membership, Step, plan, produce};
 use holdfast::dns::{Name, Rtype};
+use holdfast::mirror::source::spool::Spool;
 use holdfast::mirror::store::image_file;
 use holdfast::mirror::verify::{Policy, Trust, verify, verify_unsigned};
 use holdfast::store::{
@@ -16,12 +17,39 @@ use holdfast::zone::{LookupKind, ZoneImage, load, parse, present};
 
 use super::sealed;
 
+thread_local! {
+    static DIRECTORY: tempfile::TempDir = tempfile::tempdir().expect("a directory");
+}
+
 /// Octets that a zone from a fuzzed file may take.
 const ZONE_BYTES_MAX: u64 = 1 << 20;
 /// Names of an image that are looked up.
 const NAMES_MAX: usize = 8;
 /// Noon of 2026-08-01, when the zones of the corpus are valid.
 const NOW_S: u64 = 1_785_585_600;
+
+/// The body of an answer over HTTPS, packed or not, makes a zone or an error; nothing stays on the disk. Input: the body; its
+/// fourth octet says where it is cut in two.
+pub fn spool(body: &[u8]) -> bool {
+    let at = body
+        .get(3)
+        .map_or(0, |at| usize::from(*at).max(2))
+        .min(body.len());
+    let (head, tail) = body.split_at(at);
+    DIRECTORY.with(|directory| {
+        let spool = Spool::new(directory.path(), ZONE_BYTES_MAX).expect("a directory");
+        let filled = spool.take(head).and_then(|spool| spool.take(tail));
+        let apex: Name = "example.".parse().expect("a name");
+        let zone = filled.and_then(|spool| spool.into_zone("z", &apex, ZONE_BYTES_MAX));
+        let left = fs::read_dir(directory.path()).expect("a directory").count();
+        assert_eq!(left, 0);
+        match zone {
+            Ok(ref image) => assert_eq!(*image.apex(), apex),
+            Err(ref error) => assert!(!error.to_string().is_empty()),
+        }
+        zone.is_ok()
+    })
+}
 
 /// A zone is a catalog or a broken one; the list of one that is read can be produced again and reads the same; following it is a
 /// step for each member. Input: a zone file of the catalog.
