@@ -64,6 +64,8 @@ pub struct Engine {
     pub reach: Arc<Reachability>,
     /// Trust anchors as RFC 5011 has them; empty where they are not followed.
     pub trust_points: Arc<ArcSwap<Vec<PointStatus>>>,
+    /// Where retained delegations are kept; none with `cache.persist = false`.
+    retained_in: Option<Arc<Ledger>>,
     /// The floor under the clock; none with `lab.clock_file`.
     pub timekeeper: Option<Arc<Timekeeper>>,
     parent: Arc<Parent>,
@@ -153,6 +155,11 @@ impl Engine {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
+        tasks.spawn(resolver.clone().refresh_retained());
+        let retained_in = (config.cache.persist && config.retained.enabled).then(|| ledger.clone());
+        if let Some(ledger) = &retained_in {
+            tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
+        }
         tasks.spawn(reach::task::run(reach_deps, machines));
         tasks.spawn(follow_transitions(
             reach.clone(),
@@ -188,10 +195,20 @@ impl Engine {
             mirrors,
             reach,
             trust_points,
+            retained_in,
             timekeeper,
             parent,
             _tasks: tasks,
         })
+    }
+}
+
+impl Engine {
+    /// Writes what is worth keeping and not yet on disk. For the end.
+    pub async fn save(&self) {
+        if let Some(ledger) = &self.retained_in {
+            self.resolver.save_retained(ledger).await;
+        }
     }
 }
 

@@ -536,9 +536,7 @@ fn unbuilt_features_may_only_be_off() {
     };
     check("access", "allow_transfer", "[]", "['192.0.2.1']");
     check("access", "allow_notify", "[]", "['tsig:k']");
-    check("cache", "persist", "false", "true");
     check("stale", "enabled", "false", "true");
-    check("retained", "enabled", "false", "true");
     check("reachability", "domestic", "[]", "['192.0.2.0/24']");
     check("limits", "exempt", "[]", "['192.0.2.0/24']");
     for key in [

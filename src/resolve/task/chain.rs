@@ -13,8 +13,9 @@ use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::retained;
 use crate::resolve::trace::{What, security_word};
-use crate::resolve::validate::as_of_errors;
+use crate::resolve::validate::{AsOf, as_of_errors};
 use crate::resolve::{
     Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
 };
@@ -205,6 +206,9 @@ impl Shared {
             return None;
         }
         self.metrics.answers_aggressive_total.inc();
+        if entry.answer.is_empty() {
+            self.retained.denied(&made.zone, question);
+        }
         Some((entry.with_ttl(ttl_s), ttl_s))
     }
 
@@ -378,7 +382,16 @@ impl Shared {
         response: &Response,
         budget: &Arc<Budget>,
     ) -> (Entry, u32) {
-        let verdict = self.judge(question, response, budget).await;
+        let mut verdict = self.judge(question, response, budget).await;
+        if let Origin::Network(_) = response.origin {
+            self.note_denial(question, response, &verdict);
+            if let Some(note) = self.retained.through(&response.zone, self.clock.now()) {
+                let ttl_max_s = verdict.ttl_max_s.unwrap_or(u32::MAX);
+                verdict.ttl_max_s = Some(ttl_max_s.min(retained::ANSWER_TTL_MAX_S));
+                verdict.errors.push(note.ede());
+                self.metrics.retained_answers_total.inc();
+            }
+        }
         let entry = Entry {
             rcode: response.rcode,
             answer: verdict.answer,
@@ -453,7 +466,7 @@ fn referral_entry(authority: Vec<RrSet>, note: &MirrorNote) -> Entry {
     match note.trust {
         LocalTrust::SecureAsOf => Entry {
             security: Security::SecureAsOf,
-            errors: as_of_errors(note).into(),
+            errors: as_of_errors(&AsOf::Mirror(note.clone())).into(),
             ..entry.with_ttl(AS_OF_TTL_MAX_S)
         },
         LocalTrust::Secure | LocalTrust::Insecure => entry,
