@@ -1,7 +1,11 @@
 //! What a hundred thousand retained delegations cost in memory, with their place in the ledger.
 //!
-//! Why: sled is a poor bulk store, and a resolver for a whole country keeps this many. Run with `--nocapture` for the figures. A
-//! binary of its own, so that nothing else's memory is counted.
+//! Why: sled is a poor bulk store, and a resolver for a whole country keeps this many. A binary of its own, so that nothing else's
+//! memory is counted. `cargo test` takes a fifth of them; the figures of all:
+//!
+//! ```text
+//! RETAINED_ENTRIES=100000 cargo test --test retained_memory -- --nocapture
+//! ```
 #![allow(clippy::disallowed_methods)]
 
 use std::net::IpAddr;
@@ -16,9 +20,15 @@ use holdfast::resolve::retained::rows::Unwritten;
 use holdfast::resolve::retained::{Cut, Retained, Settings};
 use holdfast::store::{Changes, Durability, Ledger, RetainedHostRow, RetainedRow};
 
-const ENTRIES: usize = 100_000;
-/// Everything together: tables, sled, and what reading it back takes (DESIGN section 6).
+/// Unless the environment says otherwise.
+const ENTRIES: usize = 20_000;
+/// Everything together for 100,000: tables, sled, and what reading it back takes.
 const MEMORY_MAX_KIB: u64 = 150 << 10;
+
+fn entries() -> usize {
+    let wanted = std::env::var("RETAINED_ENTRIES").ok();
+    wanted.map_or(ENTRIES, |n| n.parse().expect("a number"))
+}
 
 /// Resident memory of this process.
 fn resident_kib() -> u64 {
@@ -36,9 +46,9 @@ fn name(text: String) -> Name {
 }
 
 /// Two servers each, one in ten with a DS, one in three with glue, the others at one of 20,000 hosts.
-fn fill(retained: &Retained) {
+fn fill(retained: &Retained, entries: usize) {
     let com = name("com.".into());
-    for n in 0..ENTRIES {
+    for n in 0..entries {
         let zone = name(format!("example-{n}.com."));
         let address: IpAddr = [198, 18, (n >> 8) as u8, n as u8].into();
         let server = |i: usize| match n % 3 {
@@ -112,16 +122,19 @@ fn a_hundred_thousand_retained_delegations_take_less_than_150_mib() {
     };
     let before = resident_kib();
     let retained = Retained::new(Settings::default());
-    fill(&retained);
+    let (entries, started) = (entries(), Instant::now());
+    fill(&retained, entries);
+    println!("learned in {:?}", started.elapsed());
     let stats = retained.stats();
     let filled = resident_kib() - before;
-    assert_eq!(stats.zones.entries, ENTRIES);
+    assert_eq!(stats.zones.entries, entries);
     let accounted = (stats.zones.bytes + stats.hosts.bytes) >> 10;
     println!(
-        "{ENTRIES} delegations and {} servers: {filled} KiB resident, {accounted} KiB accounted",
+        "{entries} delegations and {} servers: {filled} KiB resident, {accounted} KiB accounted",
         stats.hosts.entries
     );
-    let (ledger, started) = (open(), Instant::now());
+    let ledger = open();
+    let started = Instant::now();
     let rows = write(&retained, &ledger);
     let written = resident_kib() - before;
     println!(
@@ -130,7 +143,8 @@ fn a_hundred_thousand_retained_delegations_take_less_than_150_mib() {
     );
     drop((retained, ledger));
 
-    let (ledger, started) = (open(), Instant::now());
+    let started = Instant::now();
+    let ledger = open();
     println!("opened again in {:?}", started.elapsed());
     let started = Instant::now();
     let again = Retained::new(Settings::default());
@@ -139,12 +153,14 @@ fn a_hundred_thousand_retained_delegations_take_less_than_150_mib() {
     println!("read back in {:?}: {back} KiB resident", started.elapsed());
     assert_eq!(again.stats().zones, stats.zones);
     assert_eq!(again.stats().hosts.entries, stats.hosts.entries);
+    // Few entries take less, but not in proportion: sled has a cache.
+    let max_kib = MEMORY_MAX_KIB * (entries as u64).clamp(50_000, 100_000) / 100_000;
     for (what, kib) in [
         ("filled", filled),
         ("written", written),
         ("read back", back),
     ] {
-        assert!(kib < MEMORY_MAX_KIB, "{what}: {kib} KiB");
+        assert!(kib < max_kib, "{what}: {kib} KiB");
     }
     // What is accounted for is what is taken, about.
     let off = filled.abs_diff(accounted as u64);

@@ -495,7 +495,7 @@ impl Iteration {
                 return;
             }
             if !mirrored && silent {
-                env.retained.failed(&zone, now);
+                note_failed(env, &zone, now);
                 if self.take_retained(env, now, &zone, out) {
                     return;
                 }
@@ -622,7 +622,7 @@ impl Iteration {
         }
         // What fails at one question need not be the servers' end.
         if !forwarded && kind == FailureKind::Unreachable {
-            env.retained.failed(&zone, now);
+            note_failed(env, &zone, now);
         }
         if !forwarded && self.take_retained(env, now, &zone, out) {
             return;
@@ -688,6 +688,13 @@ impl Iteration {
     fn fail(&mut self, kind: FailureKind, zone: Name, text: String, out: &mut Vec<Action>) {
         self.attempt = None;
         out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
+    }
+}
+
+/// Every server of the zone has failed at a question.
+fn note_failed(env: &Env<'_>, zone: &Name, now: Now) {
+    if env.retained.failed(zone, now) {
+        tracing::warn!(%zone, "no server of the zone answers: the delegations that it gave last are used");
     }
 }
 

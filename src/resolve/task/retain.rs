@@ -27,6 +27,8 @@ use crate::store::{Changes, Durability, Ledger, RetainedHostRow, RetainedRow, he
 
 /// How long addresses of a name server are looked for before those found earlier are used.
 const ADDRESS_WAIT: Duration = Duration::from_millis(1000);
+/// When a zone was gone for so long, in seconds, failures are forgotten at its return.
+const FORGET_FAILURES_AFTER_S: u64 = 5;
 /// Time between two looks for changes to write, while there are some and while there are none.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(5);
@@ -53,6 +55,11 @@ impl Shared {
         let since = format_utc(back.since_s);
         tracing::info!(%zone, since, "servers of the zone answer again: its retained delegations are put aside");
         self.knowledge.purge_retained(zone);
+        // What failed may succeed now. Not for a moment's silence: failures are remembered for a reason.
+        let gone_s = self.clock.now().wall_s.saturating_sub(back.since_s);
+        if gone_s >= FORGET_FAILURES_AFTER_S {
+            self.failures.forget_all();
+        }
         if back.as_of {
             self.cache.purge_as_of();
             if let Some(validator) = &self.validator {
