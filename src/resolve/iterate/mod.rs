@@ -23,6 +23,7 @@
 //! Failure: every loop is bounded (referrals, packets, sub-questions, time); what cannot be had is a [`Failure`] that says
 //! which zone did not answer and how.
 
+mod search;
 mod step;
 
 use std::net::IpAddr;

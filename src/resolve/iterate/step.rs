@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
 
-use super::{Action, DEPTH_MAX, Env, FailureKind, Manner, Token};
+use super::search::Search;
+use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
 use crate::dns::{Edns, Name, Question, Rcode, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
@@ -37,10 +37,6 @@ use crate::upstream::{Ask, Doubt, Transport};
 const ROUNDS_MAX: u8 = 3;
 /// Packets for one question at one zone.
 const SENDS_MAX: u8 = 16;
-/// Addresses of name servers that are asked for per delegation (NXNSAttack).
-const ADDRESS_ASKS_MAX: u8 = 4;
-/// Of those, how many at a time.
-const ADDRESS_ASKS_AT_ONCE: usize = 2;
 /// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
 /// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
 const EDNS_SMALL: u16 = 1232;
@@ -139,15 +135,9 @@ pub(super) struct Attempt {
     rounds: u8,
     sends: u8,
     sends_max: u8,
-    wanted: VecDeque<(Name, Rtype)>,
-    awaited: Vec<(Name, Rtype)>,
-    /// Name servers outside the zone whose addresses were looked up.
-    looked_up: Vec<(Name, Rtype)>,
-    address_asks: u8,
+    search: Search,
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
-    /// Name servers whose addresses could not be had, and why.
-    nameless: Vec<(Name, String)>,
     somebody_answered: bool,
     /// A server has answered a part of the question.
     heard: bool,
@@ -185,12 +175,8 @@ impl Attempt {
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
-            wanted: VecDeque::new(),
-            awaited: Vec::new(),
-            looked_up: Vec::new(),
-            address_asks: 0,
+            search: Search::default(),
             evidence: Vec::new(),
-            nameless: Vec::new(),
             somebody_answered: false,
             heard: false,
             broke: false,
@@ -223,10 +209,16 @@ impl Attempt {
 
     /// Puts the zone's servers in order and sets the hedge timer.
     pub fn plan(&mut self, env: &Env<'_>, now: Now, manner: &Manner, rng: &mut SmallRng) {
-        self.gather(env, now, rng);
-        if self.forward.is_none() {
-            let zone = &self.delegation.zone;
-            env.health.zone_servers(zone, &self.addresses);
+        match &self.forward {
+            // The operator named them, wherever they are.
+            Some(forward) => {
+                self.addresses = forward.servers.iter().map(SocketAddr::ip).collect();
+            }
+            None => {
+                self.addresses = self.search.gather(&self.delegation, env, now, rng);
+                let zone = &self.delegation.zone;
+                env.health.zone_servers(zone, &self.addresses);
+            }
         }
         // An answer that did not validate may have lacked its signatures.
         self.signed = !manner.avoid.is_empty()
@@ -237,7 +229,7 @@ impl Attempt {
         let avoided = |a: &IpAddr| manner.avoid.contains(a);
         if !self.addresses.iter().all(avoided) {
             self.addresses.retain(|a| !avoided(a));
-        } else if !self.wanted.is_empty() {
+        } else if self.search.is_wanting() {
             self.shunned = std::mem::take(&mut self.addresses);
         }
         if self.fill(env, now, rng) {
@@ -259,58 +251,6 @@ impl Attempt {
         }
         let usual = env.servers.usual_rtt(&self.addresses);
         usual.unwrap_or(max).max(min).min(max)
-    }
-
-    /// Known addresses of the zone's servers, and the questions for those not known: first for names without any
-    /// address, then for the other family of those whose address was looked up before.
-    fn gather(&mut self, env: &Env<'_>, now: Now, rng: &mut SmallRng) {
-        if let Some(forward) = &self.forward {
-            // The operator named them, wherever they are.
-            self.addresses = forward.servers.iter().map(SocketAddr::ip).collect();
-            return;
-        }
-        let families = [
-            (env.settings.ipv4, Rtype::A),
-            (env.settings.ipv6, Rtype::AAAA),
-        ];
-        let families = || families.into_iter().filter(|(on, _)| *on).map(|(_, t)| t);
-        let mut nameless: Vec<&Name> = Vec::new();
-        let mut halves: Vec<(Name, Rtype)> = Vec::new();
-        for (name, glue) in &self.delegation.servers {
-            let mut found = glue.clone();
-            let outside = !name.is_within(&self.delegation.zone);
-            let (mut known, mut unknown) = (false, Vec::new());
-            for rtype in families() {
-                match env.knowledge.addresses(name, rtype, now) {
-                    Some(learned) => {
-                        known = true;
-                        if outside && !learned.is_empty() {
-                            self.looked_up.push((name.clone(), rtype));
-                        }
-                        found.extend(learned);
-                    }
-                    None => unknown.push((name.clone(), rtype)),
-                }
-            }
-            found.retain(|a| env.settings.may_ask(*a));
-            // A name inside the zone cannot be looked up without asking the zone.
-            if outside {
-                match (found.is_empty(), known) {
-                    (true, false) => nameless.push(name),
-                    (_, true) => halves.extend(unknown),
-                    (false, false) => {}
-                }
-            }
-            self.addresses.extend(found);
-        }
-        self.addresses.sort();
-        self.addresses.dedup();
-        nameless.shuffle(rng);
-        for rtype in families() {
-            let asks = nameless.iter().map(|n| ((*n).clone(), rtype));
-            self.wanted.extend(asks);
-        }
-        self.wanted.extend(halves);
     }
 
     /// Fills the order with every address that is not excluded; says whether all of them are silent.
@@ -534,13 +474,7 @@ impl Attempt {
         found: Vec<IpAddr>,
         why: Option<String>,
     ) -> Found {
-        self.awaited.retain(|(n, t)| n != name || *t != rtype);
-        if !found.is_empty() {
-            self.looked_up.push((name.clone(), rtype));
-        } else if self.nameless.len() < EVIDENCE_MAX {
-            let why = why.unwrap_or_else(|| format!("no {rtype} record"));
-            self.nameless.push((name.clone(), why));
-        }
+        self.search.ended(name, rtype, !found.is_empty(), why);
         let mut new = false;
         for server in found {
             if env.settings.may_ask(server) && !self.addresses.contains(&server) {
@@ -581,7 +515,7 @@ impl Attempt {
             self.send_next(sender);
         }
         if self.knows_only_silent() {
-            self.doubt_addresses(sender);
+            self.search.doubt(sender.env, sender.now);
             self.ask_for_addresses(sender);
         }
         if self.is_waiting() {
@@ -619,7 +553,7 @@ impl Attempt {
         let names: Vec<_> = (self.delegation.servers.iter().take(EVIDENCE_NAMED_MAX))
             .map(|(name, _)| name.to_string())
             .collect();
-        match (self.nameless.first(), self.under_way.is_empty()) {
+        match (self.search.nameless(), self.under_way.is_empty()) {
             (Some((name, why)), _) => format!("no address of its name server {name}: {why}"),
             (None, true) => format!("no address of its name servers ({})", names.join(", ")),
             (None, false) => format!("asked for {shown}: nothing heard yet"),
@@ -675,13 +609,13 @@ impl Attempt {
     }
 
     fn is_waiting(&self) -> bool {
-        !self.under_way.is_empty() || !self.awaited.is_empty()
+        !self.under_way.is_empty() || self.search.is_under_way()
     }
 
     fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
         if self.order.is_empty() && !self.addresses.is_empty() {
             // Before the silent ones are asked again, others may be found by name.
-            self.doubt_addresses(sender);
+            self.search.doubt(sender.env, sender.now);
             self.ask_for_addresses(sender);
             let is_usable = |a: &IpAddr| !self.excluded.contains(a);
             // A round in which nobody is asked is kept for those still to be found.
@@ -782,39 +716,9 @@ impl Attempt {
         }
     }
 
-    /// Nobody answers at addresses that were looked up. They may have changed since, or be forged: no validation covers them, and
-    /// whoever gave them may have said that they hold for a day.
-    fn doubt_addresses(&mut self, sender: &Sender<'_, '_>) {
-        // Whom nobody has looked for comes first: the searches are counted.
-        if !self.wanted.is_empty() {
-            return;
-        }
-        let knowledge = sender.env.knowledge;
-        let doubted = std::mem::take(&mut self.looked_up).into_iter();
-        let due =
-            |(name, rtype): &(Name, Rtype)| knowledge.claim_new_look(name, *rtype, sender.now);
-        let free = usize::from(ADDRESS_ASKS_MAX.saturating_sub(self.address_asks));
-        self.wanted.extend(doubted.filter(due).take(free));
-    }
-
     fn ask_for_addresses(&mut self, sender: &mut Sender<'_, '_>) {
-        if sender.manner.depth >= DEPTH_MAX {
-            return;
-        }
-        while self.awaited.len() < ADDRESS_ASKS_AT_ONCE && self.address_asks < ADDRESS_ASKS_MAX {
-            // What holds up the search for a name in one family holds it up in the other: other names come first.
-            let is_new = |(name, _): &(Name, Rtype)| self.awaited.iter().all(|(n, _)| n != name);
-            let next = self.wanted.iter().position(is_new).unwrap_or(0);
-            let Some((name, rtype)) = self.wanted.remove(next) else {
-                return;
-            };
-            if !sender.env.budget.take_sub_question() {
-                self.broke |= self.addresses.is_empty();
-                return;
-            }
-            self.address_asks += 1;
-            self.awaited.push((name.clone(), rtype));
-            sender.out.push(Action::Addresses { name, rtype });
+        if !self.search.ask(sender) {
+            self.broke |= self.addresses.is_empty();
         }
     }
 }
