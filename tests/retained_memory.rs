@@ -1,7 +1,7 @@
 //! What a hundred thousand retained delegations cost in memory, with their place in the ledger.
 //!
 //! Why: sled is a poor bulk store, and a resolver for a whole country keeps this many. A binary of its own, so that nothing else's
-//! memory is counted. `cargo test` takes a fifth of them; the figures of all:
+//! memory is counted. `cargo test` takes a tenth of them; the figures of all:
 //!
 //! ```text
 //! RETAINED_ENTRIES=100000 cargo test --test retained_memory -- --nocapture
@@ -21,7 +21,7 @@ use holdfast::resolve::retained::{Cut, Retained, Settings};
 use holdfast::store::{Changes, Durability, Ledger, RetainedHostRow, RetainedRow};
 
 /// Unless the environment says otherwise.
-const ENTRIES: usize = 20_000;
+const ENTRIES: usize = 10_000;
 /// Everything together for 100,000: tables, sled, and what reading it back takes.
 const MEMORY_MAX_KIB: u64 = 150 << 10;
 

@@ -345,7 +345,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// The octets of hexadecimal digits; `None` if they are none.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let value = |d: u8| (d as char).to_digit(16).unwrap_or(0) as u8;
