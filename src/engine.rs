@@ -9,6 +9,8 @@
 //! Failure: what cannot start is a [`StoreError`]; everything after that is handled, logged and counted by
 //! the parts themselves.
 
+mod catalogs;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::resolve::task::{Options, Parts, Resolver};
 use crate::store::{Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
+use catalogs::Catalogs;
 
 /// The world around the engine.
 pub struct Outside {
@@ -161,6 +164,16 @@ impl Engine {
             tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
         }
         tasks.spawn(reach::task::run(reach_deps, machines));
+        let catalogs = Catalogs::new(
+            config,
+            mirrors.clone(),
+            reach.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
+        let (catalogs, of_catalogs) = (Arc::new(catalogs), mirrors.subscribe());
+        catalogs.resume().await;
+        tasks.spawn(catalogs.run(of_catalogs));
         tasks.spawn(follow_transitions(
             reach.clone(),
             mirrors.clone(),
@@ -326,9 +339,11 @@ fn trust_of(mirrors: Arc<Mirrors>, anchors: Arc<ArcSwap<Anchors>>) -> reach::pro
             .flat_map(|a| &a.dnskeys)
             .map(|r| (Rtype::DNSKEY, r.clone()));
         let mirror = mirrors.find(zone);
-        let current = mirror.and_then(|m| m.current());
+        let current = mirror.as_ref().and_then(|m| m.current());
         ZoneTrust {
-            unsigned: mirror.is_some_and(|m| m.config().verify == Verify::None),
+            unsigned: mirror
+                .as_ref()
+                .is_some_and(|m| m.config().verify == Verify::None),
             keys: current.and_then(|g| g.image().find(zone, Rtype::DNSKEY)),
             anchors: ds.chain(keys).collect(),
         }
@@ -338,9 +353,11 @@ fn trust_of(mirrors: Arc<Mirrors>, anchors: Arc<ArcSwap<Anchors>>) -> reach::pro
 fn facts(mirrors: Arc<Mirrors>) -> Box<dyn Fn(&Name) -> reach::task::ZoneFacts + Send + Sync> {
     Box::new(move |zone| {
         let mirror = mirrors.find(zone);
-        let current = mirror.and_then(|m| m.current());
+        let current = mirror.as_ref().and_then(|m| m.current());
         reach::task::ZoneFacts {
-            signed: mirror.is_some_and(|m| m.config().verify == Verify::Dnssec),
+            signed: mirror
+                .as_ref()
+                .is_some_and(|m| m.config().verify == Verify::Dnssec),
             serial: current.as_ref().map(|g| g.serial()),
             last_contact_s: current.and_then(|g| g.last_contact_at()),
         }
@@ -407,7 +424,7 @@ async fn follow_generations(
         reach.zone_servers(zone, &servers);
     };
     let mut generations = mirrors.subscribe();
-    config.mirrors.iter().for_each(|m| tell(&m.zone));
+    mirrors.all().iter().for_each(|m| tell(m.zone()));
     loop {
         match generations.recv().await {
             Ok(event) => {

@@ -11,11 +11,11 @@
 //!
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
-//! ends in. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
+//! ends in. [`notify`] tells secondaries of new versions. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
 //! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
-//! functions. [`zone`]: one zone as an immutable run of octets. [`config`]: what the operator asked for, checked.
+//! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
 //! [`clock`]: the one clock, handed in everywhere. [`metrics`]: counters. [`future`]: a type's name. `tests/tidy.rs`
 //! holds the modules to their edges.
 //!
@@ -25,6 +25,7 @@
 // Test helpers under tests/ are shared with unit tests and name the crate from outside.
 extern crate self as holdfast;
 
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod future;
@@ -40,6 +41,7 @@ pub mod query;
 pub mod anchors;
 pub mod cache;
 pub mod mirror;
+pub mod notify;
 pub mod reach;
 pub mod resolve;
 pub mod store;

@@ -78,6 +78,8 @@ metrics! {
     cookies_bad_total,
     /// Links of answers that were made from validated denials and wildcards (RFC 8198), without a question upstream.
     answers_aggressive_total,
+    /// Links of answers that were made from a validated DNAME (RFC 6672), without a question upstream.
+    answers_dname_total,
     /// SERVFAIL answers.
     answers_servfail_total,
     /// Answers that validation failed for: SERVFAIL, but for clients who asked for them unchecked (CD).
@@ -96,6 +98,9 @@ metrics! {
     upstream_mismatched_question_total,
     /// Of these: another client cookie, or one of an illegal length.
     upstream_mismatched_cookie_total,
+    /// UDP datagrams that the kernel dropped because no socket waits for such: answers from another address or port than was asked, late
+    /// ones, scans. Its own count since the machine's start, of all that this network namespace got.
+    datagrams_unclaimed_total,
     /// Upstream questions that so many mismatched replies came to that they were asked again over TCP: somebody is guessing.
     upstream_strays_total,
     /// Upstream replies over UDP put aside because the case of the name had changed.
@@ -148,6 +153,42 @@ metrics! {
     mirror_generations_total,
     /// Candidate versions refused by verification.
     mirror_refused_total,
+    /// Zones transferred whole to secondaries (AXFR).
+    transfers_out_axfr_total,
+    /// Differences of zones transferred to secondaries (IXFR).
+    transfers_out_ixfr_total,
+    /// Octets of finished transfers to secondaries.
+    transfers_out_bytes_total,
+    /// Questions for a transfer that were not granted: the access list, a zone that is not here or not usable, or too many at once.
+    transfers_out_refused_total,
+    /// Transfers to secondaries that broke off.
+    transfers_out_failed_total,
+    /// NOTIFY messages sent to secondaries.
+    notify_out_sent_total,
+    /// New versions that a secondary has acknowledged.
+    notify_out_answered_total,
+    /// New versions that a secondary could not be told of.
+    notify_out_failed_total,
+    /// Zones that are mirrored because a catalog lists them.
+    catalog_members,
+    /// Zones that a catalog lists and that are not mirrored: the configuration or another catalog has the name, or there are too many.
+    catalog_members_ignored,
+    /// Versions of catalogs that were broken, so that the members stayed as they were.
+    catalogs_broken_total,
+    /// Whole zones that sources sent (AXFR).
+    mirror_transfers_full_total,
+    /// New generations that were made from what changed (IXFR).
+    mirror_transfers_ixfr_total,
+    /// Whole zones that had to be taken because changes could not be had or made no sense.
+    mirror_ixfr_fallbacks_total,
+    /// NOTIFY messages that were taken for a mirror.
+    notifies_taken_total,
+    /// NOTIFY messages for a zone that is no mirror, from a stranger, or malformed.
+    notifies_refused_total,
+    /// Messages with a transaction signature that was right (TSIG).
+    tsig_good_total,
+    /// Messages with a transaction signature that was not taken: unknown key, wrong signature, wrong time.
+    tsig_bad_total,
     /// Ledger values dropped because they did not check.
     store_dropped_total,
     /// Keys that are trust anchors and stand in their zone (RFC 5011: Valid), over all zones with anchors.

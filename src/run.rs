@@ -8,6 +8,8 @@
 mod clock_file;
 mod logging;
 mod operator;
+mod produced;
+mod secondaries;
 mod system_clock;
 mod trace;
 pub mod zones;
@@ -28,10 +30,12 @@ use holdfast::engine::{Engine, Outside};
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
+use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
 use holdfast::query::special::{self, Special};
+use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::store::Durability;
 use holdfast::upstream::{NetSettings, NetUpstream};
@@ -112,6 +116,8 @@ struct Server {
     levels: LogLevels,
     settings: SharedSettings,
     operator: Arc<Operator>,
+    /// Tells secondaries of new versions.
+    notifier: Notifier,
     /// Closed and removed when the server ends.
     _control: Control,
 }
@@ -138,7 +144,16 @@ impl Server {
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
         let resolver = Arc::new(engine.resolver.clone());
-        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone());
+        let notifier = start_notifier(&config, &clock, &metrics)?;
+        let mirrors = engine.mirrors.clone();
+        tokio::spawn(secondaries::follow_mirrors(
+            mirrors.clone(),
+            notifier.clone(),
+        ));
+        let transfers = Transfers::new(Some(mirrors), clock.clone(), metrics.clone());
+        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone())
+            .with_mirrors(engine.mirrors.clone(), clock.clone())
+            .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
@@ -159,6 +174,7 @@ impl Server {
             levels,
             settings,
             operator,
+            notifier,
             _control: control,
             config,
         };
@@ -180,10 +196,17 @@ impl Server {
         );
         eprintln!("holdfast ready");
         tell_service_manager(&[NotifyState::Ready]);
+        let mut mirrored = self.operator.engine.mirrors.watch_list();
+        // What changed before now, too.
+        mirrored.mark_changed();
         loop {
             tokio::select! {
                 _ = signals.end.recv() => break,
                 _ = signals.reload.recv() => {}
+                Ok(()) = mirrored.changed() => {
+                    self.put_in_force(self.settings.load().zones.clone());
+                    continue;
+                }
             }
             tokio::select! {
                 _ = signals.end.recv() => break,
@@ -242,17 +265,29 @@ impl Server {
     async fn load_zones(&mut self) -> Result<(), Fault> {
         let configured = self.config.zones.clone();
         let before = self.settings.load_full();
-        let read = move || zones::load(&configured, &before.zones);
+        let previous = before.clone();
+        let read = move || zones::load(&configured, &previous.zones);
         let loaded = tokio::task::spawn_blocking(read).await?;
         self.operator.zone_errors.store(Arc::new(loaded.errors));
-        self.settings
-            .store(Arc::new(settings(&self.config, loaded.zones)));
+        self.put_in_force(loaded.zones.following(&before.zones));
         Ok(())
+    }
+
+    /// Puts own zones in force, the catalogs that are made of them and the mirrors, and the access list. Secondaries are told of what is new.
+    fn put_in_force(&self, zones: OwnZones) {
+        let before = self.settings.load_full();
+        let (mirrors, now) = (&self.operator.engine.mirrors, self.operator.clock.now());
+        let catalogs = produced::catalogs(&self.config, mirrors, &before.catalogs, now.wall_s);
+        let settings = Arc::new(settings(&self.config, zones, catalogs));
+        self.settings.store(settings.clone());
+        let (notifier, config) = (&self.notifier, &self.config);
+        secondaries::tell_of_zones(notifier, config, &settings.zones, &before.zones);
+        secondaries::tell_of_zones(notifier, config, &settings.catalogs, &before.catalogs);
     }
 }
 
 /// What the pipeline takes from the configuration.
-fn settings(config: &Config, zones: OwnZones) -> Settings {
+fn settings(config: &Config, zones: OwnZones, catalogs: OwnZones) -> Settings {
     let special = match config.resolver.special_use_zones {
         true => Special::new(configured_zones(config)),
         false => Special::default(),
@@ -263,7 +298,9 @@ fn settings(config: &Config, zones: OwnZones) -> Settings {
         special,
         access: AccessList::new(&config.access),
         zones,
+        catalogs,
         udp_size_max: config.server.udp_size_max,
+        keys: config.keyring(),
     }
 }
 
@@ -321,6 +358,8 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[cache]", old.cache != new.cache),
         ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
+        ("[[catalog]]", old.catalogs != new.catalogs),
+        ("[[tsig]]", old.tsig_keys != new.tsig_keys),
         ("[reachability]", old.reachability != new.reachability),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
@@ -380,6 +419,21 @@ fn outside(
         settings: settings.clone(),
         clock_is_unset: system_clock::is_unset,
     })
+}
+
+/// The task that tells secondaries of new versions.
+fn start_notifier(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Notifier, Fault> {
+    Ok(notify::start(notify::Deps {
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        keys: config.keyring(),
+        outgoing: config.resolver.outgoing.clone(),
+        seed: u128::from_le_bytes(random_secret()?) as u64,
+    }))
 }
 
 fn start_clock(config: &Config) -> Result<Clock, Fault> {

@@ -136,6 +136,62 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+fn secondaries_are_addresses_with_or_without_a_key() {
+    let mirror = |notify: &str| {
+        let text = "[[mirror]]\nzone = 'a.'\nsources = ['axfr:192.0.2.1']\n";
+        format!("{text}notify = [{notify}]\n")
+    };
+    let config = parse(&mirror("'192.0.2.2', { address = '[2001:db8::1]:54' }")).unwrap();
+    let targets: Vec<_> = (config.mirrors[0].notify.iter())
+        .map(|target| (target.addr.to_string(), target.tsig.clone()))
+        .collect();
+    let expected = ["192.0.2.2:53", "[2001:db8::1]:54"];
+    assert_eq!(targets, expected.map(|addr| (addr.to_owned(), None)));
+    refused(
+        &mirror("'ns.example'"),
+        &[(4, "allowed is an address such as")],
+    );
+    refused(&mirror("{ tsig = 'k.' }"), &[(4, "`address` is missing")]);
+    refused(
+        &mirror("'192.0.2.2', '192.0.2.2:53'"),
+        &[(4, "192.0.2.2:53 is listed twice")],
+    );
+}
+
+#[test]
+fn catalogs_are_followed_or_produced() {
+    let followed = "[[mirror]]\nzone = 'cat.'\nsources = ['axfr:192.0.2.1']\n\
+                    [[catalog]]\nzone = 'cat.'\n";
+    let config = parse(&format!(
+        "{followed}sources = ['axfr:192.0.2.2']\nuse = 'always'\nmembers_max = 7\n"
+    ))
+    .unwrap();
+    let catalog = &config.catalogs[0];
+    assert_eq!((catalog.produce, catalog.members_max), (false, 7));
+    assert_eq!(catalog.member.use_, MirrorUse::Always);
+    assert_eq!(catalog.member.catalog, Some(catalog.zone.clone()));
+    refused(followed, &[(4, "`sources` of its members are missing")]);
+    refused(
+        &format!("{followed}sources = ['file:a.zone']\n"),
+        &[(6, "would be the file of every member")],
+    );
+    refused(
+        "[[catalog]]\nzone = 'cat.'\nsources = ['axfr:192.0.2.2']\n",
+        &[(1, "no [[mirror]] brings the catalog cat.")],
+    );
+    let config = parse("[[catalog]]\nzone = 'cat.'\nproduce = true\n").unwrap();
+    assert!(config.catalogs[0].produce);
+    refused(
+        "[[catalog]]\nzone = 'cat.'\nproduce = true\nuse = 'always'\n",
+        &[(4, "`use` is for the members of a catalog that is followed")],
+    );
+    refused(
+        &format!("{followed}produce = true\n"),
+        &[(4, "has a [[mirror]] or [[zone]]")],
+    );
+}
+
+#[test]
 fn forwarded_zones_have_servers_that_are_others() {
     let config = parse(
         r#"
@@ -534,8 +590,6 @@ fn unbuilt_features_may_only_be_off() {
         let expected = format!("{table}.{key}: not built in this version; allowed is only {off}");
         refused(&format!("[{table}]\n{key} = {on}\n"), &[(2, &expected)]);
     };
-    check("access", "allow_transfer", "[]", "['192.0.2.1']");
-    check("access", "allow_notify", "[]", "['tsig:k']");
     check("stale", "enabled", "false", "true");
     check("reachability", "domestic", "[]", "['192.0.2.0/24']");
     check("limits", "exempt", "[]", "['192.0.2.0/24']");
@@ -552,12 +606,6 @@ fn unbuilt_features_may_only_be_off() {
         "[server.tls]\ncert = 'c'\n",
         &[(1, &format!("server.tls: {absent}"))],
     );
-    for table in ["tsig", "catalog"] {
-        refused(
-            &format!("\n[[{table}]]\nname = 'k'\n"),
-            &[(2, &format!("{table}: {absent}"))],
-        );
-    }
     // Nothing in it: nothing is asked for.
     assert_eq!(
         parse("forward = []\n[server.tls]\n# cert = 'c'\n").unwrap(),
@@ -570,14 +618,64 @@ fn unbuilt_features_may_only_be_off() {
     );
     refused(&source("{ https = 'https://h/root.zone' }"), &[(3, absent)]);
     refused(
-        &source("{ axfr = '192.0.2.1', tsig = 'k.' }"),
-        &[(3, &format!("mirror.sources.tsig: {absent}"))],
-    );
-    refused(
         &source("{ axfr = '192.0.2.1', tls = true }"),
         &[(3, "mirror.sources.tls: not built")],
     );
     assert!(parse(&source("{ axfr = '192.0.2.1', tls = false }")).is_ok());
+}
+
+/// RFC 8945: keys are shared in files of their own, and those who use them must name one that there is.
+#[test]
+fn shared_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let secret = |file: &str, text: &str, mode: u32| {
+        let path = dir.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    secret("good", "c2l4dGVlbiBvY3RldHMhIQ==\n", 0o600);
+    secret("open", "c2l4dGVlbiBvY3RldHMhIQ==\n", 0o644);
+    secret("weak", "AAAA\n", 0o600);
+    secret("bad", "no base64!\n", 0o600);
+    secret("empty", "\n", 0o600);
+    let parse = |text: &str| Config::parse(&dir.path().join("config.toml"), text);
+    let table = |file: &str, more: &str| {
+        format!("[[tsig]]\nname = 'Hub-Key.'\nsecret_file = '{file}'\n{more}")
+    };
+    let mirror = "[[mirror]]\nzone = 'x.'\nsources = [{ axfr = '192.0.2.1', tsig = 'hub-key.' }]\n";
+    let config = parse(&(table("good", "algorithm = 'hmac-sha512'\n") + mirror)).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.tsig_keys[0].secret_file, dir.path().join("good"));
+    let hub = "hub-key.".parse().unwrap();
+    let key = config.keyring().find(&hub).unwrap();
+    assert_eq!(key.algorithm(), holdfast::dns::tsig::Algorithm::HmacSha512);
+    assert!(
+        matches!(&config.mirrors[0].sources[0], Source::Axfr { tsig: Some(name), .. } if *name == hub)
+    );
+    let warned = |file: &str, what: &str| {
+        let config = parse(&table(file, "")).unwrap();
+        assert!(config.warnings[0].contains(what), "{:?}", config.warnings);
+    };
+    warned("open", "open is open to everybody on this machine");
+    warned("weak", "a secret of 3 bytes, which can be guessed");
+    let refused = |text: &str, what: &str| {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    refused(&table("bad", ""), "bad:1: the secret is not base64");
+    refused(&table("empty", ""), "empty:1: the secret has 0 bytes");
+    refused(&table("none", ""), "config.toml:3: tsig.secret_file: ");
+    for old in ["hmac-sha1", "hmac-md5", "HMAC-SHA256"] {
+        let algorithm = format!("algorithm = '{old}'\n");
+        refused(&table("good", &algorithm), "allowed is \"hmac-sha256\" or");
+    }
+    refused("[[tsig]]\nname = 'k.'\n", "`secret_file` is missing");
+    refused(
+        &table("good", "").repeat(2),
+        "a second [[tsig]] for Hub-Key.",
+    );
+    refused(mirror, "the key hub-key. is not in any [[tsig]] table");
 }
 
 #[test]
@@ -730,9 +828,16 @@ fn the_readmes_example_is_good() {
     let readme = include_str!("../README.md");
     let examples: Vec<_> = readme.split("```toml\n").skip(1).collect();
     assert!(!examples.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("keys")).unwrap();
+    std::fs::write(
+        dir.path().join("keys/hub.secret"),
+        "c2l4dGVlbiBvY3RldHMhIQ==",
+    )
+    .unwrap();
     for example in examples {
         let text = example.split("```").next().unwrap();
-        parse(text).unwrap();
+        Config::parse(&dir.path().join("config.toml"), text).unwrap();
     }
 }
 

@@ -5,8 +5,14 @@
 mod lab;
 #[path = "mirror/log.rs"]
 mod log;
+#[path = "mirror/mangle.rs"]
+mod mangle;
+#[path = "mirror/notify.rs"]
+mod notify;
 #[path = "sim/signer.rs"]
 mod signer;
+#[path = "mirror/transfer.rs"]
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -461,7 +467,8 @@ async fn a_snapshot_answers_as_the_last_resort_until_the_network_speaks() {
         assert!(generation.is_bootstrap() && generation.is_verified());
         assert_eq!(generation.verified_at(), u64::from(signer::INCEPTION));
         assert_eq!(generation.last_contact_at(), None);
-        let config = lab.mirror().config();
+        let mirror = lab.mirror();
+        let config = mirror.config();
         assert_eq!(usable(&generation, config, lab.now_s()), Usable::LastResort);
         let sets = generation
             .image()

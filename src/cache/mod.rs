@@ -22,6 +22,7 @@ mod s3fifo;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Now;
@@ -159,6 +160,8 @@ pub struct CacheStats {
 pub struct Cache {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
+    /// A DNAME was ever put: most caches see none for long, and need not look for one above each name.
+    knows_dnames: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -190,6 +193,7 @@ impl Cache {
                 .map(|_| Mutex::new(Shard::new(bytes_max / shards)))
                 .collect(),
             hasher: RandomState::new(),
+            knows_dnames: AtomicBool::new(false),
             metrics,
         }
     }
@@ -217,6 +221,27 @@ impl Cache {
                 && hit.entry.security == Security::Secure
             {
                 return Some((above, hit));
+            }
+            at = above.parent();
+        }
+        None
+    }
+
+    /// The proven DNAME above `name`, as the one set of its answer.
+    ///
+    /// RFC 6672 section 2.4: below it nothing exists but what it makes. Only where that is proven, and for its own owner: one that a
+    /// wildcard made speaks for no other name.
+    pub fn dname_above(&self, name: &Name, now: Now) -> Option<Hit> {
+        if !self.knows_dnames.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut at = name.parent();
+        while let Some(above) = at.filter(|above| !above.is_root()) {
+            if let Some(hit) = self.get(&above, Rtype::DNAME, now, Some(Kind::Answer))
+                && hit.entry.security == Security::Secure
+                && hit.entry.authority.is_empty()
+            {
+                return Some(hit);
             }
             at = above.parent();
         }
@@ -259,6 +284,9 @@ impl Cache {
         let Some(packed) = Packed::new(&question.name, rtype, entry, ttl_s) else {
             return;
         };
+        if rtype == Rtype::DNAME {
+            self.knows_dnames.store(true, Ordering::Relaxed);
+        }
         let key = self.key(&question.name, rtype);
         let slot = Slot {
             packed,
@@ -359,14 +387,16 @@ impl Cache {
     }
 
     /// Forgets what answers questions for `name`, and with `tree` everything below it too; returns how many entries
-    /// went. A proven denial above the name answers for it as well, and goes.
+    /// went. A proven denial or a DNAME above the name answers for it as well, and goes.
     pub fn forget(&self, name: &Name, tree: bool) -> usize {
         self.drop_if(|slot| {
             let Some(own) = slot.packed.name() else {
                 return true;
             };
             let at_or_below = own.is_within(name) && (tree || own == *name);
-            at_or_below || (slot.kind == Kind::NxDomain && name.is_below(&own))
+            let speaks_below =
+                slot.kind == Kind::NxDomain || slot.packed.rtype() == Some(Rtype::DNAME);
+            at_or_below || (speaks_below && name.is_below(&own))
         })
     }
 

@@ -10,8 +10,9 @@ use toml::de::DeTable;
 
 use super::Located;
 use super::error::{ConfigError, Fault};
-use super::file_zones::{catalog, forward, mirror, tsig, zone};
+use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
+use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
     LogLevel, Peer, Reachability, Resolver, Retained, Server, ServerTls, Sha1, Source, Stale,
@@ -489,7 +490,7 @@ fn lab(mut t: Table<'_, '_>) -> Lab {
 
 /// What must hold between tables.
 fn check_references(root: &mut Table<'_, '_>, config: &Config) {
-    let known = |name: &Name| config.tsig_keys.iter().any(|key| key.name == *name);
+    let known = |name: &Name| config.tsig_keys.iter().any(|t| t.key.name() == name);
     let peers = config
         .access
         .allow_transfer
@@ -499,14 +500,20 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
         Peer::Tsig(name) => Some(name),
         Peer::Net(_) => None,
     });
-    let sources = config.mirrors.iter().flat_map(|mirror| &mirror.sources);
+    let members = config.catalogs.iter().map(|catalog| &catalog.member);
+    let mirrors = || config.mirrors.iter().chain(members.clone());
+    let sources = mirrors().flat_map(|mirror| &mirror.sources);
     let sources = sources.filter_map(|source| match source {
         Source::Axfr { tsig, .. } => tsig.as_ref(),
         _ => None,
     });
-    for name in peers.chain(sources).filter(|name| !known(name)) {
+    let told = (mirrors().flat_map(|mirror| &mirror.notify))
+        .chain(config.zones.iter().flat_map(|zone| &zone.notify))
+        .filter_map(|target| target.tsig.as_ref());
+    let named = peers.chain(sources).chain(told);
+    for name in named.filter(|name| !known(name)) {
         root.fault_at(
-            &["access", "mirror"],
+            &["access", "mirror", "zone", "catalog"],
             &format!("the key {name} is not in any [[tsig]] table"),
         );
     }
@@ -528,6 +535,19 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
             );
             root.fault_at(&["forward"], &message);
         }
+    }
+    for catalog in &config.catalogs {
+        let zone = &catalog.zone;
+        let mirrored = config.mirrors.iter().any(|mirror| mirror.zone == *zone);
+        let own = config.zones.iter().any(|own| own.name == *zone);
+        let message = match catalog.produce {
+            true if mirrored || own => format!(
+                "the catalog {zone} is produced here and has a [[mirror]] or [[zone]]; allowed is one of them"
+            ),
+            false if !mirrored => format!("no [[mirror]] brings the catalog {zone}; add one"),
+            _ => continue,
+        };
+        root.fault_at(&["catalog"], &message);
     }
     for zone in &config.zones {
         if config.mirrors.iter().any(|mirror| mirror.zone == zone.name) {

@@ -1,4 +1,4 @@
-//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[tsig]]`, `[[catalog]]`.
+//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
 //!
 //! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
 //! table from being used.
@@ -7,16 +7,21 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::file::{check_once, first_twice, names, need_if_written};
 use super::mirror::{
-    AgeMax, ExpiredSignatures, MirrorConfig, MirrorUse, ProtectChanges, Source, Verify, ZoneConfig,
+    AgeMax, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, ProtectChanges, Source,
+    Verify, ZoneConfig,
 };
 use super::reader::{Item, Table};
-use super::{Catalog, Forward, TsigKey, scalar};
+use super::{Catalog, Forward, scalar};
 use crate::dns::Name;
 
 /// Each generation is a file on disk.
 const GENERATIONS_MAX: u64 = 100;
 /// A transfer that takes longer than a day is stuck.
 const TRANSFER_TIME_MAX_S: u64 = 86_400;
+/// Members of a catalog, unless told otherwise; each has a task and files.
+const MEMBERS_MAX_DEFAULT: usize = 1000;
+/// More zones than anyone mirrors.
+const MEMBERS_MAX: u64 = 100_000;
 /// Smallest limit for a transfer that still admits a small zone.
 const TRANSFER_BYTES_MIN: u64 = 1 << 10;
 
@@ -60,27 +65,7 @@ pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<Mi
     let zone = need_if_written(&mut t, "zone", "name the zone, such as \".\"", scalar::name);
     let default = MirrorConfig::new(zone.clone().unwrap_or_else(Name::root));
     let config = MirrorConfig {
-        use_: t.read("use", default.use_, |item| {
-            item.word(&[
-                ("failover", MirrorUse::Failover),
-                ("always", MirrorUse::Always),
-            ])
-        }),
-        sources: t.read("sources", Vec::new(), |item| {
-            item.list("sources", scalar::source)
-        }),
         bootstrap: t.item("bootstrap").and_then(|item| scalar::path(&item)),
-        verify: t.read("verify", default.verify, |item| {
-            item.word(&[("dnssec", Verify::Dnssec), ("none", Verify::None)])
-        }),
-        age_max: t.read("age_max", default.age_max, age_max),
-        expired_signatures: t.read("expired_signatures", default.expired_signatures, |item| {
-            item.word(&[
-                ("accept", ExpiredSignatures::Accept),
-                ("reject", ExpiredSignatures::Reject),
-            ])
-        }),
-        shrink_max: t.read("shrink_max", default.shrink_max, scalar::percent),
         protect: t.read("protect", Vec::new(), names),
         protect_changes: t.read("protect_changes", default.protect_changes, |item| {
             item.word(&[
@@ -88,17 +73,7 @@ pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<Mi
                 ("hold", ProtectChanges::Hold),
             ])
         }),
-        generations: t.read("generations", default.generations, |item| {
-            item.number(1, GENERATIONS_MAX, "")
-                .map(|count| count as u32)
-        }),
-        bytes_max: t.read("bytes_max", default.bytes_max, |item| {
-            scalar::bytes(item, TRANSFER_BYTES_MIN)
-        }),
-        transfer_time_max_s: t.read("transfer_time_max_s", default.transfer_time_max_s, |item| {
-            item.number(1, TRANSFER_TIME_MAX_S, " seconds")
-        }),
-        ..default
+        ..shared_keys(&mut t, default)
     };
     check_once(
         &t,
@@ -111,6 +86,59 @@ pub(super) fn mirror(mut t: Table<'_, '_>, before: &[MirrorConfig]) -> Option<Mi
     }
     t.finish();
     zone.map(|_| config)
+}
+
+/// The keys that a `[[mirror]]` has for its zone and a `[[catalog]]` for its members.
+fn shared_keys(t: &mut Table<'_, '_>, default: MirrorConfig) -> MirrorConfig {
+    MirrorConfig {
+        use_: t.read("use", default.use_, |item| {
+            item.word(&[
+                ("failover", MirrorUse::Failover),
+                ("always", MirrorUse::Always),
+            ])
+        }),
+        sources: t.read("sources", Vec::new(), |item| {
+            item.list("sources", scalar::source)
+        }),
+        verify: t.read("verify", default.verify, |item| {
+            item.word(&[("dnssec", Verify::Dnssec), ("none", Verify::None)])
+        }),
+        age_max: t.read("age_max", default.age_max, age_max),
+        expired_signatures: t.read("expired_signatures", default.expired_signatures, |item| {
+            item.word(&[
+                ("accept", ExpiredSignatures::Accept),
+                ("reject", ExpiredSignatures::Reject),
+            ])
+        }),
+        shrink_max: t.read("shrink_max", default.shrink_max, scalar::percent),
+        generations: t.read("generations", default.generations, |item| {
+            item.number(1, GENERATIONS_MAX, "")
+                .map(|count| count as u32)
+        }),
+        bytes_max: t.read("bytes_max", default.bytes_max, |item| {
+            scalar::bytes(item, TRANSFER_BYTES_MIN)
+        }),
+        transfer_time_max_s: t.read("transfer_time_max_s", default.transfer_time_max_s, |item| {
+            item.number(1, TRANSFER_TIME_MAX_S, " seconds")
+        }),
+        notify: notify(t),
+        ..default
+    }
+}
+
+/// Who is told of new versions.
+fn notify(t: &mut Table<'_, '_>) -> Vec<NotifyTarget> {
+    t.read("notify", Vec::new(), |item| {
+        let targets = item.list(
+            "addresses such as \"192.0.2.2\", or { address = \"192.0.2.2\", tsig = \"hub-key.\" }",
+            scalar::notify_target,
+        )?;
+        let addresses: Vec<SocketAddr> = targets.iter().map(|target| target.addr).collect();
+        match first_twice(&addresses) {
+            Some(twice) => item.fault(format!("{twice} is listed twice; allowed is once")),
+            None => Some(targets),
+        }
+    })
 }
 
 fn age_max(item: &Item<'_, '_>) -> Option<AgeMax> {
@@ -198,6 +226,7 @@ pub(super) fn zone(mut t: Table<'_, '_>, before: &[ZoneConfig]) -> Option<ZoneCo
             )),
         }
     });
+    let notify = notify(&mut t);
     check_once(
         &t,
         name.as_ref(),
@@ -208,46 +237,24 @@ pub(super) fn zone(mut t: Table<'_, '_>, before: &[ZoneConfig]) -> Option<ZoneCo
     Some(ZoneConfig {
         name: name?,
         file: file?,
-    })
-}
-
-pub(super) fn tsig(mut t: Table<'_, '_>, before: &[TsigKey]) -> Option<TsigKey> {
-    const ALGORITHMS: [(&str, &str); 3] = [
-        ("hmac-sha256", "hmac-sha256"),
-        ("hmac-sha384", "hmac-sha384"),
-        ("hmac-sha512", "hmac-sha512"),
-    ];
-    let name = need_if_written(
-        &mut t,
-        "name",
-        "name the key, such as \"hub-key.\"",
-        scalar::name,
-    );
-    let algorithm = t
-        .read("algorithm", "hmac-sha256", |item| item.word(&ALGORITHMS))
-        .to_owned();
-    let secret_file = need_if_written(
-        &mut t,
-        "secret_file",
-        "name the file of the secret",
-        scalar::path,
-    );
-    check_once(
-        &t,
-        name.as_ref(),
-        "tsig",
-        before.iter().map(|key| &key.name),
-    );
-    t.finish();
-    Some(TsigKey {
-        name: name?,
-        algorithm,
-        secret_file: secret_file?,
+        notify,
     })
 }
 
 pub(super) fn catalog(mut t: Table<'_, '_>, before: &[Catalog]) -> Option<Catalog> {
     let zone = need_if_written(&mut t, "zone", "name the catalog zone", scalar::name);
+    let produce = t.read("produce", false, Item::flag);
+    let members_max = t.read("members_max", MEMBERS_MAX_DEFAULT, |item| {
+        item.number(1, MEMBERS_MAX, "").map(|count| count as usize)
+    });
+    let default = MirrorConfig {
+        catalog: zone.clone(),
+        ..MirrorConfig::new(zone.clone().unwrap_or_else(Name::root))
+    };
+    let member = shared_keys(&mut t, default);
+    if zone.is_some() {
+        check_catalog(&t, produce, &member);
+    }
     check_once(
         &t,
         zone.as_ref(),
@@ -255,5 +262,45 @@ pub(super) fn catalog(mut t: Table<'_, '_>, before: &[Catalog]) -> Option<Catalo
         before.iter().map(|catalog| &catalog.zone),
     );
     t.finish();
-    Some(Catalog { zone: zone? })
+    Some(Catalog {
+        zone: zone?,
+        produce,
+        members_max,
+        member,
+    })
+}
+
+/// What must hold between the keys of one `[[catalog]]`.
+fn check_catalog(t: &Table<'_, '_>, produce: bool, member: &MirrorConfig) {
+    if !produce && member.sources.is_empty() {
+        t.fault(
+            "`sources` of its members are missing; allowed is a list such as [\"axfr:192.0.2.1\"]",
+        );
+    }
+    let of_members = [
+        "members_max",
+        "use",
+        "sources",
+        "verify",
+        "age_max",
+        "expired_signatures",
+        "shrink_max",
+        "generations",
+        "bytes_max",
+        "transfer_time_max_s",
+    ];
+    let odd = of_members.iter().find(|key| t.has(key));
+    if let Some(key) = odd.filter(|_| produce) {
+        let message = format!(
+            "`{key}` is for the members of a catalog that is followed, and this one is produced"
+        );
+        t.fault_at(&[key], &message);
+    }
+    if let Some(Source::File(path)) = member.sources.iter().find(|s| matches!(s, Source::File(_))) {
+        let message = format!(
+            "{} would be the file of every member; allowed are servers",
+            path.display()
+        );
+        t.fault_at(&["sources"], &message);
+    }
 }

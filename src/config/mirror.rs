@@ -35,6 +35,10 @@ pub struct MirrorConfig {
     pub bytes_max: u64,
     /// Longest transfer, in seconds.
     pub transfer_time_max_s: u64,
+    /// Secondaries that are told of each new version (RFC 1996).
+    pub notify: Vec<NotifyTarget>,
+    /// The catalog that lists the zone; `None` = it has a table of its own.
+    pub catalog: Option<Name>,
 }
 
 impl MirrorConfig {
@@ -54,6 +58,8 @@ impl MirrorConfig {
             generations: 5,
             bytes_max: 4 << 30,
             transfer_time_max_s: 3600,
+            notify: Vec::new(),
+            catalog: None,
         }
     }
 }
@@ -110,7 +116,7 @@ pub enum Source {
     Axfr {
         /// The server; port 53 unless given.
         addr: SocketAddr,
-        /// The `[[tsig]]` key that signs the transfer. Always `None` in this version.
+        /// The `[[tsig]]` key that signs the transfer.
         tsig: Option<Name>,
         /// Transfer over TLS (RFC 9103). Always `None` in this version.
         tls: Option<AxfrTls>,
@@ -180,4 +186,15 @@ pub struct ZoneConfig {
     pub name: Name,
     /// Its zone file.
     pub file: PathBuf,
+    /// Secondaries that are told of each new version (RFC 1996).
+    pub notify: Vec<NotifyTarget>,
+}
+
+/// A secondary that is told of new versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyTarget {
+    /// Where; port 53 unless given.
+    pub addr: SocketAddr,
+    /// The `[[tsig]]` key that signs what it is told.
+    pub tsig: Option<Name>,
 }

@@ -21,21 +21,24 @@ pub mod mirror;
 mod reader;
 mod records;
 mod scalar;
+mod tsig;
 mod unbuilt;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::dns::Name;
+use crate::dns::tsig::{Key, Keyring};
 
 pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
 pub use hints::Hints;
 pub use mirror::{
-    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, Percent, ProtectChanges, Source,
-    Verify, ZoneConfig,
+    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, Percent,
+    ProtectChanges, Source, Verify, ZoneConfig,
 };
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
@@ -69,9 +72,9 @@ pub struct Config {
     pub mirrors: Vec<MirrorConfig>,
     /// `[[zone]]`: own authoritative zones; no zone appears twice.
     pub zones: Vec<ZoneConfig>,
-    /// `[[tsig]]`: shared keys. Empty in this version.
+    /// `[[tsig]]`: shared keys; no name appears twice.
     pub tsig_keys: Vec<TsigKey>,
-    /// `[[catalog]]`: zones that list zones. Empty in this version.
+    /// `[[catalog]]`: zones that list zones; no zone appears twice.
     pub catalogs: Vec<Catalog>,
     /// `[reachability]`: how outages are noticed.
     pub reachability: Reachability,
@@ -128,9 +131,9 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// Who may ask about `[[zone]]` zones.
     pub allow_own_zones: Vec<IpNet>,
-    /// Who may transfer own zones. Empty in this version.
+    /// Who may transfer own zones and mirrors.
     pub allow_transfer: Vec<Peer>,
-    /// Who may send NOTIFY, beside each mirror's own sources. Empty in this version.
+    /// Who may send NOTIFY, beside each mirror's own sources.
     pub allow_notify: Vec<Peer>,
 }
 
@@ -273,13 +276,11 @@ pub struct Retained {
     pub entries_max: u64,
 }
 
-/// One `[[tsig]]` table.
+/// One `[[tsig]]` table (RFC 8945).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TsigKey {
-    /// Name of the key.
-    pub name: Name,
-    /// Such as `hmac-sha256`.
-    pub algorithm: String,
+    /// The key, with its name, algorithm and secret.
+    pub key: Arc<Key>,
     /// File with the secret in base64.
     pub secret_file: PathBuf,
 }
@@ -289,6 +290,12 @@ pub struct TsigKey {
 pub struct Catalog {
     /// The catalog zone.
     pub zone: Name,
+    /// It is made here, of all mirrors and own zones; else a `[[mirror]]` brings it, and its members become mirrors.
+    pub produce: bool,
+    /// How many members are followed.
+    pub members_max: usize,
+    /// What each member's mirror is like, but for its zone. Of a produced catalog, `notify` says who is told of new versions.
+    pub member: MirrorConfig,
 }
 
 /// `[reachability]`
@@ -404,6 +411,11 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         file::parse(file, text)
+    }
+
+    /// The shared keys by name.
+    pub fn keyring(&self) -> Keyring {
+        self.tsig_keys.iter().map(|tsig| tsig.key.clone()).collect()
     }
 
     /// The path of every key that can be written, as in `resolver.dnssec`; a table in lists has its bare name.

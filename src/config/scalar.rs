@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::reader::Item;
-use super::{AxfrTls, NegativeTrustAnchor, Peer, Percent, Source};
+use super::{AxfrTls, NegativeTrustAnchor, NotifyTarget, Peer, Percent, Source};
 use crate::dns::Name;
 
 /// The port of DNS over UDP and TCP.
@@ -30,6 +30,25 @@ pub(super) fn listen_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
 pub(super) fn server_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
     let allowed = "an address such as \"192.0.2.1\", \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
     address_with_default_port(item.text(allowed)?, DNS_PORT).or_else(|| item.refuse(allowed))
+}
+
+/// `"192.0.2.2"`, `"192.0.2.2:5353"`, or `{ address = "192.0.2.2", tsig = "hub-key." }`.
+pub(super) fn notify_target(item: &Item<'_, '_>) -> Option<NotifyTarget> {
+    let Some(mut table) = item.as_table() else {
+        let addr = server_address(item)?;
+        return Some(NotifyTarget { addr, tsig: None });
+    };
+    let addr = table.need("address", "the address of the secondary", server_address);
+    let tsig = table.item("tsig").map(|item| name(&item));
+    table.finish();
+    Some(NotifyTarget {
+        addr: addr?,
+        tsig: match tsig {
+            // A wrong key must not become none.
+            Some(key) => Some(key?),
+            None => None,
+        },
+    })
 }
 
 /// An address without a port.

@@ -32,14 +32,9 @@ pub(super) enum Off {
 /// All of them.
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls", Off::Absent),
-    row("access.allow_transfer", Off::EmptyList),
-    row("access.allow_notify", Off::EmptyList),
     row("stale.enabled", Off::False),
     row("mirror.sources.https", Off::Absent),
-    row("mirror.sources.tsig", Off::Absent),
     row("mirror.sources.tls", Off::False),
-    row("tsig", Off::Absent),
-    row("catalog", Off::Absent),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),

@@ -138,6 +138,9 @@ pub struct MirrorStatus {
     /// `failover` or `always`.
     #[serde(rename = "use")]
     pub usage: String,
+    /// The catalog that lists the zone; `null`: it has a table of its own.
+    #[serde(default)]
+    pub catalog: Option<String>,
     /// `online`, `suspect`, `isolated` or `recovering`.
     pub state: String,
     /// Since when it is in this state.
@@ -168,6 +171,33 @@ pub struct MirrorStatus {
     pub warnings: Vec<String>,
     /// What went wrong since the last success.
     pub last_error: Option<String>,
+    /// Its sources in order of preference.
+    #[serde(default)]
+    pub sources: Vec<SourceStatus>,
+    /// The last NOTIFY that was taken: when, and from whom.
+    #[serde(default)]
+    pub last_notify: Option<String>,
+}
+
+/// One source of a mirror.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// As it is written in the configuration.
+    pub source: String,
+    /// When it last confirmed a version or brought one.
+    pub last_ok: Option<String>,
+    /// What it failed with, until it works again.
+    pub last_error: Option<String>,
+    /// When it last failed.
+    pub last_error_at: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Until then the others are tried before it.
+    pub next_try: Option<String>,
+    /// How long its own copy is good for, in seconds, as it last said (RFC 7314).
+    pub expire_s: Option<u32>,
+    /// Why its last answer was the whole zone, where changes were asked for.
+    pub no_changes: Option<String>,
 }
 
 /// A version that waits for the operator.
@@ -605,6 +635,15 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
     let zone = &m.zone;
     if let (Some(since), true) = (&m.since, m.state != "online") {
         let _ = writeln!(out, "! {zone} is {} since {since}: {}", m.state, m.evidence);
+    }
+    for source in m.sources.iter().filter(|source| source.failures > 0) {
+        let (error, times) = (source.last_error.as_deref().unwrap_or("-"), source.failures);
+        let ok = source.last_ok.as_deref().unwrap_or("never");
+        let source = &source.source;
+        let _ = writeln!(
+            out,
+            "! {zone}: {source} failed {times} times in a row, last good {ok}: {error}"
+        );
     }
     if let Some(held) = &m.held {
         let why = held.reasons.join("; ");

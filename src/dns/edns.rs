@@ -11,6 +11,8 @@ pub mod option {
     pub const NSID: u16 = 3;
     /// Client subnet (RFC 7871).
     pub const CLIENT_SUBNET: u16 = 8;
+    /// How long a secondary's copy is good for (RFC 7314).
+    pub const EXPIRE: u16 = 9;
     /// Cookie (RFC 7873).
     pub const COOKIE: u16 = 10;
     /// TCP keepalive (RFC 7828).

@@ -12,9 +12,11 @@
 pub mod edns;
 pub mod message;
 pub mod name;
+pub mod packer;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
+pub mod tsig;
 pub mod writer;
 
 pub use edns::{Ede, Edns};

@@ -53,6 +53,11 @@ fn layout(rtype: Rtype) -> &'static [Field] {
     }
 }
 
+/// Whether RDATA of this type holds a name that may be compressed.
+pub(super) fn has_compressible_name(rtype: Rtype) -> bool {
+    layout(rtype).contains(&NC)
+}
+
 /// Whether names in this type's RDATA are lower-cased in canonical form: those of RFC 4034 section
 /// 6.2 without NSEC (RFC 6840 section 5.1), and without the types that came later.
 fn lowercases(rtype: Rtype) -> bool {

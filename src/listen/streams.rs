@@ -1,6 +1,7 @@
 //! Queries over TCP (RFC 7766).
 //!
-//! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another.
+//! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another. The messages of
+//! a zone transfer are made no faster than the client reads them; one that reads too slowly is disconnected.
 //!
 //! Why no ready-made listener: connections are what a stranger can hold without sending anything. Each is a
 //! file descriptor, of which a process has few, and the same ones are needed to ask other servers. So their number is
@@ -21,7 +22,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::Limits;
-use crate::query::{Client, Pipeline, Transport};
+use crate::query::transfer::Outgoing;
+use crate::query::{Client, Pipeline, Step, Transport};
 
 /// A connection is closed after this time without a whole query (RFC 7766 section 6.2.3), in seconds.
 const IDLE_TIMEOUT_S: u64 = 10;
@@ -29,6 +31,10 @@ const IDLE_TIMEOUT_S: u64 = 10;
 const IDLE_TIMEOUT_CROWDED_S: u64 = 2;
 /// A client that does not read its answer is disconnected after this time, in seconds.
 const WRITE_TIMEOUT_S: u64 = 5;
+/// A client must take each message of a zone transfer within this time, in seconds: 64 KiB of it, at least 2 KiB/s.
+const TRANSFER_MESSAGE_TIME_MAX_S: u64 = 30;
+/// Longest time for a whole transfer to a client, in seconds.
+const TRANSFER_TIME_MAX_S: u64 = 3600;
 /// Pause after a failed accept, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -170,15 +176,40 @@ impl Connection {
             let Some(query) = read else {
                 return Ok(());
             };
-            let Some(answer) = self.pipeline.answer(&query, client).await else {
-                continue;
+            let answer = match self.pipeline.begin(&query, client) {
+                Step::Done(None) => continue,
+                Step::Done(Some(answer)) => answer,
+                Step::Wait(job) => self.pipeline.finish(job).await,
+                Step::Stream(outgoing) => {
+                    let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
+                    let mut stopped = self.stopped.clone();
+                    tokio::select! {
+                        sent = timeout(whole, self.transfer(*outgoing)) => sent??,
+                        _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+                    }
+                    continue;
+                }
             };
-            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-            // RFC 7766 section 8: length and message at once.
-            let framed = [&length.to_be_bytes(), &answer[..]].concat();
-            let patience = Duration::from_secs(WRITE_TIMEOUT_S);
-            timeout(patience, self.stream.write_all(&framed)).await??;
+            self.write(&answer, WRITE_TIMEOUT_S).await?;
         }
+    }
+
+    /// Writes the messages of a transfer as the client takes them.
+    async fn transfer(&mut self, outgoing: Outgoing) -> io::Result<()> {
+        let mut messages = outgoing.start();
+        while let Some(message) = messages.next().await.map_err(io::Error::other)? {
+            self.write(&message, TRANSFER_MESSAGE_TIME_MAX_S).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes one message; an error if the client does not take it within `patience_s` seconds.
+    async fn write(&mut self, message: &[u8], patience_s: u64) -> io::Result<()> {
+        let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+        // RFC 7766 section 8: length and message at once.
+        let framed = [&length.to_be_bytes(), message].concat();
+        let patience = Duration::from_secs(patience_s);
+        timeout(patience, self.stream.write_all(&framed)).await?
     }
 }
 

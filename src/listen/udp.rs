@@ -120,6 +120,8 @@ impl Shared {
                     Step::Done(Some(answer)) => answers.push((answer, route)),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
+                    // Transfers over UDP have one message; this is no stream.
+                    Step::Stream(_) => {}
                 }
             }
             send_all(socket, &answers);
@@ -140,14 +142,14 @@ impl Shared {
         })
     }
 
-    fn wait(&self, job: Box<Job>, outbox: Arc<Outbox>, route: Route) {
+    fn wait(&self, job: Job, outbox: Arc<Outbox>, route: Route) {
         let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             self.metrics.queries_shed_total.inc();
             return;
         };
         let pipeline = self.pipeline.clone();
         self.runtime.spawn(async move {
-            let answer = pipeline.finish(*job).await;
+            let answer = pipeline.finish(job).await;
             outbox.send(answer, route).await;
             drop(place);
         });

@@ -23,6 +23,9 @@ impl Mirror {
         shared: &Shared,
     ) -> Result<(), CommitError> {
         let _one_change = self.lock_changes();
+        if self.state().removed {
+            return Err(CommitError::NoSuch("the mirror was removed".into()));
+        }
         let standing = Standing {
             last_contact_at,
             rolled_back_from: None,
@@ -93,6 +96,11 @@ impl Mirror {
             (TrustRecord::Anchors(_), _) => true,
             (TrustRecord::Parent(_), anchored) => anchored.is_some(),
         }
+    }
+
+    /// Waits for a change that is under way. Blocks.
+    pub fn settle(&self) {
+        drop(self.lock_changes());
     }
 
     fn lock_changes(&self) -> MutexGuard<'_, ()> {

@@ -34,6 +34,7 @@ const FAULTS_SHOWN_MAX: usize = 5;
 pub struct Candidate {
     image: ZoneImage,
     provenance: Provenance,
+    authenticated: bool,
 }
 
 /// A version that passed verification as of a moment.
@@ -64,7 +65,18 @@ pub enum Proof<'a> {
 impl Candidate {
     /// A version from a source.
     pub fn new(image: ZoneImage, provenance: Provenance) -> Candidate {
-        Candidate { image, provenance }
+        Candidate {
+            image,
+            provenance,
+            authenticated: false,
+        }
+    }
+
+    /// Whether its channel shows who sent it, and that nobody changed it on the way: then what no signature covers is as good as
+    /// the source, and needs no warning.
+    pub fn authenticated(mut self, authenticated: bool) -> Candidate {
+        self.authenticated = authenticated;
+        self
     }
 
     /// Where it came from.
@@ -114,7 +126,12 @@ impl Candidate {
             row.verdict = Verdict::Verified;
             row.trust = record.clone();
         }
-        row.warnings = report.warnings.iter().map(ToString::to_string).collect();
+        let warned = |warning: &&verify::Warning| {
+            use verify::Warning::{NoZonemd, UnsupportedZonemd};
+            !(self.authenticated && matches!(warning, NoZonemd | UnsupportedZonemd))
+        };
+        let warnings = report.warnings.iter().filter(warned);
+        row.warnings = warnings.map(ToString::to_string).collect();
         row.signatures_expire_at = report.expires_at;
         Ok(Verified {
             image: self.image,

@@ -17,7 +17,9 @@
 pub mod brakes;
 mod change;
 pub mod generation;
+pub mod health;
 mod memory;
+mod notify;
 pub mod policy;
 mod refresh;
 pub mod source;
@@ -26,18 +28,25 @@ pub mod store;
 mod task;
 pub mod verify;
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock::{Clock, format_utc};
-use crate::config::{Anchors, Config, MirrorConfig, Sha1};
+use crate::config::{Anchors, Config, MirrorConfig, Sha1, Source};
+use crate::dns::tsig::Keyring;
 use crate::dns::{Name, Rdata};
 use crate::metrics::Metrics;
+use crate::zone::ZoneImage;
 
 pub use generation::{Candidate, Generation};
+pub use health::{Health, SourceStatus};
+pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{GenerationInfo, GenerationState, MirrorStatus};
@@ -50,6 +59,9 @@ use task::{Change, Command};
 const COMMANDS_MAX: usize = 16;
 /// Events that a slow subscriber may fall behind.
 const EVENTS_MAX: usize = 64;
+
+/// Refreshes of catalog members at once.
+const MEMBER_REFRESHES_MAX: usize = 16;
 
 /// What the parent of a zone says about its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +118,11 @@ pub(crate) struct Shared {
     anchors: Anchors,
     policy: verify::Policy,
     store: Arc<MirrorStore>,
+    /// The shared keys that sources are asked with.
+    keys: Keyring,
     events: broadcast::Sender<NewGeneration>,
+    /// A catalog may bring a thousand members at once: so many of them are refreshed at a time.
+    member_refreshes: Semaphore,
 }
 
 impl Shared {
@@ -134,10 +150,21 @@ impl Shared {
 
 /// All mirrors. Dropping it stops their tasks.
 pub struct Mirrors {
-    /// Deepest zones first.
-    list: Vec<Arc<Mirror>>,
+    list: ArcSwap<List>,
     shared: Arc<Shared>,
     tasks: Mutex<JoinSet<()>>,
+    /// How many have been made.
+    made: AtomicU64,
+    /// Counts the changes of the list.
+    changes: watch::Sender<u64>,
+}
+
+/// The mirrors that there are; replaced whole, so that a reader sees one state of it.
+#[derive(Clone, Default)]
+struct List {
+    by_zone: HashMap<Name, Arc<Mirror>>,
+    /// Labels of the deepest zone: no longer suffix needs to be looked for.
+    labels_max: usize,
 }
 
 impl Mirrors {
@@ -155,48 +182,116 @@ impl Mirrors {
                 workers: 0,
             },
             store,
+            keys: config.keyring(),
             events: broadcast::channel(EVENTS_MAX).0,
+            member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
         });
-        let mut tasks = JoinSet::new();
-        let mut list = Vec::new();
-        for (i, mirror) in config.mirrors.iter().enumerate() {
-            let (commands, received) = mpsc::channel(COMMANDS_MAX);
-            let mirror = Arc::new(Mirror::new(mirror.clone(), commands));
-            let seed = shared.deps.seed.wrapping_add(i as u64);
-            task::load(&mirror, &shared, seed).await;
-            let received = Arc::new(tokio::sync::Mutex::new(received));
-            tasks.spawn(task::supervise(
-                mirror.clone(),
-                shared.clone(),
-                received,
-                seed,
-            ));
-            list.push(mirror);
-        }
-        list.sort_by_key(|m| std::cmp::Reverse(m.config.zone.label_count()));
-        Arc::new(Mirrors {
-            list,
+        let mirrors = Arc::new(Mirrors {
+            list: ArcSwap::default(),
             shared,
-            tasks: Mutex::new(tasks),
-        })
+            tasks: Mutex::default(),
+            made: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        });
+        for mirror in &config.mirrors {
+            mirrors.add(mirror.clone()).await;
+        }
+        mirrors
+    }
+
+    /// Begins to mirror a zone. When it returns, what is on disk of it can be served, and its task runs. `false` if the zone is
+    /// mirrored already.
+    pub async fn add(&self, config: MirrorConfig) -> bool {
+        if self.find(&config.zone).is_some() {
+            return false;
+        }
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let mirror = Arc::new(Mirror::new(config, commands));
+        let nth = self.made.fetch_add(1, Ordering::Relaxed);
+        let seed = self.shared.deps.seed.wrapping_add(nth);
+        // Whoever hears of its first generation finds it.
+        self.change_list(|by_zone| {
+            by_zone.insert(mirror.zone().clone(), mirror.clone());
+        });
+        task::load(&mirror, &self.shared, seed).await;
+        let received = Arc::new(tokio::sync::Mutex::new(received));
+        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        mirror.state().running = Some(tasks.spawn(running));
+        true
+    }
+
+    /// Stops to mirror a zone, at once; its files stay. What is being written is finished, and never becomes current.
+    pub fn remove(&self, zone: &Name) {
+        let Some(mirror) = self.find(zone) else {
+            return;
+        };
+        self.change_list(|by_zone| {
+            by_zone.remove(zone);
+        });
+        let mut state = mirror.state();
+        state.removed = true;
+        if let Some(running) = state.running.take() {
+            running.abort();
+        }
+    }
+
+    fn change_list(&self, change: impl Fn(&mut HashMap<Name, Arc<Mirror>>)) {
+        self.list.rcu(|list| {
+            let mut by_zone = list.by_zone.clone();
+            change(&mut by_zone);
+            let labels = by_zone.keys().map(Name::label_count);
+            List {
+                labels_max: labels.max().unwrap_or(0),
+                by_zone,
+            }
+        });
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// The mirror of the deepest zone at or above `name`; with `strictly_above`, above it only.
-    pub fn deepest(&self, name: &Name, strictly_above: bool) -> Option<&Arc<Mirror>> {
-        self.list.iter().find(|m| match strictly_above {
-            true => name.is_below(&m.config.zone),
-            false => name.is_within(&m.config.zone),
-        })
+    pub fn deepest(&self, name: &Name, strictly_above: bool) -> Option<Arc<Mirror>> {
+        let list = self.list.load();
+        let labels = match (name.label_count(), strictly_above) {
+            (labels, false) => labels,
+            (labels, true) => labels.checked_sub(1)?,
+        };
+        (0..=labels.min(list.labels_max))
+            .rev()
+            .find_map(|count| list.by_zone.get(&name.suffix(count)).cloned())
     }
 
     /// The mirror of just this zone.
-    pub fn find(&self, zone: &Name) -> Option<&Arc<Mirror>> {
-        self.list.iter().find(|m| m.config.zone == *zone)
+    pub fn find(&self, zone: &Name) -> Option<Arc<Mirror>> {
+        self.list.load().by_zone.get(zone).cloned()
     }
 
-    /// All mirrors, deepest zones first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Mirror>> {
-        self.list.iter()
+    /// All mirrors as of now, in no order.
+    pub fn all(&self) -> Vec<Arc<Mirror>> {
+        self.list.load().by_zone.values().cloned().collect()
+    }
+
+    /// Tells of changes of the list: mirrors that were added or removed.
+    pub fn watch_list(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Tells of a mirror's current generation once more, for those who did not know the mirror yet.
+    pub fn announce(&self, zone: &Name) {
+        if let Some(generation) = self.find(zone).and_then(|mirror| mirror.current()) {
+            // Nobody may be listening.
+            let _ = self.shared.events.send(NewGeneration {
+                zone: zone.clone(),
+                serial: generation.serial(),
+                bootstrap: generation.is_bootstrap(),
+            });
+        }
+    }
+
+    /// Where versions are stored. Its methods block.
+    pub fn store(&self) -> &Arc<MirrorStore> {
+        &self.shared.store
     }
 
     /// Tells of every new generation from now on.
@@ -210,6 +305,14 @@ impl Mirrors {
         (self.shared.store.rows(&mirror.config.zone).into_iter())
             .map(|row| GenerationInfo::new(row, current.as_deref()))
             .collect()
+    }
+
+    /// The zone's stored version with this serial, if it was admitted. Reads the disk: not for the query path.
+    pub fn version(&self, zone: &Name, serial: u32) -> Option<ZoneImage> {
+        let rows = self.shared.store.rows(zone).into_iter();
+        let mut fitting = rows.filter(|row| row.serial == serial && row.verdict.is_admitted());
+        let stored = self.shared.store.load(&fitting.next()?).ok()?;
+        Some(stored.into_parts().0)
     }
 
     /// Stops all tasks. What is being written is finished.
@@ -251,6 +354,8 @@ pub struct Mirror {
     state: Mutex<State>,
     commands: mpsc::Sender<Command>,
     wake: Notify,
+    /// A source says that there is something new.
+    notified: Notify,
     /// Held while disk and memory change together, see [`change`].
     changes: Mutex<()>,
 }
@@ -262,16 +367,32 @@ struct State {
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
     held: Option<(u32, Vec<String>)>,
+    /// Its task.
+    running: Option<AbortHandle>,
+    /// It is mirrored no longer.
+    removed: bool,
+    /// The sources in order of preference.
+    sources: Vec<(Source, Health)>,
+    /// The last NOTIFY that was taken.
+    last_notify: Option<Notified>,
+    /// Who sent the NOTIFY that the next refresh follows.
+    notified_by: Option<IpAddr>,
 }
 
 impl Mirror {
     fn new(config: MirrorConfig, commands: mpsc::Sender<Command>) -> Mirror {
+        let sources = config.sources.iter().cloned();
+        let state = State {
+            sources: sources.map(|source| (source, Health::default())).collect(),
+            ..State::default()
+        };
         Mirror {
             config,
             current: ArcSwapOption::empty(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             commands,
             wake: Notify::new(),
+            notified: Notify::new(),
             changes: Mutex::default(),
         }
     }
@@ -293,8 +414,16 @@ impl Mirror {
 
     /// What people and scripts are told about it; `now_s` in seconds since 1970.
     pub fn status(&self, now_s: u64) -> MirrorStatus {
-        let error = self.state().last_error.clone();
-        MirrorStatus::new(&self.config, self.current().as_deref(), error, now_s)
+        let current = self.current();
+        let state = self.state();
+        MirrorStatus {
+            sources: (state.sources.iter())
+                .map(|(source, health)| health.status(source))
+                .collect(),
+            last_notify: state.last_notify.as_ref().map(Notified::to_string),
+            last_error: state.last_error.clone(),
+            ..MirrorStatus::new(&self.config, current.as_deref(), now_s)
+        }
     }
 
     /// What the last refresh failed with, until one succeeds.
@@ -305,6 +434,22 @@ impl Mirror {
     /// Asks for a refresh without waiting for it. Many at once come to one.
     pub fn refresh_now(&self) {
         self.wake.notify_one();
+    }
+
+    /// Those of the mirror's sources that are among `sources`, in the order in which they are to be tried.
+    fn sources_in_order(&self, sources: &[Source], now_s: u64) -> Vec<Source> {
+        let mut state = self.state();
+        let notified_by = state.notified_by.take();
+        let order = health::order(&state.sources, notified_by, now_s);
+        let ordered = order.into_iter().map(|i| state.sources[i].0.clone());
+        ordered.filter(|source| sources.contains(source)).collect()
+    }
+
+    fn with_health(&self, source: &Source, note: impl FnOnce(&mut Health)) {
+        let mut state = self.state();
+        if let Some((_, health)) = state.sources.iter_mut().find(|(s, _)| s == source) {
+            note(health);
+        }
     }
 
     /// Refreshes and waits for the outcome; the error is what the sources said.

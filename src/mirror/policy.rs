@@ -1,7 +1,7 @@
 //! What a generation may be used for, as a function of time and the operator's policy. Pure.
 
 use crate::config::{AgeMax, ExpiredSignatures, MirrorConfig};
-use crate::dns::RrSet;
+use crate::dns::{RrSet, Rtype};
 use crate::dnssec::verify::Window;
 
 use super::generation::{Generation, windows};
@@ -51,6 +51,28 @@ pub fn usable(generation: &Generation, config: &MirrorConfig, now_s: u64) -> Usa
         Usable::TooOld { age_s, age_max_s }
     } else {
         Usable::Fresh
+    }
+}
+
+/// Whether secondaries may have `generation` at `now_s`; why not, for them. They would present as living what is answered here with a
+/// mark, or in need only.
+///
+/// # Errors
+/// Why not.
+pub fn transferable(
+    generation: &Generation,
+    config: &MirrorConfig,
+    now_s: u64,
+) -> Result<(), &'static str> {
+    match usable(generation, config, now_s) {
+        Usable::Fresh => {}
+        Usable::LastResort => return Err("only the bundled snapshot of the zone is there"),
+        Usable::TooOld { .. } => return Err("the copy of the zone is too old"),
+    }
+    let soa = generation.image().find(&config.zone, Rtype::SOA);
+    match trust_of(generation, config, &soa, now_s) {
+        Trust::Refused => Err("signatures of the zone have run out"),
+        Trust::Secure | Trust::AsOf | Trust::Insecure => Ok(()),
     }
 }
 

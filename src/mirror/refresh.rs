@@ -20,7 +20,8 @@ use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
-use crate::zone::{BuildError, Builder, ZoneImage};
+use crate::dns::Rtype;
+use crate::zone::{self, BuildError, Builder, Changes, ZoneImage};
 
 /// Longest wait for the parent's DS, in seconds.
 const DS_TIME_MAX_S: u64 = 15;
@@ -98,6 +99,16 @@ impl Basis {
     }
 }
 
+/// What a transfer came to.
+enum Transferred {
+    /// There is none to be had.
+    Nothing(Fetched),
+    /// The whole zone.
+    Whole(ZoneImage),
+    /// What changed.
+    Changes(Changes),
+}
+
 /// Refreshes one mirror.
 pub struct Refresher {
     pub(super) mirror: Arc<Mirror>,
@@ -110,11 +121,13 @@ pub struct Refresher {
 }
 
 impl Refresher {
-    /// Tries the sources in turn. Also returns what the failed ones said, in order.
+    /// Tries the sources in turn, see [`super::health`]. Also returns what the failed ones said, in order.
     pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<String>) {
         let mut errors = Vec::new();
-        for source in sources {
-            match self.try_source(source).await {
+        for source in &self.mirror.sources_in_order(sources, self.now_s()) {
+            let tried = self.try_source(source).await;
+            self.note_health(source, tried.as_ref().err());
+            match tried {
                 Ok(done) => return (Some(done), errors),
                 Err(error) => {
                     errors.push(format!("{source}: {error}"));
@@ -127,6 +140,20 @@ impl Refresher {
         (None, errors)
     }
 
+    /// Counts how a source fared. What failed here says nothing about it.
+    fn note_health(&self, source: &Source, error: Option<&SourceError>) {
+        let now = self.now_s();
+        let error = match error {
+            Some(SourceError::NoTrust(_) | SourceError::Commit(_)) => return,
+            None | Some(SourceError::Held { .. }) => None,
+            Some(error) => Some(error.to_string()),
+        };
+        self.mirror.with_health(source, |health| match error {
+            Some(error) => health.failed(error, now),
+            None => health.worked(now),
+        });
+    }
+
     async fn try_source(&mut self, source: &Source) -> Result<Done, SourceError> {
         match source {
             Source::Axfr { .. } => self.try_axfr(source).await,
@@ -135,23 +162,132 @@ impl Refresher {
         }
     }
 
+    /// What changed since the version that is held; the whole zone where there is none, or its changes do not lead to a
+    /// version that verifies.
     async fn try_axfr(&mut self, source: &Source) -> Result<Done, SourceError> {
-        let Source::Axfr { addr, .. } = source else {
-            return Err(SourceError::Unsupported);
-        };
-        let config = &self.mirror.config;
-        let want = self.want();
-        if want.newer_than.is_none() {
+        if self.want().newer_than.is_none() {
             // All of the zone is about to come: not in vain, if nobody can vouch for it yet.
             self.basis().await?;
         }
-        let limits = axfr::Limits {
-            bytes_max: config.bytes_max,
-            time_max: Duration::from_secs(config.transfer_time_max_s),
+        // A file of the operator's may differ from what the servers have under its serial.
+        let is_network = |g: &Arc<Generation>| g.provenance().kind == SourceKind::Network;
+        let base = self.mirror.current().filter(is_network);
+        let image = match self.transfer(source, base.as_deref()).await? {
+            Transferred::Nothing(other) => {
+                return self.nothing_new(other, SourceKind::Network).await;
+            }
+            Transferred::Whole(image) => image,
+            Transferred::Changes(changes) => {
+                let why = match self.try_changes(source, base, changes).await? {
+                    Ok(done) => return Ok(done),
+                    Err(why) => why,
+                };
+                self.note_no_changes(source, Some(why));
+                match self.transfer(source, None).await? {
+                    Transferred::Whole(image) => image,
+                    Transferred::Nothing(other) => {
+                        return self.nothing_new(other, SourceKind::Network).await;
+                    }
+                    // Nobody asked for them.
+                    Transferred::Changes(_) => return Err(SourceError::Unsupported),
+                }
+            }
+        };
+        self.shared.deps.metrics.mirror_transfers_full_total.inc();
+        self.admit_from(source, image, true).await
+    }
+
+    /// `rest_is_sound`: what did not come just now needed no warning either.
+    async fn admit_from(
+        &self,
+        source: &Source,
+        image: ZoneImage,
+        rest_is_sound: bool,
+    ) -> Result<Done, SourceError> {
+        let provenance = self.provenance(source.to_string(), SourceKind::Network);
+        let signed = matches!(source, Source::Axfr { tsig: Some(_), .. });
+        let candidate = Candidate::new(image, provenance);
+        self.admit(candidate.authenticated(signed && rest_is_sound))
+            .await
+    }
+
+    /// Applies changes and admits what they lead to. The inner error says why the whole zone is to be taken instead.
+    async fn try_changes(
+        &self,
+        source: &Source,
+        base: Option<Arc<Generation>>,
+        changes: Changes,
+    ) -> Result<Result<Done, String>, SourceError> {
+        let Some(base) = base else {
+            return Ok(Err("no version is held".to_owned()));
+        };
+        let base_is_sound = base.row().warnings.is_empty();
+        let applied = blocking(move || zone::apply(base.image(), &changes)).await;
+        let image = match applied {
+            Ok(image) => image,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        match self.admit_from(source, image, base_is_sound).await {
+            Ok(done) => {
+                self.note_no_changes(source, None);
+                self.shared.deps.metrics.mirror_transfers_ixfr_total.inc();
+                Ok(Ok(done))
+            }
+            Err(SourceError::Refused { faults, .. }) => Ok(Err(faults.join("; "))),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Notes why a source's changes were of no use; logs it if that is news.
+    fn note_no_changes(&self, source: &Source, why: Option<String>) {
+        if why.is_some() {
+            let metrics = &self.shared.deps.metrics;
+            metrics.mirror_ixfr_fallbacks_total.inc();
+        }
+        let mut news = false;
+        (self.mirror).with_health(source, |h| news = h.set_no_changes(why.clone()));
+        if let (true, Some(why)) = (news, why) {
+            tracing::info!(
+                zone = %self.mirror.config.zone, %source, why,
+                "no incremental transfer; the whole zone is taken instead"
+            );
+        }
+    }
+
+    /// Asks a server; with `base`, for what changed since.
+    async fn transfer(
+        &mut self,
+        source: &Source,
+        base: Option<&Generation>,
+    ) -> Result<Transferred, SourceError> {
+        let Source::Axfr { addr, tsig, .. } = source else {
+            return Err(SourceError::Unsupported);
+        };
+        let key = match tsig {
+            Some(name) => Some(
+                self.shared
+                    .keys
+                    .find(name)
+                    .ok_or(SourceError::Unsupported)?,
+            ),
+            None => None,
+        };
+        let config = &self.mirror.config;
+        let soa = base.and_then(|g| g.image().find(g.image().apex(), Rtype::SOA));
+        let held = soa.and_then(|set| set.records(false).next());
+        let order = axfr::Order {
+            server: *addr,
+            zone: &config.zone,
+            want: self.want(),
+            limits: axfr::Limits {
+                bytes_max: config.bytes_max,
+                time_max: Duration::from_secs(config.transfer_time_max_s),
+            },
+            key: key.as_ref(),
+            held,
         };
         let mut builder =
             Builder::new(config.zone.clone()).bytes_max(memory::budget_bytes(config.bytes_max));
-        let ids = [self.rng.random(), self.rng.random()];
         let way = (&*self.shared.deps.connect, &self.shared.deps.clock);
         let mut sink = |record| {
             builder.add(record).map_err(|error| match error {
@@ -159,16 +295,24 @@ impl Refresher {
                 other => Fault::NotAZone(other.to_string()),
             })
         };
-        let fetched = axfr::fetch(way, *addr, &config.zone, want, limits, ids, &mut sink).await?;
-        match fetched {
-            Fetched::Newer(_) => {}
-            other => return self.nothing_new(other, SourceKind::Network).await,
+        let rng = &mut self.rng;
+        let answer = axfr::fetch(way, &order, &mut || rng.random(), &mut sink).await?;
+        let asked_for_changes = order.held.is_some();
+        (self.mirror).with_health(source, |h| h.set_expire(answer.expire_s));
+        match answer.fetched {
+            Fetched::Newer(_) => {
+                if asked_for_changes {
+                    let why = answer.no_changes.map(|fault| fault.to_string());
+                    let why = why.unwrap_or_else(|| "the server sends the whole zone".to_owned());
+                    self.note_no_changes(source, Some(why));
+                }
+                let image = blocking(move || builder.finish()).await;
+                let image = image.map_err(|e| SourceError::NotAZone(e.to_string()))?;
+                Ok(Transferred::Whole(image))
+            }
+            Fetched::Changed(changes) => Ok(Transferred::Changes(*changes)),
+            other => Ok(Transferred::Nothing(other)),
         }
-        let image = blocking(move || builder.finish())
-            .await
-            .map_err(|e| SourceError::NotAZone(e.to_string()))?;
-        let provenance = self.provenance(source.to_string(), SourceKind::Network);
-        self.admit(Candidate::new(image, provenance)).await
     }
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::generation::Generation;
+use super::health::SourceStatus;
 use super::policy::{self, Usable};
 use super::store::{GenerationRow, SourceKind, Verdict};
 use crate::clock::format_utc;
@@ -16,6 +17,8 @@ pub struct MirrorStatus {
     /// `failover` or `always`.
     #[serde(rename = "use")]
     pub use_: &'static str,
+    /// The catalog that lists the zone; `None` = it has a table of its own.
+    pub catalog: Option<String>,
     /// Serial of the current generation.
     pub serial: Option<u32>,
     /// Its content digest.
@@ -38,13 +41,16 @@ pub struct MirrorStatus {
     pub warnings: Vec<String>,
     /// What the last refresh failed with.
     pub last_error: Option<String>,
+    /// Where versions come from, in order of preference.
+    pub sources: Vec<SourceStatus>,
+    /// The last NOTIFY that was taken: when, and from whom.
+    pub last_notify: Option<String>,
 }
 
 impl MirrorStatus {
     pub(super) fn new(
         config: &MirrorConfig,
         current: Option<&Generation>,
-        last_error: Option<String>,
         now_s: u64,
     ) -> MirrorStatus {
         MirrorStatus {
@@ -53,6 +59,7 @@ impl MirrorStatus {
                 MirrorUse::Failover => "failover",
                 MirrorUse::Always => "always",
             },
+            catalog: config.catalog.as_ref().map(ToString::to_string),
             serial: current.map(Generation::serial),
             generation: current.map(|g| g.digest().to_owned()),
             source: current.map(|g| g.provenance().source.clone()),
@@ -71,7 +78,9 @@ impl MirrorStatus {
                 .and_then(|g| g.row().signatures_expire_at)
                 .map(format_utc),
             warnings: current.map_or_else(Vec::new, |g| g.row().warnings.clone()),
-            last_error,
+            last_error: None,
+            sources: Vec::new(),
+            last_notify: None,
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod escape;
 pub mod image_file;
+mod removed;
 
 use std::collections::HashSet;
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: ledger -> current generation?  -- none --> bootstrap snapshot (later, where the parent must be asked)
-//! loop:  timer | `refresh_now` | file changed | operator's command
+//! loop:  timer | `refresh_now` | NOTIFY | file changed | operator's command
 //!            -> refresh -> confirmed: wait for the SOA's refresh
 //!                       -> activated: swap, tell subscribers, wait for the SOA's refresh
 //!                       -> failed:    keep what there is, wait for the SOA's retry
@@ -38,6 +38,8 @@ const RETRY_EMPTY_MAX_S: u64 = 60;
 const FILE_LOOK_S: u64 = 5;
 /// A wait is shortened by up to this part, so that many secondaries do not keep step.
 const JITTER_PART: u64 = 10;
+/// Least time between two refreshes that follow NOTIFY messages, in seconds: their senders may be forged.
+const NOTIFY_DISTANCE_MIN_S: u64 = 2;
 /// Wait before a loop that panicked is begun anew, in seconds.
 const PANIC_PAUSE_S: u64 = 30;
 
@@ -127,6 +129,8 @@ struct Task {
     failures: u32,
     /// What failed sources said beside one that succeeded.
     remarks: Vec<String>,
+    /// When a NOTIFY may next be followed, on the monotonic clock.
+    follow_from: Duration,
 }
 
 impl Task {
@@ -141,6 +145,7 @@ impl Task {
             },
             failures: 0,
             remarks: Vec::new(),
+            follow_from: Duration::ZERO,
         }
     }
 
@@ -149,6 +154,8 @@ impl Task {
         let mirror = self.mirror().clone();
         self.refresh_and_obey(&mut commands, Vec::new()).await;
         let mut due = self.due();
+        // The refresh that a NOTIFY has asked for.
+        let mut asked: Option<tokio::time::Instant> = None;
         loop {
             let look = self.has_files().then_some(Duration::from_secs(FILE_LOOK_S));
             tokio::select! {
@@ -159,6 +166,14 @@ impl Task {
                     if !self.refresh_files().await {
                         continue;
                     }
+                }
+                () = mirror.notified.notified(), if asked.is_none() => {
+                    asked = Some(self.follow_at());
+                    continue;
+                }
+                () = tokio::time::sleep_until(asked.unwrap_or(due)), if asked.is_some() => {
+                    asked = None;
+                    self.refresh_and_obey(&mut commands, Vec::new()).await;
                 }
                 () = mirror.wake.notified() => {
                     self.refresh_and_obey(&mut commands, Vec::new()).await;
@@ -245,6 +260,11 @@ impl Task {
     }
 
     async fn refresh(&mut self, sources: &[Source]) -> Result<(), String> {
+        let shared = self.shared().clone();
+        let _turn = match self.mirror().config.catalog {
+            Some(_) => shared.member_refreshes.acquire().await.ok(),
+            None => None,
+        };
         let (done, mut errors) = self.refresher.refresh(sources).await;
         if done.is_none() {
             self.failures = self.failures.saturating_add(1);
@@ -336,6 +356,16 @@ impl Task {
     async fn rows(&self) -> Vec<GenerationRow> {
         let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
         blocking(move || shared.store.rows(&zone)).await
+    }
+
+    /// When a NOTIFY that has just come is followed.
+    fn follow_at(&mut self) -> tokio::time::Instant {
+        let clock = &self.shared().deps.clock;
+        let now = clock.now().mono;
+        let at = now.max(self.follow_from);
+        let instant = clock.instant(at);
+        self.follow_from = at + Duration::from_secs(NOTIFY_DISTANCE_MIN_S);
+        instant
     }
 
     /// When the next refresh is due.

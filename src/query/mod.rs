@@ -3,28 +3,34 @@
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
 //! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
-//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply.
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. A signed query is verified first, and its answer signed
+//! (`signed`); NOTIFY goes to the mirrors (`notify`).
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
 pub mod cookie;
+mod notify;
 pub mod own;
 pub mod own_first;
 pub mod reply;
 pub mod request;
 pub mod route;
+mod signed;
 pub mod special;
+pub mod transfer;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
-use crate::dns::{Ede, Message, Question, Rcode, edns::option};
+use crate::dns::tsig::Keyring;
+use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::metrics::Metrics;
+use crate::mirror::Mirrors;
 pub use crate::resolve::task::Options;
 use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
@@ -34,8 +40,9 @@ use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
 use reply::Answer;
 pub use request::{Client, Transport};
-use request::{Rejected, Request};
+use request::{Rejected, Request, Signed};
 use special::Special;
+use transfer::{Begun, Outgoing, Transfers};
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -63,10 +70,14 @@ pub struct Settings {
     pub access: AccessList,
     /// The own zones.
     pub zones: OwnZones,
+    /// Catalogs that are produced here: they are for secondaries alone.
+    pub catalogs: OwnZones,
     /// Names that are answered here and nowhere else.
     pub special: Special,
     /// Largest answer over UDP, in octets.
     pub udp_size_max: u16,
+    /// The keys that other servers sign with.
+    pub keys: Keyring,
 }
 
 /// The settings in force, to be replaced whole.
@@ -77,6 +88,9 @@ pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
+    transfers: Option<Transfers>,
+    /// Who hears of NOTIFY, and the clock that signatures are judged by.
+    mirrors: Option<(Arc<Mirrors>, Clock)>,
     metrics: Arc<Metrics>,
 }
 
@@ -84,12 +98,22 @@ pub struct Pipeline {
 pub enum Step {
     /// The reply, or nothing if the query deserves none.
     Done(Option<Vec<u8>>),
-    /// The resolver must be waited for.
-    Wait(Box<Job>),
+    /// Something must be waited for: see [`Pipeline::finish`].
+    Wait(Job),
+    /// A zone transfer, whose messages leave one after another; only where a stream asked.
+    Stream(Box<Outgoing>),
+}
+
+/// A query that waits.
+pub enum Job {
+    /// For the resolver.
+    Resolve(Box<Resolving>),
+    /// For the difference between two versions of a zone, which answers over UDP.
+    Difference(Box<Outgoing>),
 }
 
 /// A query that waits for the resolver.
-pub struct Job {
+pub struct Resolving {
     request: Request,
     settings: Arc<Settings>,
     resolver: Arc<dyn Resolve>,
@@ -111,6 +135,8 @@ impl Pipeline {
             settings,
             resolver,
             cookies: None,
+            transfers: None,
+            mirrors: None,
             metrics,
         }
     }
@@ -121,11 +147,25 @@ impl Pipeline {
         self
     }
 
-    /// The reply to a query, or `None` if it deserves none.
+    /// Hands zones on to secondaries; without it every question for a transfer is refused.
+    pub fn with_transfers(mut self, transfers: Transfers) -> Pipeline {
+        self.transfers = Some(transfers);
+        self
+    }
+
+    /// Takes NOTIFY for these mirrors (RFC 1996), and signed queries (RFC 8945).
+    pub fn with_mirrors(mut self, mirrors: Arc<Mirrors>, clock: Clock) -> Pipeline {
+        self.mirrors = Some((mirrors, clock));
+        self
+    }
+
+    /// The reply to a query that has one message, or `None` if it deserves none. A transfer's messages are no reply: see
+    /// [`Pipeline::begin`].
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
         match self.begin(wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(job) => Some(self.finish(*job).await),
+            Step::Wait(job) => Some(self.finish(job).await),
+            Step::Stream(_) => None,
         }
     }
 
@@ -133,11 +173,22 @@ impl Pipeline {
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
+        if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| notify::is_notify(wire)) {
+            let outcome = notify::take(wire, client, &settings, mirrors, clock);
+            return Step::Done(Some(self.count_notify(outcome)));
+        }
         let read = Request::read(wire, client).and_then(|request| self.take_cookie(request));
         let request = match read {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, client, &settings)),
         };
+        let request = match self.authenticate(request, wire, &settings) {
+            Ok(request) => request,
+            Err(refused) => return Step::Done(Some(refused)),
+        };
+        if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
+            return self.transfer(&request, &settings);
+        }
         let rights = settings.access.rights(client.addr.ip());
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
@@ -150,6 +201,10 @@ impl Pipeline {
                 settings.udp_size_max,
             )))
         };
+        let transfers = self.transfers.as_ref();
+        if let Some(answer) = transfers.and_then(|t| t.soa(&request, &settings)) {
+            return done(answer);
+        }
         if rights.recursion
             && let Some(lookup) = settings.special.lookup(&request.question)
         {
@@ -175,7 +230,7 @@ impl Pipeline {
         if let Some(resolution) = resolver.cached(&question, options) {
             return done(self.resolved(resolution, options, so_far));
         }
-        Step::Wait(Box::new(Job {
+        Step::Wait(Job::Resolve(Box::new(Resolving {
             resolver: resolver.clone(),
             settings: settings.clone(),
             so_far,
@@ -183,11 +238,37 @@ impl Pipeline {
             options,
             recursion_available,
             request,
-        }))
+        })))
     }
 
-    /// Waits for the resolver and writes the reply.
+    /// A question for a whole zone, or for what changed in it.
+    fn transfer(&self, request: &Request, settings: &Settings) -> Step {
+        let begun = match &self.transfers {
+            Some(transfers) => transfers.begin(request, settings),
+            None => Begun::Answer(Answer::empty(
+                Rcode::REFUSED,
+                Some(Ede::new(Ede::PROHIBITED, "zone transfers are not offered")),
+            )),
+        };
+        match begun {
+            Begun::Answer(answer) => {
+                self.count_answer(&answer);
+                Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
+            }
+            Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
+            Begun::Stream(outgoing) => Step::Stream(outgoing),
+        }
+    }
+
+    /// Waits for what the query waits for, and writes the reply.
     pub async fn finish(&self, job: Job) -> Vec<u8> {
+        match job {
+            Job::Resolve(job) => self.finish_resolving(*job).await,
+            Job::Difference(outgoing) => outgoing.single().await,
+        }
+    }
+
+    async fn finish_resolving(&self, job: Resolving) -> Vec<u8> {
         let resolution = job.resolver.resolve(job.question, job.options).await;
         let answer = self.resolved(resolution, job.options, job.so_far);
         self.count_answer(&answer);
@@ -211,6 +292,43 @@ impl Pipeline {
             _ => {}
         }
         Answer::resolved(resolution, options.checking_disabled).preceded_by(so_far)
+    }
+
+    /// Verifies the query's signature, where it has one; the error is the answer to a wrong one.
+    fn authenticate(
+        &self,
+        mut request: Request,
+        wire: &[u8],
+        settings: &Settings,
+    ) -> Result<Request, Vec<u8>> {
+        let clock = self.mirrors.as_ref().map(|(_, clock)| clock);
+        // Without a clock nothing is in time.
+        let at_s = clock.map_or(0, |clock| clock.now().wall_s);
+        let standing = signed::check(&request.message, wire, &settings.keys, at_s);
+        self.count_signature(standing.signature());
+        match standing {
+            signed::Standing::Unsigned => {}
+            signed::Standing::Signed(signer) => request.signed = Some(Signed { signer, at_s }),
+            signed::Standing::Refused(reply) => return Err(reply),
+        }
+        Ok(request)
+    }
+
+    fn count_signature(&self, signature: Option<bool>) {
+        match signature {
+            Some(true) => self.metrics.tsig_good_total.inc(),
+            Some(false) => self.metrics.tsig_bad_total.inc(),
+            None => {}
+        }
+    }
+
+    fn count_notify(&self, outcome: notify::Outcome) -> Vec<u8> {
+        self.count_signature(outcome.signature);
+        match outcome.taken {
+            true => self.metrics.notifies_taken_total.inc(),
+            false => self.metrics.notifies_refused_total.inc(),
+        }
+        outcome.reply
     }
 
     /// Notes what the answer's COOKIE option will be.

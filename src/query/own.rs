@@ -8,12 +8,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dns::{Ede, Name, Question, Rcode, Rtype};
+use crate::dns::{Ede, Name, Question, Rcode, Rtype, Soa};
 use crate::query::acl::Rights;
 use crate::query::reply::Answer;
 use crate::query::request::Request;
 use crate::zone::{Lookup, LookupKind, ZoneImage};
 
+/// Earlier versions of a zone that are kept, so that secondaries can be told what changed (RFC 1995).
+const EARLIER_MAX: usize = 4;
+/// Octets of a zone's earlier versions; a zone that is larger than this is always transferred whole.
+const EARLIER_BYTES_MAX: usize = 64 << 20;
 /// Longer chains of aliases within own zones are cut.
 const ALIASES_MAX: usize = 16;
 
@@ -30,6 +34,8 @@ pub enum OwnZone {
 #[derive(Clone, Default)]
 pub struct OwnZones {
     zones: HashMap<Name, OwnZone>,
+    /// Earlier versions by apex, newest first.
+    earlier: HashMap<Name, Vec<Arc<ZoneImage>>>,
     /// Labels of the deepest apex: no longer suffix needs to be looked for.
     labels_max: usize,
     /// Forwarded zones below own ones.
@@ -61,9 +67,47 @@ impl OwnZones {
         let labels_max = zones.keys().map(Name::label_count).max().unwrap_or(0);
         OwnZones {
             zones,
+            earlier: HashMap::new(),
             labels_max,
             forwarded: Vec::new(),
         }
+    }
+
+    /// Keeps the versions of `before` that these ones follow.
+    pub fn following(mut self, before: &OwnZones) -> OwnZones {
+        for (apex, zone) in &self.zones {
+            let (OwnZone::Loaded(new), Some(OwnZone::Loaded(old))) = (zone, before.zone(apex))
+            else {
+                continue;
+            };
+            let kept = before.earlier.get(apex).cloned().unwrap_or_default();
+            let earlier = match new.serial() == old.serial() {
+                // The same version, or an edit without a new serial, which nobody can be told of.
+                true => kept,
+                false if Soa::serial_newer(new.serial(), old.serial()) => {
+                    let mut room = EARLIER_BYTES_MAX;
+                    let fits = |image: &Arc<ZoneImage>| match room.checked_sub(image.len_bytes()) {
+                        Some(left) => {
+                            room = left;
+                            true
+                        }
+                        None => false,
+                    };
+                    let all = std::iter::once(old.clone()).chain(kept);
+                    all.take(EARLIER_MAX).take_while(fits).collect()
+                }
+                // The serials begin anew.
+                false => Vec::new(),
+            };
+            self.earlier.insert(apex.clone(), earlier);
+        }
+        self
+    }
+
+    /// An earlier version of the zone with this apex, if it is kept.
+    pub fn earlier(&self, apex: &Name, serial: u32) -> Option<Arc<ZoneImage>> {
+        let mut kept = self.earlier.get(apex)?.iter();
+        kept.find(|image| image.serial() == serial).cloned()
     }
 
     /// Leaves what is at and below these names to forwarders, for clients that may use the resolver.

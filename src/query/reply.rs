@@ -9,7 +9,7 @@ use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::dns::edns::option;
 use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
-use crate::query::request::{Request, Transport};
+use crate::query::request::{Request, Signed, Transport};
 use crate::resolve::{Resolution, Security};
 use crate::zone::{Lookup, LookupKind};
 
@@ -155,7 +155,13 @@ impl Answer {
             &self.errors,
         );
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
-        encode_within(reply, limit)
+        let Some(Signed { signer, at_s }) = &request.signed else {
+            return encode_within(reply, limit);
+        };
+        let mut signer = signer.clone();
+        let mut reply = encode_within(reply, limit.saturating_sub(signer.record_len()));
+        signer.sign(&mut reply, *at_s);
+        reply
     }
 }
 
@@ -174,7 +180,7 @@ pub fn rejected(
 }
 
 /// RFC 6891 section 7: an OPT record exactly where the query had one.
-fn opt<'e>(
+pub(super) fn opt<'e>(
     query: &Message,
     udp_size_max: u16,
     cookie: Option<Vec<u8>>,
@@ -217,7 +223,7 @@ fn encode_within(mut reply: Message, size_max: usize) -> Vec<u8> {
 }
 
 /// RFC 6891 section 6.2.3: sizes below 512 count as 512.
-fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
+pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
     let udp = query.edns.as_ref().map_or(UDP_SIZE_MIN_BYTES, |edns| {
         edns.udp_size.min(udp_size_max).max(UDP_SIZE_MIN_BYTES)
     });

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use crate::dns::message::{HEADER_LEN, peek_id};
+use crate::dns::tsig::Signer;
 use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype};
 
 /// Who asks, and how.
@@ -38,6 +39,17 @@ pub struct Request {
     pub client: Client,
     /// The COOKIE option for the answer.
     pub cookie: Option<Vec<u8>>,
+    /// Signs the answer, where the query's signature was right (RFC 8945).
+    pub signed: Option<Signed>,
+}
+
+/// How an answer is signed.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Signs the messages of the answer in order.
+    pub signer: Signer,
+    /// When the query came, in seconds since 1970.
+    pub at_s: u64,
 }
 
 /// What is not worked on further.
@@ -95,8 +107,15 @@ impl Request {
         if let Some((rcode, error)) = unsupported(&question) {
             return Err(with(message, rcode, Some(error)));
         }
-        // As Unbound does: who asks has nothing to tell, and nothing to leave out.
-        if message.truncated || !message.answer.is_empty() || !message.authority.is_empty() {
+        // As Unbound does: who asks has nothing to tell, and nothing to leave out; but for the version that is held (RFC 1995 section 3).
+        let told = match question.rtype {
+            Rtype::IXFR => message
+                .authority
+                .get(1..)
+                .is_some_and(|more| !more.is_empty()),
+            _ => !message.authority.is_empty(),
+        };
+        if message.truncated || !message.answer.is_empty() || told {
             return Err(with(message, Rcode::FORMERR, None));
         }
         Ok(Request {
@@ -104,6 +123,7 @@ impl Request {
             question,
             client,
             cookie: None,
+            signed: None,
         })
     }
 
@@ -120,15 +140,14 @@ impl Request {
 
 /// Questions that are well-formed and not answered here.
 fn unsupported(question: &Question) -> Option<(Rcode, Ede)> {
-    let prohibited = |text| Some((Rcode::REFUSED, Ede::new(Ede::PROHIBITED, text)));
     let unsupported = |rcode, text: String| Some((rcode, Ede::new(Ede::NOT_SUPPORTED, text)));
     match question.rtype {
         _ if question.class != Class::IN => unsupported(
             Rcode::REFUSED,
             format!("no data of class {}", question.class),
         ),
-        Rtype::AXFR | Rtype::IXFR => prohibited("zone transfers are not offered"),
-        Rtype::ANY => None,
+        // Transfers have an access list of their own.
+        Rtype::AXFR | Rtype::IXFR | Rtype::ANY => None,
         // RFC 1035 section 3.2.3: once a real question, given up since.
         Rtype::MAILA | Rtype::MAILB => {
             unsupported(Rcode::NOTIMP, format!("{} is not answered", question.rtype))
@@ -218,8 +237,8 @@ mod tests {
         check(class(Class(0)), Err(Rcode::REFUSED));
         check(class(Class(4711)), Err(Rcode::REFUSED));
         let rtype = |t| move |m: &mut Message| m.question.as_mut().unwrap().rtype = t;
-        check(rtype(Rtype::AXFR), Err(Rcode::REFUSED));
-        check(rtype(Rtype::IXFR), Err(Rcode::REFUSED));
+        check(rtype(Rtype::AXFR), Ok(()));
+        check(rtype(Rtype::IXFR), Ok(()));
         for meta in [
             Rtype(0),
             Rtype::OPT,
@@ -258,6 +277,15 @@ mod tests {
         check(|m| m.authority = vec![record()], Err(Rcode::FORMERR));
         check(|m| m.additional = vec![record()], Ok(()));
         check(|m| m.truncated = true, Err(Rcode::FORMERR));
+        // But for the SOA of an IXFR, which there is one of.
+        let ixfr = |count| {
+            move |m: &mut Message| {
+                m.question.as_mut().unwrap().rtype = Rtype::IXFR;
+                m.authority = vec![record(); count];
+            }
+        };
+        check(ixfr(1), Ok(()));
+        check(ixfr(2), Err(Rcode::FORMERR));
         let one = query().encode(MESSAGE_LEN_MAX);
         let rcode = |wire: &[u8]| match Request::read(wire, CLIENT) {
             Err(Rejected::With { rcode, .. }) => rcode,

@@ -105,7 +105,7 @@ impl LocalZones for Route {
         loop {
             let mirror = self.mirrors.deepest(&name, strictly_above)?;
             let zone = mirror.zone().clone();
-            if let Some(prefer) = self.preference(mirror, now) {
+            if let Some(prefer) = self.preference(&mirror, now) {
                 return Some(Cover { zone, prefer });
             }
             // An unusable copy leaves the step to the next one above it.

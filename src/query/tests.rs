@@ -120,6 +120,7 @@ fn setup(resolution: Resolution) -> Setup {
             &name("broken.test."),
         ]),
         udp_size_max: 1232,
+        ..Settings::default()
     };
     let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
     let told = Arc::new(Told {
@@ -312,6 +313,7 @@ async fn ds_is_asked_above_the_cut() {
         zones: setup.settings.load().zones.clone(),
         access: setup.settings.load().access.clone(),
         udp_size_max: 1232,
+        ..Settings::default()
     };
     setup.settings.store(Arc::new(all_resolved));
     let reply = ask("lab.test.", Rtype::DS).recursive().of(&setup).await;
@@ -364,6 +366,7 @@ async fn forwarded_zones_below_own_ones_are_left_to_the_resolver() {
         zones: before.zones.clone().without_forwarded(&forwarded),
         udp_size_max: 1232,
         special: Special::default(),
+        ..Settings::default()
     }));
     for (query, expected) in [
         (

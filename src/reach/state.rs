@@ -26,6 +26,8 @@ const EXPLORE_INTERVAL_MS: u64 = 1000;
 pub(super) enum Input {
     Signal(Signal),
     Servers(Name, Vec<IpAddr>),
+    Added(Name),
+    Removed(Name),
 }
 
 /// One zone's published state.
@@ -44,9 +46,22 @@ struct Slot {
     explored_ms: AtomicU64,
 }
 
+impl Slot {
+    fn new(now: Now) -> Arc<Slot> {
+        Arc::new(Slot {
+            reach: ArcSwap::from_pointee(ZoneReach {
+                since: now,
+                ..ZoneReach::default()
+            }),
+            explored_ms: AtomicU64::new(0),
+        })
+    }
+}
+
 /// The published state of all mirrored zones, and the way in for signals.
 pub struct Reachability {
-    zones: HashMap<Name, Slot>,
+    /// Replaced whole when a zone comes or goes.
+    zones: ArcSwap<HashMap<Name, Arc<Slot>>>,
     inputs: mpsc::Sender<Input>,
     transitions: broadcast::Sender<(Name, Transition)>,
 }
@@ -55,14 +70,8 @@ impl Reachability {
     /// State for these zones, all online; the receiver is for [`super::task::run`].
     pub fn new(zones: impl IntoIterator<Item = Name>, now: Now) -> (Arc<Reachability>, Inputs) {
         let (inputs, receiver) = mpsc::channel(SIGNALS_QUEUED_MAX);
-        let slot = || Slot {
-            reach: ArcSwap::from_pointee(ZoneReach {
-                since: now,
-                ..ZoneReach::default()
-            }),
-            explored_ms: AtomicU64::new(0),
-        };
-        let zones = zones.into_iter().map(|zone| (zone, slot())).collect();
+        let zones = zones.into_iter().map(|zone| (zone, Slot::new(now)));
+        let zones = ArcSwap::from_pointee(zones.collect());
         let transitions = broadcast::channel(TRANSITIONS_KEPT_MAX).0;
         (
             Arc::new(Reachability {
@@ -74,21 +83,41 @@ impl Reachability {
         )
     }
 
+    /// Begins to judge a zone, which is online at first. Waits for room in the task's queue.
+    pub async fn add(&self, zone: &Name, now: Now) {
+        self.zones.rcu(|zones| {
+            let mut zones = HashMap::clone(zones);
+            zones.entry(zone.clone()).or_insert_with(|| Slot::new(now));
+            zones
+        });
+        let _ = self.inputs.send(Input::Added(zone.clone())).await;
+    }
+
+    /// Stops to judge a zone. Waits for room in the task's queue.
+    pub async fn remove(&self, zone: &Name) {
+        self.zones.rcu(|zones| {
+            let mut zones = HashMap::clone(zones);
+            zones.remove(zone);
+            zones
+        });
+        let _ = self.inputs.send(Input::Removed(zone.clone())).await;
+    }
+
     /// The zone's state; `None` for a zone that is no mirror.
     pub fn zone(&self, zone: &Name) -> Option<Arc<ZoneReach>> {
-        Some(self.zones.get(zone)?.reach.load_full())
+        Some(self.zones.load().get(zone)?.reach.load_full())
     }
 
     /// The zone's state; zones that are no mirror are online.
     pub fn state(&self, zone: &Name) -> State {
-        self.zones
-            .get(zone)
-            .map_or(State::Online, |slot| slot.reach.load().state)
+        let zones = self.zones.load();
+        let slot = zones.get(zone);
+        slot.map_or(State::Online, |slot| slot.reach.load().state)
     }
 
     /// Whether this client query may go upstream although the zone is isolated: one in a second.
     pub fn may_explore(&self, zone: &Name, now: Now) -> bool {
-        let Some(slot) = self.zones.get(zone) else {
+        let Some(slot) = self.zones.load().get(zone).cloned() else {
             return true;
         };
         let now_ms = now.mono.as_millis() as u64;
@@ -101,14 +130,14 @@ impl Reachability {
 
     /// Hands in an observation. Zones that are no mirrors are ignored; a full queue drops it.
     pub fn signal(&self, signal: Signal) {
-        if self.zones.contains_key(&signal.zone) {
+        if self.zones.load().contains_key(&signal.zone) {
             let _ = self.inputs.try_send(Input::Signal(signal));
         }
     }
 
     /// Makes the addresses of a zone known.
     pub fn zone_servers(&self, zone: &Name, servers: &[IpAddr]) {
-        if self.zones.contains_key(zone) {
+        if self.zones.load().contains_key(zone) {
             let _ = self
                 .inputs
                 .try_send(Input::Servers(zone.clone(), servers.to_vec()));
@@ -120,12 +149,12 @@ impl Reachability {
         self.transitions.subscribe()
     }
 
-    pub(super) fn zones(&self) -> impl Iterator<Item = &Name> {
-        self.zones.keys()
+    pub(super) fn zones(&self) -> Vec<Name> {
+        self.zones.load().keys().cloned().collect()
     }
 
     pub(super) fn publish(&self, zone: &Name, reach: ZoneReach) {
-        if let Some(slot) = self.zones.get(zone) {
+        if let Some(slot) = self.zones.load().get(zone) {
             slot.reach.store(Arc::new(reach));
         }
     }

@@ -56,29 +56,34 @@ pub struct Deps {
 /// Takes up the outages of the last run, so that the first query after a restart inside a cut already
 /// finds the zone isolated. Call before queries are answered.
 pub fn resume(deps: &Deps) -> Machines {
+    let zones = deps.reach.zones().into_iter();
+    Machines(
+        zones
+            .map(|zone| (zone.clone(), begin(deps, &zone)))
+            .collect(),
+    )
+}
+
+/// The machine of a zone, with the outage that the ledger has of it.
+fn begin(deps: &Deps, zone: &Name) -> Machine {
     let now = deps.clock.now();
-    let outages: Vec<OutageRow> = deps.ledger.scan(&[]);
-    let mut machines = HashMap::new();
-    for zone in deps.reach.zones() {
-        let signed = (deps.facts)(zone).signed;
-        let outage = outages.iter().find(|o| o.zone == *zone);
-        let machine = match outage {
-            Some(o) => {
-                let since = format_utc(o.since_at);
-                warn!(zone = %zone, since, "still isolated after the restart, the mirror answers: {}", o.evidence);
-                Machine::resume_isolated(signed, now, o.since_at)
-            }
-            None => Machine::new(signed, now),
-        };
-        let reach = ZoneReach {
-            state: machine.state(),
-            since: machine.since(),
-            evidence: outage.map(|o| o.evidence.clone()).unwrap_or_default(),
-        };
-        deps.reach.publish(zone, reach);
-        machines.insert(zone.clone(), machine);
-    }
-    Machines(machines)
+    let signed = (deps.facts)(zone).signed;
+    let outage: Option<OutageRow> = deps.ledger.get(&zone_key(zone));
+    let machine = match &outage {
+        Some(o) => {
+            let since = format_utc(o.since_at);
+            warn!(zone = %zone, since, "still isolated after the restart, the mirror answers: {}", o.evidence);
+            Machine::resume_isolated(signed, now, o.since_at)
+        }
+        None => Machine::new(signed, now),
+    };
+    let reach = ZoneReach {
+        state: machine.state(),
+        since: machine.since(),
+        evidence: outage.map(|o| o.evidence).unwrap_or_default(),
+    };
+    deps.reach.publish(zone, reach);
+    machine
 }
 
 /// The machines of all zones.
@@ -127,6 +132,15 @@ pub async fn run(mut deps: Deps, machines: Machines) {
                     }
                 }
                 Some(Input::Signal(signal)) => handle(&deps, &mut machines, signal),
+                Some(Input::Added(zone)) => {
+                    if !machines.contains_key(&zone) {
+                        machines.insert(zone.clone(), begin(&deps, &zone));
+                    }
+                }
+                Some(Input::Removed(zone)) => {
+                    machines.remove(&zone);
+                    record(&deps, Changes::new().remove::<OutageRow>(zone_key(&zone)));
+                }
             },
             Some((zone, server, outcome)) = probed.recv() => {
                 under_way -= 1;

@@ -1,7 +1,7 @@
 //! What is known of who serves a zone: delegations, and addresses of name servers.
 //!
 //! Why: NS sets and glue of a parent are hints, never answers. They steer questions and are validated by what the
-//! servers then say, so they live apart from the answer cache and never reach a client.
+//! servers then say, so they live apart from the answer cache, and reach a client only as a referral (`task/without_rd`).
 //!
 //! Model: a [`Delegation`] is what a parent (by network or mirror) said about one zone. The deepest live
 //! one above a name is where its iteration starts. [`Knowledge`] also keeps addresses of name servers that were asked
@@ -38,6 +38,9 @@ pub const NAMES_MAX: usize = 32;
 pub const ADDRESSES_PER_NAME_MAX: usize = 8;
 /// How long a delegation may be kept, seconds, whatever its TTL says.
 pub const DELEGATION_TTL_MAX_S: u32 = 86_400;
+/// How long it is remembered that no zone begins at a name, seconds. Nothing goes wrong when one does: a question for more of the name
+/// is referred to it just as well.
+const UNCUT_TTL_S: u32 = 300;
 /// Time between two searches for addresses of a name server while known ones lead nowhere: questions for a dead zone must not
 /// become questions to those who know its servers' addresses.
 const NEW_LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -115,6 +118,8 @@ pub struct Knowledge {
     delegations: Table<Name, Known>,
     addresses: Table<(Name, Rtype), Addresses>,
     raw: Table<(Name, Rtype), Response>,
+    /// Names at which no zone begins.
+    uncut: Table<Name, ()>,
 }
 
 impl Knowledge {
@@ -125,6 +130,7 @@ impl Knowledge {
             delegations: Table::default(),
             addresses: Table::default(),
             raw: Table::default(),
+            uncut: Table::default(),
         }
     }
 
@@ -179,6 +185,17 @@ impl Knowledge {
         self.delegations.remove(zone);
     }
 
+    /// A zone above this name denied that it has data, and referred nobody on.
+    pub fn learn_uncut(&self, name: &Name, now: Now) {
+        let expiry = Expiry::after(now, UNCUT_TTL_S);
+        self.uncut.put(name.clone(), (), expiry, now);
+    }
+
+    /// Whether no zone begins at this name, as was seen a short time ago.
+    pub fn is_uncut(&self, name: &Name, now: Now) -> bool {
+        self.uncut.live(name, now).is_some()
+    }
+
     /// Addresses of a name server, if they were asked for. An empty list is a known denial.
     pub fn addresses(&self, name: &Name, rtype: Rtype, now: Now) -> Option<Vec<IpAddr>> {
         let known = self.addresses.live(&(name.clone(), rtype), now)?;
@@ -217,6 +234,8 @@ impl Knowledge {
         let expiry = Expiry::after(now, ttl_s);
         let key = (name.clone(), rtype);
         let look_at = match self.addresses.live(&key, now) {
+            // Who waited for the same search tells the same, and has not looked anew.
+            Some(known) if known.list == list && known.from == from => known.look_at,
             Some(_) => now.mono + NEW_LOOK_EVERY,
             None => now.mono,
         };
@@ -281,6 +300,7 @@ impl Knowledge {
     /// DS or DNSKEY answers went. The hints stay.
     pub fn forget_under(&self, name: &Name, tree: bool) -> (usize, usize, usize) {
         let goes = |own: &Name| own == name || tree && own.is_within(name);
+        self.uncut.remove_if(|own, ()| goes(own));
         (
             self.delegations.remove_if(|zone, _| goes(zone)),
             self.addresses.remove_if(|(host, _), _| goes(host)),
@@ -288,10 +308,14 @@ impl Knowledge {
         )
     }
 
-    /// Delegations, addresses, DS and DNSKEY answers in numbers.
+    /// Delegations with the names at which there is none, addresses, DS and DNSKEY answers in numbers.
     pub fn stats(&self) -> [TableStats; 3] {
+        let (cuts, uncut) = (self.delegations.stats(), self.uncut.stats());
         [
-            self.delegations.stats(),
+            TableStats {
+                entries: cuts.entries + uncut.entries,
+                bytes: cuts.bytes + uncut.bytes,
+            },
             self.addresses.stats(),
             self.raw.stats(),
         ]
@@ -328,6 +352,12 @@ trait Weigh {
 impl Weigh for Name {
     fn bytes(&self) -> usize {
         block_bytes(self.wire().len())
+    }
+}
+
+impl Weigh for () {
+    fn bytes(&self) -> usize {
+        0
     }
 }
 
@@ -531,6 +561,51 @@ mod tests {
             let found = k.deepest(&question, now);
             assert_eq!(found.zone.to_string(), expected, "{question}");
         }
+    }
+
+    #[test]
+    fn addresses_are_looked_for_anew_at_once_and_then_now_and_then() {
+        let k = Knowledge::new(Vec::new());
+        let host: Name = "ns.a.com.".parse().unwrap();
+        let later = |s| Now::new(Duration::from_secs(s), s);
+        let learn = |last: u8, giver: u8, now| {
+            let (found, from) = ([192, 0, 2, last].into(), [192, 0, 2, giver].into());
+            k.learn_addresses(&host, Rtype::A, vec![found], Some(from), 3600, now);
+        };
+        let claim = |now| k.claim_new_look(&host, Rtype::A, now);
+        assert!(!claim(later(0)));
+        learn(1, 101, later(0));
+        // Another question waited for the same search.
+        learn(1, 101, later(0));
+        assert!(claim(later(0)));
+        // Of two that would look, one does.
+        assert!(!claim(later(0)));
+        learn(2, 102, later(1));
+        assert!(!claim(later(2)));
+        assert!(claim(later(31)));
+    }
+
+    #[test]
+    fn names_without_a_zone_are_remembered_for_a_while() {
+        let k = Knowledge::new(Vec::new());
+        let name: Name = "b.a.com.".parse().unwrap();
+        let later = |s| Now::new(Duration::from_secs(s), s);
+        k.learn_uncut(&name, later(0));
+        for (asked, now, expected) in [
+            ("b.a.com.", later(1), true),
+            ("c.b.a.com.", later(1), false),
+            ("a.com.", later(1), false),
+            ("b.a.com.", later(u64::from(UNCUT_TTL_S) + 1), false),
+        ] {
+            assert_eq!(
+                k.is_uncut(&asked.parse().unwrap(), now),
+                expected,
+                "{asked}"
+            );
+        }
+        assert_eq!(k.stats()[0].entries, 1);
+        k.forget_under(&"a.com.".parse().unwrap(), true);
+        assert!(!k.is_uncut(&name, later(1)));
     }
 
     /// CVE-2022-30698: what a zone says of the zones below it is worth nothing once its own delegation has run out.

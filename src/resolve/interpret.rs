@@ -276,29 +276,25 @@ fn with_rest(cx: &Context<'_>, mut alias: Response, answer: &[RrSet]) -> Respons
     alias
 }
 
-/// RFC 6672 section 3.2: the CNAME is made here, whatever the server made of it.
 fn from_dname(cx: &Context<'_>, dname: &RrSet, authority: &[RrSet]) -> Option<Response> {
+    let (rcode, answer) = redirected(dname, &cx.asked.name)?;
+    Some(response(cx, rcode, answer, authority))
+}
+
+/// What a DNAME makes of a name below it: itself and a CNAME, which is made here whatever the server made of it (RFC 6672
+/// section 3.2); or YXDOMAIN where the new name is too long (section 2.2).
+pub fn redirected(dname: &RrSet, name: &Name) -> Option<(Rcode, Vec<RrSet>)> {
     let [rdata] = &dname.rdatas[..] else {
         return None;
     };
     let target = rdata::single_name(rdata)?;
-    match cx.asked.name.replace_suffix(&dname.name, &target) {
-        Ok(Some(to)) => {
-            let made = RrSet::single(
-                cx.asked.name.clone(),
-                Rtype::CNAME,
-                dname.ttl,
-                to.wire().into(),
-            );
-            let answer = vec![dname.clone(), made];
-            Some(response(cx, Rcode::NOERROR, answer, authority))
+    match name.replace_suffix(&dname.name, &target) {
+        Ok(to) => {
+            let to = to?.wire().into();
+            let made = RrSet::single(name.clone(), Rtype::CNAME, dname.ttl, to);
+            Some((Rcode::NOERROR, vec![dname.clone(), made]))
         }
-        Ok(None) => None,
-        // RFC 6672 section 2.2: too long a name is YXDOMAIN.
-        Err(_) => {
-            let answer = vec![dname.clone()];
-            Some(response(cx, Rcode::YXDOMAIN, answer, authority))
-        }
+        Err(_) => Some((Rcode::YXDOMAIN, vec![dname.clone()])),
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Model: per address a smoothed round trip time (RFC 6298's arithmetic) and a count of questions in a
 //! row that stayed unanswered. An address is *good* (answered last time), *new* (never asked) or
-//! *silent* until `retry_at`. Addresses that refused a zone, or failed at it, come last for that zone.
+//! *silent* until `retry_at`. Addresses that refused a zone, or failed at it, come last for that zone, and those whose data of
+//! it did not validate after the good ones.
 //!
 //! ```text
 //!            late (no answer within its wait)
@@ -49,6 +50,8 @@ const BAND_MS: u64 = 10;
 pub const LAME_FOR: Duration = Duration::from_secs(30);
 /// How long an address that failed at a zone comes last for it.
 pub const FAILED_FOR: Duration = Duration::from_secs(5);
+/// How long an address whose data of a zone did not validate comes after others for it.
+const BOGUS_FOR: Duration = Duration::from_secs(30);
 /// How long an address is asked over TCP after it answered only so.
 const TCP_FOR: Duration = Duration::from_secs(300);
 /// Zones remembered per address as not served.
@@ -69,8 +72,16 @@ struct Server {
     retry_at: Duration,
     quirks: Quirks,
     tcp_until: Duration,
-    bad_zones: Vec<(Name, Duration)>,
+    bad_zones: Vec<BadZone>,
     used_at: Duration,
+}
+
+/// A zone for which a server is asked after others.
+#[derive(Debug, Clone)]
+struct BadZone {
+    zone: Name,
+    class: RankClass,
+    until: Duration,
 }
 
 /// The state of an address, for people.
@@ -250,12 +261,33 @@ impl Servers {
 
     /// The server does not serve `zone`, or fails at it: it comes last for that zone for a while.
     pub fn bad_for(&self, server: IpAddr, zone: &Name, now: Duration, time: Duration) {
+        self.rank_for(server, zone, RankClass::BadForZone, now, time);
+    }
+
+    /// What the server gave as data of `zone` did not validate: for a while it comes after those that answer otherwise, but
+    /// before the silent, for it may be the data of that one name that is broken.
+    pub fn bogus_for(&self, server: IpAddr, zone: &Name, now: Duration) {
+        self.rank_for(server, zone, RankClass::Bogus, now, BOGUS_FOR);
+    }
+
+    fn rank_for(
+        &self,
+        server: IpAddr,
+        zone: &Name,
+        class: RankClass,
+        now: Duration,
+        time: Duration,
+    ) {
         self.update(server, now, |s| {
-            s.bad_zones.retain(|(z, until)| z != zone && *until > now);
+            s.bad_zones.retain(|b| b.zone != *zone && b.until > now);
             if s.bad_zones.len() == BAD_ZONES_MAX {
                 s.bad_zones.remove(0);
             }
-            s.bad_zones.push((zone.clone(), now + time));
+            s.bad_zones.push(BadZone {
+                zone: zone.clone(),
+                class,
+                until: now + time,
+            });
         });
     }
 
@@ -336,6 +368,7 @@ struct Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RankClass {
     Good,
+    Bogus,
     Silent,
     DeadPrefix,
     BadForZone,
@@ -349,17 +382,16 @@ fn rank(
     silent: bool,
     rng: &mut SmallRng,
 ) -> Rank {
-    let bad = s.is_some_and(|s| {
-        s.bad_zones
-            .iter()
-            .any(|(z, until)| z == zone && *until > now)
+    let bad = s.and_then(|s| {
+        let mut known = s.bad_zones.iter();
+        known.find(|b| b.zone == *zone && b.until > now)
     });
-    let class = match (bad, avoid, silent) {
-        (true, ..) => RankClass::BadForZone,
-        (_, true, _) => RankClass::DeadPrefix,
-        (.., true) => RankClass::Silent,
+    let own = match (avoid, silent) {
+        (true, _) => RankClass::DeadPrefix,
+        (_, true) => RankClass::Silent,
         _ => RankClass::Good,
     };
+    let class = bad.map_or(own, |b| b.class.max(own));
     let srtt_ms = s
         .and_then(|s| s.srtt)
         .map_or(NEW_SCORE_MS, |t| t.as_millis() as u64);
@@ -470,6 +502,28 @@ mod tests {
         let other = Name::root().child(b"com").unwrap();
         let plan = servers.plan(&other, &[NEAR, FAR], ms(1), &|a| a == NEAR, &mut rng);
         assert_eq!(plan.order, [FAR, NEAR]);
+    }
+
+    #[test]
+    fn servers_of_bogus_data_stand_between_the_good_and_the_silent() {
+        let (servers, root) = (known(), Name::root());
+        let silent = "192.0.2.3".parse().unwrap();
+        servers.late(silent, ms(0));
+        servers.bogus_for(NEAR, &root, ms(0));
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut order = |zone: &Name, now| {
+            let addresses = [silent, NEAR, FAR];
+            let plan = servers.plan(zone, &addresses, now, &|_| false, &mut rng);
+            plan.order
+        };
+        assert_eq!(order(&root, ms(1)), [FAR, NEAR, silent]);
+        assert_eq!(order(&root, BOGUS_FOR + ms(1))[2], silent);
+        assert_eq!(order(&root.child(b"com").unwrap(), ms(1))[2], silent);
+        // Who is worse besides stands with the worse.
+        servers.late(NEAR, ms(2));
+        assert_eq!(order(&root, ms(3))[0], FAR);
+        servers.bad_for(NEAR, &root, ms(3), LAME_FOR);
+        assert_eq!(order(&root, ms(4)), [FAR, silent, NEAR]);
     }
 
     #[test]

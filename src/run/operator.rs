@@ -10,13 +10,13 @@ use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, FlushDone, GoneStatus, HeldStatus, KindStatus,
-    MirrorDone, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, Status,
-    TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    MirrorDone, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, SourceStatus,
+    Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
-use holdfast::mirror::{GenerationState, Mirror};
+use holdfast::mirror::{self, GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
@@ -61,7 +61,7 @@ impl Operator {
             Request::Status => to_json(&self.status()),
             Request::MirrorList => to_json(&self.mirrors()),
             Request::MirrorShow { zone } => {
-                let mirror = self.mirror(&zone)?.clone();
+                let mirror = self.mirror(&zone)?;
                 let engine = self.engine.clone();
                 // The list is read from the disk.
                 let read = move || to_json(&engine.mirrors.generations(&mirror));
@@ -71,23 +71,23 @@ impl Operator {
             Request::MirrorRefresh { zone } => {
                 let mirror = self.mirror(&zone)?;
                 mirror.refresh().await?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::MirrorAccept { zone, serial } => {
                 let mirror = self.mirror(&zone)?;
                 let serial = match serial {
                     Some(serial) => serial,
-                    None => self.only_held(mirror)?,
+                    None => self.only_held(&mirror)?,
                 };
                 let accepted = mirror.accept(serial).await;
                 accepted.map_err(|error| error.to_string())?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::MirrorRollback { zone, serial } => {
                 let mirror = self.mirror(&zone)?;
                 let rolled_back = mirror.rollback(serial).await;
                 rolled_back.map_err(|error| error.to_string())?;
-                self.outcome(mirror)
+                self.outcome(&mirror)
             }
             Request::ClockReset => {
                 let keeper = self.engine.timekeeper.clone();
@@ -124,7 +124,7 @@ impl Operator {
         }
     }
 
-    fn mirror(&self, zone: &str) -> Result<&Arc<Mirror>, String> {
+    fn mirror(&self, zone: &str) -> Result<Arc<Mirror>, String> {
         let name = parse_name(zone)?;
         let mirror = self.engine.mirrors.find(&name);
         mirror.ok_or_else(|| format!("{name} is no mirror; `holdfast mirror list` names them"))
@@ -163,7 +163,7 @@ impl Operator {
             servers: self.servers(),
             retained: self.retained(),
             cache: self.cache(),
-            metrics: (self.metrics.snapshot().into_iter())
+            metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
                 .collect(),
         }
@@ -203,16 +203,24 @@ impl Operator {
         zones.into_iter().map(status).collect()
     }
 
+    /// All metrics, with what the kernel counts.
+    fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let unclaimed = holdfast::upstream::unclaimed_datagrams();
+        (self.metrics.datagrams_unclaimed_total).set(unclaimed.unwrap_or(0));
+        self.metrics.snapshot()
+    }
+
     fn mirrors(&self) -> Vec<MirrorStatus> {
         let now_s = self.clock.now().wall_s;
-        let mut mirrors: Vec<_> = self.engine.mirrors.iter().collect();
-        mirrors.sort_by_key(|mirror| mirror.zone());
-        let status = |mirror: &Arc<Mirror>| {
+        let mut mirrors = self.engine.mirrors.all();
+        mirrors.sort_by(|a, b| a.zone().cmp(b.zone()));
+        let status = |mirror: Arc<Mirror>| {
             let told = mirror.status(now_s);
             let reach = self.engine.reach.zone(mirror.zone()).unwrap_or_default();
             MirrorStatus {
                 zone: told.zone,
                 usage: told.use_.into(),
+                catalog: told.catalog,
                 state: reach.state.to_string(),
                 since: Some(format_utc(reach.since.wall_s)),
                 evidence: reach.evidence.clone(),
@@ -230,6 +238,8 @@ impl Operator {
                 signatures_expire: told.signatures_expire,
                 warnings: told.warnings,
                 last_error: told.last_error,
+                sources: told.sources.into_iter().map(source_status).collect(),
+                last_notify: told.last_notify,
             }
         };
         mirrors.into_iter().map(status).collect()
@@ -364,4 +374,17 @@ fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {
 
 fn parse_name(text: &str) -> Result<Name, String> {
     text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
+fn source_status(told: mirror::SourceStatus) -> SourceStatus {
+    SourceStatus {
+        source: told.source,
+        last_ok: told.last_ok,
+        last_error: told.last_error,
+        last_error_at: told.last_error_at,
+        failures: told.failures,
+        next_try: told.next_try,
+        expire_s: told.expire_s,
+        no_changes: told.no_changes,
+    }
 }

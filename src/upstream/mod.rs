@@ -7,7 +7,7 @@
 //! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
 //! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
-//! - `socket`: options and errors of the operating system.
+//! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,10 +23,12 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod unclaimed;
 pub mod wire;
 
 pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
+pub use unclaimed::unclaimed_datagrams;
 
 /// How a question travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -266,9 +266,11 @@ async fn udp_other_outcomes() {
     check_udp(formerr, "answer", 0).await;
 }
 
+// RFC 2181 section 4.1: ignored; and counted, by the kernel.
 #[tokio::test]
-async fn a_packet_from_another_address_is_not_seen() {
+async fn a_packet_from_another_address_is_counted_and_not_seen() {
     let (upstream, metrics) = upstream();
+    let before = unclaimed_datagrams().unwrap();
     let script = |query: &[u8]| vec![wire(&answer(query))];
     // The server itself is silent; another socket answers in its place.
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -283,6 +285,27 @@ async fn a_packet_from_another_address_is_not_seen() {
     let result = upstream.exchange(ask(address, Transport::Udp, SHORT)).await;
     assert_eq!(outcome(&result), "timed out");
     assert_eq!(metrics.upstream_mismatched_total.value(), 0);
+    assert!(unclaimed_datagrams().unwrap() > before);
+}
+
+// CVE-2020-25705: to everybody but the server the port of a question looks closed.
+#[tokio::test]
+async fn a_stranger_does_not_learn_which_port_waits() {
+    let (upstream, _) = upstream();
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let asked = ask(server.local_addr().unwrap(), Transport::Udp, LONG);
+    let probe = async {
+        let (_, ours) = server.recv_from(&mut [0; 512]).await.unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        stranger.connect(ours).await.unwrap();
+        stranger.send(b"anybody there?").await.unwrap();
+        stranger.recv(&mut [0; 512]).await
+    };
+    let said = tokio::select! {
+        result = upstream.exchange(asked) => panic!("{result:?}"),
+        said = probe => said.map_err(|error| error.kind()),
+    };
+    assert_eq!(said, Err(std::io::ErrorKind::ConnectionRefused));
 }
 
 #[tokio::test]

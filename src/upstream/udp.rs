@@ -7,7 +7,8 @@
 //! but the case of the name, or an expected cookie: a forgery and a changed server look alike here.
 //!
 //! What comes from another address or port is dropped by the kernel, for the socket is connected: nothing
-//! about our ports is to be learned from ICMP (CVE-2020-25705), and strangers cannot use up our patience.
+//! about our ports is to be learned from ICMP (CVE-2020-25705), and strangers cannot use up our patience. The kernel
+//! counts it (`unclaimed`).
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};

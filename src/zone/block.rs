@@ -396,8 +396,13 @@ impl<'a> Cursor<'a> {
         Some(Body(body))
     }
 
+    /// The key of the node that it has moved to.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// Moves to the next node without a copy of its key.
-    fn advance(&mut self) -> Option<Body<'a>> {
+    pub fn advance(&mut self) -> Option<Body<'a>> {
         // An empty block is damage: the walk ends there.
         if self.left == 0 && self.enter()? == 0 {
             return None;

@@ -11,6 +11,7 @@
 mod block;
 mod build;
 mod denial;
+mod diff;
 mod entry;
 mod hash32;
 mod image;
@@ -19,13 +20,18 @@ mod load;
 mod lookup;
 pub mod parse;
 pub mod present;
+mod update;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, ZONE_BYTES_MAX};
+pub use diff::{Change, ChangeKind, Diff, diff};
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use load::{LoadError, Loaded, load, load_file};
+pub use update::{Changes, UpdateError, apply};
+pub use walk::RecordRef;
 
 use crate::dns::{Name, RrSet};
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use holdfast::clock::Now;
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
+use holdfast::dns::tsig::{self, Algorithm, Key};
 use holdfast::dns::{Class, Ede, Edns, Message, Name, Question, Rcode, Record, RrSet, Rtype};
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
@@ -15,7 +17,7 @@ use holdfast::store::{
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
-use crate::signer::{Denial, Signer};
+use crate::signer::{Denial, Signer, rr};
 
 /// A zone with something of everything.
 const ZONE: &str = r#"
@@ -62,16 +64,27 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "message" | "hickory" | "dnssec" => messages(),
         "request" => queries(),
+        "transfer" => flagged(&[0, 1], questions_for_transfers()),
         "cookie" => cookies(),
         "response" => responses(),
         "name" => names(),
         "rdata" => data_of_all_types(),
         "axfr" => transfers(),
+        "ixfr" => flagged(&[0, 1], incremental()),
+        "tsig" => signed_queries(),
+        "notify" => flagged(&[0, 1], notifies()),
         "zone_file" => {
             let signed = signers().map(|signer| written(&signer.sign(&records())));
             let own = [text(ZONE), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
+        "catalog" => vec![
+            text(
+                "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\
+                 b2.zones 0 PTR b.test.\ngroup.b2.zones 0 TXT \"x\"\ncoo.b2.zones 0 PTR other.\nx.ext 0 A 192.0.2.1\n",
+            ),
+            text("@ 0 SOA . . 1 1 1 1 0\nversion 0 TXT \"2\"\n"),
+        ],
         "image" => flagged(
             &[0, 1],
             images().iter().map(|i| i.as_bytes().to_vec()).collect(),
@@ -193,6 +206,23 @@ fn queries() -> Vec<Vec<u8>> {
     query.edns = Some(edns);
     let transfer = Message::query(8, Question::new(name("."), Rtype::AXFR));
     vec![plain, query.encode(512), transfer.encode(512)]
+}
+
+/// AXFR and IXFR of the zone that the target has, and of another.
+fn questions_for_transfers() -> Vec<Vec<u8>> {
+    let mut questions = Vec::new();
+    for zone in ["example.", "other."] {
+        for rtype in [Rtype::AXFR, Rtype::IXFR] {
+            let mut query = Message::query(9, Question::new(name(zone), rtype));
+            query.edns = Some(Edns::new(1232, true));
+            if rtype == Rtype::IXFR {
+                let soa = format!("{zone} 60 SOA ns.{zone} h.{zone} 4 1 1 1 1");
+                query.authority.push(rr(&soa));
+            }
+            questions.push(query.encode(512));
+        }
+    }
+    questions
 }
 
 /// Answers of the sample zones, as a server sends them.
@@ -342,7 +372,6 @@ fn data_of_all_types() -> Vec<Vec<u8>> {
 
 /// The SOA, then the zone in messages of a few records.
 fn transfers() -> Vec<Vec<u8>> {
-    let zone = name("example.");
     let records = signers()[0].sign(&records());
     let soa = records
         .iter()
@@ -351,13 +380,6 @@ fn transfers() -> Vec<Vec<u8>> {
     let mut rest: Vec<Record> = vec![soa.clone()];
     rest.extend(records.iter().filter(|r| r.rtype != Rtype::SOA).cloned());
     rest.push(soa.clone());
-    let framed = |id, rtype, answer: &[Record]| {
-        let mut message =
-            Message::query(id, Question::new(zone.clone(), rtype)).reply(Rcode::NOERROR);
-        message.answer = answer.to_vec();
-        let wire = message.encode(MESSAGE_LEN_MAX);
-        [&(wire.len() as u16).to_be_bytes(), &wire[..]].concat()
-    };
     let first = framed(1, Rtype::SOA, std::slice::from_ref(soa));
     [5, 1000]
         .map(|count| {
@@ -369,6 +391,74 @@ fn transfers() -> Vec<Vec<u8>> {
                 .concat()
         })
         .to_vec()
+}
+
+fn framed(id: u16, rtype: Rtype, answer: &[Record]) -> Vec<u8> {
+    let question = Question::new(name("example."), rtype);
+    let mut message = Message::query(id, question).reply(Rcode::NOERROR);
+    message.answer = answer.to_vec();
+    let wire = message.encode(MESSAGE_LEN_MAX);
+    [&(wire.len() as u16).to_be_bytes(), &wire[..]].concat()
+}
+
+/// What leads from the zone that is held to serial 3, in two deltas, in one, and as a whole zone.
+fn incremental() -> Vec<Vec<u8>> {
+    let soa = |serial: u32| format!("@ SOA ns host {serial} 2 3 4 5\n");
+    let records = |lines: &str| -> Vec<Record> {
+        let text = format!("$ORIGIN example.\n$TTL 60\n{lines}");
+        let records = parse::records(text.as_bytes(), "seed", None);
+        records.collect::<Result<_, _>>().expect("sound records")
+    };
+    let (one, two, three) = (soa(1), soa(2), soa(3));
+    let (gone, came) = ("www A 192.0.2.1\n", "new A 192.0.2.9\nsub NS ns.new\n");
+    let deltas = format!("{three}{one}{gone}{two}{came}{two}new A 192.0.2.9\n{three}{gone}{three}");
+    let condensed = format!("{three}{one}ns.sub A 192.0.2.54\n{three}{came}{three}");
+    let whole = format!("{three}@ NS ns\nns A 192.0.2.53\n{three}");
+    let first = framed(1, Rtype::SOA, &records(&three));
+    let mut out = vec![[&first[..], &framed(2, Rtype::IXFR, &records(&one))].concat()];
+    for lines in [deltas, condensed, whole] {
+        let records = records(&lines);
+        for count in [1, 3, 100] {
+            let messages = records
+                .chunks(count)
+                .map(|part| framed(2, Rtype::IXFR, part));
+            out.push(
+                [first.clone()]
+                    .into_iter()
+                    .chain(messages)
+                    .collect::<Vec<_>>()
+                    .concat(),
+            );
+        }
+    }
+    out
+}
+
+fn key() -> Arc<Key> {
+    let name = name("hub-key.");
+    Arc::new(Key::new(&name, Algorithm::HmacSha256, b"sixteen octets!!"))
+}
+
+fn signed_queries() -> Vec<Vec<u8>> {
+    let plain = queries();
+    let mut signed = plain.clone();
+    for query in &mut signed {
+        tsig::sign_request(&key(), query, NOON.wall_s);
+    }
+    let mut late = plain[0].clone();
+    tsig::sign_request(&key(), &mut late, NOON.wall_s - 1000);
+    signed.into_iter().chain([late, plain[0].clone()]).collect()
+}
+
+fn notifies() -> Vec<Vec<u8>> {
+    let mut message = Message::query(7, Question::new(name("Example."), Rtype::SOA));
+    message.opcode = 4;
+    let plain = message.encode(512);
+    message.answer = vec![records().remove(0)];
+    let with_soa = message.encode(512);
+    let mut signed = with_soa.clone();
+    tsig::sign_request(&key(), &mut signed, NOON.wall_s);
+    vec![plain, with_soa, signed]
 }
 
 fn generation(image: &ZoneImage) -> GenerationRow {

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use holdfast::clock::Clock;
-use holdfast::config::{Anchor, Anchors, Config, MirrorConfig, Source};
-use holdfast::dns::{Message, Name, Rcode, Record, Rtype};
+use holdfast::config::{Anchor, Anchors, Config, MirrorConfig, Source, TsigKey};
+use holdfast::dns::edns::option;
+use holdfast::dns::tsig::{self, Key, Received};
+use holdfast::dns::{Edns, Message, Name, Rcode, Record, Rtype};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::source::Stream;
 use holdfast::mirror::store::Ledger;
@@ -21,6 +23,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::mangle::Mangle;
 use crate::signer::{INCEPTION, Signer, name, record, rrs};
 
 /// When the tests begin: a day after the zones were signed.
@@ -79,8 +82,18 @@ pub struct Primary {
     pub records: Vec<Record>,
     /// How it misbehaves.
     pub fault: Fault,
-    /// Transfers that were asked for.
+    /// The answer to IXFR, record for record; without it there is none (NOTIMP).
+    pub changes: Option<Vec<Record>>,
+    /// Requests must be signed with it, and answers are (RFC 8945).
+    pub key: Option<Arc<Key>>,
+    /// What happens to the messages of a transfer on the way.
+    pub mangle: Option<Mangle>,
+    /// How long the server's own copy is good for (RFC 7314).
+    pub expire_s: Option<u32>,
+    /// Whole transfers that were asked for.
     pub transfers: usize,
+    /// Changes that were asked for.
+    pub ixfrs: usize,
     /// Connections that were asked for.
     pub connections: usize,
 }
@@ -126,25 +139,131 @@ pub async fn serve(mut link: impl Stream, net: Net, server: SocketAddr) {
     while let Ok(len) = link.read_u16().await {
         let mut query = vec![0; usize::from(len)];
         link.read_exact(&mut query).await.unwrap();
-        let query = Message::parse(&query).unwrap();
+        let wire = query;
+        let query = Message::parse(&wire).unwrap();
         let primary = {
             let mut all = net.0.lock().unwrap();
             let primary = all.get_mut(&server).unwrap();
             let asked = query.question.as_ref().unwrap().rtype;
             primary.transfers += usize::from(asked == Rtype::AXFR);
+            primary.ixfrs += usize::from(asked == Rtype::IXFR);
             primary.clone()
         };
-        let answered = answer(&mut link, &query, &primary).await;
+        let signer = match &primary.key {
+            None => None,
+            Some(key) => {
+                match tsig::check_request(&wire, &[key.clone()].into_iter().collect(), START_S) {
+                    Received::Signed(signer) => Some(signer),
+                    other => {
+                        if refuse_signature(&mut link, &query, other).await.is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                }
+            }
+        };
+        let answered =
+            match primary.key.is_some() || primary.mangle.is_some() || primary.changes.is_some() {
+                true => answer_well(&mut link, &query, &primary, signer).await,
+                false => answer(&mut link, &query, &primary).await,
+            };
         if answered.is_err() || primary.fault == Fault::CloseAfterAnswer {
             return;
         }
     }
 }
 
+async fn refuse_signature(
+    link: &mut impl Stream,
+    query: &Message,
+    received: Received,
+) -> io::Result<()> {
+    let mut bytes = match &received {
+        Received::Refused(refusal) => query.reply(refusal.rcode()).encode(65_535),
+        _ => query.reply(Rcode::REFUSED).encode(65_535),
+    };
+    if let Received::Refused(refusal) = received {
+        refusal.append(&mut bytes, START_S);
+    }
+    write(link, &bytes).await
+}
+
+/// Answers as a good server does, signed where there is a key; what becomes of it on the way is another matter.
+async fn answer_well(
+    link: &mut impl Stream,
+    query: &Message,
+    primary: &Primary,
+    mut signer: Option<tsig::Signer>,
+) -> io::Result<()> {
+    let soa = (primary.records.iter()).find(|r| r.rtype == Rtype::SOA);
+    let soa = soa.expect("a zone").clone();
+    let (rcode, list) = match query.question.as_ref().unwrap().rtype {
+        Rtype::SOA => (Rcode::NOERROR, vec![soa]),
+        Rtype::IXFR => match &primary.changes {
+            Some(changes) => (Rcode::NOERROR, changes.clone()),
+            None => (Rcode::NOTIMP, Vec::new()),
+        },
+        _ => {
+            let rest = primary.records.iter().filter(|r| r.rtype != Rtype::SOA);
+            let list = [soa.clone()].into_iter().chain(rest.cloned()).chain([soa]);
+            (Rcode::NOERROR, list.collect())
+        }
+    };
+    let mut reply = query.reply(rcode);
+    let is_soa_alone = list.len() == 1 && query.question.as_ref().unwrap().rtype == Rtype::SOA;
+    if let (Some(expire_s), true) = (primary.expire_s, query.edns.is_some()) {
+        let mut edns = Edns::new(1232, false);
+        edns.options
+            .push((option::EXPIRE, expire_s.to_be_bytes().to_vec()));
+        reply.edns = Some(edns);
+    }
+    let chunks = list.chunks(CHUNK).map(<[Record]>::to_vec);
+    let chunks: Vec<_> = if list.is_empty() {
+        vec![Vec::new()]
+    } else {
+        chunks.collect()
+    };
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for chunk in chunks {
+        reply.answer = chunk;
+        let mut bytes = reply.encode(65_535);
+        if let Some(signer) = &mut signer {
+            signer.sign(&mut bytes, START_S);
+        }
+        messages.push(bytes);
+    }
+    let (goes_on, announced) = match primary.mangle {
+        Some(mangle) if !is_soa_alone => mangle.apply(&mut messages),
+        _ => (true, None),
+    };
+    let last = messages.pop();
+    for bytes in &messages {
+        write(link, bytes).await?;
+    }
+    if let Some(last) = last {
+        let len = announced.unwrap_or(last.len());
+        link.write_u16(len as u16).await?;
+        link.write_all(&last).await?;
+    }
+    match goes_on {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Other.into()),
+    }
+}
+
+async fn write(link: &mut impl Stream, bytes: &[u8]) -> io::Result<()> {
+    link.write_u16(bytes.len() as u16).await?;
+    link.write_all(bytes).await
+}
+
 /// Answers a query; an error closes the connection.
 async fn answer(link: &mut impl Stream, query: &Message, primary: &Primary) -> io::Result<()> {
     let stop = || io::Error::from(io::ErrorKind::Other);
     let is_axfr = query.question.as_ref().unwrap().rtype == Rtype::AXFR;
+    if query.question.as_ref().unwrap().rtype == Rtype::IXFR {
+        return send(link, &query.reply(Rcode::NOTIMP)).await;
+    }
     let soa = (primary.records.iter()).find(|r| r.rtype == Rtype::SOA);
     let mut reply = query.reply(Rcode::NOERROR);
     match primary.fault {
@@ -242,9 +361,7 @@ fn filler(apex: &Name, n: u32) -> Record {
 }
 
 async fn send(link: &mut impl Stream, message: &Message) -> io::Result<()> {
-    let bytes = message.encode(65_535);
-    link.write_u16(bytes.len() as u16).await?;
-    link.write_all(&bytes).await
+    write(link, &message.encode(65_535)).await
 }
 
 /// Damages about one message in eight.
@@ -331,6 +448,8 @@ pub struct Lab {
     pub metrics: Arc<Metrics>,
     pub dir: tempfile::TempDir,
     pub mirrors: Option<Arc<Mirrors>>,
+    /// Shared keys.
+    pub keys: Vec<Arc<Key>>,
     /// Another way to primaries than `net`.
     pub connect: Option<Arc<dyn Connect>>,
 }
@@ -361,6 +480,7 @@ impl Lab {
             metrics: Arc::new(Metrics::default()),
             dir: tempfile::tempdir().unwrap(),
             mirrors: None,
+            keys: Vec::new(),
             connect: None,
         }
     }
@@ -396,6 +516,11 @@ impl Lab {
         config.mirrors = vec![self.config.clone()];
         config.resolver.anchors = self.anchors.clone();
         config.server.data_dir = self.dir.path().to_owned();
+        let tsig = |key: &Arc<Key>| TsigKey {
+            key: key.clone(),
+            secret_file: "secret".into(),
+        };
+        config.tsig_keys = self.keys.iter().map(tsig).collect();
         self.mirrors = Some(Mirrors::start(&config, deps).await);
     }
 
@@ -408,7 +533,7 @@ impl Lab {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    pub fn mirror(&self) -> &Arc<Mirror> {
+    pub fn mirror(&self) -> Arc<Mirror> {
         let mirrors = self.mirrors.as_ref().expect("started");
         mirrors.find(&name("test.")).unwrap()
     }
@@ -436,7 +561,7 @@ impl Lab {
     /// Serial, verdict's first word and state of each version, newest first.
     pub fn versions(&self) -> Vec<String> {
         let mirrors = self.mirrors.as_ref().expect("started");
-        (mirrors.generations(self.mirror()).iter())
+        (mirrors.generations(&self.mirror()).iter())
             .map(|g| {
                 let verdict = g.verdict.split([':', ' ']).next().unwrap();
                 format!("{} {verdict} {:?}", g.serial, g.state)

@@ -1,9 +1,10 @@
 //! What a scenario file says. README.md explains each key; an unknown one is an error.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use holdfast::dns::{Question, Rcode};
+use holdfast::dns::{Class, Question, Rcode};
 use serde::Deserialize;
 
 use crate::net::Fault;
@@ -24,6 +25,12 @@ pub struct Scenario {
     /// Keeps records in their order in the seeded runs.
     #[serde(default)]
     pub ordered: bool,
+    /// Real sockets on loopback and real time, in one run.
+    #[serde(default)]
+    pub sockets: bool,
+    /// The whole engine with its ledger on disk, in one run.
+    #[serde(default)]
+    pub engine: bool,
     #[serde(default)]
     pub settings: Settings,
     #[serde(default)]
@@ -31,6 +38,14 @@ pub struct Scenario {
     /// Hosts that serve no zone of their own.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Hosts that know every zone and answer with RD, as a validating resolver does.
+    #[serde(default)]
+    pub resolvers: Vec<String>,
+    #[serde(default)]
+    pub forward: Vec<Forward>,
+    /// By zone, when the copy of it that is held here is asked: `now`, `hedge`, `last`.
+    #[serde(default)]
+    pub copies: BTreeMap<String, String>,
     /// By host or zone: what its servers do wrong from the start.
     #[serde(default)]
     pub faults: BTreeMap<String, String>,
@@ -52,8 +67,33 @@ pub struct Settings {
     pub qname_minimisation: Option<bool>,
     pub harden_glue: Option<bool>,
     pub prime: Option<bool>,
+    pub prefetch: Option<bool>,
+    pub aggressive_nsec: Option<bool>,
+    pub special_use_zones: Option<bool>,
+    pub trust_anchor_updates: Option<bool>,
+    pub query_loopback: Option<bool>,
+    /// `insecure` or `validate`.
+    pub sha1: Option<String>,
+    pub ttl_min_s: Option<u32>,
+    pub ttl_max_s: Option<u32>,
+    pub cache_bytes_max: Option<u64>,
+    /// `NAME`, or `NAME SECONDS` with its end, counted from the beginning of the timeline.
+    #[serde(default)]
+    pub negative_trust_anchors: Vec<String>,
+    /// Zones whose keys are trust anchors, in place of the root's.
+    pub trust_anchors: Option<Vec<String>>,
     /// Only so many of the root's servers are in the hints.
     pub hints_max: Option<usize>,
+}
+
+/// A zone whose questions go to others.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    pub zone: String,
+    pub servers: Vec<IpAddr>,
+    #[serde(default)]
+    pub first: bool,
 }
 
 /// A zone and its servers.
@@ -71,12 +111,21 @@ pub struct Zone {
     /// NSEC3 iterations.
     #[serde(default)]
     pub iterations: u16,
-    /// `ed25519` or `p256`.
+    /// `ed25519`, `p256`, `p384`, `rsasha256` or `rsasha512`.
     #[serde(default = "ed25519")]
     pub algorithm: String,
     /// Another number is another pair of keys.
     #[serde(default)]
     pub keys: u64,
+    /// In place of its one key signing key, `NUMBER` or `NUMBER revoked` each.
+    #[serde(default)]
+    pub key_signing_keys: Vec<String>,
+    /// So many more keys, with the tag and algorithm of the one that signs its data.
+    #[serde(default)]
+    pub decoy_keys: u8,
+    /// Digest type of its DS.
+    #[serde(default = "sha256")]
+    pub ds_digest: u8,
     /// Life of the signatures, in seconds from the beginning of the timeline.
     pub valid_from_s: Option<i64>,
     pub valid_to_s: Option<i64>,
@@ -86,6 +135,13 @@ pub struct Zone {
     /// False: the parent has of it only what its own records say.
     #[serde(default = "yes")]
     pub delegated: bool,
+    /// True: an own zone of the server under test, which nobody else serves.
+    #[serde(default)]
+    pub own: bool,
+}
+
+fn sha256() -> u8 {
+    2
 }
 
 fn ed25519() -> String {
@@ -124,6 +180,9 @@ pub struct Reply {
     pub authority: String,
     #[serde(default)]
     pub additional: String,
+    /// Records of these types, or with `RRSIG TYPE` the signatures over that type, are left out of the truth. Only with `add`.
+    #[serde(default)]
+    pub drop: Vec<String>,
     /// Sign the records given here with the keys of this zone.
     pub sign_as: Option<String>,
     /// So many damaged signatures before each good one.
@@ -151,12 +210,23 @@ pub struct Step {
     /// Every fault ends.
     #[serde(default)]
     pub heal: bool,
+    /// The server under test stops and starts again. Only with `engine`.
+    #[serde(default)]
+    pub restart: bool,
+    /// What the machine's clock shows after the restart, seconds since 1970.
+    pub boot_clock_s: Option<u64>,
+    /// The wall clock jumps by so many seconds.
+    #[serde(default)]
+    pub clock_jump_s: i64,
+    /// `cache flush NAME`, or with ` tree` at the end all below it too.
+    #[serde(default)]
+    pub flush: Vec<String>,
     /// Zones in their new form. Servers that are no longer named keep the old one.
     #[serde(default)]
     pub zone: Vec<Zone>,
-    /// `NAME TYPE`
+    /// `NAME TYPE` or `NAME CLASS TYPE`. With `times`, `{n}` is the number of the question, from 1.
     pub ask: Option<String>,
-    /// Flags of the question: `rd`, `do`, `ad`, `cd`, `tcp`.
+    /// Flags of the question: `rd`, `do`, `ad`, `cd`, `tcp`, `cookie`, `plain`.
     #[serde(default = "flags")]
     pub with: String,
     /// Asked so often at the same time.
@@ -167,13 +237,27 @@ pub struct Step {
     /// Of `ad`, `aa` and `tc`, exactly those.
     #[serde(default)]
     pub flags: String,
-    /// `OWNER TYPE DATA` lines, without signatures, in any order.
+    /// `OWNER TYPE DATA` lines, without signatures, in any order. `{n}` is as in `ask`.
     #[serde(default)]
     pub answer: String,
+    /// `OWNER TYPE` lines: the whole section but for signatures.
+    pub authority: Option<String>,
+    pub additional: Option<String>,
     /// So many records instead, where their data is not the point.
     pub answer_records: Option<usize>,
     /// Only in the steady run: one of the extended errors.
     pub ede: Option<u16>,
+    /// Only in the steady run: a piece of the text of an extended error.
+    pub ede_text: Option<String>,
+    /// Only in the steady run: pieces of what `holdfast trace` says, in order. The rest of the answer is then not looked at.
+    #[serde(default)]
+    pub traced: Vec<String>,
+    /// Only in the steady run: by how much counters went up in this step, or what gauges show, as `NAME COUNT` or `NAME MIN..MAX`
+    /// with one side left out at will.
+    #[serde(default)]
+    pub counted: Vec<String>,
+    /// Only in the steady run: the TTL of every record of answer and authority section.
+    pub ttl_s: Option<u32>,
     /// No TTL in the answer is larger.
     pub ttl_max_s: Option<u32>,
     /// Only in the steady run: packets upstream, all of them.
@@ -196,10 +280,27 @@ fn once() -> usize {
     1
 }
 
-/// `NAME TYPE`
+/// `NAME TYPE` or `NAME CLASS TYPE`
 pub fn question(text: &str) -> Question {
-    let (owner, rtype) = text.split_once(' ').expect("NAME TYPE");
-    Question::new(name(owner), rtype.parse().expect("a type"))
+    let words: Vec<&str> = text.split(' ').collect();
+    let new = |owner, rtype: &str| Question::new(name(owner), rtype.parse().expect("a type"));
+    match words[..] {
+        [owner, rtype] => new(owner, rtype),
+        [owner, class, rtype] => Question {
+            class: class_of(class),
+            ..new(owner, rtype)
+        },
+        _ => panic!("{text} is not NAME TYPE or NAME CLASS TYPE"),
+    }
+}
+
+fn class_of(text: &str) -> Class {
+    match text.strip_prefix("CLASS") {
+        Some(number) => Class(number.parse().expect("a class")),
+        None if text == "CH" => Class::CH,
+        None if text == "IN" => Class::IN,
+        None => panic!("no class is called {text}"),
+    }
 }
 
 /// A code by its name.
@@ -250,6 +351,9 @@ pub fn fault(text: &str) -> Fault {
         "forgers" => Fault::Forgers,
         "drops-large" => Fault::DropsLarge(word().parse().unwrap()),
         "truncates-always" => Fault::TruncatesAlways,
+        "other-port" => Fault::OtherPort,
+        "other-address" => Fault::OtherAddress(word().parse().unwrap()),
+        "other-id" => Fault::OtherId,
         "loses" => Fault::Loss(word().parse().unwrap()),
         _ => panic!("no fault is called {text}"),
     }

@@ -1,47 +1,42 @@
-//! Plays one scenario with one seed: builds its internet, takes its steps, compares.
+//! Plays one scenario with one seed: builds its internet, starts the server, takes its steps, compares.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::config::Access;
-use holdfast::dns::{Edns, Message, Question, Record, Rtype};
-use holdfast::query::acl::AccessList;
-use holdfast::query::{Client, Pipeline, Settings, SharedSettings, Transport};
+use holdfast::clock::Clock;
+use holdfast::control::trace::TraceReport;
+use holdfast::dns::edns::option;
+use holdfast::dns::{Ede, Edns, Message, Question};
+use holdfast::metrics::Metrics;
+use holdfast::query::{Client, Options, Transport};
+use holdfast::resolve::Security;
 use holdfast::resolve::budget::PACKETS_MAX;
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use holdfast::resolve::settings::DNS_PORT;
+use holdfast::resolve::trace::Trace;
+use holdfast::upstream::{NetSettings, NetUpstream, Upstream};
 use tokio::time::Instant;
 
-use crate::build::Builder;
+use crate::compare::{self, has, numbered};
 use crate::file::{Scenario, Step, Zone, fault, question, rcode};
-use crate::lab::Lab;
+use crate::internet::{self, BEGIN_S, addresses, builder, put, serve_resolvers};
+use crate::machine::{self, Around, Machine, UDP_SIZE};
 use crate::net::SimNet;
-use crate::script::{Script, lines};
-use crate::signer::{Denial, INCEPTION, KSK, Key, Signer, ZSK};
+use crate::script::Script;
+use crate::sockets;
 
-/// The zones of `base`: apex, and its servers.
-const BASE: [(&str, &[&str]); 4] = [
-    (".", &["a.root. 198.51.100.1", "b.root. 198.51.100.2"]),
-    ("com.", &["ns1.com. 192.0.2.1", "ns2.com. 192.0.2.2"]),
-    ("org.", &["ns1.org. 192.0.2.11"]),
-    ("net.", &["ns1.net. 192.0.2.21"]),
-];
-/// When the timeline begins: noon after the zones were signed.
-const BEGIN_S: u32 = INCEPTION + 43_200;
-/// Round trip times of the seeded runs, milliseconds.
-const DELAYS_MS: std::ops::Range<u64> = 1..150;
-/// What a client takes over UDP, octets.
-const UDP_SIZE: u16 = 1232;
+/// The client cookie of every question that has one.
+const COOKIE: [u8; 8] = *b"scenario";
 
 /// Plays it; returns what was wrong.
 pub fn play(scenario: &Scenario, seed: u64) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
+        .enable_all()
+        .start_paused(!scenario.sockets)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut stage = Stage::new(scenario, seed);
+        let mut stage = Stage::new(scenario, seed).await;
         let mut faults = Vec::new();
         for (i, step) in scenario.step.iter().enumerate() {
             let found = stage.take(step).await;
@@ -58,57 +53,53 @@ pub fn play(scenario: &Scenario, seed: u64) -> Vec<String> {
 
 struct Stage {
     zones: Vec<Zone>,
+    resolvers: Vec<String>,
     net: Arc<SimNet>,
-    pipeline: Arc<Pipeline>,
+    machine: Machine,
     began: Instant,
     steady: bool,
+    /// The COOKIE option of the latest answer that had one.
+    cookie: Vec<u8>,
 }
 
 impl Stage {
-    fn new(scenario: &Scenario, seed: u64) -> Stage {
-        let mut zones = base(&scenario.base);
-        for zone in &scenario.zone {
-            put(&mut zones, zone);
-        }
-        let builder = builder(&zones, seed);
-        let script = |net| Arc::new(Script::new(net, scenario, &builder, seed));
-        let internet = self::builder(&zones, seed).build();
+    async fn new(scenario: &Scenario, seed: u64) -> Stage {
+        let zones = internet::zones(scenario);
+        let planned = builder(&zones, seed);
+        let internet = builder(&zones, seed).build();
         let net = internet.net.clone();
         for host in &scenario.hosts {
             net.host(host);
         }
-        delay(&net, &zones, &scenario.hosts, seed);
+        serve_resolvers(&net, &scenario.resolvers, &internet);
+        internet::delay(&net, &zones, scenario, seed);
         for (who, what) in &scenario.faults {
             net.set(who, fault(what));
         }
-        let upstream = script(net.clone());
-        let mut hints = internet.hints.clone();
-        hints.truncate(scenario.settings.hints_max.unwrap_or(usize::MAX));
-        let lab = Lab::over(upstream, hints, internet.anchors, |s| {
-            let set = |to: &mut bool, from: Option<bool>| *to = from.unwrap_or(*to);
-            set(&mut s.ipv4, scenario.settings.ipv4);
-            set(&mut s.ipv6, scenario.settings.ipv6);
-            set(
-                &mut s.qname_minimisation,
-                scenario.settings.qname_minimisation,
-            );
-            set(&mut s.harden_glue, scenario.settings.harden_glue);
-            set(&mut s.prime, scenario.settings.prime);
-            s.seed = seed + 1;
-        });
-        let settings = Settings {
-            access: AccessList::new(&Access::default()),
-            udp_size_max: UDP_SIZE,
-            ..Settings::default()
+        let script = Arc::new(Script::new(net.clone(), scenario, &planned, seed));
+        let metrics = Arc::new(Metrics::default());
+        let (upstream, port) = match scenario.sockets {
+            false => (script as Arc<dyn Upstream>, DNS_PORT),
+            true => on_sockets(&zones, scenario, script, &net, &metrics).await,
         };
-        let settings: SharedSettings = Arc::new(Arc::new(settings).into());
-        let resolver = Arc::new(lab.resolver.clone());
+        let around = Around {
+            upstream,
+            metrics,
+            net: net.clone(),
+            copies: machine::copies(scenario, &internet, &planned),
+            port,
+            seed: seed + 1,
+        };
+        let config = machine::config(scenario, &internet, &planned);
+        let own = internet::own(&zones);
         Stage {
+            machine: Machine::start(scenario, config, &own, around).await,
+            resolvers: scenario.resolvers.clone(),
             zones,
             net,
-            pipeline: Arc::new(Pipeline::new(settings, Some(resolver), lab.metrics.clone())),
             began: Instant::now(),
             steady: seed == 0,
+            cookie: COOKIE.to_vec(),
         }
     }
 
@@ -116,43 +107,94 @@ impl Stage {
         if let Some(at_s) = step.at_s {
             tokio::time::sleep_until(self.began + Duration::from_secs(at_s)).await;
         }
-        self.change(step);
+        self.change(step).await;
         let Some(asked) = &step.ask else {
             return Vec::new();
         };
         self.net.take_packets();
-        let began = Instant::now();
-        let query = query(question(asked), &step.with);
-        let asks = (0..step.times).map(|_| {
-            let (pipeline, query) = (self.pipeline.clone(), query.clone());
-            let client = client(&step.with);
-            tokio::spawn(async move { pipeline.answer(&query, client).await })
-        });
-        let mut faults = Vec::new();
-        for ask in asks.collect::<Vec<_>>() {
-            let reply = ask.await.expect("no panic").expect("an answer");
-            faults.extend(compare(step, &Message::parse(&reply).unwrap(), self.steady));
+        if !step.traced.is_empty() {
+            return self.trace(step, asked).await;
         }
+        let (before, began) = (self.machine.counters(), Instant::now());
+        let mut faults = self.ask(step, asked).await;
         let took = began.elapsed();
-        if self.steady
-            && step
-                .within_ms
-                .is_some_and(|ms| took.as_millis() as u64 > ms)
-        {
+        let ms_max = step.within_ms.filter(|_| self.steady);
+        if ms_max.is_some_and(|ms| took.as_millis() as u64 > ms) {
             faults.push(format!("it took {took:?}"));
         }
         faults.extend(self.traffic(step));
+        if self.steady {
+            let after = self.machine.counters();
+            faults.extend(compare::counted(step, &before, &after));
+        }
         faults.dedup();
         faults
     }
 
-    fn change(&mut self, step: &Step) {
+    /// Asks as often as the step says, all at once.
+    async fn ask(&mut self, step: &Step, asked: &str) -> Vec<String> {
+        let client = client(&step.with);
+        let asks: Vec<_> = (1..=step.times)
+            .map(|number| {
+                let query = query(question(&numbered(asked, number)), &step.with, &self.cookie);
+                let pipeline = self.machine.pipeline.clone();
+                tokio::spawn(async move { pipeline.answer(&query, client).await })
+            })
+            .collect();
+        let mut faults = Vec::new();
+        for (i, ask) in asks.into_iter().enumerate() {
+            let reply = ask.await.expect("no panic").expect("an answer");
+            let reply = Message::parse(&reply).unwrap();
+            let cookie = reply.edns.as_ref().and_then(|e| e.option(option::COOKIE));
+            if let Some(cookie) = cookie {
+                self.cookie = cookie.to_vec();
+            }
+            faults.extend(compare::answer(step, i + 1, &reply, self.steady));
+        }
+        faults
+    }
+
+    /// As `holdfast trace NAME TYPE`.
+    async fn trace(&self, step: &Step, asked: &str) -> Vec<String> {
+        let asked = question(asked);
+        let trace = Trace::recording(self.machine.clock.now());
+        let options = Options {
+            checking_disabled: has(&step.with, "cd"),
+            recursion: true,
+        };
+        let resolver = &self.machine.resolver;
+        let found = resolver.resolve_traced(asked.clone(), options, &trace);
+        let found = found.await;
+        let mut reply = Message::query(7, asked).reply(found.rcode);
+        reply.authentic_data = found.security == Security::Secure;
+        let mut edns = Edns::new(UDP_SIZE, true);
+        edns.options = found.errors.iter().map(Ede::to_option).collect();
+        reply.edns = Some(edns);
+        let text = TraceReport::new(&reply, false, 0.0, trace.events()).to_text();
+        let mut faults = match self.steady {
+            true => compare::traced(step, &text),
+            false => Vec::new(),
+        };
+        if found.rcode != rcode(&step.rcode) {
+            faults.push(format!("{} instead of {}", found.rcode, step.rcode));
+        }
+        faults
+    }
+
+    async fn change(&mut self, step: &Step) {
         if step.heal {
             self.net.heal();
         }
         for (who, what) in &step.faults {
             self.net.set(who, fault(what));
         }
+        if step.restart {
+            self.machine.restart(step.boot_clock_s).await;
+        }
+        if step.clock_jump_s != 0 {
+            self.machine.jump(step.clock_jump_s);
+        }
+        step.flush.iter().for_each(|what| self.machine.flush(what));
         if step.zone.is_empty() {
             return;
         }
@@ -160,13 +202,14 @@ impl Stage {
             put(&mut self.zones, zone);
         }
         let internet = builder(&self.zones, 0).build();
-        for zone in &self.zones {
+        for zone in self.zones.iter().filter(|zone| !zone.own) {
             for server in &zone.servers {
                 for address in addresses(server) {
                     (self.net).serve(address, internet.image(&zone.name), &[&zone.name]);
                 }
             }
         }
+        serve_resolvers(&self.net, &self.resolvers, &internet);
     }
 
     /// What is wrong with the packets that were sent.
@@ -197,105 +240,29 @@ impl Stage {
     }
 }
 
-fn base(kind: &str) -> Vec<Zone> {
-    let sign = match kind {
-        "none" => return Vec::new(),
-        "unsigned" => "",
-        "signed" => "sign = 'nsec'",
-        _ => panic!("no base is called {kind}"),
+/// The real way out, to the scenario's hosts on loopback; and their port.
+async fn on_sockets(
+    zones: &[Zone],
+    scenario: &Scenario,
+    script: Arc<Script>,
+    net: &Arc<SimNet>,
+    metrics: &Arc<Metrics>,
+) -> (Arc<dyn Upstream>, u16) {
+    let servers = zones.iter().flat_map(|z| &z.servers);
+    let servers = servers.flat_map(|s| addresses(s));
+    let hosts = scenario.hosts.iter().map(String::as_str);
+    let mut hosts: Vec<IpAddr> = servers.chain(hosts).map(|a| a.parse().unwrap()).collect();
+    hosts.sort();
+    hosts.dedup();
+    let port = sockets::serve(&hosts, script, net.clone()).await;
+    let settings = NetSettings {
+        outgoing: Vec::new(),
+        ipv4: true,
+        ipv6: true,
     };
-    let zones = BASE.iter().map(|(apex, servers)| {
-        toml::from_str(&format!("name = '{apex}'\nservers = {servers:?}\n{sign}")).unwrap()
-    });
-    zones.collect()
-}
-
-/// Adds a zone, or puts it in the place of an earlier form of it.
-fn put(zones: &mut Vec<Zone>, zone: &Zone) {
-    zones.retain(|z| z.name != zone.name);
-    zones.push(zone.clone());
-}
-
-fn addresses(server: &str) -> impl Iterator<Item = &str> {
-    server
-        .split_whitespace()
-        .skip(1)
-        .filter(|w| *w != "no-glue")
-}
-
-fn builder(zones: &[Zone], seed: u64) -> Builder {
-    let mut builder = Builder::new(seed);
-    for zone in zones {
-        builder = builder.zone(&zone.name).ttl(zone.ttl.unwrap_or(3600));
-        for server in &zone.servers {
-            let host = server.split_whitespace().next().expect("a name");
-            let found: Vec<&str> = addresses(server).collect();
-            builder = match server.ends_with("no-glue") {
-                true => builder.server_without_glue(host, &found),
-                false => builder.server(host, &found),
-            };
-        }
-        for line in zone
-            .records
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty())
-        {
-            builder = builder.record(line);
-        }
-        if zone.sign.is_some() {
-            builder = builder.signed_with(|signer| sign(signer, zone));
-        }
-        if !zone.ds {
-            builder = builder.without_ds();
-        }
-        if !zone.delegated {
-            builder = builder.undelegated();
-        }
-    }
-    builder
-}
-
-fn sign(signer: &mut Signer, zone: &Zone) {
-    signer.denial = match zone.sign.as_deref() {
-        Some("nsec") => Denial::Nsec,
-        Some(kind @ ("nsec3" | "nsec3-opt-out")) => Denial::Nsec3 {
-            salt: Vec::new(),
-            iterations: zone.iterations,
-            opt_out: kind.ends_with("opt-out"),
-        },
-        other => panic!("no denial is called {other:?}"),
-    };
-    let number = zone
-        .name
-        .bytes()
-        .fold(zone.keys, |h, b| h * 31 + u64::from(b));
-    signer.keys = match zone.algorithm.as_str() {
-        "ed25519" => vec![Key::ed25519(number, KSK), Key::ed25519(number, ZSK)],
-        "p256" => vec![Key::p256(KSK), Key::p256(ZSK)],
-        other => panic!("no algorithm is called {other}"),
-    };
-    let at = |s: i64| u32::try_from(i64::from(BEGIN_S) + s).unwrap();
-    signer.inception = zone.valid_from_s.map_or(signer.inception, at);
-    signer.expiration = zone.valid_to_s.map_or(signer.expiration, at);
-}
-
-/// In seeded runs each host is as far away as the seed says.
-fn delay(net: &SimNet, zones: &[Zone], hosts: &[String], seed: u64) {
-    if seed == 0 {
-        return;
-    }
-    let mut rng = SmallRng::seed_from_u64(seed);
-    let servers = zones
-        .iter()
-        .flat_map(|z| &z.servers)
-        .flat_map(|s| addresses(s));
-    for host in servers.chain(hosts.iter().map(String::as_str)) {
-        // As the network writes it.
-        let host: IpAddr = host.parse().expect("an address");
-        let delay = Duration::from_millis(rng.random_range(DELAYS_MS));
-        net.set_delay(&host.to_string(), delay);
-    }
+    let clock = Clock::starting_at(Duration::from_secs(BEGIN_S.into()));
+    let upstream = NetUpstream::new(settings, metrics.clone(), clock).unwrap();
+    (Arc::new(upstream), port)
 }
 
 fn client(with: &str) -> Client {
@@ -308,79 +275,17 @@ fn client(with: &str) -> Client {
     }
 }
 
-fn query(question: Question, with: &str) -> Vec<u8> {
+fn query(question: Question, with: &str, cookie: &[u8]) -> Vec<u8> {
+    let mut edns = Edns::new(UDP_SIZE, has(with, "do"));
+    if has(with, "cookie") {
+        edns.options.push((option::COOKIE, cookie.to_vec()));
+    }
     let query = Message {
         recursion_desired: has(with, "rd"),
         checking_disabled: has(with, "cd"),
         authentic_data: has(with, "ad"),
-        edns: Some(Edns::new(UDP_SIZE, has(with, "do"))),
+        edns: (!has(with, "plain")).then_some(edns),
         ..Message::query(7, question)
     };
     query.encode(usize::from(UDP_SIZE))
-}
-
-fn has(words: &str, word: &str) -> bool {
-    words.split_whitespace().any(|w| w == word)
-}
-
-/// What is wrong with the answer.
-fn compare(step: &Step, reply: &Message, steady: bool) -> Vec<String> {
-    let mut faults = Vec::new();
-    let errors = reply.errors();
-    if reply.rcode != rcode(&step.rcode) {
-        faults.push(format!(
-            "{} instead of {}: {errors:?}",
-            reply.rcode, step.rcode
-        ));
-    }
-    let flags = [
-        ("ad", reply.authentic_data),
-        ("aa", reply.authoritative),
-        ("tc", reply.truncated),
-    ];
-    for (flag, set) in flags {
-        if set != has(&step.flags, flag) {
-            faults.push(format!("{flag} is {set}"));
-        }
-    }
-    let row = |r: &Record| (r.name.clone(), r.rtype, r.rdata.clone());
-    let found = reply.answer.iter().filter(|r| r.rtype != Rtype::RRSIG);
-    let mut found: Vec<_> = found.map(row).collect();
-    let mut right: Vec<_> = lines(&step.answer).iter().map(row).collect();
-    found.sort();
-    right.sort();
-    match step.answer_records {
-        Some(count) if count == found.len() => {}
-        None if found == right => {}
-        _ => {
-            let words = found
-                .iter()
-                .map(|(n, t, d)| format!("{n} {t} {}", data(*t, d)));
-            let words: Vec<String> = words.collect();
-            faults.push(format!("the answer is [{}]", words.join(", ")));
-        }
-    }
-    if let Some(code) = step.ede
-        && steady
-        && !errors.iter().any(|e| e.code == code)
-    {
-        faults.push(format!("extended errors {errors:?} without {code}"));
-    }
-    let ttl_s = reply.answer.iter().map(|r| r.ttl).max().unwrap_or(0);
-    if step.ttl_max_s.is_some_and(|max| ttl_s > max) {
-        faults.push(format!("a TTL of {ttl_s}"));
-    }
-    faults
-}
-
-/// Data for people.
-fn data(rtype: Rtype, rdata: &[u8]) -> String {
-    match rtype {
-        Rtype::A => IpAddr::from(<[u8; 4]>::try_from(rdata).unwrap()).to_string(),
-        Rtype::AAAA => IpAddr::from(<[u8; 16]>::try_from(rdata).unwrap()).to_string(),
-        _ => match holdfast::dns::rdata::single_name(rdata) {
-            Some(name) => name.to_string(),
-            None => format!("{rdata:02x?}"),
-        },
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast::dns::{Message, Question, Record, Rtype, group};
+use holdfast::dns::{Message, Question, Record, Rrsig, Rtype, group};
 use holdfast::upstream::{Ask, BoxFuture, ExchangeError, Reply, Transport, Upstream};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -22,6 +22,8 @@ struct Rule {
     reply: file::Reply,
     rtype: Option<Rtype>,
     sections: [Vec<Record>; 3],
+    /// Types, and the type that a signature covers, to be left out of the truth.
+    drops: Vec<(Rtype, Option<Rtype>)>,
 }
 
 impl Rule {
@@ -31,6 +33,7 @@ impl Rule {
         Rule {
             rtype: (rtype != "*").then(|| rtype.parse().expect("a type")),
             sections: sections.map(|text| signed(lines(text), reply, builder)),
+            drops: reply.drop.iter().map(|text| dropped(text)).collect(),
             reply: reply.clone(),
         }
     }
@@ -69,11 +72,33 @@ impl Rule {
             message.authority.clear();
             message.additional.clear();
         }
+        for section in [
+            &mut message.answer,
+            &mut message.authority,
+            &mut message.additional,
+        ] {
+            section.retain(|r| !self.drops.contains(&(r.rtype, covered(r))));
+        }
         let [answer, authority, additional] = self.sections.clone();
         message.answer.extend(answer);
         message.authority.extend(authority);
         message.additional.extend(additional);
     }
+}
+
+/// `TYPE`, or `RRSIG TYPE`
+fn dropped(text: &str) -> (Rtype, Option<Rtype>) {
+    let rtype = |word: &str| word.parse().expect("a type");
+    match text.strip_prefix("RRSIG ") {
+        Some(covered) => (Rtype::RRSIG, Some(rtype(covered))),
+        None => (rtype(text), None),
+    }
+}
+
+/// What a signature covers.
+fn covered(record: &Record) -> Option<Rtype> {
+    let sig = (record.rtype == Rtype::RRSIG).then(|| Rrsig::parse(&record.rdata));
+    sig.flatten().map(|sig| sig.covered)
 }
 
 /// `OWNER TYPE DATA` lines, names absolute.

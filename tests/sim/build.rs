@@ -131,7 +131,7 @@ impl Builder {
     /// Signs the zone after `change` to the signer.
     pub fn signed_with(mut self, change: impl FnOnce(&mut Signer)) -> Builder {
         let apex = self.latest.to_string();
-        let key_seed = self.seed ^ apex.bytes().fold(7, |h, b| h * 31 + u64::from(b));
+        let key_seed = self.seed ^ hash(&apex);
         let mut signer = Signer::new(&apex, key_seed);
         change(&mut signer);
         self.spec().signer = Some(signer);
@@ -275,6 +275,12 @@ impl Builder {
     fn parent(&self, zone: &Name) -> Option<Name> {
         self.home(&zone.parent()?)
     }
+}
+
+/// A number that belongs to a zone.
+fn hash(apex: &str) -> u64 {
+    let octets = apex.bytes();
+    octets.fold(7, |h, b| h.wrapping_mul(31).wrapping_add(b.into()))
 }
 
 /// A name relative to `origin` (without a dot at the end; `@` is the origin) made absolute.

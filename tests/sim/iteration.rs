@@ -582,3 +582,38 @@ async fn addresses_that_lead_nowhere_are_looked_for_anew() {
         assert!(took < Duration::from_secs(1), "{seed}: {took:?}");
     }
 }
+
+// Of two questions only one looks anew for the addresses that lead nowhere; what it finds serves both.
+#[tokio::test(start_paused = true)]
+async fn addresses_that_another_question_has_found_are_used() {
+    for seed in 0..8 {
+        let internet = Builder::new(13)
+            .zone(".")
+            .server("a.root.", &["198.51.100.1"])
+            .zone("com.")
+            .server("ns.com.", &["192.0.2.1"])
+            .zone("net.")
+            .server("ns1.net.", &["192.0.2.11"])
+            .server("ns2.net.", &["192.0.2.12"])
+            .zone("a.com.")
+            .server("one.net.", &["203.0.113.1"])
+            .record("www A 203.0.113.80")
+            .record("api A 203.0.113.80")
+            .build();
+        let lab = Lab::with(internet, |s| s.seed = seed);
+        lab.net
+            .set("192.0.2.11", Fault::Hijack([10, 6, 6, 6].into()));
+        let asks = ["www.a.com.", "api.a.com."].map(|name| {
+            let resolver = lab.resolver.clone();
+            tokio::spawn(async move {
+                let question = holdfast::dns::Question::new(name.parse().unwrap(), Rtype::A);
+                resolver.resolve(question, Default::default()).await
+            })
+        });
+        for ask in asks {
+            assert_eq!(ask.await.unwrap().rcode, Rcode::NOERROR, "{seed}");
+        }
+        let took = lab.clock.now().mono;
+        assert!(took < Duration::from_secs(3), "{seed}: {took:?}");
+    }
+}

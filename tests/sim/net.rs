@@ -85,6 +85,12 @@ pub enum Fault {
     DropsLarge(usize),
     /// TC=1 over UDP and TCP.
     TruncatesAlways,
+    /// Datagrams leave from another port than they came to: nobody takes them.
+    OtherPort,
+    /// Datagrams leave from this address.
+    OtherAddress(Ipv4Addr),
+    /// Datagrams have another ID.
+    OtherId,
 }
 
 /// A packet that was sent to a host.
@@ -285,6 +291,7 @@ impl SimNet {
             Fault::LosesCookies { tcp: false } | Fault::FoldsCase { tcp: false } if !udp => {
                 (rtt, Err(ExchangeError::Unreachable("refused".into())))
             }
+            Fault::OtherPort | Fault::OtherAddress(_) | Fault::OtherId if udp => timed_out,
             Fault::Forgers if udp => (rtt, Err(ExchangeError::Doubtful(Doubt::Strays))),
             _ => (rtt, Ok(answer(host, ask))),
         }

@@ -155,6 +155,38 @@ async fn checking_disabled_takes_bad_data() {
     assert_eq!(lab.ask("www.a.com.", Rtype::A).await.rcode, Rcode::SERVFAIL);
 }
 
+// It is found out once, not by every question.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_data_is_bad_is_asked_after_the_others() {
+    for seed in 0..8 {
+        let mut builder = Builder::new(3)
+            .zone(".")
+            .signed()
+            .server("a.root.", &["198.51.100.1"])
+            .zone("com.")
+            .signed()
+            .server("ns1.com.", &["192.0.2.1"])
+            .zone("a.com.")
+            .signed()
+            .server("ns1.a.com.", &["203.0.113.1"])
+            .server("ns2.a.com.", &["203.0.113.2"]);
+        for i in 0..20 {
+            builder = builder.record(&format!("h{i} A 203.0.113.80"));
+        }
+        let lab = Lab::with(builder.build(), |s| s.seed = seed);
+        lab.net.set("203.0.113.1", Fault::Bogus);
+        for i in 0..20 {
+            let resolution = lab.ask(&format!("h{i}.a.com."), Rtype::A).await;
+            assert_eq!(resolution.security, Security::Secure, "{seed}");
+        }
+        let packets = lab.net.take_packets();
+        let bad = packets
+            .iter()
+            .filter(|p| p.host.to_string() == "203.0.113.1");
+        assert!(bad.count() <= 4, "{seed}: {packets:#?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_bad_server_among_good_ones_is_left() {
     for fault in [

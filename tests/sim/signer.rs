@@ -12,7 +12,10 @@ use holdfast::dns::rdata::{canonical, type_bitmap};
 use holdfast::dns::{Class, Dnskey, Name, Rdata, Record, RrSet, Rtype, Soa};
 use ring::digest;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
+};
 
 /// DNSKEY flags of a zone signing key.
 pub const ZSK: u16 = 256;
@@ -22,6 +25,9 @@ pub const KSK: u16 = 257;
 pub const INCEPTION: u32 = 1_785_542_400;
 /// When their signatures run out, 14 days later.
 pub const EXPIRATION: u32 = INCEPTION + 14 * 86_400;
+
+/// Type of a DS digest.
+const SHA256: u8 = 2;
 
 /// Secret and public part of [`Key::p256_fixed`].
 const P256_FIXED: (&str, &str) = (
@@ -39,7 +45,13 @@ pub struct Key {
 enum Pair {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    /// With its algorithm, which says the hash.
+    Rsa(RsaKeyPair, u8),
 }
+
+/// A key of 2048 bits for tests, PKCS #1.
+const RSA: &[u8] = include_bytes!("rsa.der");
 
 impl Key {
     /// The Ed25519 key (algorithm 15) that belongs to `seed` and `flags`; always the same.
@@ -63,6 +75,27 @@ impl Key {
         Key {
             flags,
             pair: Pair::P256(pair),
+        }
+    }
+
+    /// A fresh ECDSA P-384 key (algorithm 14).
+    pub fn p384(flags: u16) -> Key {
+        let rng = SystemRandom::new();
+        let alg = &ECDSA_P384_SHA384_FIXED_SIGNING;
+        let secret = EcdsaKeyPair::generate_pkcs8(alg, &rng).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(alg, secret.as_ref(), &rng).unwrap();
+        Key {
+            flags,
+            pair: Pair::P384(pair),
+        }
+    }
+
+    /// The one RSA key, always the same, for algorithm 8 or 10.
+    pub fn rsa(algorithm: u8, flags: u16) -> Key {
+        let pair = RsaKeyPair::from_der(RSA).unwrap();
+        Key {
+            flags,
+            pair: Pair::Rsa(pair, algorithm),
         }
     }
 
@@ -94,6 +127,8 @@ impl Key {
         match self.pair {
             Pair::Ed25519(_) => 15,
             Pair::P256(_) => 13,
+            Pair::P384(_) => 14,
+            Pair::Rsa(_, algorithm) => algorithm,
         }
     }
 
@@ -104,7 +139,16 @@ impl Key {
         match &self.pair {
             Pair::Ed25519(pair) => rdata.extend_from_slice(pair.public_key().as_ref()),
             // RFC 6605 section 4: without the octet that says "uncompressed".
-            Pair::P256(pair) => rdata.extend_from_slice(&pair.public_key().as_ref()[1..]),
+            Pair::P256(pair) | Pair::P384(pair) => {
+                rdata.extend_from_slice(&pair.public_key().as_ref()[1..]);
+            }
+            // RFC 3110 section 2.
+            Pair::Rsa(pair, _) => {
+                let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
+                rdata.push(public.e.len() as u8);
+                rdata.extend_from_slice(&public.e);
+                rdata.extend_from_slice(&public.n);
+            }
         }
         rdata.into()
     }
@@ -116,20 +160,54 @@ impl Key {
 
     /// The DS data (SHA-256) for this key as a key of `zone`.
     pub fn ds(&self, zone: &Name) -> Rdata {
+        self.ds_with(zone, SHA256)
+    }
+
+    /// The DS data with this type of digest.
+    fn ds_with(&self, zone: &Name, digest_type: u8) -> Rdata {
         let dnskey = self.dnskey();
         let mut input = zone.to_lowercase().wire().to_vec();
         input.extend_from_slice(&dnskey);
         let mut rdata = self.tag().to_be_bytes().to_vec();
-        rdata.extend_from_slice(&[self.algorithm(), 2]);
-        rdata.extend_from_slice(digest::digest(&digest::SHA256, &input).as_ref());
+        rdata.extend_from_slice(&[self.algorithm(), digest_type]);
+        let algorithm = match digest_type {
+            1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            SHA256 => &digest::SHA256,
+            4 => &digest::SHA384,
+            other => panic!("no digest has number {other}"),
+        };
+        rdata.extend_from_slice(digest::digest(algorithm, &input).as_ref());
         rdata.into()
+    }
+
+    /// DNSKEY data of `count` other keys with the tag and algorithm of this one (RFC 4034 appendix B: the tag is a sum of
+    /// words, in whatever order they stand). Nobody has their secret parts.
+    fn decoys(&self, count: u8) -> impl Iterator<Item = Rdata> {
+        let dnskey = self.dnskey().to_vec();
+        (1..=usize::from(count)).map(move |turn| {
+            let mut decoy = dnskey.clone();
+            // Whole words of the public key, which starts behind flags, protocol and algorithm.
+            let words = decoy[4..].len() / 2;
+            decoy[4..4 + 2 * words].rotate_left(2 * (turn % words));
+            decoy.into()
+        })
     }
 
     /// The bare signature over `message`.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.pair {
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::P256(pair) => {
+            Pair::Rsa(pair, algorithm) => {
+                let padding = match algorithm {
+                    8 => &RSA_PKCS1_SHA256,
+                    _ => &RSA_PKCS1_SHA512,
+                };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                let rng = SystemRandom::new();
+                pair.sign(padding, &rng, message, &mut signature).unwrap();
+                signature
+            }
+            Pair::P256(pair) | Pair::P384(pair) => {
                 let signature = pair.sign(&SystemRandom::new(), message).unwrap();
                 signature.as_ref().to_vec()
             }
@@ -185,6 +263,10 @@ pub struct Signer {
     pub denial: Denial,
     /// Add a ZONEMD record (SIMPLE, SHA-384).
     pub zonemd: bool,
+    /// Type of the digest in DS records.
+    pub ds_digest: u8,
+    /// So many keys that sign nothing, with the tag of the last of `keys`.
+    pub decoys: u8,
 }
 
 impl Signer {
@@ -198,13 +280,16 @@ impl Signer {
             expiration: EXPIRATION,
             denial: Denial::Nsec,
             zonemd: false,
+            ds_digest: SHA256,
+            decoys: 0,
         }
     }
 
     /// The DS data for the parent zone: one for each key that signs the DNSKEY set.
     pub fn ds(&self) -> Vec<Rdata> {
         let keys = self.signing_keys(Rtype::DNSKEY);
-        keys.map(|k| k.ds(&self.apex)).collect()
+        keys.map(|k| k.ds_with(&self.apex, self.ds_digest))
+            .collect()
     }
 
     /// The DS record for the parent zone.
@@ -220,6 +305,10 @@ impl Signer {
         let serial = soa.serial;
         for key in &self.keys {
             zone.add(record(&self.apex, Rtype::DNSKEY, soa_ttl, key.dnskey()));
+        }
+        let last = self.keys.last().into_iter();
+        for decoy in last.flat_map(|key| key.decoys(self.decoys)) {
+            zone.add(record(&self.apex, Rtype::DNSKEY, soa_ttl, decoy));
         }
         if self.zonemd {
             let rdata = zonemd(serial, &[0; 48]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast::dns::{Question, Rcode};
 use holdfast::resolve::budget::PACKETS_MAX;
 use holdfast::resolve::task::Options;
+use holdfast::resolve::trace::Trace;
 use holdfast::resolve::{LocalTrust, Prefer, Resolution, Security};
 
 use crate::build::Internet;
@@ -33,7 +34,8 @@ pub struct Tally {
     pub failed: u64,
     /// Answered only when asked again.
     pub late: u64,
-    /// The most packets that one question cost.
+    /// Packets for first answers to questions asked one after the other, and the most that one cost.
+    pub packets: u64,
     pub packets_max: u32,
 }
 
@@ -203,6 +205,7 @@ impl Stage {
         let took = self.lab.clock.now().mono - before;
         let judged = self.oracle.judge(question, before);
         tally.questions += 1;
+        tally.packets += u64::from(got.sources.packets);
         tally.packets_max = tally.packets_max.max(got.sources.packets);
         let bounded = took <= CLIENT_WAIT_MAX && got.sources.packets <= PACKETS_MAX;
         if !bounded {
@@ -271,10 +274,18 @@ impl Stage {
     }
 
     async fn resolve(&self, question: &Question) -> Resolution {
-        self.lab
-            .resolver
-            .resolve(question.clone(), Options::default())
-            .await
+        let (resolver, question) = (&self.lab.resolver, question.clone());
+        if std::env::var_os("SWEEP_TRACE").is_none() {
+            return resolver.resolve(question, Options::default()).await;
+        }
+        let trace = Trace::recording(self.lab.clock.now());
+        eprintln!("{question}");
+        let resolved = resolver.resolve_traced(question, Options::default(), &trace);
+        let resolved = resolved.await;
+        for event in trace.events().0 {
+            eprintln!("{:6} {:?}", event.at_ms, event.what);
+        }
+        resolved
     }
 
     fn disagreement(

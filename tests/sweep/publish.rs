@@ -134,6 +134,8 @@ fn signer(zone: &Zone, signing: &Signing) -> Signer {
             },
         },
         zonemd: false,
+        ds_digest: 2,
+        decoys: 0,
     }
 }
 

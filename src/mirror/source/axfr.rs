@@ -1,27 +1,33 @@
-//! Zone transfers (RFC 5936) over TCP.
+//! Zone transfers over TCP: whole (RFC 5936) and incremental (RFC 1995), signed (RFC 8945) or plain.
 //!
 //! Why an own client: a version must arrive whole or not at all, from a peer that may be slow, wrong or hostile, in
 //! bounded time and memory, and records must go straight into the image builder, not through a list of everything.
 //!
-//! Model: [`fetch`] asks the server for its SOA, compares serials (RFC 1982), and only for a newer one asks for the
-//! zone, on the same connection where the server leaves it open. `Incoming` is the transfer's state without the
+//! Model: [`fetch`] asks the server for its SOA, compares serials (RFC 1982), and only for a newer one asks for what changed, or
+//! for the zone, on the same connection where the server leaves it open. `incoming` is the transfer's state without the
 //! socket: it takes message after message and passes on records until the closing SOA.
 //!
 //! Failure: every error names the step and is worded without numbers that change from try to try, so that it is
 //! logged once. A transfer is limited in bytes, in time as a whole, in time for each message, and in its slowest
-//! allowed progress.
+//! allowed progress. Changes that cannot be had, or make no sense, lead to the whole zone; a wrong signature leads nowhere.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::incoming::{Asked, Basis, Brought, Incoming, Sink};
+use super::ixfr::DeltaFault;
 use super::{Connect, Stream};
 use crate::clock::Clock;
-use crate::dns::{Class, Message, Name, Question, Rcode, Record, Rtype, Soa, WireError};
+use crate::dns::edns::option;
+use crate::dns::tsig::{self, Key};
+use crate::dns::{Class, Edns, Message, Name, Question, Rcode, Record, Rtype, Soa, WireError};
+use crate::zone::Changes;
 
 /// Longest wait for a connection, in seconds.
 pub const CONNECT_TIME_MAX_S: u64 = 5;
@@ -31,6 +37,13 @@ pub const MESSAGE_TIME_MAX_S: u64 = 20;
 pub const PROGRESS_WINDOW_S: u64 = 60;
 /// See [`PROGRESS_WINDOW_S`].
 pub const PROGRESS_BYTES_MIN: u64 = 4096;
+
+/// Changes may take this much memory, in bytes; beyond it the whole zone is the smaller thing.
+pub const CHANGES_BYTES_MAX: u64 = 256 << 20;
+/// Longest query before its signature, in octets: two names and a SOA record at their longest.
+const QUERY_LEN_MAX: usize = 2048;
+/// The size that EDNS must name; it means nothing over TCP.
+const EDNS_SIZE: u16 = 1232;
 
 const _: () = assert!(MESSAGE_TIME_MAX_S < PROGRESS_WINDOW_S);
 
@@ -53,7 +66,7 @@ pub struct Want {
 }
 
 /// What a source said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
     /// It has the serial that newer ones are wanted of.
     Same,
@@ -63,6 +76,8 @@ pub enum Fetched {
     Older(u32),
     /// It had a newer one, and all its records were passed on.
     Newer(u32),
+    /// It had a newer one, and this leads to it from the one that is held.
+    Changed(Box<Changes>),
 }
 
 /// Why a source brought no version, by the step at which it failed.
@@ -115,6 +130,12 @@ pub enum Fault {
     /// The SOA at the end is not that at the start.
     #[error("the zone changed during the transfer")]
     Changed,
+    /// The signature of the answer.
+    #[error("TSIG: {0}")]
+    Tsig(tsig::Fault),
+    /// The changes make no sense.
+    #[error("not an incremental transfer: {0}")]
+    Deltas(#[from] DeltaFault),
 }
 
 /// How a message is no answer to the question.
@@ -144,48 +165,180 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Asks `server` for a version of `zone`. Each record of it, the SOA once, goes to `sink`, whose error ends the transfer.
+/// What is asked of a server, and how.
+pub struct Order<'a> {
+    /// The server.
+    pub server: SocketAddr,
+    /// The zone.
+    pub zone: &'a Name,
+    /// Which versions are wanted.
+    pub want: Want,
+    /// What it may cost.
+    pub limits: Limits,
+    /// Signs the questions; then the answers must be signed too (RFC 8945).
+    pub key: Option<&'a Arc<Key>>,
+    /// The SOA record of the version that is held: what changed since is asked for first (RFC 1995).
+    pub held: Option<Record>,
+}
+
+/// What a server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its version.
+    pub fetched: Fetched,
+    /// How long its own copy is good for, in seconds, where it tells (RFC 7314).
+    pub expire_s: Option<u32>,
+    /// Why the whole zone came although changes were asked for.
+    pub no_changes: Option<Fault>,
+}
+
+/// Asks a server for a version of a zone. Each record of a whole one, the SOA once, goes to `sink`, whose error ends the
+/// transfer; `ids` makes up identifiers.
 ///
 /// # Errors
 /// The step that failed and how. `sink` may then have got part of a zone.
 pub async fn fetch(
     (connect, clock): (&dyn Connect, &Clock),
-    server: SocketAddr,
-    zone: &Name,
-    want: Want,
-    limits: Limits,
-    ids: [u16; 2],
-    sink: &mut (dyn FnMut(Record) -> Result<(), Fault> + Send),
-) -> Result<Fetched, FetchError> {
-    let mut link = Link::open(connect, server).await?;
-    let soa = timeout(limits.time_max, link.ask_soa(zone, ids[0]))
+    order: &Order<'_>,
+    ids: &mut (dyn FnMut() -> u16 + Send),
+    sink: &mut Sink<'_>,
+) -> Result<Answer, FetchError> {
+    let mut link = Link::open(connect, order.server).await?;
+    let limits = order.limits;
+    let (soa, expire_s) = timeout(limits.time_max, link.ask_soa(order, ids, clock))
         .await
         .unwrap_or_else(|_| Err(too_long(limits)))
         .map_err(FetchError::SoaQuery)?;
-    if let Some(other) = want.judge(soa.serial) {
-        return Ok(other);
+    let mut answer = Answer {
+        fetched: Fetched::Newer(soa.serial),
+        expire_s,
+        no_changes: None,
+    };
+    if let Some(other) = order.want.judge(soa.serial) {
+        answer.fetched = other;
+        return Ok(answer);
     }
-    let mut progress = Progress::new(clock, limits.bytes_max);
+    let transfer = Transfer {
+        connect,
+        order,
+        link,
+        progress: Progress::new(clock, limits.bytes_max),
+    };
     // The first message counts too: a server may stall before it as well as after it.
-    let transfer = async {
-        let first = match link.start_transfer(zone, ids[1]).await {
+    let (brought, no_changes) = timeout(limits.time_max, transfer.run(ids, sink))
+        .await
+        .unwrap_or_else(|_| Err(FetchError::Transfer(too_long(limits))))?;
+    answer.no_changes = no_changes;
+    // The zone may have moved on since the SOA query, but not back.
+    answer.fetched = match brought {
+        Brought::Whole(serial) | Brought::Current(serial) => {
+            (order.want.judge(serial)).unwrap_or(Fetched::Newer(serial))
+        }
+        Brought::Changed(changes) => match order.want.judge(changes.to_serial) {
+            Some(other) => other,
+            None => Fetched::Changed(Box::new(changes)),
+        },
+    };
+    Ok(answer)
+}
+
+/// The transfer itself, after the serials were compared.
+struct Transfer<'a> {
+    connect: &'a dyn Connect,
+    order: &'a Order<'a>,
+    link: Link,
+    progress: Progress<'a>,
+}
+
+impl Transfer<'_> {
+    /// What changed, where a version is held; the whole zone where that cannot be had.
+    async fn run(
+        mut self,
+        ids: &mut (dyn FnMut() -> u16 + Send),
+        sink: &mut Sink<'_>,
+    ) -> Result<(Brought, Option<Fault>), FetchError> {
+        let mut no_changes = None;
+        if let Some(basis) = basis(self.order) {
+            let mut incoming = Incoming::new(self.order.zone, Some(basis));
+            match self.receive(Rtype::IXFR, &mut incoming, ids(), sink).await {
+                Ok(Brought::Current(serial)) if self.order.want.judge(serial).is_none() => {
+                    no_changes = Some(Fault::Mismatch(Mismatch::NoSoa));
+                }
+                Ok(brought) => return Ok((brought, None)),
+                Err(fault) if incoming.has_passed() || fault.is_final() => {
+                    return Err(FetchError::Transfer(fault));
+                }
+                Err(fault) => {
+                    // RFC 1995 section 4: who does not know IXFR says so, and the connection goes on.
+                    if !matches!(fault, Fault::Rcode(_)) {
+                        self.reopen().await?;
+                    }
+                    no_changes = Some(fault);
+                }
+            }
+        }
+        let mut incoming = Incoming::new(self.order.zone, None);
+        let whole = self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await;
+        let whole = match whole {
             // Some servers take one question per connection: once more on a fresh one.
-            Err(Fault::Truncated | Fault::Io(_)) => {
-                link = Link::open(connect, server).await?;
-                link.start_transfer(zone, ids[1]).await
+            Err(Fault::Truncated | Fault::Io(_)) if !incoming.has_passed() => {
+                self.reopen().await?;
+                let mut incoming = Incoming::new(self.order.zone, None);
+                self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await
             }
             other => other,
         };
-        let first = first.map_err(FetchError::Transfer)?;
-        link.receive(first, Incoming::new(zone, ids[1]), &mut progress, sink)
-            .await
-            .map_err(FetchError::Transfer)
-    };
-    let serial = timeout(limits.time_max, transfer)
-        .await
-        .unwrap_or_else(|_| Err(FetchError::Transfer(too_long(limits))))?;
-    // The zone may have moved on since the SOA query, but not back.
-    Ok(want.judge(serial).unwrap_or(Fetched::Newer(serial)))
+        let brought = whole.map_err(FetchError::Transfer)?;
+        Ok((brought, no_changes))
+    }
+
+    async fn reopen(&mut self) -> Result<(), FetchError> {
+        self.link = Link::open(self.connect, self.order.server).await?;
+        Ok(())
+    }
+
+    /// Asks for the zone or its changes, and reads messages until the end.
+    async fn receive(
+        &mut self,
+        rtype: Rtype,
+        incoming: &mut Incoming<'_>,
+        id: u16,
+        sink: &mut Sink<'_>,
+    ) -> Result<Brought, Fault> {
+        let question = Question::new(self.order.zone.clone(), rtype);
+        let mut query = Message::query(id, question);
+        if rtype == Rtype::IXFR {
+            // RFC 1995 section 3: the SOA of the version that is held.
+            query.authority.extend(self.order.held.clone());
+        }
+        let clock = self.progress.clock;
+        let mut asked = self.link.send(query, self.order.key, clock).await?;
+        loop {
+            let bytes = self.link.read_message().await?;
+            self.progress.add(bytes.len())?;
+            let message = asked.read(&bytes, clock.now().wall_s)?;
+            if let Some(brought) = incoming.take(message, sink)? {
+                asked.finish()?;
+                return Ok(brought);
+            }
+        }
+    }
+}
+
+/// The version that changes are asked from.
+fn basis(order: &Order<'_>) -> Option<Basis> {
+    let soa = Soa::parse(&order.held.as_ref()?.rdata)?;
+    Some(Basis {
+        serial: soa.serial,
+        bytes_max: order.limits.bytes_max.min(CHANGES_BYTES_MAX),
+    })
+}
+
+impl Fault {
+    /// Whether asking the same server for the whole zone instead of its changes would end alike.
+    fn is_final(&self) -> bool {
+        matches!(self, Fault::Tsig(_) | Fault::TooSlow)
+    }
 }
 
 impl Want {
@@ -256,51 +409,75 @@ impl Link {
         }
     }
 
-    async fn ask_soa(&mut self, zone: &Name, id: u16) -> Result<Soa, Fault> {
-        let question = Question::new(zone.clone(), Rtype::SOA);
-        self.send(id, &question).await?;
-        let message = Message::parse(&self.read_message().await?)?;
-        check_header(&message, id, &question)?;
+    /// The server's SOA, and how long its copy is good for (RFC 7314) where it tells.
+    async fn ask_soa(
+        &mut self,
+        order: &Order<'_>,
+        ids: &mut (dyn FnMut() -> u16 + Send),
+        clock: &Clock,
+    ) -> Result<(Soa, Option<u32>), Fault> {
+        let question = Question::new(order.zone.clone(), Rtype::SOA);
+        let mut query = Message::query(ids(), question);
+        let mut edns = Edns::new(EDNS_SIZE, false);
+        edns.options.push((option::EXPIRE, Vec::new()));
+        query.edns = Some(edns);
+        let answered = match self.exchange(query.clone(), order.key, clock).await {
+            // RFC 6891 section 7: these are what a server without EDNS may say.
+            Err(Fault::Rcode(Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)) => {
+                query.id = ids();
+                query.edns = None;
+                self.exchange(query, order.key, clock).await
+            }
+            other => other,
+        };
+        let message = answered?;
+        let expire = message.edns.as_ref().and_then(|e| e.option(option::EXPIRE));
+        let expire_s = expire.and_then(|v| v.try_into().ok().map(u32::from_be_bytes));
         (message.answer.iter())
-            .find(|r| r.rtype == Rtype::SOA && r.name == *zone && r.class == Class::IN)
+            .find(|r| r.rtype == Rtype::SOA && r.name == *order.zone && r.class == Class::IN)
             .and_then(|r| Soa::parse(&r.rdata))
+            .map(|soa| (soa, expire_s))
             .ok_or(Fault::Mismatch(Mismatch::NoSoa))
     }
 
-    /// Asks for the zone and returns the first message of the answer.
-    async fn start_transfer(&mut self, zone: &Name, id: u16) -> Result<Vec<u8>, Fault> {
-        let question = Question::new(zone.clone(), Rtype::AXFR);
-        self.send(id, &question).await?;
-        self.read_message().await
-    }
-
-    /// Reads messages until the closing SOA; returns the zone's serial.
-    async fn receive(
+    /// One question with an answer of one message.
+    async fn exchange(
         &mut self,
-        first: Vec<u8>,
-        mut incoming: Incoming<'_>,
-        progress: &mut Progress<'_>,
-        sink: &mut (dyn FnMut(Record) -> Result<(), Fault> + Send),
-    ) -> Result<u32, Fault> {
-        let mut bytes = first;
-        loop {
-            progress.add(bytes.len())?;
-            if let Some(serial) = incoming.take(&bytes, sink)? {
-                return Ok(serial);
-            }
-            bytes = self.read_message().await?;
-        }
+        query: Message,
+        key: Option<&Arc<Key>>,
+        clock: &Clock,
+    ) -> Result<Message, Fault> {
+        let mut asked = self.send(query, key, clock).await?;
+        let bytes = self.read_message().await?;
+        let message = asked.read(&bytes, clock.now().wall_s)?;
+        asked.finish()?;
+        Ok(message)
     }
 
-    async fn send(&mut self, id: u16, question: &Question) -> Result<(), Fault> {
-        let message = Message::query(id, question.clone()).encode(512);
+    async fn send(
+        &mut self,
+        query: Message,
+        key: Option<&Arc<Key>>,
+        clock: &Clock,
+    ) -> Result<Asked, Fault> {
+        let mut message = query.encode(QUERY_LEN_MAX);
+        let verifier = key.map(|key| tsig::sign_request(key, &mut message, clock.now().wall_s));
         let mut framed = (message.len() as u16).to_be_bytes().to_vec();
         framed.extend_from_slice(&message);
         within_message_time(async {
             self.stream.write_all(&framed).await?;
             self.stream.flush().await
         })
-        .await
+        .await?;
+        let question = query.question.unwrap_or_else(|| {
+            // Every query here has one.
+            Question::new(Name::root(), Rtype::SOA)
+        });
+        Ok(Asked {
+            id: query.id,
+            question,
+            verifier,
+        })
     }
 
     async fn read_message(&mut self) -> Result<Vec<u8>, Fault> {
@@ -325,109 +502,4 @@ async fn within_message_time<T>(work: impl Future<Output = io::Result<T>>) -> Re
         }),
         Err(_) => Err(Fault::Stalled(MESSAGE_TIME_MAX_S)),
     }
-}
-
-/// What every answer must show. One without question is let pass: the messages of a transfer after the first may be
-/// so (RFC 5936 section 2.2.1), and the ID and the connection say whose answer it is.
-fn check_header(message: &Message, id: u16, asked: &Question) -> Result<(), Fault> {
-    if message.id != id {
-        return Err(Fault::Mismatch(Mismatch::Id));
-    }
-    if !message.response || message.opcode != 0 {
-        return Err(Fault::Mismatch(Mismatch::Header));
-    }
-    if message.rcode != Rcode::NOERROR {
-        return Err(Fault::Rcode(message.rcode));
-    }
-    if message.truncated {
-        return Err(Fault::Mismatch(Mismatch::Truncated));
-    }
-    match &message.question {
-        Some(got) if got != asked => Err(Fault::Mismatch(Mismatch::Question)),
-        _ => Ok(()),
-    }
-}
-
-/// A transfer under way, without its socket.
-struct Incoming<'a> {
-    zone: &'a Name,
-    question: Question,
-    id: u16,
-    /// The SOA that opened the transfer.
-    opening: Option<Record>,
-    outside: u64,
-}
-
-impl<'a> Incoming<'a> {
-    fn new(zone: &'a Name, id: u16) -> Incoming<'a> {
-        Incoming {
-            zone,
-            question: Question::new(zone.clone(), Rtype::AXFR),
-            id,
-            opening: None,
-            outside: 0,
-        }
-    }
-
-    /// Takes one message; `Some(serial)` once the zone is complete.
-    fn take(
-        &mut self,
-        bytes: &[u8],
-        sink: &mut (dyn FnMut(Record) -> Result<(), Fault> + Send),
-    ) -> Result<Option<u32>, Fault> {
-        let message = Message::parse(bytes)?;
-        check_header(&message, self.id, &self.question)?;
-        if message.answer.is_empty() {
-            return Err(Fault::Mismatch(Mismatch::NoSoa));
-        }
-        let mut records = message.answer.into_iter();
-        while let Some(record) = records.next() {
-            if let Some(serial) = self.record(record, sink)? {
-                // RFC 5936 section 2.2: the second SOA ends the transfer.
-                return match records.next() {
-                    None => Ok(Some(serial)),
-                    Some(_) => Err(not_a_zone("records after the closing SOA")),
-                };
-            }
-        }
-        Ok(None)
-    }
-
-    fn record(
-        &mut self,
-        record: Record,
-        sink: &mut (dyn FnMut(Record) -> Result<(), Fault> + Send),
-    ) -> Result<Option<u32>, Fault> {
-        if record.class != Class::IN {
-            return Err(not_a_zone("a record of a class other than IN"));
-        }
-        let is_soa = record.rtype == Rtype::SOA && record.name == *self.zone;
-        match &self.opening {
-            None if !is_soa => return Err(Fault::Mismatch(Mismatch::NoSoa)),
-            None => self.opening = Some(record.clone()),
-            Some(opening) if is_soa => {
-                if opening.rdata != record.rdata {
-                    return Err(Fault::Changed);
-                }
-                let soa = Soa::parse(&record.rdata).ok_or(WireError::BadRdata)?;
-                if self.outside > 0 {
-                    tracing::debug!(zone = %self.zone, records = self.outside,
-                        "transfer had records outside the zone; left out");
-                }
-                return Ok(Some(soa.serial));
-            }
-            Some(_) => {}
-        }
-        // What is outside the zone is nothing that its server can say; as other secondaries do, leave it out.
-        if !record.name.is_within(self.zone) {
-            self.outside += 1;
-            return Ok(None);
-        }
-        sink(record)?;
-        Ok(None)
-    }
-}
-
-fn not_a_zone(why: &str) -> Fault {
-    Fault::NotAZone(why.to_owned())
 }

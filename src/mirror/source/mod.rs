@@ -6,6 +6,10 @@
 
 pub mod axfr;
 pub mod file;
+mod incoming;
+mod ixfr;
+
+pub use ixfr::DeltaFault;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -23,6 +23,7 @@
 //! Failure: every loop is bounded (referrals, packets, sub-questions, time); what cannot be had is a [`Failure`] that says
 //! which zone did not answer and how.
 
+mod beside;
 mod search;
 mod step;
 
@@ -47,6 +48,7 @@ use crate::resolve::trace::{Trace, What, response_words, trust_word};
 use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
 use crate::upstream::Ask;
 
+use beside::Until;
 use step::{Attempt, Found, Outlook};
 
 /// Zones that one iteration may walk through.
@@ -138,6 +140,8 @@ pub enum Action {
         name: Name,
         /// A or AAAA.
         rtype: Rtype,
+        /// What is known leads nowhere: others are to be asked than who gave it.
+        anew: bool,
     },
     /// A server of a mirrored zone referred us on: what it signed may be checked.
     Check {
@@ -225,6 +229,10 @@ pub struct Iteration {
     next_token: Token,
     /// The parent was asked anew because servers of a known delegation failed.
     went_back: bool,
+    /// The way down from the parent, beside the present step.
+    beside: Option<Box<Iteration>>,
+    /// Where this way ends, if it is such a one.
+    until: Until,
     forwarded: bool,
 }
 
@@ -240,18 +248,25 @@ impl Iteration {
             minimised: 0,
             next_token: 0,
             went_back: false,
+            beside: None,
+            until: Until::default(),
             forwarded: false,
         }
     }
 
     /// When [`Event::Timer`] is due, in monotonic time.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.attempt.as_ref()?.wake_at()
+        let own = self.attempt.as_ref()?.wake_at();
+        let beside = self.beside.as_ref().and_then(|b| b.wake_at());
+        own.into_iter().chain(beside).min()
     }
 
     /// Moves on. After [`Action::Done`] nothing follows.
     pub fn step(&mut self, env: &Env<'_>, now: Now, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
+        if self.step_beside(env, now, &event, &mut out) {
+            return out;
+        }
         match event {
             Event::Start => self.start(env, now, &mut out),
             Event::Said { token, said } => self.said(env, now, token, said, &mut out),
@@ -261,8 +276,11 @@ impl Iteration {
                 found,
                 why,
             } => {
-                if let Some(attempt) = &mut self.attempt {
-                    let found = attempt.found(env, &name, rtype, found, why);
+                // What an earlier step looked for may be no server of this one's zone.
+                if let Some(attempt) = &mut self.attempt
+                    && attempt.is_served_by(&name)
+                {
+                    let found = attempt.found(env, &self.manner, &name, rtype, found, why);
                     if found == Found::Nothing {
                         self.look_further(env, now, &mut out);
                     }
@@ -300,7 +318,7 @@ impl Iteration {
 
     fn walk(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
         self.forwarded = false;
-        let mut from = env.knowledge.deepest(&self.question, now);
+        let mut from = self.whence(env, now);
         env.retained.used(&from.zone, now);
         if self.manner.prefer_mirror {
             from = self.start_anew(env, now, from);
@@ -337,6 +355,7 @@ impl Iteration {
         out: &mut Vec<Action>,
     ) {
         self.attempt = None;
+        self.beside = None;
         self.referrals += 1;
         if self.referrals > REFERRALS_MAX {
             let text = "too many referrals".to_string();
@@ -375,7 +394,10 @@ impl Iteration {
             return;
         }
         let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
-        let mut attempt = attempt.minimising(env.settings.qname_minimisation);
+        let mut attempt = match env.settings.qname_minimisation {
+            true => attempt.minimising(env, now),
+            false => attempt,
+        };
         attempt.plan(env, now, &self.manner, &mut self.rng);
         if let Some(when) = kept {
             attempt.hedge_at(now.mono + self.retained_after(env, when, &attempt));
@@ -528,7 +550,7 @@ impl Iteration {
                     return self.done(response, out);
                 }
                 self.minimised += 1;
-                attempt.show_more(&response, self.minimised);
+                attempt.show_more(env, now, &response, self.minimised);
                 attempt.ask_first(&exchange);
                 self.go_on(env, now, true, out);
             }
@@ -595,6 +617,10 @@ impl Iteration {
             env.knowledge.learn_raw(&question, ds, ttl_s, now);
         }
         env.knowledge.learn(delegation.clone(), parent, now);
+        if self.until.ends_at(&delegation) {
+            self.attempt = None;
+            return;
+        }
         self.begin(env, now, delegation, out);
     }
 
@@ -613,12 +639,13 @@ impl Iteration {
         };
         let outlook = attempt.go_on(&mut sender, send);
         let (kind, text) = match outlook {
+            Outlook::Waiting if attempt.is_failing() => return self.ask_parent(env, now, out),
             Outlook::Waiting => return,
             Outlook::Exhausted(kind, text) => (kind, text),
         };
         let zone = attempt.delegation.zone.clone();
         let forwarded = attempt.forward.is_some();
-        if self.fail_over(env, now, out) {
+        if self.fail_over(env, now, out) || self.beside.is_some() {
             return;
         }
         // What fails at one question need not be the servers' end.
@@ -639,16 +666,14 @@ impl Iteration {
             return self.fail(kind, forward.zone.clone(), text, out);
         }
         let known = attempt.delegation;
-        let fixed = known.expiry.is_none() || known.origin == DelegationOrigin::Retained;
-        let stale = !fixed && self.referrals == 1;
-        if stale && !self.went_back && kind != FailureKind::Budget {
+        if kind != FailureKind::Budget && self.may_go_back(&known) {
             // The zone may have moved since its delegation was learned.
             self.went_back = true;
             env.trace.note(now, || What::Back {
                 zone: known.zone.to_string(),
             });
             env.knowledge.forget(&known.zone);
-            let from = env.knowledge.deepest(&self.question, now);
+            let from = self.whence(env, now);
             return self.begin(env, now, from, out);
         }
         self.fail(kind, known.zone.clone(), text, out);
@@ -682,12 +707,12 @@ impl Iteration {
     }
 
     fn done(&mut self, response: Response, out: &mut Vec<Action>) {
-        self.attempt = None;
+        (self.attempt, self.beside) = (None, None);
         out.push(Action::Done(Box::new(Ok(response))));
     }
 
     fn fail(&mut self, kind: FailureKind, zone: Name, text: String, out: &mut Vec<Action>) {
-        self.attempt = None;
+        (self.attempt, self.beside) = (None, None);
         out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
     }
 }
@@ -696,6 +721,8 @@ impl Iteration {
 fn note_failed(env: &Env<'_>, zone: &Name, now: Now) {
     if env.retained.failed(zone, now) {
         tracing::warn!(%zone, "no server of the zone answers: the delegations that it gave last are used");
+        // It may have moved since it was learned who serves it.
+        env.knowledge.forget(zone);
     }
 }
 

@@ -33,10 +33,18 @@ const ASKS_MAX: u8 = 4;
 /// Of those, how many at a time.
 const ASKS_AT_ONCE: usize = 2;
 
+/// A name to be looked for.
+struct Wanted {
+    name: Name,
+    rtype: Rtype,
+    /// What is known of it leads nowhere.
+    anew: bool,
+}
+
 /// The search of one step.
 #[derive(Default)]
 pub(super) struct Search {
-    wanted: VecDeque<(Name, Rtype)>,
+    wanted: VecDeque<Wanted>,
     awaited: Vec<(Name, Rtype)>,
     /// Name servers outside the zone whose addresses were looked up.
     looked_up: Vec<(Name, Rtype)>,
@@ -62,7 +70,7 @@ impl Search {
         let families = || families.into_iter().filter(|(on, _)| *on).map(|(_, t)| t);
         let mut addresses: Vec<IpAddr> = Vec::new();
         let mut nameless: Vec<&Name> = Vec::new();
-        let mut halves: Vec<(Name, Rtype)> = Vec::new();
+        let mut halves: Vec<Wanted> = Vec::new();
         for (name, glue) in &of.servers {
             let mut found = glue.clone();
             let outside = !name.is_within(&of.zone);
@@ -76,7 +84,7 @@ impl Search {
                         }
                         found.extend(learned);
                     }
-                    None => unknown.push((name.clone(), rtype)),
+                    None => unknown.push(wanted(name, rtype)),
                 }
             }
             found.retain(|a| env.settings.may_ask(*a));
@@ -94,11 +102,22 @@ impl Search {
         addresses.dedup();
         nameless.shuffle(rng);
         for rtype in families() {
-            let asks = nameless.iter().map(|n| ((*n).clone(), rtype));
+            let asks = nameless.iter().map(|n| wanted(n, rtype));
             self.wanted.extend(asks);
         }
         self.wanted.extend(halves);
         addresses
+    }
+
+    /// What is known by now of the zone's servers outside it: another question may have found them meanwhile.
+    pub fn learned(&self, of: &Delegation, env: &Env<'_>, now: Now) -> Vec<IpAddr> {
+        let outside = (of.servers.iter()).filter(|(name, _)| !name.is_within(&of.zone));
+        let found = outside.flat_map(|(name, _)| {
+            [Rtype::A, Rtype::AAAA]
+                .into_iter()
+                .filter_map(|rtype| env.knowledge.addresses(name, rtype, now))
+        });
+        found.flatten().collect()
     }
 
     /// Whether there are names still to be looked for.
@@ -137,7 +156,12 @@ impl Search {
         let doubted = std::mem::take(&mut self.looked_up).into_iter();
         let due = |(name, rtype): &(Name, Rtype)| env.knowledge.claim_new_look(name, *rtype, now);
         let free = usize::from(ASKS_MAX.saturating_sub(self.asks));
-        self.wanted.extend(doubted.filter(due).take(free));
+        let anew = doubted.filter(due).map(|(name, rtype)| Wanted {
+            name,
+            rtype,
+            anew: true,
+        });
+        self.wanted.extend(anew.take(free));
     }
 
     /// Asks for what is wanted, as far as that is allowed; false when the client question has no sub-question left.
@@ -147,9 +171,9 @@ impl Search {
         }
         while self.awaited.len() < ASKS_AT_ONCE && self.asks < ASKS_MAX {
             // What holds up the search for a name in one family holds it up in the other: other names come first.
-            let is_new = |(name, _): &(Name, Rtype)| self.awaited.iter().all(|(n, _)| n != name);
+            let is_new = |wanted: &Wanted| self.awaited.iter().all(|(n, _)| *n != wanted.name);
             let next = self.wanted.iter().position(is_new).unwrap_or(0);
-            let Some((name, rtype)) = self.wanted.remove(next) else {
+            let Some(Wanted { name, rtype, anew }) = self.wanted.remove(next) else {
                 return true;
             };
             if !sender.env.budget.take_sub_question() {
@@ -157,8 +181,16 @@ impl Search {
             }
             self.asks += 1;
             self.awaited.push((name.clone(), rtype));
-            sender.out.push(Action::Addresses { name, rtype });
+            sender.out.push(Action::Addresses { name, rtype, anew });
         }
         true
+    }
+}
+
+fn wanted(name: &Name, rtype: Rtype) -> Wanted {
+    Wanted {
+        name: name.clone(),
+        rtype,
+        anew: false,
     }
 }

@@ -24,7 +24,7 @@ use rand::rngs::SmallRng;
 use super::search::Search;
 use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
-use crate::dns::{Edns, Name, Question, Rcode, Rtype};
+use crate::dns::{Edns, Name, Question, Rcode, RrSet, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
@@ -197,14 +197,23 @@ impl Attempt {
         }
     }
 
-    /// Shows as little of the name as possible, if so configured.
-    pub fn minimising(mut self, on: bool) -> Attempt {
-        if on {
-            let known = self.delegation.zone.label_count();
-            let total = self.question.name.label_count();
-            self.labels = minimise::next_labels(known, total, self.minimised);
-        }
+    /// Shows as little of the name as possible.
+    pub fn minimising(mut self, env: &Env<'_>, now: Now) -> Attempt {
+        let zone = self.delegation.zone.label_count();
+        self.labels = self.labels_after(zone, self.minimised, env, now);
         self
+    }
+
+    /// How much of the name to show next, after so many labels that lead nowhere deeper, and those of which that is known
+    /// from other questions (RFC 9156 section 3).
+    fn labels_after(&self, shown: usize, minimised: usize, env: &Env<'_>, now: Now) -> usize {
+        let name = &self.question.name;
+        let total = name.label_count();
+        let mut shown = shown;
+        while shown + 1 < total && env.knowledge.is_uncut(&name.suffix(shown + 1), now) {
+            shown += 1;
+        }
+        minimise::next_labels(shown, total, minimised)
     }
 
     /// Puts the zone's servers in order and sets the hedge timer.
@@ -328,16 +337,22 @@ impl Attempt {
     }
 
     /// The shown part of the name exists, or is said not to: shows more of it.
-    pub fn show_more(&mut self, response: &Response, minimised: usize) {
+    pub fn show_more(&mut self, env: &Env<'_>, now: Now, response: &Response, minimised: usize) {
         self.heard = true;
         let total = self.question.name.label_count();
         let odd = response.rcode != Rcode::NOERROR
             || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
+        let shown = minimise::shown(&self.question.name, self.labels);
+        // Data may be that of a zone that begins there, from a host of both. A denial names its zone.
+        let above = |s: &RrSet| s.rtype == Rtype::SOA && shown.is_below(&s.name);
+        if !odd && response.answer.is_empty() && response.authority.iter().any(above) {
+            env.knowledge.learn_uncut(&shown, now);
+        }
         // RFC 9156 section 2.3: a server that denies a name may still know names below it
         // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
         self.labels = match odd {
             true => total,
-            false => minimise::next_labels(self.labels, total, minimised),
+            false => self.labels_after(self.labels, minimised, env, now),
         };
         self.new_question();
     }
@@ -469,6 +484,7 @@ impl Attempt {
     pub fn found(
         &mut self,
         env: &Env<'_>,
+        manner: &Manner,
         name: &Name,
         rtype: Rtype,
         found: Vec<IpAddr>,
@@ -477,7 +493,13 @@ impl Attempt {
         self.search.ended(name, rtype, !found.is_empty(), why);
         let mut new = false;
         for server in found {
-            if env.settings.may_ask(server) && !self.addresses.contains(&server) {
+            let known = self.addresses.contains(&server) || self.shunned.contains(&server);
+            if !env.settings.may_ask(server) || known {
+                continue;
+            }
+            if manner.avoid.contains(&server) {
+                self.shunned.push(server);
+            } else {
                 new = true;
                 self.addresses.push(server);
                 self.order.push_front(Try {
@@ -608,6 +630,17 @@ impl Attempt {
         self.sends_max == SENDS_SILENT_MAX
     }
 
+    /// Every server whose address is known has failed or is late, and no copy stands by.
+    pub fn is_failing(&self) -> bool {
+        let asked = self.sends > 0 && (self.under_way.is_empty() || self.rounds > 0);
+        (asked || self.knows_only_silent()) && self.mirror.is_none()
+    }
+
+    /// Whether the zone's delegation lists this name server.
+    pub fn is_served_by(&self, name: &Name) -> bool {
+        self.delegation.servers.iter().any(|(n, _)| n == name)
+    }
+
     fn is_waiting(&self) -> bool {
         !self.under_way.is_empty() || self.search.is_under_way()
     }
@@ -621,6 +654,7 @@ impl Attempt {
             // A round in which nobody is asked is kept for those still to be found.
             if self.rounds + 1 < ROUNDS_MAX && self.addresses.iter().any(is_usable) {
                 self.rounds += 1;
+                self.add_learned(sender);
                 self.fill(sender.env, sender.now, sender.rng);
             }
         }
@@ -713,6 +747,17 @@ impl Attempt {
         match self.asks_whole_question() {
             true => self.question.clone(),
             false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
+        }
+    }
+
+    /// Takes what others have learned of the zone's servers while this step asked in vain.
+    fn add_learned(&mut self, sender: &Sender<'_, '_>) {
+        let (env, avoid) = (sender.env, &sender.manner.avoid);
+        for server in self.search.learned(&self.delegation, env, sender.now) {
+            let known = self.addresses.contains(&server) || avoid.contains(&server);
+            if !known && env.settings.may_ask(server) {
+                self.addresses.push(server);
+            }
         }
     }
 

@@ -5,20 +5,17 @@ use std::sync::Arc;
 
 use super::raw::RawAsk;
 use super::{Options, Shared};
-use crate::cache::entry::{AS_OF_TTL_MAX_S, Entry};
+use crate::cache::entry::Entry;
 use crate::cache::{Hit, Occasion};
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rcode, RrSet};
+use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
 use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
+use crate::resolve::interpret;
 use crate::resolve::iterate::{Failure, FailureKind};
-use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::retained;
 use crate::resolve::trace::{What, security_word};
-use crate::resolve::validate::{AsOf, as_of_errors};
-use crate::resolve::{
-    Cover, LocalTrust, MirrorNote, Origin, Prefer, Resolution, Response, Security, Sources,
-};
+use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
 
 /// Links of a chain of aliases.
 pub(super) const CHAIN_MAX: usize = 12;
@@ -141,11 +138,12 @@ impl Shared {
         }
     }
 
-    /// One link without asking anybody: as it was cached, or denied with a name above it, or else made from validated
-    /// denials.
+    /// One link without asking anybody: as it was cached, redirected or denied with a name above it, or else made from
+    /// validated denials.
     pub(super) fn known_link(&self, question: &Question, now: Now) -> Option<Hit> {
         self.cache
             .find(question, now)
+            .or_else(|| self.redirected(question, now))
             .or_else(|| self.denied_above(question, now))
             .or_else(|| {
                 let (entry, left_s) = self.synthesised(question, now)?;
@@ -160,19 +158,48 @@ impl Shared {
     /// The proof that nothing is below a name above this one (RFC 8020).
     fn denied_above(&self, question: &Question, now: Now) -> Option<Hit> {
         let (denied, hit) = self.cache.denial_above(&question.name, now)?;
-        // Who is exempt from validation is exempt from its proofs; a zone that is held or forwarded is there.
+        let hit = Hit {
+            refresh_due: false,
+            ..hit
+        };
+        self.is_spoken_for(question, &denied, now).then_some(hit)
+    }
+
+    /// The alias that a proven DNAME above the name makes of it (RFC 6672 section 5.3.1). Of an unsigned zone none is used: whoever
+    /// forges one answer must not move a tree.
+    fn redirected(&self, question: &Question, now: Now) -> Option<Hit> {
+        // What these ask for is not what the alias stands for.
+        if matches!(question.rtype, Rtype::ANY | Rtype::RRSIG | Rtype::NSEC) {
+            return None;
+        }
+        let hit = self.cache.dname_above(&question.name, now)?;
+        let dname = hit.entry.answer.first()?;
+        if !self.is_spoken_for(question, &dname.name, now) {
+            return None;
+        }
+        let (rcode, answer) = interpret::redirected(dname, &question.name)?;
+        self.metrics.answers_dname_total.inc();
+        Some(Hit {
+            entry: Entry {
+                rcode,
+                answer,
+                ..hit.entry
+            },
+            left_s: hit.left_s,
+            refresh_due: false,
+        })
+    }
+
+    /// Whether what is proven of everything below `top` goes for the question. Who is exempt from validation is exempt from its
+    /// proofs; a zone that is held or forwarded is there.
+    fn is_spoken_for(&self, question: &Question, top: &Name, now: Now) -> bool {
         let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question, now));
         let held = self.local.cover(question, now);
         let forward = self.settings.forwards.governing(question, held.as_ref());
         let there = forward
             .map(|f| &f.zone)
             .or(held.as_ref().map(|cover| &cover.zone));
-        let refuted = there.is_some_and(|zone| zone.is_within(&denied));
-        let hit = Hit {
-            refresh_due: false,
-            ..hit
-        };
-        (validated && !refuted).then_some(hit)
+        validated && !there.is_some_and(|zone| zone.is_within(top))
     }
 
     /// RFC 8198: not cached again, for a flood of random names must not fill the cache.
@@ -311,6 +338,8 @@ impl Shared {
                 return Ok((entry, self.next_given(question, response)));
             };
             if let Origin::Network(server) = response.origin {
+                let now = self.clock.now().mono;
+                self.servers.bogus_for(server, &response.zone, now);
                 ask.avoid.push(server);
             }
             ask.attempt += 1;
@@ -337,15 +366,26 @@ impl Shared {
         }
     }
 
-    /// Keeps a link; a proven denial under the highest name that it denies.
+    /// Keeps a link; a proven denial under the highest name that it denies, and a proven DNAME under its own name too.
     fn keep(&self, question: &Question, entry: &Entry, ttl_s: u32, occasion: Occasion) {
         let now = self.clock.now();
-        if entry.rcode != Rcode::NXDOMAIN || entry.security != Security::Secure {
-            return self.cache.put(question, entry, ttl_s, occasion, now);
+        let proven = entry.security == Security::Secure;
+        if proven && entry.rcode == Rcode::NXDOMAIN {
+            let denied = denied_name(&question.name, &entry.authority);
+            let question = Question::new(denied, question.rtype);
+            return self.cache.put(&question, entry, ttl_s, occasion, now);
         }
-        let denied = denied_name(&question.name, &entry.authority);
-        let question = Question::new(denied, question.rtype);
-        self.cache.put(&question, entry, ttl_s, occasion, now);
+        self.cache.put(question, entry, ttl_s, occasion, now);
+        if proven && let Some(dname) = dname_of(question, entry) {
+            let question = Question::new(dname.name.clone(), Rtype::DNAME);
+            let own = Entry {
+                rcode: Rcode::NOERROR,
+                answer: vec![dname.clone()],
+                ..entry.clone()
+            };
+            // Nobody has asked for it.
+            (self.cache).put(&question, &own, ttl_s, Occasion::Refresh, now);
+        }
     }
 
     /// The next link of a chain of aliases as the same message gave it, unless somebody is known to know it better.
@@ -376,7 +416,7 @@ impl Shared {
     }
 
     /// Validates an answer and makes a link of it, with the TTL that it may live.
-    async fn judged(
+    pub(super) async fn judged(
         self: &Arc<Self>,
         question: &Question,
         response: &Response,
@@ -403,44 +443,13 @@ impl Shared {
         let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
         (entry.with_ttl(ttl_s), ttl_s)
     }
+}
 
-    /// What mirrors say to the question, without recursion: one answer, or how far they know.
-    pub(super) async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
-        let now = self.clock.now();
-        let cover = self.local.cover(question, now)?;
-        let forwards = &self.settings.forwards;
-        if cover.prefer == Prefer::LastResort
-            || forwards.governing(question, Some(&cover)).is_some()
-        {
-            return None;
-        }
-        let copy = self.local.answer(&cover.zone, question, now)?;
-        let note = copy.note.clone();
-        let (referral, glue) = (
-            copy.lookup.authority.clone(),
-            copy.lookup.additional.clone(),
-        );
-        let (entry, additional) = match local::read(&cover.zone, question, copy, now)? {
-            LocalSaid::Answer(response) => {
-                let budget = Arc::new(Budget::new(now));
-                let (entry, _) = self.judged(question, &response, &budget).await;
-                (entry, Vec::new())
-            }
-            LocalSaid::Referral(_) => (referral_entry(referral, &note), glue),
-        };
-        Some(Resolution {
-            rcode: entry.rcode,
-            answer: entry.answer,
-            authority: entry.authority,
-            additional,
-            security: entry.security,
-            errors: entry.errors,
-            sources: Sources {
-                packets: 0,
-                mirrors: vec![note],
-            },
-        })
-    }
+/// The DNAME that redirects the question, unless a wildcard made it: then there is a proof beside it.
+fn dname_of<'e>(question: &Question, entry: &'e Entry) -> Option<&'e RrSet> {
+    let above = |set: &&RrSet| set.rtype == Rtype::DNAME && question.name.is_below(&set.name);
+    let first = entry.answer.first().filter(above)?;
+    entry.authority.is_empty().then_some(first)
 }
 
 /// A link that the cache knew, for a record.
@@ -451,25 +460,6 @@ pub(super) fn cached_told(question: &Question, entry: &Entry) -> What {
         rcode: entry.rcode.to_string(),
         security: security_word(&entry.security).into(),
         left_s: sets.map(|set| set.ttl).min().unwrap_or(0),
-    }
-}
-
-/// A mirror's referral as a client without RD gets it. Its NS set is not signed, so it is never secure.
-fn referral_entry(authority: Vec<RrSet>, note: &MirrorNote) -> Entry {
-    let entry = Entry {
-        rcode: Rcode::NOERROR,
-        answer: Vec::new(),
-        authority,
-        security: Security::Insecure,
-        errors: Vec::new(),
-    };
-    match note.trust {
-        LocalTrust::SecureAsOf => Entry {
-            security: Security::SecureAsOf,
-            errors: as_of_errors(&AsOf::Mirror(note.clone())).into(),
-            ..entry.with_ttl(AS_OF_TTL_MAX_S)
-        },
-        LocalTrust::Secure | LocalTrust::Insecure => entry,
     }
 }
 

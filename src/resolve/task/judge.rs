@@ -10,7 +10,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::Shared;
 use super::raw::RawAsk;
-use crate::dns::{Ede, Name, Question, Rrsig};
+use crate::dns::{Ede, Name, Question, Rrsig, Rtype};
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::Failure;
 use crate::resolve::trace::{Trace, What, origin_words, security_word};
@@ -79,7 +79,12 @@ impl Shared {
         let mut validation = validation.traced(trace.clone()).keeping(kept);
         // Boxed: a channel takes room for 32 messages when it is made.
         let (tell, mut told) = unbounded_channel::<Box<Told>>();
+        // The answer to a question for keys is a link of its own chain, and whoever gave it may have lied.
         let mut links = Vec::new();
+        if question.rtype == Rtype::DNSKEY {
+            links.extend(link_from(question, response));
+        }
+        let own = links.len();
         let mut failures = Vec::new();
         let mut event = Event::Start;
         loop {
@@ -88,7 +93,7 @@ impl Shared {
                     let (entries, bytes) = validator.denials_size();
                     self.metrics.aggressive_entries.set(entries as u64);
                     self.metrics.aggressive_bytes.set(bytes as u64);
-                    self.report(&verdict, response, &links, validation.vouched());
+                    self.report(&verdict, response, &links[own..], validation.vouched());
                     self.note_cuts(&validation);
                     explain(&mut verdict, &failures);
                     trace.amend(|what| note_verdict(what, &verdict));
@@ -191,8 +196,11 @@ impl Shared {
         raw.attempt = attempt;
         raw.for_chain = true;
         if attempt > 0 {
-            let bad = links.iter().filter(|l| l.question == question);
-            raw.avoid = bad.map(|l| l.server).collect();
+            let now = self.clock.now().mono;
+            for bad in links.iter().filter(|l| l.question == question) {
+                self.servers.bogus_for(bad.server, &bad.zone, now);
+                raw.avoid.push(bad.server);
+            }
         }
         let affordable = budget.take_link();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
@@ -279,14 +287,21 @@ fn note_link(links: &mut Vec<Link>, event: &Event) {
         result: Some(response),
         ..
     } = event
-        && let Origin::Network(server) = response.origin
     {
-        links.push(Link {
-            question: question.clone(),
-            zone: response.zone.clone(),
-            server,
-        });
+        links.extend(link_from(question, response));
     }
+}
+
+/// A response as a link, if a server gave it.
+fn link_from(question: &Question, response: &Response) -> Option<Link> {
+    let Origin::Network(server) = response.origin else {
+        return None;
+    };
+    Some(Link {
+        question: question.clone(),
+        zone: response.zone.clone(),
+        server,
+    })
 }
 
 fn without_chain(response: &Response, security: Security) -> Verdict {

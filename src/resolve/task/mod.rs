@@ -18,6 +18,7 @@ mod prefetch;
 mod raw;
 mod retain;
 mod servfail_log;
+mod without_rd;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -179,8 +180,7 @@ impl Resolver {
             return known;
         }
         if !options.recursion {
-            let mirrored = self.0.mirrored(&question).await;
-            return mirrored.unwrap_or_else(|| unknown_here(&question));
+            return self.0.without_recursion(&question).await;
         }
         let shared = self.0.clone();
         shared.prime();
@@ -569,19 +569,6 @@ fn servfail(unanswered: Unanswered) -> Resolution {
         security: unanswered.security,
         errors: unanswered.errors,
         sources: Sources::default(),
-    }
-}
-
-/// RFC 8914 section 4.21: refused, because what is asked for could only be had by recursion.
-fn unknown_here(question: &Question) -> Resolution {
-    let text = format!("{question}: not known here, and recursion was not asked for");
-    Resolution {
-        rcode: Rcode::REFUSED,
-        ..servfail(Unanswered {
-            security: Security::Insecure,
-            errors: vec![Ede::new(Ede::NOT_AUTHORITATIVE, text)],
-            lasting: false,
-        })
     }
 }
 

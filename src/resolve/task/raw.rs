@@ -224,8 +224,8 @@ impl Shared {
                             });
                         }
                         Action::Check { question, ds } => self.check_referral(question, *ds),
-                        Action::Addresses { name, rtype } => {
-                            self.ask_addresses(&budget, &ask, name, rtype, &tell)
+                        Action::Addresses { name, rtype, anew } => {
+                            self.ask_addresses(&budget, &ask, (name, rtype), anew, &tell)
                         }
                     }
                 }
@@ -311,8 +311,8 @@ impl Shared {
         self: &Arc<Self>,
         budget: &Arc<Budget>,
         asker: &RawAsk,
-        name: Name,
-        rtype: Rtype,
+        (name, rtype): (Name, Rtype),
+        anew: bool,
         tell: &UnboundedSender<Box<Event>>,
     ) {
         let mut ask = RawAsk::new(Question::new(name.clone(), rtype));
@@ -322,7 +322,7 @@ impl Shared {
         ask.trace = asker.trace.clone();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            let (found, why) = match shared.addresses(ask, &budget).await {
+            let (found, why) = match shared.addresses(ask, anew, &budget).await {
                 Ok(found) => (found, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
@@ -340,6 +340,7 @@ impl Shared {
     pub(super) async fn find_addresses(
         self: &Arc<Self>,
         mut ask: RawAsk,
+        anew: bool,
         budget: &Arc<Budget>,
     ) -> Result<Vec<IpAddr>, String> {
         let question = ask.question.clone();
@@ -348,10 +349,16 @@ impl Shared {
         if ask.ancestry.contains(&question) {
             return Err("its name leads back to itself".into());
         }
-        // What is known leads nowhere: whoever gave it may have lied.
-        if let Some(giver) = (self.knowledge).addresses_from(name, rtype, self.clock.now()) {
-            ask.attempt = 1;
-            ask.avoid.push(giver);
+        let now = self.clock.now();
+        if anew {
+            // Whoever gave what is known may have lied.
+            if let Some(giver) = (self.knowledge).addresses_from(name, rtype, now) {
+                ask.attempt = 1;
+                ask.avoid.push(giver);
+            }
+        } else if let Some(known) = (self.knowledge).addresses(name, rtype, now) {
+            // Another question has found it out meanwhile.
+            return Ok(known);
         }
         let again = ask.attempt > 0;
         let result = self.raw(ask, budget).await;

@@ -93,12 +93,13 @@ impl Shared {
     pub(super) async fn addresses(
         self: &Arc<Self>,
         ask: RawAsk,
+        anew: bool,
         budget: &Arc<Budget>,
     ) -> Result<Vec<IpAddr>, String> {
         let (name, rtype) = (ask.question.name.clone(), ask.question.rtype);
         let kept = self.retained.addresses(&name, rtype, self.clock.now());
         let Some(kept) = kept else {
-            return self.find_addresses(ask, budget).await;
+            return self.find_addresses(ask, anew, budget).await;
         };
         let trace = ask.trace.clone();
         if kept.failing {
@@ -106,7 +107,7 @@ impl Shared {
                 self.look_anew(RawAsk::new(ask.question));
             }
         } else {
-            match timeout(ADDRESS_WAIT, self.find_addresses(ask, budget)).await {
+            match timeout(ADDRESS_WAIT, self.find_addresses(ask, anew, budget)).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(_)) | Err(_) => self.retained.lookup_failed(&name, self.clock.now()),
             }
@@ -127,7 +128,7 @@ impl Shared {
         ask.depth = 1;
         tokio::spawn(async move {
             let budget = Arc::new(Budget::new(shared.clock.now()));
-            let _ = shared.find_addresses(ask, &budget).await;
+            let _ = shared.find_addresses(ask, true, &budget).await;
         });
     }
 

@@ -5,6 +5,7 @@ mod baseline;
 mod cuts;
 mod lifecycle;
 mod recovery;
+mod walk;
 
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ impl Case {
 pub const ALL: &[Case] = &[
     any("baseline_answers_are_right", baseline::answers),
     any("delv_validates_through_it", baseline::delv_validates),
+    holdfast("a_plain_client_walks_down_the_tree", walk::down_the_tree),
     holdfast(
         "forwarded_to_another_resolver_it_validates_alike",
         baseline::forwarded,

@@ -11,6 +11,7 @@ mod dnssec;
 mod network;
 mod records;
 mod sealed;
+mod signatures;
 mod stored;
 mod streams;
 mod texts;
@@ -28,13 +29,18 @@ pub const TARGETS: &[Target] = &[
     target("message", network::message),
     target("hickory", network::hickory),
     target("request", network::request),
+    target("transfer", network::transfer),
     target("cookie", network::cookie),
     target("response", network::response),
+    target("tsig", signatures::tsig),
+    target("notify", signatures::notify),
     target("axfr", streams::axfr),
+    target("ixfr", streams::ixfr),
     target("name", records::name),
     target("rdata", records::rdata),
     target("dnssec", dnssec::signed_sets),
     target("zone_file", stored::zone_file),
+    target("catalog", stored::catalog),
     target("image", stored::image),
     target("note", stored::note),
     target("ledger", stored::ledger),

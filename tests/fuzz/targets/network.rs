@@ -1,6 +1,7 @@
 //! Datagrams and messages: what clients ask and what servers answer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hickory_proto::op::Message as Hickory;
@@ -9,17 +10,23 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use holdfast::clock::Now;
+use holdfast::clock::{Clock, Now};
+use holdfast::config::{self, Peer};
 use holdfast::dns::edns::{EDE_TEXT_LEN_MAX, option};
 use holdfast::dns::message::{HEADER_LEN, MESSAGE_LEN_MAX};
 use holdfast::dns::{Class, Edns, Message, Name, Question, Rcode, Record, Rtype};
+use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::{Cookies, Standing};
+use holdfast::query::own::{OwnZone, OwnZones};
 use holdfast::query::request::{Client, Rejected, Request, Transport as ClientTransport};
+use holdfast::query::transfer::Transfers;
+use holdfast::query::{Pipeline, Settings, SharedSettings, Step};
 use holdfast::resolve::delegation::{ADDRESSES_PER_NAME_MAX, Delegation, NAMES_MAX};
 use holdfast::resolve::interpret::{Context, REST_MAX, Said, interpret};
 use holdfast::resolve::quirks::EdnsLevel;
 use holdfast::upstream::wire::{Received, Sent};
 use holdfast::upstream::{Ask, Carried, Transport};
+use holdfast::zone::load;
 
 /// A record is two octets of pointer, ten of fixed fields and its data; the pointer becomes at most 255.
 const GROWTH_MAX: usize = 64;
@@ -195,6 +202,62 @@ pub fn request(data: &[u8]) -> bool {
     let again = Message::parse(&wire).expect("what was written is read");
     assert!(again.response && again.answer.is_empty());
     true
+}
+
+/// A question for a transfer of `example.` gets one message that is no longer than allowed and is read again, or a stream, and
+/// that over TCP only. Input: an octet whose lowest bit says how it came, then the query.
+pub fn transfer(data: &[u8]) -> bool {
+    let Some((&how, wire)) = data.split_first() else {
+        return false;
+    };
+    let transport = match how & 1 {
+        0 => ClientTransport::Udp,
+        _ => ClientTransport::Tcp,
+    };
+    let client = Client {
+        addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
+        transport,
+    };
+    let is_asked = Request::read(wire, client)
+        .is_ok_and(|r| matches!(r.question.rtype, Rtype::AXFR | Rtype::IXFR));
+    if !is_asked {
+        return false;
+    }
+    match transfers().begin(wire, client) {
+        Step::Done(Some(answer)) => {
+            let answer = Message::parse(&answer).expect("what was written is read");
+            assert!(answer.response && answer.answer.len() <= 1);
+            assert!(answer.answer.iter().all(|r| r.rtype == Rtype::SOA));
+        }
+        Step::Done(None) => panic!("no answer"),
+        Step::Wait(_) => assert_eq!(transport, ClientTransport::Udp),
+        Step::Stream(_) => assert_eq!(transport, ClientTransport::Tcp),
+    }
+    true
+}
+
+/// A pipeline with one zone, for everyone to transfer.
+fn transfers() -> &'static Pipeline {
+    static PIPELINE: OnceLock<Pipeline> = OnceLock::new();
+    PIPELINE.get_or_init(|| {
+        let apex: Name = "example.".parse().expect("a name");
+        let text = "@ 60 SOA ns h 5 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
+        let loaded = load(text.as_bytes(), "z", Some(&apex), 1 << 20).expect("a zone");
+        let access = config::Access {
+            allow_transfer: vec![Peer::Net("127.0.0.0/8".parse().expect("a prefix"))],
+            ..config::Access::default()
+        };
+        let settings = Settings {
+            access: AccessList::new(&access),
+            zones: OwnZones::new([(apex, OwnZone::Loaded(Arc::new(loaded.image)))]),
+            udp_size_max: 1232,
+            ..Settings::default()
+        };
+        let shared = SharedSettings::default();
+        shared.store(Arc::new(settings));
+        let transfers = Transfers::new(None, Clock::system(), Arc::default());
+        Pipeline::new(shared, None, Arc::default()).with_transfers(transfers)
+    })
 }
 
 /// The answer to a COOKIE option is one that is good the next time, and nothing but what this server made is good.

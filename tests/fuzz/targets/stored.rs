@@ -1,9 +1,11 @@
 //! What is read from disk: zone files, images, the notes at their ends, ledger values.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast::catalog::{Membership, Step, plan, produce};
 use holdfast::clock::Now;
 use holdfast::dns::{Name, Question, Rtype};
 use holdfast::mirror::store::image_file;
@@ -24,6 +26,32 @@ const ZONE_BYTES_MAX: u64 = 1 << 20;
 const NAMES_MAX: usize = 8;
 /// Noon of 2026-08-01, when the zones of the corpus are valid.
 const NOW_S: u64 = 1_785_585_600;
+
+/// A zone is a catalog or a broken one; the list of one that is read can be produced again and reads the same; following it is a
+/// step for each member. Input: a zone file of the catalog.
+pub fn catalog(text: &[u8]) -> bool {
+    let apex: Name = "example.".parse().expect("a name");
+    let Ok(loaded) = load(text, "z", Some(&apex), ZONE_BYTES_MAX) else {
+        return false;
+    };
+    let Ok(listed) = Membership::read(&loaded.image) else {
+        return false;
+    };
+    let steps = plan(
+        &apex,
+        &listed,
+        &BTreeMap::new(),
+        |zone| *zone == apex,
+        NAMES_MAX,
+    );
+    assert_eq!(steps.len(), listed.members.len());
+    let added = steps.iter().filter(|step| matches!(step, Step::Add(..)));
+    assert!(added.count() <= NAMES_MAX);
+    let again = produce(&apex, 1, listed.members.keys()).expect("a catalog");
+    let again = Membership::read(&again).expect("what was produced is read");
+    assert!(again.members.keys().eq(listed.members.keys()));
+    true
+}
 
 /// A zone file makes a zone or an error that names a place in it; the zone written as text makes the same zone; verifying it
 /// and asking it come to an end.

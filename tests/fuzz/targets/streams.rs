@@ -14,10 +14,13 @@ use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use holdfast::clock::Clock;
 use holdfast::control::api::{BoxFuture, Commands, Control, Request, Response};
 use holdfast::control::client::{self, AskError};
+use holdfast::dns::tsig::Key;
 use holdfast::dns::{Class, Name, Record, Rtype};
-use holdfast::mirror::source::axfr::{self, Fetched, Limits, Want};
+use holdfast::mirror::source::axfr::{self, Answer, FetchError, Fetched, Limits, Order, Want};
 use holdfast::mirror::source::{Connect, Stream};
 use holdfast::zone::Builder;
+
+use super::signatures::{TSIG_AT_S, tsig_key};
 
 /// Octets that a transfer may have.
 const TRANSFER_BYTES_MAX: u64 = 1 << 20;
@@ -41,49 +44,120 @@ impl Connect for Script {
     }
 }
 
-/// A transfer ends with the serial of a zone that begins with its SOA, or with an error; only records of the zone are passed on,
-/// no more than the octets hold. Input: what the server sends, lengths included; IDs are 1 and 2.
-pub fn axfr(data: &[u8]) -> bool {
+/// What came of a conversation with a server that says this. IDs count from 1.
+fn transfer(
+    data: &[u8],
+    want: Want,
+    held: Option<Record>,
+    key: Option<&Arc<Key>>,
+) -> (Result<Answer, FetchError>, Vec<Record>) {
     let zone: Name = "example.".parse().expect("a name");
-    let clock = Clock::starting_at(Duration::ZERO);
+    let clock = Clock::starting_at(Duration::from_secs(TSIG_AT_S));
     let script = Script(data.to_vec());
-    let limits = Limits {
-        bytes_max: TRANSFER_BYTES_MAX,
-        time_max: Duration::from_secs(3600),
-    };
     let mut records: Vec<Record> = Vec::new();
     let mut sink = |record: Record| {
         records.push(record);
         Ok(())
     };
-    let server = ([192, 0, 2, 1], 53).into();
-    let fetch = axfr::fetch(
-        (&script, &clock),
-        server,
-        &zone,
-        Want::default(),
-        limits,
-        [1, 2],
-        &mut sink,
-    );
+    let order = Order {
+        server: ([192, 0, 2, 1], 53).into(),
+        zone: &zone,
+        want,
+        limits: Limits {
+            bytes_max: TRANSFER_BYTES_MAX,
+            time_max: Duration::from_secs(3600),
+        },
+        key,
+        held,
+    };
+    let mut id = 0;
+    let mut ids = || {
+        id += 1;
+        id
+    };
+    let fetch = axfr::fetch((&script, &clock), &order, &mut ids, &mut sink);
     let fetched = RUNTIME.with(|runtime| runtime.block_on(fetch));
     assert!(records.len() * 11 <= 2 * data.len());
-    assert!(
-        records
-            .iter()
-            .all(|r| r.name.is_within(&zone) && r.class == Class::IN)
-    );
-    let soas = records
-        .iter()
-        .filter(|r| r.rtype == Rtype::SOA && r.name == zone);
+    let within = |r: &Record| r.name.is_within(&zone) && r.class == Class::IN;
+    assert!(records.iter().all(within));
+    let is_soa = |r: &&Record| r.rtype == Rtype::SOA && r.name == zone;
+    let soas = records.iter().filter(is_soa);
     assert_eq!(soas.count(), usize::from(!records.is_empty()));
-    let Ok(fetched) = fetched else {
+    (fetched, records)
+}
+
+/// A transfer ends with the serial of a zone that begins with its SOA, or with an error; only records of the zone are passed on,
+/// no more than the octets hold. Input: what the server sends, lengths included; IDs are 1 and 2.
+pub fn axfr(data: &[u8]) -> bool {
+    let (fetched, records) = transfer(data, Want::default(), None, None);
+    let Ok(answer) = fetched else {
         return false;
     };
-    assert!(matches!(fetched, Fetched::Newer(_)) && records[0].rtype == Rtype::SOA);
-    let mut builder = Builder::new(zone);
+    assert!(matches!(answer.fetched, Fetched::Newer(_)) && records[0].rtype == Rtype::SOA);
+    build(records);
+    true
+}
+
+fn build(records: Vec<Record>) {
+    let mut builder = Builder::new("example.".parse().expect("a name"));
     if records.into_iter().all(|r| builder.add(r).is_ok()) {
         let _ = builder.finish();
+    }
+}
+
+/// The zone that changes are made to in [`ixfr`], at serial 1.
+pub const HELD: &str = "$ORIGIN example.\n$TTL 60\n@ SOA ns host 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.1\n\
+    www A 192.0.2.2\nsub NS ns.sub\nns.sub A 192.0.2.54\n";
+
+/// Changes lead from the version that is held to a newer one; none is in both lists but for TTL and letter case. Applied they make
+/// that version, or they do not fit. Input: an octet whose lowest bit says that the answers are unsigned and must be signed, then as
+/// for `axfr`.
+pub fn ixfr(data: &[u8]) -> bool {
+    let Some((how, said)) = data.split_first() else {
+        return false;
+    };
+    let held = holdfast::zone::load(HELD.as_bytes(), "held", None, 1 << 20).expect("a zone");
+    let held = held.image;
+    let soa = held.find(held.apex(), Rtype::SOA).expect("a SOA");
+    let soa = soa.records(false).next();
+    let want = Want {
+        newer_than: Some(1),
+        except: None,
+    };
+    let key = tsig_key();
+    let key = (how & 1 == 1).then_some(&key);
+    let (fetched, records) = transfer(said, want, soa, key);
+    let Ok(answer) = fetched else {
+        return false;
+    };
+    assert!(key.is_none(), "an answer without signature was taken");
+    let changes = match answer.fetched {
+        Fetched::Changed(changes) => changes,
+        Fetched::Newer(_) => {
+            build(records);
+            return true;
+        }
+        _ => return true,
+    };
+    assert!(records.is_empty() && changes.from_serial == 1);
+    assert!(holdfast::dns::Soa::serial_newer(changes.to_serial, 1));
+    for record in &changes.added {
+        assert!(!changes.removed.contains(record), "in both lists");
+    }
+    if let Ok(image) = holdfast::zone::apply(&held, &changes) {
+        assert_eq!(image.serial(), changes.to_serial);
+        let gone = |record: &&Record| {
+            let set = image.find(&record.name, record.rtype);
+            !set.is_some_and(|set| set.rdatas.contains(&record.rdata))
+        };
+        let added = |record: &&Record| changes.added.iter().any(|a| a.name == record.name);
+        assert!(
+            changes
+                .removed
+                .iter()
+                .filter(|r| !added(r))
+                .all(|r| gone(&r))
+        );
     }
     true
 }

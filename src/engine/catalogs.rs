@@ -1,0 +1,248 @@
+//! Follows catalog zones (RFC 9432): what a catalog lists is mirrored, and is no longer when it is not listed any more.
+//!
+//! A catalog is a mirror itself, so its versions are verified and held like any other's. Each new one is read (`catalog`), and
+//! the steps that it asks for are done one after another. At start the stored version is followed before questions are answered.
+//!
+//! Failure: a version that is broken is logged and counted, and the members of the last good one stay, across restarts too. A
+//! member whose name is taken, or that is one too many, is logged and left out. What was removed keeps its files for a week.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::catalog::{Broken, Followed, Membership, Step, plan};
+use crate::clock::Clock;
+use crate::config::{self, Config, MirrorConfig};
+use crate::dns::Name;
+use crate::metrics::Metrics;
+use crate::mirror::{GenerationState, Mirrors, NewGeneration};
+use crate::reach::Reachability;
+use crate::zone::ZoneImage;
+
+/// How often files of removed members are looked at, in seconds.
+const SWEEP_INTERVAL_S: u64 = 3600;
+
+/// The catalogs that are followed.
+pub struct Catalogs {
+    configs: Vec<config::Catalog>,
+    /// Zones with a table of their own: they stay what they are.
+    configured: BTreeSet<Name>,
+    mirrors: Arc<Mirrors>,
+    reach: Arc<Reachability>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Members of all catalogs.
+    followed: BTreeMap<Name, Followed>,
+    /// What was last said about zones that are left out, so that it is said once.
+    ignored: BTreeMap<Name, String>,
+}
+
+impl Catalogs {
+    /// The catalogs of `config`, with nobody followed yet.
+    pub fn new(
+        config: &Config,
+        mirrors: Arc<Mirrors>,
+        reach: Arc<Reachability>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Catalogs {
+        let tables = (config.mirrors.iter().map(|mirror| &mirror.zone))
+            .chain(config.zones.iter().map(|zone| &zone.name))
+            .chain(config.forwards.iter().map(|forward| &forward.zone))
+            .chain(config.catalogs.iter().map(|catalog| &catalog.zone));
+        let followed = config.catalogs.iter().filter(|catalog| !catalog.produce);
+        Catalogs {
+            configured: tables.cloned().collect(),
+            configs: followed.cloned().collect(),
+            mirrors,
+            reach,
+            clock,
+            metrics,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Follows what is on disk: of each catalog the newest version that is not broken.
+    pub async fn resume(self: &Arc<Self>) {
+        for config in &self.configs {
+            if let Some(listed) = self.stored(&config.zone).await {
+                self.follow(config, &listed).await;
+            }
+        }
+    }
+
+    /// Follows new versions until the mirrors are gone.
+    pub async fn run(self: Arc<Self>, mut generations: Receiver<NewGeneration>) {
+        let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_INTERVAL_S));
+        loop {
+            let zone = tokio::select! {
+                _ = sweep.tick() => {
+                    self.sweep().await;
+                    continue;
+                }
+                event = generations.recv() => match event {
+                    Ok(event) => Some(event.zone),
+                    // Any of them may have changed.
+                    Err(RecvError::Lagged(_)) => None,
+                    Err(RecvError::Closed) => return,
+                },
+            };
+            let is_meant =
+                |config: &&config::Catalog| zone.as_ref().is_none_or(|z| *z == config.zone);
+            for config in self.configs.iter().filter(is_meant) {
+                self.follow_current(config).await;
+            }
+        }
+    }
+
+    async fn follow_current(&self, config: &config::Catalog) {
+        let Some(current) = self.mirrors.find(&config.zone).and_then(|m| m.current()) else {
+            return;
+        };
+        match self.read(current.image()) {
+            Ok(listed) => self.follow(config, &listed).await,
+            Err(broken) => {
+                let (zone, serial) = (&config.zone, current.serial());
+                tracing::error!(%zone, serial, "the catalog is broken, its members stay as they are: {broken}");
+            }
+        }
+    }
+
+    fn read(&self, image: &ZoneImage) -> Result<Membership, Broken> {
+        Membership::read(image).inspect_err(|_| self.metrics.catalogs_broken_total.inc())
+    }
+
+    /// What the newest stored version of a catalog that is not broken lists.
+    async fn stored(self: &Arc<Self>, catalog: &Name) -> Option<Membership> {
+        let mirror = self.mirrors.find(catalog)?;
+        let current = mirror.current()?;
+        match self.read(current.image()) {
+            Ok(listed) => return Some(listed),
+            Err(broken) => {
+                tracing::error!(zone = %catalog, serial = current.serial(), "the stored catalog is broken, an older one is followed: {broken}");
+            }
+        }
+        let mirrors = self.mirrors.clone();
+        let older = move || {
+            let kept = mirrors.generations(&mirror).into_iter();
+            let mut kept = kept.filter(|g| g.state == GenerationState::Kept);
+            kept.find_map(|g| Membership::read(&mirrors.version(mirror.zone(), g.serial)?).ok())
+        };
+        tokio::task::spawn_blocking(older).await.ok().flatten()
+    }
+
+    /// Does what a list asks for.
+    async fn follow(&self, config: &config::Catalog, listed: &Membership) {
+        let catalog = &config.zone;
+        let mut state = self.state.lock().await;
+        let configured = |zone: &Name| self.configured.contains(zone);
+        let members_max = config.members_max;
+        let steps = plan(catalog, listed, &state.followed, configured, members_max);
+        let mut ignored = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Remove(zone) => {
+                    if let Some(old) = state.followed.remove(&zone) {
+                        tracing::info!(%zone, %catalog, "no longer listed: its mirror ends, its files are kept for a week");
+                        self.remove(&zone, &old.member.label).await;
+                    }
+                }
+                Step::Reset(zone, new) => {
+                    tracing::info!(%zone, %catalog, "listed anew: its mirror begins again with nothing");
+                    if let Some(old) = state.followed.remove(&zone) {
+                        self.remove(&zone, &old.member.label).await;
+                    }
+                    self.add(config, &zone, &new).await;
+                    state.followed.insert(zone, new);
+                }
+                Step::Add(zone, new) => {
+                    tracing::info!(%zone, %catalog, "listed: it is mirrored");
+                    self.add(config, &zone, &new).await;
+                    state.followed.insert(zone, new);
+                }
+                Step::Keep(zone, new) => {
+                    // Its sources are those of the catalog that lists it.
+                    if state
+                        .followed
+                        .get(&zone)
+                        .is_some_and(|old| old.catalog != new.catalog)
+                    {
+                        tracing::info!(%zone, %catalog, "handed over by another catalog");
+                        self.remove(&zone, &new.member.label).await;
+                        self.add(config, &zone, &new).await;
+                    }
+                    state.followed.insert(zone, new);
+                }
+                Step::Ignore(zone, why) => {
+                    let why = format!("{catalog}: {why}");
+                    if state.ignored.get(&zone) != Some(&why) {
+                        tracing::warn!(%zone, "listed and not mirrored: {why}");
+                    }
+                    ignored.insert(zone, why);
+                }
+            }
+        }
+        let of_others = |_: &Name, why: &mut String| !why.starts_with(&format!("{catalog}: "));
+        state.ignored.retain(of_others);
+        state.ignored.extend(ignored);
+        self.metrics
+            .catalog_members
+            .set(state.followed.len() as u64);
+        self.metrics
+            .catalog_members_ignored
+            .set(state.ignored.len() as u64);
+    }
+
+    async fn add(&self, config: &config::Catalog, zone: &Name, new: &Followed) {
+        let (store, label) = (self.mirrors.store().clone(), new.member.label.clone());
+        let at = zone.clone();
+        let taken = tokio::task::spawn_blocking(move || store.take_back(&at, &label)).await;
+        if let Ok(Err(error)) = taken {
+            tracing::warn!(%zone, %error, "what is left of an earlier zone of this name could not be removed");
+        }
+        let mirror = MirrorConfig {
+            zone: zone.clone(),
+            ..config.member.clone()
+        };
+        self.mirrors.add(mirror).await;
+        self.reach.add(zone, self.clock.now()).await;
+        // Who follows generations may not have known the zone yet.
+        self.mirrors.announce(zone);
+    }
+
+    async fn remove(&self, zone: &Name, label: &[u8]) {
+        let mirror = self.mirrors.find(zone);
+        self.mirrors.remove(zone);
+        self.reach.remove(zone).await;
+        let (store, label, at) = (self.mirrors.store().clone(), label.to_vec(), zone.clone());
+        let now_s = self.clock.now().wall_s;
+        let noted = tokio::task::spawn_blocking(move || {
+            // What was being written is on disk then, or never will be.
+            mirror.into_iter().for_each(|mirror| mirror.settle());
+            store.set_aside(&at, &label, now_s)
+        });
+        if let Ok(Err(error)) = noted.await {
+            tracing::warn!(%zone, %error, "the files of a removed member could not be marked");
+        }
+    }
+
+    async fn sweep(&self) {
+        let (mirrors, now_s) = (self.mirrors.clone(), self.clock.now().wall_s);
+        let sweep = move || {
+            mirrors
+                .store()
+                .sweep(now_s, |zone| mirrors.find(zone).is_some())
+        };
+        for zone in tokio::task::spawn_blocking(sweep).await.unwrap_or_default() {
+            tracing::info!(%zone, "the files of a removed member are deleted");
+        }
+    }
+}

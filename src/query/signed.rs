@@ -1,0 +1,49 @@
+//! Signed queries (RFC 8945): what a client's signature is worth, and what follows from it for the answer.
+
+use crate::dns::message::MESSAGE_LEN_MAX;
+use crate::dns::tsig::{self, Keyring, Received, Signer};
+use crate::dns::{Message, Rcode, Rtype};
+
+/// What the signature of a query is worth.
+pub(super) enum Standing {
+    /// It has none.
+    Unsigned,
+    /// It is right; this signs the answer.
+    Signed(Signer),
+    /// It is not taken: this is the answer.
+    Refused(Vec<u8>),
+}
+
+impl Standing {
+    /// Whether the signature was right; `None` without one.
+    pub(super) fn signature(&self) -> Option<bool> {
+        match self {
+            Standing::Unsigned => None,
+            Standing::Signed(_) => Some(true),
+            Standing::Refused(_) => Some(false),
+        }
+    }
+}
+
+/// Looks at the signature of a query that has been read. `now_s` in seconds since 1970.
+pub(super) fn check(message: &Message, wire: &[u8], keys: &Keyring, now_s: u64) -> Standing {
+    // Hardly any query has one.
+    let sections = [&message.answer, &message.authority, &message.additional];
+    if !(sections.into_iter().flatten()).any(|r| r.rtype == Rtype::TSIG) {
+        return Standing::Unsigned;
+    }
+    match tsig::check_request(wire, keys, now_s) {
+        Received::Unsigned => Standing::Unsigned,
+        Received::Signed(signer) => Standing::Signed(signer),
+        Received::Malformed => {
+            let reply = message.reply(Rcode::FORMERR);
+            Standing::Refused(reply.encode(MESSAGE_LEN_MAX))
+        }
+        Received::Refused(refusal) => {
+            tracing::debug!(key = %refusal.key_name(), error = %refusal.error(), "signature not taken");
+            let mut reply = message.reply(refusal.rcode()).encode(MESSAGE_LEN_MAX);
+            refusal.append(&mut reply, now_s);
+            Standing::Refused(reply)
+        }
+    }
+}

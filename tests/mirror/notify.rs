@@ -1,0 +1,199 @@
+//! NOTIFY and signed queries through the pipeline: who is listened to, and what he hears (RFC 1996, RFC 8945).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use holdfast::config::{Access, Peer};
+use holdfast::dns::tsig::{self, Algorithm, Error, Fault, Key};
+use holdfast::dns::{Message, Question, Rcode, Rtype};
+use holdfast::query::acl::AccessList;
+use holdfast::query::{Client, Pipeline, Settings, Step, Transport};
+
+use crate::lab::{Lab, PRIMARY, START_S, signed};
+use crate::signer::{name, rr};
+
+fn key(text: &str, secret: &[u8]) -> Arc<Key> {
+    Arc::new(Key::new(&name(text), Algorithm::HmacSha256, secret))
+}
+
+/// A mirror of `test.` from [`PRIMARY`], 192.0.2.1; others may notify from 198.51.100.0/24 or with `hub-key.`.
+fn pipeline(lab: &Lab) -> Pipeline {
+    let access = Access {
+        allow: vec!["0.0.0.0/0".parse().unwrap()],
+        allow_notify: vec![
+            Peer::Net("198.51.100.0/24".parse().unwrap()),
+            Peer::Tsig(name("hub-key.")),
+        ],
+        ..Access::default()
+    };
+    let keys = [
+        key("hub-key.", b"sixteen octets!!"),
+        key("other.", b"sixteen octets!!"),
+    ];
+    let settings = Settings {
+        access: AccessList::new(&access),
+        udp_size_max: 1232,
+        keys: keys.into_iter().collect(),
+        ..Settings::default()
+    };
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let mirrors = lab.mirrors.clone().unwrap();
+    Pipeline::new(settings, None, lab.metrics.clone()).with_mirrors(mirrors, lab.clock.clone())
+}
+
+fn ask(pipeline: &Pipeline, wire: &[u8], from: &str) -> Option<Vec<u8>> {
+    let from: IpAddr = from.parse().unwrap();
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let client = Client {
+            addr: (from, 5353).into(),
+            transport,
+        };
+        match pipeline.begin(wire, client) {
+            Step::Done(reply) if transport == Transport::Udp => return reply,
+            Step::Done(_) => {}
+            Step::Wait(_) => panic!("nothing here waits"),
+        }
+    }
+    unreachable!("the second one returns")
+}
+
+fn notify(zone: &str) -> Message {
+    let mut message = Message::query(4711, Question::new(name(zone), Rtype::SOA));
+    message.opcode = 4;
+    message.authoritative = true;
+    message.answer = vec![rr(&format!("{zone} 60 SOA ns.x. host.x. 11 2 3 4 5"))];
+    message
+}
+
+#[tokio::test(start_paused = true)]
+async fn notify_is_taken_from_those_who_may() {
+    let lab = Lab::with_ten().await;
+    let pipeline = pipeline(&lab);
+    let check = |message: &Message, from: &str, expected: Rcode| {
+        let taken = lab.metrics.notifies_taken_total.value();
+        let reply = ask(&pipeline, &message.encode(512), from).expect("an answer");
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!(
+            (reply.rcode, reply.id, reply.opcode),
+            (expected, 4711, 4),
+            "{from}"
+        );
+        assert!(reply.response && reply.answer.is_empty());
+        assert_eq!(reply.question, message.question);
+        let taken = lab.metrics.notifies_taken_total.value() - taken;
+        assert_eq!(
+            taken,
+            if expected == Rcode::NOERROR { 2 } else { 0 },
+            "UDP and TCP"
+        );
+    };
+    check(&notify("test."), "192.0.2.1", Rcode::NOERROR);
+    check(&notify("TEST."), "::ffff:192.0.2.1", Rcode::NOERROR);
+    check(&notify("test."), "198.51.100.7", Rcode::NOERROR);
+    check(&notify("test."), "192.0.2.2", Rcode::REFUSED);
+    check(&notify("www.test."), "192.0.2.1", Rcode::NOTAUTH);
+    check(&notify("other."), "192.0.2.1", Rcode::NOTAUTH);
+    let mut without_soa = notify("test.");
+    without_soa.answer.clear();
+    check(&without_soa, "192.0.2.1", Rcode::NOERROR);
+    let mut other_type = notify("test.");
+    other_type.question.as_mut().unwrap().rtype = Rtype::A;
+    check(&other_type, "192.0.2.1", Rcode::NOTIMP);
+    let mut no_question = notify("test.");
+    no_question.question = None;
+    check(&no_question, "192.0.2.1", Rcode::FORMERR);
+    // Answers to a NOTIFY are not answered, scraps neither.
+    let mut response = notify("test.");
+    response.response = true;
+    assert_eq!(ask(&pipeline, &response.encode(512), "192.0.2.1"), None);
+    assert_eq!(
+        ask(&pipeline, &notify("test.").encode(512)[..11], "192.0.2.1"),
+        None
+    );
+    let cut = ask(&pipeline, &notify("test.").encode(512)[..20], "192.0.2.1");
+    assert_eq!(Message::parse(&cut.unwrap()).unwrap().rcode, Rcode::FORMERR);
+    // And it leads to a refresh.
+    lab.net.set(PRIMARY, |p| p.records = signed(11));
+    check(&notify("test."), "192.0.2.1", Rcode::NOERROR);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(lab.serial(), Some(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn signed_notify_is_judged_by_its_signature() {
+    let lab = Lab::with_ten().await;
+    let pipeline = pipeline(&lab);
+    let check = |key: &Arc<Key>, at_s: u64, expected: (Rcode, Result<(), Fault>)| {
+        let mut wire = notify("test.").encode(512);
+        let mut verifier = tsig::sign_request(key, &mut wire, at_s);
+        let reply = ask(&pipeline, &wire, "203.0.113.9").expect("an answer");
+        let rcode = Message::parse(&reply).unwrap().rcode;
+        assert_eq!((rcode, verifier.take(&reply, at_s)), expected, "{key:?}");
+    };
+    let refused = |error| Err(Fault::Refused(error));
+    let hub = key("hub-key.", b"sixteen octets!!");
+    check(&hub, START_S, (Rcode::NOERROR, Ok(())));
+    check(
+        &key("other.", b"sixteen octets!!"),
+        START_S,
+        (Rcode::REFUSED, Ok(())),
+    );
+    check(
+        &key("none.", b"x"),
+        START_S,
+        (Rcode::NOTAUTH, refused(Error::BADKEY)),
+    );
+    check(
+        &key("hub-key.", b"x"),
+        START_S,
+        (Rcode::NOTAUTH, refused(Error::BADSIG)),
+    );
+    check(
+        &hub,
+        START_S - 1000,
+        (Rcode::NOTAUTH, refused(Error::BADTIME)),
+    );
+    assert_eq!(
+        lab.metrics.tsig_good_total.value(),
+        4,
+        "over UDP and over TCP"
+    );
+    assert_eq!(lab.metrics.tsig_bad_total.value(), 6);
+    assert_eq!(lab.metrics.notifies_taken_total.value(), 2);
+}
+
+/// RFC 8945 section 5.3: the answer to a signed query is signed; one whose signature is wrong is not worked on.
+#[tokio::test(start_paused = true)]
+async fn signed_queries_get_signed_answers() {
+    let lab = Lab::with_ten().await;
+    let pipeline = pipeline(&lab);
+    let query = Message::query(7, Question::new(name("www.test."), Rtype::A)).encode(512);
+    let hub = key("hub-key.", b"sixteen octets!!");
+    let mut wire = query.clone();
+    let mut verifier = tsig::sign_request(&hub, &mut wire, START_S);
+    let reply = ask(&pipeline, &wire, "203.0.113.9").unwrap();
+    assert_eq!(
+        Message::parse(&reply).unwrap().rcode,
+        Rcode::REFUSED,
+        "there is no resolver"
+    );
+    assert_eq!(verifier.take(&reply, START_S), Ok(()));
+    assert!(reply.len() <= 512);
+    let mut wire = query.clone();
+    let mut verifier = tsig::sign_request(&key("hub-key.", b"x"), &mut wire, START_S);
+    let reply = ask(&pipeline, &wire, "203.0.113.9").unwrap();
+    assert_eq!(Message::parse(&reply).unwrap().rcode, Rcode::NOTAUTH);
+    assert_eq!(
+        verifier.take(&reply, START_S),
+        Err(Fault::Refused(Error::BADSIG))
+    );
+    // A TSIG record that is not the last one.
+    let mut wire = query;
+    tsig::sign_request(&hub, &mut wire, START_S);
+    wire.extend([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
+    wire[11] += 1;
+    let reply = ask(&pipeline, &wire, "203.0.113.9").unwrap();
+    assert_eq!(Message::parse(&reply).unwrap().rcode, Rcode::FORMERR);
+}
