@@ -16,8 +16,8 @@ use holdfast::dns::{Class, Ede, Edns, Message, Name, Question, Rcode, Record, Rr
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, Row, SourceKind, TrustAnchorRow,
-    TrustKeyRow, TrustRecord, Verdict, hex, seal,
+    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow, RetainedRow, Row,
+    SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
@@ -565,5 +565,25 @@ fn rows() -> Vec<Vec<u8>> {
         proven_at: 1,
     };
     add(4, row.key(), seal(&row));
+    let row = RetainedRow {
+        zone: name("a.example."),
+        parent: name("example."),
+        servers: vec![("ns.a.example.".into(), vec![[192, 0, 2, 1].into()])],
+        ds: Some(vec!["1a2b0f02ff".into()]),
+        ds_until_at: NOON.wall_s,
+        confirmed_at: NOON.wall_s,
+        uses: 3,
+        used_at: NOON.wall_s,
+    };
+    add(5, row.key(), seal(&row));
+    let row = RetainedHostRow {
+        host: name("ns.example."),
+        a: Some(vec![[192, 0, 2, 1].into()]),
+        aaaa: None,
+        seen_at: NOON.wall_s,
+        uses: 3,
+        used_at: NOON.wall_s,
+    };
+    add(6, row.key(), seal(&row));
     out
 }
