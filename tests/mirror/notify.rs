@@ -53,7 +53,7 @@ fn ask(pipeline: &Pipeline, wire: &[u8], from: &str) -> Option<Vec<u8>> {
         match pipeline.begin(wire, client) {
             Step::Done(reply) if transport == Transport::Udp => return reply,
             Step::Done(_) => {}
-            Step::Wait(_) => panic!("nothing here waits"),
+            Step::Wait(_) | Step::Stream(_) => panic!("nothing here waits"),
         }
     }
     unreachable!("the second one returns")
