@@ -205,6 +205,8 @@ async fn silence_is_told_louder_and_louder() {
     assert_eq!(urgent, [0, 0, 1, 1]);
     assert_eq!(lab.metrics.mirror_escalations_total.value(), 4);
     lab.net.set(PRIMARY, |p| p.fault = Fault::None);
+    // A try that waits for the silent server comes to its end first.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     lab.refresh().await.unwrap();
     assert_eq!(log::count("the copy is up to date again"), 1);
     assert_eq!(lab.metrics.mirrors_ageing.value(), 0);
