@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::anchors::task::{Fetched, KeySource, Tracked, Unfetched};
@@ -67,6 +68,8 @@ pub struct Engine {
     pub reach: Arc<Reachability>,
     /// Trust anchors as RFC 5011 has them; empty where they are not followed.
     pub trust_points: Arc<ArcSwap<Vec<PointStatus>>>,
+    /// Where retained delegations are kept; none with `cache.persist = false`.
+    retained_in: Option<Arc<Ledger>>,
     /// The floor under the clock; none with `lab.clock_file`.
     pub timekeeper: Option<Arc<Timekeeper>>,
     parent: Arc<Parent>,
@@ -152,10 +155,15 @@ impl Engine {
             metrics: metrics.clone(),
         });
         resolver.set_anchors(&anchors.load(), &[]);
-        parent.0.store(Some(Arc::new(resolver.clone())));
+        parent.begin(&resolver);
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
+        tasks.spawn(resolver.clone().refresh_retained());
+        let retained_in = (config.cache.persist && config.retained.enabled).then(|| ledger.clone());
+        if let Some(ledger) = &retained_in {
+            tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
+        }
         tasks.spawn(reach::task::run(reach_deps, machines));
         let catalogs = Catalogs::new(
             config,
@@ -201,6 +209,7 @@ impl Engine {
             mirrors,
             reach,
             trust_points,
+            retained_in,
             timekeeper,
             parent,
             _tasks: tasks,
@@ -208,10 +217,19 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Writes what is worth keeping and not yet on disk. For the end.
+    pub async fn save(&self) {
+        if let Some(ledger) = &self.retained_in {
+            self.resolver.save_retained(ledger).await;
+        }
+    }
+}
+
 impl Drop for Engine {
     /// Parts hold each other in a circle through `Parent`; without this cut the ledger would stay open.
     fn drop(&mut self) {
-        self.parent.0.store(None);
+        self.parent.resolver.store(None);
         self.mirrors.stop();
     }
 }
@@ -273,14 +291,61 @@ impl KeySource for ZoneKeys {
     }
 }
 
-/// The parent's DS for mirrors, once there is a resolver to ask.
+/// What mirrors ask: the parent's DS and the addresses of web servers, once there is a resolver.
 #[derive(Default)]
-struct Parent(ArcSwapOption<Resolver>);
+struct Parent {
+    resolver: ArcSwapOption<Resolver>,
+    started: watch::Sender<bool>,
+}
+
+impl Parent {
+    fn begin(&self, resolver: &Resolver) {
+        self.resolver.store(Some(Arc::new(resolver.clone())));
+        self.started.send_replace(true);
+    }
+
+    /// The addresses of one family, or why there are none.
+    async fn family(resolver: &Resolver, host: &Name, rtype: Rtype) -> Result<Vec<IpAddr>, String> {
+        let question = Question::new(host.clone(), rtype);
+        let found = resolver.resolve(question, Options::default()).await;
+        let sets = found.answer.iter().filter(|set| set.rtype == rtype);
+        let data = sets.flat_map(|set| &set.rdatas);
+        let addresses: Vec<IpAddr> = data.filter_map(|r| rdata::address(r)).collect();
+        if !addresses.is_empty() || found.rcode.is_answer() {
+            return Ok(addresses);
+        }
+        let why: Vec<String> = found.errors.into_iter().map(|e| e.text).collect();
+        Err(format!("{}: {}", found.rcode, why.join("; ")))
+    }
+}
 
 impl Lookup for Parent {
+    /// Mirrors begin to refresh a moment before there is a resolver: that moment is waited for.
+    fn addresses<'a>(
+        &'a self,
+        host: &'a Name,
+    ) -> mirror::BoxFuture<'a, Result<Vec<IpAddr>, String>> {
+        Box::pin(async move {
+            let mut started = self.started.subscribe();
+            let _ = started.wait_for(|started| *started).await;
+            let Some(resolver) = self.resolver.load_full() else {
+                return Err("the resolver has stopped".to_owned());
+            };
+            let (six, four) = tokio::join!(
+                Parent::family(&resolver, host, Rtype::AAAA),
+                Parent::family(&resolver, host, Rtype::A)
+            );
+            match (six, four) {
+                (Ok(six), Ok(four)) => Ok([six, four].concat()),
+                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => Ok(some),
+                (Err(why), _) | (_, Err(why)) => Err(why),
+            }
+        })
+    }
+
     fn ds<'a>(&'a self, zone: &'a Name) -> mirror::BoxFuture<'a, DsAnswer> {
         Box::pin(async move {
-            let Some(resolver) = self.0.load_full() else {
+            let Some(resolver) = self.resolver.load_full() else {
                 return DsAnswer::Unavailable("the resolver has not started yet".into());
             };
             let question = Question::new(zone.clone(), Rtype::DS);

@@ -25,7 +25,7 @@ use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use run::Fault;
+use run::{Fault, compare, versions};
 
 /// The configuration when no other is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -124,6 +124,35 @@ enum MirrorCommand {
         /// The version; may be left out where only one is held.
         serial: Option<u32>,
     },
+    /// Write a stored version as a zone file; works without a running server too.
+    Export {
+        /// The mirrored zone.
+        zone: Name,
+        /// The version [default: the current one].
+        #[arg(long)]
+        serial: Option<u32>,
+        /// Where to [default: stdout].
+        file: Option<PathBuf>,
+    },
+    /// Take up a zone file: it is verified and weighed like a version from a source; works without a running server too.
+    Import {
+        /// The mirrored zone.
+        zone: Name,
+        /// The zone in presentation format.
+        file: PathBuf,
+    },
+    /// Show what differs between two stored versions; held and refused ones can be looked at too.
+    ///
+    /// With one serial, the current version is compared with it; with none, the current one with the newest that is held or
+    /// refused, or else the one before with the current one.
+    Diff {
+        /// The mirrored zone.
+        zone: Name,
+        /// Serial of a version.
+        a: Option<u32>,
+        /// Serial of the version that A is compared with.
+        b: Option<u32>,
+    },
     /// Serve an older version.
     Rollback {
         /// The mirrored zone.
@@ -204,7 +233,7 @@ fn ask_server(command: ToServer, file: &Path, json: bool) -> Result<ExitCode, Fa
         ToServer::Status => tell(socket, json, Request::Status, |status: Status| {
             status.to_text()
         })?,
-        ToServer::Mirror(command) => mirror(socket, command, json)?,
+        ToServer::Mirror(command) => mirror(&found, file, command, json)?,
         ToServer::Cache(command) => cache(socket, command, json)?,
         ToServer::Clock(ClockCommand::Reset) => clock_reset(&found, json)?,
         ToServer::Trace {
@@ -305,9 +334,27 @@ fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
 }
 
 /// `holdfast mirror ...`.
-fn mirror(socket: &Path, command: MirrorCommand, json: bool) -> Result<(), Fault> {
+fn mirror(
+    server: &Located,
+    config: &Path,
+    command: MirrorCommand,
+    json: bool,
+) -> Result<(), Fault> {
+    let socket = &server.socket;
     let done = |done: MirrorDone| done.to_text();
     match command {
+        MirrorCommand::Export { zone, serial, file } => {
+            block_on(versions::export(server, &zone, serial, file.as_deref()))?
+        }
+        MirrorCommand::Import { zone, file } => {
+            let value = block_on(versions::import(server, config, &zone, &file))??;
+            show(value, json, done)
+        }
+        MirrorCommand::Diff { zone, a, b } => {
+            let value = block_on(compare::compare(server, &zone, a, b, json))??;
+            value.iter().for_each(print_json);
+            Ok(())
+        }
         MirrorCommand::List => tell(
             socket,
             json,
@@ -378,10 +425,14 @@ fn tell<T: DeserializeOwned>(
 }
 
 fn ask(socket: &Path, request: &Request) -> Result<Result<Value, AskError>, Fault> {
+    block_on(client::ask(socket, request))
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(client::ask(socket, request)))
+    Ok(runtime.block_on(work))
 }
 
 fn show<T: DeserializeOwned>(
@@ -425,7 +476,12 @@ fn verify(
         ..Policy::default()
     };
     let at = at.unwrap_or_else(|| system_wall().as_secs());
-    let code = zone_verify(file, at, &trust, &policy, json, &mut std::io::stdout());
+    let progress = versions::Progress::start(format!("verifying {}", file.display()));
+    let mut out = versions::AfterProgress {
+        progress: Some(progress),
+        out: std::io::stdout(),
+    };
+    let code = zone_verify(file, at, &trust, &policy, json, &mut out);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 

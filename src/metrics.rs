@@ -21,6 +21,15 @@ impl Metric {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Moves a gauge that counts things, when one of them begins or ends to be counted.
+    pub fn step(&self, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => drop(self.0.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.0.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
     /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
@@ -129,6 +138,24 @@ metrics! {
     forward_failures_total,
     /// Steps of resolutions that were read from a mirror.
     failover_steps_total,
+    /// Delegations kept past their TTL.
+    retained_entries,
+    /// Name servers whose addresses are kept past their TTL.
+    retained_servers,
+    /// Bytes that both are accounted for.
+    retained_bytes,
+    /// Zones whose servers are known to be gone, so that the delegations they gave last are in use.
+    retained_parents_gone,
+    /// Links of answers that were found through a retained delegation.
+    retained_answers_total,
+    /// Name servers whose kept addresses were used because they could not be looked up.
+    retained_addresses_total,
+    /// Retained delegations ended by a denial of their parent.
+    retained_denied_total,
+    /// Retained delegations that were asked for anew.
+    retained_refreshes_total,
+    /// Of these, the ones that failed.
+    retained_refresh_failures_total,
     /// Mirror refreshes that failed.
     mirror_refresh_failures_total,
     /// Mirror refreshes that brought a new generation.
@@ -137,6 +164,12 @@ metrics! {
     mirror_refused_total,
     /// Stored versions of mirrors that were found damaged while they were served.
     mirror_damaged_total,
+    /// Mirrors that nobody has confirmed for a quarter of their signatures' time or of SOA expire.
+    mirrors_ageing,
+    /// Of these: for three quarters or more, or with sources that are stuck until the signatures have run out.
+    mirrors_ageing_urgent,
+    /// Times that a mirror came to 25, 50, 75 or 100 % of that time.
+    mirror_escalations_total,
     /// Zones transferred whole to secondaries (AXFR).
     transfers_out_axfr_total,
     /// Differences of zones transferred to secondaries (IXFR).

@@ -1,6 +1,12 @@
 //! A mirror and its primaries: whatever a source does, the last good version goes on serving, and `last_error` says
 //! what happened. Virtual time; the primaries are in `mirror/lab.rs`.
 
+#[path = "mirror/bind.rs"]
+mod bind;
+#[path = "mirror/history.rs"]
+mod history;
+#[path = "mirror/keeping.rs"]
+mod keeping;
 #[path = "mirror/lab.rs"]
 mod lab;
 #[path = "mirror/log.rs"]
@@ -9,6 +15,10 @@ mod log;
 mod mangle;
 #[path = "mirror/notify.rs"]
 mod notify;
+#[path = "mirror/secure.rs"]
+mod secure;
+#[path = "mirror/secured.rs"]
+mod secured;
 #[path = "sim/signer.rs"]
 mod signer;
 #[path = "mirror/transfer.rs"]

@@ -6,6 +6,8 @@ mod clock;
 mod daemon;
 #[path = "serve/protocol.rs"]
 mod protocol;
+#[path = "serve/versions.rs"]
+mod versions;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -689,7 +691,14 @@ fn a_mirror_answers_and_obeys_the_operator() {
     assert_eq!(list[0]["use"], "always");
     assert_eq!(list[0]["state"], "online");
     assert_eq!(list[0]["serial"], 2_026_073_102);
-    assert_eq!(json(&["status"])["mirrors"], list);
+    // What moves with time is another matter.
+    let still = |mut mirrors: serde_json::Value| {
+        for key in ["age_s", "transfer", "sources"] {
+            mirrors[0][key] = serde_json::Value::Null;
+        }
+        mirrors
+    };
+    assert_eq!(still(json(&["status"])["mirrors"].take()), still(list));
 
     // A validated answer out of the mirror: no AA, AD for who understands it.
     let mut question = query("com.", Rtype::DS);

@@ -115,6 +115,11 @@ fn shared_keys(t: &mut Table<'_, '_>, default: MirrorConfig) -> MirrorConfig {
             item.number(1, GENERATIONS_MAX, "")
                 .map(|count| count as u32)
         }),
+        generations_bytes_max: t.read(
+            "generations_bytes_max",
+            default.generations_bytes_max,
+            |item| scalar::bytes(item, TRANSFER_BYTES_MIN),
+        ),
         bytes_max: t.read("bytes_max", default.bytes_max, |item| {
             scalar::bytes(item, TRANSFER_BYTES_MIN)
         }),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::url::HttpsUrl;
 use crate::dns::Name;
 
 /// One `[[mirror]]` table: a zone of which a verified copy is kept.
@@ -31,6 +32,8 @@ pub struct MirrorConfig {
     pub protect_changes: ProtectChanges,
     /// How many versions are kept, the current one included; at least 1.
     pub generations: u32,
+    /// How much room they may take, in bytes; the current one is kept whatever it takes.
+    pub generations_bytes_max: u64,
     /// Largest transfer, in bytes.
     pub bytes_max: u64,
     /// Longest transfer, in seconds.
@@ -56,6 +59,7 @@ impl MirrorConfig {
             protect: Vec::new(),
             protect_changes: ProtectChanges::Alarm,
             generations: 5,
+            generations_bytes_max: 16 << 30,
             bytes_max: 4 << 30,
             transfer_time_max_s: 3600,
             notify: Vec::new(),
@@ -118,15 +122,15 @@ pub enum Source {
         addr: SocketAddr,
         /// The `[[tsig]]` key that signs the transfer.
         tsig: Option<Name>,
-        /// Transfer over TLS (RFC 9103). Always `None` in this version.
+        /// Transfer over TLS (RFC 9103).
         tls: Option<AxfrTls>,
     },
-    /// A zone file on this machine. It is no contact with the network.
+    /// A zone file on this machine, or a directory of such files. It is no contact with the network.
     File(PathBuf),
-    /// A zone file from a web server. Refused in this version.
+    /// A zone file from a web server.
     Https {
         /// The address of the file.
-        url: String,
+        url: HttpsUrl,
         /// The certificates that its server is checked against; `None` = the system's.
         ca: Option<PathBuf>,
     },
@@ -136,6 +140,14 @@ impl fmt::Display for Source {
     /// As it would be written in `sources`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Source::Axfr {
+                addr,
+                tls: Some(tls),
+                ..
+            } => match &tls.name {
+                Some(name) => write!(f, "axfr:{addr} (TLS, {name})"),
+                None => write!(f, "axfr:{addr} (TLS)"),
+            },
             Source::Axfr { addr, .. } if addr.port() == 53 => match addr.ip() {
                 std::net::IpAddr::V4(ip) => write!(f, "axfr:{ip}"),
                 std::net::IpAddr::V6(ip) => write!(f, "axfr:[{ip}]"),
@@ -152,6 +164,8 @@ impl fmt::Display for Source {
 pub struct AxfrTls {
     /// The name that the server's certificate must carry; `None` = its address.
     pub name: Option<String>,
+    /// The certificates that it is checked against; `None` = the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// A share in whole percent, 0 to 100.

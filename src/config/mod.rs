@@ -23,6 +23,7 @@ mod records;
 mod scalar;
 mod tsig;
 mod unbuilt;
+pub mod url;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use mirror::{
     AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, Percent,
     ProtectChanges, Source, Verify, ZoneConfig,
 };
+pub use url::{Host, HttpsUrl};
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
 pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;
@@ -66,7 +68,7 @@ pub struct Config {
     pub cache: Cache,
     /// `[stale]`: answers past their TTL (RFC 8767). Not enabled in this version.
     pub stale: Stale,
-    /// `[retained]`: delegations kept past their TTL. Not enabled in this version.
+    /// `[retained]`: delegations kept past their TTL.
     pub retained: Retained,
     /// `[[mirror]]`: zones kept as verified copies; no zone appears twice.
     pub mirrors: Vec<MirrorConfig>,
@@ -250,7 +252,7 @@ pub struct Cache {
     pub ttl_min_s: u32,
     /// TTLs above this are lowered to it, in seconds; at least `ttl_min_s`.
     pub ttl_max_s: u32,
-    /// Stale answers and retained delegations survive a restart. Always false in this version.
+    /// Retained delegations survive a restart.
     pub persist: bool,
 }
 
@@ -268,7 +270,7 @@ pub struct Stale {
 /// `[retained]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retained {
-    /// Always false in this version.
+    /// They are kept, and used while their parent cannot be reached.
     pub enabled: bool,
     /// How long a delegation may be used since its parent confirmed it, in seconds.
     pub age_max_s: u64,

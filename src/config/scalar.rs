@@ -2,6 +2,7 @@
 //!
 //! Each parser takes an [`Item`] and either returns the final type or reports what is allowed and returns `None`.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,11 +10,15 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::reader::Item;
+use super::url::HttpsUrl;
 use super::{AxfrTls, NegativeTrustAnchor, NotifyTarget, Peer, Percent, Source};
 use crate::dns::Name;
 
 /// The port of DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
+
+/// As much of a file of certificates is looked at, in bytes.
+const CA_BYTES_MAX: u64 = 16 << 20;
 
 /// The port of DNS over TLS, and of transfers over it (RFC 9103).
 const DOT_PORT: u16 = 853;
@@ -137,7 +142,7 @@ pub(super) fn path(item: &Item<'_, '_>) -> Option<PathBuf> {
 /// One element of `mirror.sources`: a string, or the table form that says more.
 pub(super) fn source(item: &Item<'_, '_>) -> Option<Source> {
     const ALLOWED: &str = "\"axfr:ADDRESS\", \"axfr:ADDRESS:PORT\", \"axfr:[ADDRESS]:PORT\", \
-        \"file:PATH\", or the table { axfr = \"ADDRESS:PORT\" }";
+        \"https://HOST/PATH\", \"file:PATH\", or the table { axfr = \"ADDRESS:PORT\" } or { https = \"https://HOST/PATH\" }";
     if item.as_table().is_some() {
         return source_table(item);
     }
@@ -158,9 +163,8 @@ pub(super) fn source(item: &Item<'_, '_>) -> Option<Source> {
         }
         _ => {}
     }
-    if text.starts_with("https:") {
-        let url = item.clone();
-        return https(item, &url, None);
+    if text.starts_with("http") {
+        return https(item, None);
     }
     item.refuse(ALLOWED)
 }
@@ -207,39 +211,39 @@ fn parse_moment(text: &str) -> Option<u64> {
     u64::try_from(moment.unix_timestamp()).ok()
 }
 
-/// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ... }` or `{ https = ..., ca = ... }`.
+/// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ..., ca = ... }` or `{ https = ..., ca = ... }`.
 fn source_table(item: &Item<'_, '_>) -> Option<Source> {
     let mut table = item.as_table()?;
     let url = table.item("https");
-    let ca = table.item("ca").and_then(|item| path(&item));
+    let ca = table.item("ca").map(|item| certificates(&item));
     let address = table.item("axfr");
     let tsig = table.item("tsig").and_then(|item| name(&item));
     let tls = table.read("tls", false, Item::flag);
-    let tls_name = table
-        .item("tls_name")
-        .and_then(|item| item.text("a host name"));
+    let tls_name = table.item("tls_name").map(|item| host(&item));
     if tls_name.is_some() && !tls {
         table.fault_at(&["tls_name"], "tls_name is of no use without tls = true");
     }
-    if ca.is_some() && url.is_none() && !table.has("https") {
-        table.fault_at(&["ca"], "ca is of no use without https");
+    if ca.is_some() && url.is_none() && !tls {
+        table.fault_at(&["ca"], "ca is of no use without https or tls = true");
     }
+    // What is written and wrong must not become "not written": it would weaken the check.
+    let (ca, tls_name) = match (ca, tls_name) {
+        (Some(None), _) | (_, Some(None)) => {
+            table.finish();
+            return None;
+        }
+        (ca, name) => (ca.flatten(), name.flatten()),
+    };
     let source = match (&address, &url) {
         (Some(address), None) => {
             let port = if tls { DOT_PORT } else { DNS_PORT };
             let allowed = "an address such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
             let addr = address_with_default_port(address.text(allowed)?, port)
                 .or_else(|| address.refuse(allowed));
-            let tls = tls.then(|| AxfrTls {
-                name: tls_name.map(str::to_owned),
-            });
-            addr.map(|addr| Source::Axfr {
-                addr,
-                tsig,
-                tls: tls.clone(),
-            })
+            let tls = tls.then_some(AxfrTls { name: tls_name, ca });
+            addr.map(|addr| Source::Axfr { addr, tsig, tls })
         }
-        (None, Some(url)) => https(item, url, ca),
+        (None, Some(url)) => https(url, ca),
         (None, None) if table.has("https") => None,
         _ => {
             table.fault("allowed is exactly one of `axfr` and `https` in the table of a source");
@@ -250,23 +254,54 @@ fn source_table(item: &Item<'_, '_>) -> Option<Source> {
     source
 }
 
-/// A source on a web server, where that is built.
-fn https(item: &Item<'_, '_>, url: &Item<'_, '_>, ca: Option<PathBuf>) -> Option<Source> {
-    let key = format!("{}.https", item.path);
-    if let Some(refusal) = super::unbuilt::refusal(&key, url.value()) {
-        return item.fault(format!("an https source is {refusal}"));
+/// A source on a web server.
+fn https(item: &Item<'_, '_>, ca: Option<PathBuf>) -> Option<Source> {
+    let allowed =
+        "\"https://HOST/PATH\", plain http is not: anybody on the way could change the zone";
+    match HttpsUrl::parse(item.text(allowed)?) {
+        Some(url) => Some(Source::Https { url, ca }),
+        None => item.refuse(allowed),
     }
-    let text = url.text("\"https://HOST/PATH\"")?;
-    let host = text
-        .strip_prefix("https://")
-        .is_some_and(|rest| !rest.is_empty());
-    if !host {
-        return url.refuse("\"https://HOST/PATH\"");
+}
+
+/// The name in a certificate: a host name or an address.
+fn host(item: &Item<'_, '_>) -> Option<String> {
+    let allowed = "the host name in the server's certificate, such as \"hub.example\"";
+    let text = item.text(allowed)?;
+    // Whatever can stand in an https address can stand in a certificate.
+    let in_url = match text.contains(':') {
+        true => format!("https://[{text}]/"),
+        false => format!("https://{text}/"),
+    };
+    match HttpsUrl::parse(&in_url) {
+        Some(url) if url.path == "/" && url.port == 443 => Some(text.to_owned()),
+        _ => item.refuse(allowed),
     }
-    Some(Source::Https {
-        url: text.to_owned(),
-        ca,
-    })
+}
+
+/// A file of certificates in PEM form. Whoever misspells it learns it now, and not inside the outage.
+fn certificates(item: &Item<'_, '_>) -> Option<PathBuf> {
+    let path = path(item)?;
+    let allowed = "allowed is a file of certificates in PEM form";
+    let mut text = Vec::new();
+    let opened = std::fs::File::open(&path);
+    let read = opened.and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut text));
+    match read.map(|_| text) {
+        Ok(text) if is_pem(&text) => Some(path),
+        Ok(_) => item.fault(format!(
+            "{} holds no certificate; {allowed}",
+            path.display()
+        )),
+        Err(error) => item.fault(format!(
+            "{} cannot be read: {error}; {allowed}",
+            path.display()
+        )),
+    }
+}
+
+fn is_pem(text: &[u8]) -> bool {
+    const MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    text.windows(MARK.len()).any(|window| window == MARK)
 }
 
 /// `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:53`.

@@ -65,6 +65,13 @@ pub enum Request {
         /// The version; left out, the one before the current.
         serial: Option<u32>,
     },
+    /// Takes up a zone file, if it verifies and no brake holds it.
+    MirrorImport {
+        /// The mirror's zone.
+        zone: String,
+        /// The file's absolute path; the server reads it.
+        file: String,
+    },
     /// Clears the floor under the clock.
     ClockReset,
     /// Resolves a question and tells the way to its answer, as [`super::trace::TraceReport`].

@@ -15,6 +15,8 @@ use super::api::{Request, Response};
 const RESPONSE_LEN_MAX_BYTES: u64 = 64 << 20;
 /// How long a server may take for one request, in seconds.
 const RESPONSE_TIMEOUT_S: u64 = 120;
+/// How long it may take to read and verify a whole zone, in seconds.
+const RESPONSE_TIMEOUT_ZONE_S: u64 = 6 * 3600;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,10 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
                 error,
             },
         })?;
-    let limit = Duration::from_secs(RESPONSE_TIMEOUT_S);
+    let limit = Duration::from_secs(match request {
+        Request::MirrorImport { .. } | Request::MirrorRefresh { .. } => RESPONSE_TIMEOUT_ZONE_S,
+        _ => RESPONSE_TIMEOUT_S,
+    });
     let response = match timeout(limit, converse(stream, request)).await {
         Ok(response) => response,
         Err(late) => Err(late.into()),

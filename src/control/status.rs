@@ -3,12 +3,16 @@
 //! Times are RFC 3339 in UTC, ages and durations are in the unit that the key names. A value that does not
 //! exist (yet) is `null`. Keys are only ever added: scripts read this.
 
+mod versions;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+
+pub use versions::{EscalationStatus, MirrorDone, TransferStatus, VersionStatus, versions_text};
 
 /// The state of the server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,9 @@ pub struct Status {
     pub negative_trust_anchors: Vec<NegativeAnchorStatus>,
     /// Upstream servers that have been asked.
     pub servers: Vec<ServerStatus>,
+    /// Delegations kept past their TTL.
+    #[serde(default)]
+    pub retained: RetainedStatus,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -164,10 +171,22 @@ pub struct MirrorStatus {
     pub held: Option<HeldStatus>,
     /// When the first of its signatures runs out.
     pub signatures_expire: Option<String>,
+    /// Who vouches for the way that it came by: `plain` (nobody), `tsig`, `tls` or `https`.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// What verification and channel prove of it.
+    #[serde(default)]
+    pub proves: Option<String>,
     /// What verification remarked on.
     pub warnings: Vec<String>,
     /// What went wrong since the last success.
     pub last_error: Option<String>,
+    /// How near the copy is to the end of what it is good for, from a quarter of the way on.
+    #[serde(default)]
+    pub escalation: Option<EscalationStatus>,
+    /// What is on its way in.
+    #[serde(default)]
+    pub transfer: Option<TransferStatus>,
     /// Its sources in order of preference.
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
@@ -206,46 +225,6 @@ pub struct HeldStatus {
     pub reasons: Vec<String>,
 }
 
-/// One stored version of a mirror, as `holdfast mirror show` lists them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct VersionStatus {
-    /// SOA serial.
-    pub serial: u32,
-    /// Content digest.
-    pub digest: String,
-    /// Records in it.
-    pub records: u64,
-    /// Delegations in it.
-    pub delegations: u64,
-    /// As of when it was verified or refused.
-    pub verified_at: String,
-    /// What was made of it.
-    pub verdict: String,
-    /// `current`, `kept`, `held` or `refused`.
-    pub state: String,
-    /// Where it came from.
-    pub source: String,
-}
-
-/// What a command to a mirror has led to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MirrorDone {
-    /// The mirror.
-    pub zone: String,
-    /// Serial of what is served now.
-    pub serial: Option<u32>,
-}
-
-impl MirrorDone {
-    /// The form for people.
-    pub fn to_text(&self) -> String {
-        match self.serial {
-            Some(serial) => format!("{} serves serial {serial}\n", self.zone),
-            None => format!("{} has no copy\n", self.zone),
-        }
-    }
-}
-
 /// One upstream server address.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerStatus {
@@ -258,6 +237,28 @@ pub struct ServerStatus {
     /// What is special about asking it, such as `no EDNS`.
     #[serde(default)]
     pub quirks: Vec<String>,
+}
+
+/// Delegations kept past their TTL.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RetainedStatus {
+    /// How many.
+    pub delegations: u64,
+    /// Name servers whose addresses are kept.
+    pub servers: u64,
+    /// Bytes that both take.
+    pub bytes: u64,
+    /// Zones that cannot be reached, so that what they delegated last is in use.
+    pub parents_gone: Vec<GoneStatus>,
+}
+
+/// A zone whose servers cannot be reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// Since when.
+    pub since: String,
 }
 
 /// The answer cache.
@@ -328,6 +329,9 @@ pub struct FlushDone {
     pub keys: u64,
     /// Failures.
     pub failures: u64,
+    /// Retained delegations.
+    #[serde(default)]
+    pub retained: u64,
 }
 
 impl FlushDone {
@@ -335,14 +339,15 @@ impl FlushDone {
     pub fn to_text(&self) -> String {
         let place = if self.tree { "at and below" } else { "at" };
         format!(
-            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures\n",
+            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures, {} retained delegations\n",
             self.flushed,
             self.answers,
             self.delegations,
             self.addresses,
             self.links,
             self.keys,
-            self.failures
+            self.failures,
+            self.retained
         )
     }
 }
@@ -388,8 +393,6 @@ impl CacheStatus {
 
 /// Upstream servers that the form for people lists; the JSON has all.
 const SERVERS_SHOWN_MAX: usize = 20;
-/// As much of a digest tells versions apart.
-const DIGEST_SHOWN_CHARS: usize = 12;
 
 impl Status {
     /// The form for people.
@@ -406,8 +409,30 @@ impl Status {
         self.write_trust_anchors(&mut out);
         self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
+        self.write_retained(&mut out);
         self.write_counts(&mut out);
         out
+    }
+
+    fn write_retained(&self, out: &mut String) {
+        let kept = &self.retained;
+        if kept.delegations + kept.servers == 0 {
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "\nretained: {} delegations, addresses of {} servers, {}",
+            kept.delegations,
+            kept.servers,
+            bytes_words(kept.bytes)
+        );
+        for gone in &kept.parents_gone {
+            let _ = writeln!(
+                out,
+                "! {} cannot be reached since {}: what it delegated last is used",
+                gone.zone, gone.since
+            );
+        }
     }
 
     fn write_clock(&self, out: &mut String) {
@@ -603,6 +628,12 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
             held.serial
         );
     }
+    if let Some(transfer) = &m.transfer {
+        let _ = writeln!(out, "  {zone}: {}", transfer.to_text());
+    }
+    if let Some(escalation) = &m.escalation {
+        let _ = writeln!(out, "! {zone}: {}", escalation.text);
+    }
     match m.serial {
         None => {
             let _ = writeln!(
@@ -624,39 +655,6 @@ fn write_remarks(m: &MirrorStatus, out: &mut String) {
         }
         Some(_) => {}
     }
-}
-
-/// The stored versions of a mirror for people, newest first.
-pub fn versions_text(versions: &[VersionStatus]) -> String {
-    if versions.is_empty() {
-        return "no version is stored yet\n".into();
-    }
-    let mut out = String::new();
-    let heads = [
-        "SERIAL",
-        "STATE",
-        "VERIFIED AT",
-        "RECORDS",
-        "DELEGATIONS",
-        "DIGEST",
-        "SOURCE",
-        "VERDICT",
-    ];
-    let mut table = Table::new(&heads);
-    for v in versions {
-        table.row([
-            v.serial.to_string(),
-            v.state.clone(),
-            v.verified_at.clone(),
-            v.records.to_string(),
-            v.delegations.to_string(),
-            v.digest.chars().take(DIGEST_SHOWN_CHARS).collect(),
-            v.source.clone(),
-            v.verdict.clone(),
-        ]);
-    }
-    table.write(&mut out);
-    out
 }
 
 /// The two largest units of a duration: `3 days 4 hours`.

@@ -7,9 +7,14 @@
 //! Model: [`check`] compares a verified version with the one that is served and says [`Brake::Admit`], with alarms,
 //! or [`Brake::Hold`], with reasons. Pure. Against a bootstrap snapshot, which may be years old, only protected names
 //! count.
+//!
+//! Keys that come without notice raise an alarm: a zone that rolls its keys has the old one sign the new set (RFC 6781 section
+//! 4.1). Where no key of the version before has signed the DNSKEY set of the new one, the chain of trust still holds, through
+//! the parent or another anchor, but somebody else may be holding the pen. It is no reason to hold the version: an emergency
+//! roll must not freeze a zone.
 
 use crate::config::{Percent, ProtectChanges};
-use crate::dns::{Name, RrSet, Rtype};
+use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
 use crate::zone::{Place, ZoneImage};
 
 /// What the operator set.
@@ -43,6 +48,7 @@ pub fn check(
     let mut reasons = Vec::new();
     if !old_is_bootstrap {
         reasons.extend(shrinks(old, new, policy.shrink_max));
+        alarms.extend(unannounced_keys(old, new));
     }
     for name in policy.protect {
         match protected(old, new, name) {
@@ -66,6 +72,36 @@ pub fn check(
     } else {
         Brake::Hold(reasons)
     }
+}
+
+/// Whether the zone's keys changed and no earlier one speaks for the new set.
+fn unannounced_keys(old: &ZoneImage, new: &ZoneImage) -> Option<String> {
+    let keys = |image: &ZoneImage| image.find(image.apex(), Rtype::DNSKEY);
+    let old = keys(old).filter(|set| !set.rdatas.is_empty())?;
+    let Some(new) = keys(new).filter(|set| !set.rdatas.is_empty()) else {
+        return Some("the zone had keys, and this version has none".to_owned());
+    };
+    let has_signed = |key: &Dnskey<'_>| {
+        let mut sigs = new.sigs.iter().filter_map(|sig| Rrsig::parse(sig));
+        sigs.any(|sig| sig.key_tag == key.key_tag() && sig.algorithm == key.algorithm)
+    };
+    // The set was verified: some key of it has signed it, and what is looked for is whether an earlier one has.
+    let mut kept = new.rdatas.iter().filter(|key| old.rdatas.contains(key));
+    let is_chained = kept.any(|key| Dnskey::parse(key).is_some_and(|key| has_signed(&key)));
+    let tags = |set: &RrSet| {
+        let keys = set.rdatas.iter().filter_map(|key| Dnskey::parse(key));
+        // RFC 4034 section 2.1.1: the bit of a secure entry point.
+        let entry = keys.filter(|key| key.flags & 1 == 1);
+        let tags: Vec<String> = entry.map(|key| key.key_tag().to_string()).collect();
+        tags.join(", ")
+    };
+    (!is_chained).then(|| {
+        format!(
+            "the zone's keys changed without notice: {} before, {} now, and no earlier key has signed the new set",
+            tags(&old),
+            tags(&new)
+        )
+    })
 }
 
 fn shrinks(old: &ZoneImage, new: &ZoneImage, max: Percent) -> Option<String> {
@@ -144,7 +180,8 @@ fn same_data(a: Option<&RrSet>, b: Option<&RrSet>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signer::{name, rrs};
+    use crate::dns::Rdata;
+    use crate::signer::{Signer, name, record, rrs};
     use crate::zone::Builder;
 
     /// A zone with these lines besides its SOA and NS.
@@ -213,5 +250,51 @@ mod tests {
             assert_eq!(check(old, new, alarm), Brake::Admit(rolled.clone()));
             assert_eq!(check(old, new, hold), Brake::Hold(rolled));
         }
+    }
+
+    /// Keys 1 and 2 are of two signers; a set is signed by the keys that are listed.
+    #[test]
+    fn keys_without_notice_raise_an_alarm() {
+        let signers = [Signer::new("test.", 1), Signer::new("test.", 2)];
+        let zone = |keys: &[usize], signed_by: &[usize]| {
+            let apex = name("test.");
+            let mut builder = Builder::new(apex.clone());
+            for record in rrs("test. 60 SOA ns.x. host.x. 1 2 3 4 5\ntest. 60 NS ns.x.") {
+                builder.add(record).unwrap();
+            }
+            let rdatas: Vec<Rdata> = keys.iter().map(|&i| signers[i].keys[0].dnskey()).collect();
+            let sign = |&i: &usize| {
+                signers[i].rrsig_by(&signers[i].keys[0], &apex, Rtype::DNSKEY, 60, &rdatas)
+            };
+            let sigs: Vec<Rdata> = signed_by.iter().map(sign).collect();
+            for (rtype, all) in [(Rtype::DNSKEY, rdatas), (Rtype::RRSIG, sigs)] {
+                for rdata in all {
+                    builder.add(record(&apex, rtype, 60, rdata)).unwrap();
+                }
+            }
+            builder.finish().unwrap()
+        };
+        let policy = Policy {
+            shrink_max: Percent::new(5).unwrap(),
+            protect: &[],
+            protect_changes: ProtectChanges::Hold,
+        };
+        let alarmed = |old: &ZoneImage, new: &ZoneImage| {
+            assert_eq!(check(old, true, new, &policy), Brake::Admit(vec![]));
+            match check(old, false, new, &policy) {
+                Brake::Admit(alarms) => !alarms.is_empty(),
+                Brake::Hold(_) => panic!("keys alone hold nothing"),
+            }
+        };
+        let one = zone(&[0], &[0]);
+        assert!(!alarmed(&one, &one));
+        // Announced, then rolled.
+        assert!(!alarmed(&one, &zone(&[0, 1], &[0])));
+        assert!(!alarmed(&one, &zone(&[0, 1], &[0, 1])));
+        assert!(!alarmed(&zone(&[0, 1], &[0]), &zone(&[1], &[1])));
+        assert!(!alarmed(&zone(&[], &[]), &one));
+        assert!(alarmed(&one, &zone(&[1], &[1])));
+        assert!(alarmed(&one, &zone(&[0, 1], &[1])));
+        assert!(alarmed(&one, &zone(&[], &[])));
     }
 }

@@ -30,7 +30,7 @@ impl Mirror {
             last_contact_at,
             rolled_back_from: None,
         };
-        let stored = (shared.store).commit(verified, standing, self.config.generations)?;
+        let stored = (shared.store).commit(verified, standing, self.keep())?;
         if let Some(generation) = Generation::take_up(stored, last_contact_at) {
             self.swap(generation, shared);
             shared.deps.metrics.mirror_generations_total.inc();

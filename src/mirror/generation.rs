@@ -35,7 +35,6 @@ const FAULTS_SHOWN_MAX: usize = 5;
 pub struct Candidate {
     image: ZoneImage,
     provenance: Provenance,
-    authenticated: bool,
     /// The verified version that it was made from by changes.
     base: Option<Arc<Generation>>,
 }
@@ -54,6 +53,8 @@ pub struct Refusal {
     pub faults: Vec<String>,
     /// What is noted of it in the ledger.
     pub row: GenerationRow,
+    /// Its data, to be kept for inspection and never to be served.
+    pub(super) image: ZoneImage,
 }
 
 /// What a version must prove.
@@ -71,16 +72,8 @@ impl Candidate {
         Candidate {
             image,
             provenance,
-            authenticated: false,
             base: None,
         }
-    }
-
-    /// Whether its channel shows who sent it, and that nobody changed it on the way: then what no signature covers is as good as
-    /// the source, and needs no warning.
-    pub fn authenticated(mut self, authenticated: bool) -> Candidate {
-        self.authenticated = authenticated;
-        self
     }
 
     /// A version that was made from `base` by applying changes. It is verified as strictly as any other, without repeating
@@ -120,7 +113,9 @@ impl Candidate {
             delegations: self.image.delegation_count(),
             signatures_expire_at: None,
             warnings: Vec::new(),
+            proves: String::new(),
         };
+        let channel = row.provenance.channel;
         let judged = match proof {
             Proof::Dnssec(trust, policy, _) => {
                 let proven = self.base.as_ref().map(|base| base.image());
@@ -135,6 +130,7 @@ impl Candidate {
                 return Err(Box::new(Refusal {
                     faults: worded(&faults),
                     row,
+                    image: self.image,
                 }));
             }
         };
@@ -142,12 +138,9 @@ impl Candidate {
             row.verdict = Verdict::Verified;
             row.trust = record.clone();
         }
-        let warned = |warning: &&verify::Warning| {
-            use verify::Warning::{NoZonemd, UnsupportedZonemd};
-            !(self.authenticated && matches!(warning, NoZonemd | UnsupportedZonemd))
-        };
-        let warnings = report.warnings.iter().filter(warned);
-        row.warnings = warnings.map(ToString::to_string).collect();
+        let warnings = report.warnings_over(channel);
+        row.warnings = warnings.iter().map(ToString::to_string).collect();
+        row.proves = report.proves_over(channel);
         row.signatures_expire_at = report.expires_at;
         Ok(Verified {
             image: self.image,

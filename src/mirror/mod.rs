@@ -14,12 +14,14 @@
 //! serving, `last_error` says what happened, and the log says it once per change. Verification is in [`verify`],
 //! brakes in [`brakes`], files on disk in [`store`].
 
+pub mod age;
 pub mod brakes;
 mod change;
 pub mod generation;
 pub mod health;
 mod memory;
 mod notify;
+pub mod offline;
 pub mod policy;
 mod refresh;
 mod scrutiny;
@@ -31,6 +33,7 @@ pub mod verify;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,10 +53,12 @@ pub use health::{Health, SourceStatus};
 pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
 pub use source::{BoxFuture, Connect, TcpConnect};
-pub use status::{GenerationInfo, GenerationState, MirrorStatus};
+pub use status::{EscalationStatus, GenerationInfo, GenerationState, MirrorStatus, TransferStatus};
 
+use age::Escalation;
 use refresh::fingerprint;
-use store::{CommitError, Ledger, MirrorStore, TrustRecord};
+use source::meter::Meter;
+use store::{CommitError, Keep, Ledger, MirrorStore, TrustRecord};
 use task::{Change, Command};
 
 /// Commands that may wait for a mirror's task.
@@ -79,6 +84,10 @@ pub enum DsAnswer {
 pub trait Lookup: Send + Sync + 'static {
     /// The validated DS records of `zone`.
     fn ds<'a>(&'a self, zone: &'a Name) -> BoxFuture<'a, DsAnswer>;
+
+    /// The addresses of the server `host`, or why there are none. They need not be true: a server that is asked by name
+    /// proves that name itself. The caller bounds the time.
+    fn addresses<'a>(&'a self, host: &'a Name) -> BoxFuture<'a, Result<Vec<IpAddr>, String>>;
 }
 
 /// What mirrors work with.
@@ -87,7 +96,7 @@ pub struct Deps {
     pub clock: Clock,
     /// The ledger.
     pub ledger: Arc<Ledger>,
-    /// The parent's DS.
+    /// The parent's DS, and the addresses of web servers.
     pub lookup: Arc<dyn Lookup>,
     /// The way to primary servers.
     pub connect: Arc<dyn Connect>,
@@ -127,6 +136,22 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(config: &Config, deps: Deps) -> Arc<Shared> {
+        let store = MirrorStore::new(&config.server.data_dir, deps.ledger.clone());
+        Arc::new(Shared {
+            deps,
+            anchors: config.resolver.anchors.clone(),
+            policy: verify::Policy {
+                sha1: config.resolver.sha1 == Sha1::Validate,
+                workers: 0,
+            },
+            store: Arc::new(store),
+            keys: config.keyring(),
+            events: broadcast::channel(EVENTS_MAX).0,
+            member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
+        })
+    }
+
     /// The trust anchors in force for just this zone. The record names the configured ones that they descend from: a
     /// version stays verified when the zone rolls its keys (RFC 5011).
     fn anchored(&self, zone: &Name) -> Option<(verify::Trust, TrustRecord)> {
@@ -173,20 +198,7 @@ impl Mirrors {
     /// what is on disk can be served; it does not wait for the network. ([`Lookup::ds`] is asked only where the
     /// operator made a mirror without a trust anchor of its own stricter than its stored version.)
     pub async fn start(config: &Config, deps: Deps) -> Arc<Mirrors> {
-        let data_dir = &config.server.data_dir;
-        let store = Arc::new(MirrorStore::new(data_dir, deps.ledger.clone()));
-        let shared = Arc::new(Shared {
-            deps,
-            anchors: config.resolver.anchors.clone(),
-            policy: verify::Policy {
-                sha1: config.resolver.sha1 == Sha1::Validate,
-                workers: 0,
-            },
-            store,
-            keys: config.keyring(),
-            events: broadcast::channel(EVENTS_MAX).0,
-            member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
-        });
+        let shared = Shared::new(config, deps);
         let mirrors = Arc::new(Mirrors {
             list: ArcSwap::default(),
             shared,
@@ -233,6 +245,11 @@ impl Mirrors {
         });
         let mut state = mirror.state();
         state.removed = true;
+        let told = state.told_age.take();
+        let metrics = &self.shared.deps.metrics;
+        metrics.mirrors_ageing.step(told.is_some(), false);
+        let was_urgent = told.is_some_and(|e| e.is_urgent());
+        metrics.mirrors_ageing_urgent.step(was_urgent, false);
         if let Some(running) = state.running.take() {
             running.abort();
         }
@@ -303,9 +320,8 @@ impl Mirrors {
     /// The stored versions of a mirror, newest first. Reads the ledger: not for the query path.
     pub fn generations(&self, mirror: &Mirror) -> Vec<GenerationInfo> {
         let current = mirror.current();
-        (self.shared.store.rows(&mirror.config.zone).into_iter())
-            .map(|row| GenerationInfo::new(row, current.as_deref()))
-            .collect()
+        let current = current.as_ref().map(|g| (g.serial(), g.digest()));
+        status::generations(&self.shared.store, &mirror.config.zone, current)
     }
 
     /// The zone's stored version with this serial, if it was admitted. Reads the disk: not for the query path.
@@ -368,6 +384,10 @@ struct State {
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
     held: Option<(u32, Vec<String>)>,
+    /// How loudly was said that it grows old.
+    told_age: Option<Escalation>,
+    /// What is on its way in.
+    meter: Option<Arc<Meter>>,
     /// Its task.
     running: Option<AbortHandle>,
     /// It is mirrored no longer.
@@ -423,6 +443,7 @@ impl Mirror {
                 .collect(),
             last_notify: state.last_notify.as_ref().map(Notified::to_string),
             last_error: state.last_error.clone(),
+            transfer: state.meter.as_deref().map(TransferStatus::from),
             ..MirrorStatus::new(&self.config, current.as_deref(), now_s)
         }
     }
@@ -480,6 +501,14 @@ impl Mirror {
         (self.change(|asker| Change::Rollback(serial, asker))).await
     }
 
+    /// Takes up a zone file of the operator's: it is verified and weighed like any source's version.
+    ///
+    /// # Errors
+    /// It cannot be read, does not verify, is not newer, or is held by a brake.
+    pub async fn import(&self, file: PathBuf) -> Result<(), CommandError> {
+        self.change(|asker| Change::Import(file, asker)).await
+    }
+
     async fn change(
         &self,
         make: impl FnOnce(oneshot::Sender<Result<(), CommandError>>) -> Change,
@@ -503,7 +532,7 @@ impl Mirror {
         }
         tracing::info!(
             zone = %event.zone, serial = event.serial, records = row.records, source = row.provenance.source,
-            verified_at = format_utc(row.verified_at), "generation is current"
+            verified_at = format_utc(row.verified_at), proves = row.proves, "generation is current"
         );
         self.remark_on(&generation, shared.deps.clock.now().wall_s);
         let old = self.current.swap(Some(Arc::new(generation)));
@@ -540,7 +569,9 @@ impl Mirror {
         if state.last_error.as_deref() != Some(error) {
             tracing::warn!(
                 zone = %self.config.zone, error,
-                serving = self.current().map(|g| g.serial()), "mirror refresh failed"
+                serving = self.current().map(|g| g.serial()),
+                "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {}",
+                self.config.zone
             );
             state.last_error = Some(error.to_owned());
         }
@@ -549,6 +580,44 @@ impl Mirror {
     fn succeed(&self) {
         if let Some(error) = self.state().last_error.take() {
             tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");
+        }
+    }
+
+    /// Says how old the copy is when that is another stage than before; `metrics` count the mirrors that are.
+    fn tell_age(&self, shared: &Shared) {
+        let now_s = shared.deps.clock.now().wall_s;
+        let current = self.current().filter(|g| !g.is_bootstrap());
+        let serial = current.as_ref().map(|g| g.serial());
+        let now = current.and_then(|g| age::escalation(&age::Facts::of(&g, now_s), now_s));
+        let was = std::mem::replace(&mut self.state().told_age, now);
+        let metrics = &shared.deps.metrics;
+        metrics.mirrors_ageing.step(was.is_some(), now.is_some());
+        let urgent = |e: Option<Escalation>| e.is_some_and(|e| e.is_urgent());
+        metrics.mirrors_ageing_urgent.step(urgent(was), urgent(now));
+        let zone = &self.config.zone;
+        match (was, now) {
+            (Some(_), None) => tracing::info!(%zone, serial, "the copy is up to date again"),
+            (was, Some(now)) if was.is_none_or(|was| was.stage < now.stage) => {
+                metrics.mirror_escalations_total.inc();
+                let text = now.text(&self.config);
+                match now.is_urgent() {
+                    true => tracing::error!(%zone, serial, "{text}"),
+                    false => tracing::warn!(%zone, serial, "{text}"),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_meter(&self, meter: Option<Arc<Meter>>) {
+        self.state().meter = meter;
+    }
+
+    /// What the store keeps of this zone.
+    fn keep(&self) -> Keep {
+        Keep {
+            count: self.config.generations,
+            bytes_max: self.config.generations_bytes_max,
         }
     }
 

@@ -4,6 +4,8 @@
 //! current generation is not touched before the new one is durable. A version that a brake holds ends the refresh: the
 //! other sources have the same one.
 
+mod secured;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,12 +18,18 @@ use super::brakes::{self, Brake, Policy};
 use super::generation::{Candidate, Generation, Proof, Verified};
 use super::source::axfr::{self, Fault, Fetched, Want};
 use super::source::file::{self, FileError, Stamp};
-use super::store::{CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::source::https::HttpsError;
+use super::source::meter::{Meter, Stage};
+use super::source::tls::TrustError;
+use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, hex};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
 use crate::dns::{Name, Rtype};
 use crate::zone::{BuildError, Builder, Changes, ZoneImage, apply_in};
+
+pub use secured::Seen;
+use secured::channel_of;
 
 /// Longest wait for the parent's DS, in seconds.
 const DS_TIME_MAX_S: u64 = 15;
@@ -43,6 +51,12 @@ pub enum SourceError {
     /// The network source failed.
     #[error("{0}")]
     Fetch(#[from] axfr::FetchError),
+    /// The web server failed.
+    #[error("{0}")]
+    Https(#[from] HttpsError),
+    /// Nobody can be trusted to be the source.
+    #[error("certificates: {0}")]
+    Certificates(#[from] TrustError),
     /// The file failed.
     #[error("{0}")]
     File(#[from] FileError),
@@ -53,6 +67,16 @@ pub enum SourceError {
         theirs: u32,
         /// The current one.
         ours: u32,
+    },
+    /// It still has the current version, whose signatures have run out.
+    #[error(
+        "its serial {serial} is current here, but the signatures of that ran out at {expired_at}: the source is stuck, or the clock is wrong"
+    )]
+    Stale {
+        /// The serial of both.
+        serial: u32,
+        /// When the first signature ran out.
+        expired_at: String,
     },
     /// Its records make no zone.
     #[error("not a zone: {0}")]
@@ -75,6 +99,12 @@ pub enum SourceError {
         serial: u32,
         /// Why.
         reasons: Vec<String>,
+    },
+    /// It is current already.
+    #[error("serial {serial} with this content is current already")]
+    Known {
+        /// Its serial.
+        serial: u32,
     },
     /// It could not be stored.
     #[error("{0}")]
@@ -102,6 +132,15 @@ impl Basis {
     }
 }
 
+/// While it lives, `status` shows what is on its way in.
+struct Shown(Arc<Mirror>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.set_meter(None);
+    }
+}
+
 /// What a transfer came to.
 enum Transferred {
     /// There is none to be had.
@@ -117,6 +156,10 @@ pub struct Refresher {
     pub(super) mirror: Arc<Mirror>,
     pub(super) shared: Arc<Shared>,
     pub(super) rng: SmallRng,
+    /// What each web server had when it was last asked.
+    pub(super) seen: HashMap<String, Seen>,
+    /// Counts what is on its way in.
+    pub(super) meter: Arc<Meter>,
     /// The state in which each file was last found good.
     pub(super) good: HashMap<PathBuf, Stamp>,
     /// The state in which each file was last tried; `None` when it was not there.
@@ -158,11 +201,19 @@ impl Refresher {
     }
 
     async fn try_source(&mut self, source: &Source) -> Result<Done, SourceError> {
+        let _shown = self.begin(source.to_string());
         match source {
             Source::Axfr { .. } => self.try_axfr(source).await,
             Source::File(path) => self.try_file(source, path).await,
-            Source::Https { .. } => Err(SourceError::Unsupported),
+            Source::Https { url, ca } => self.try_https(source, url, ca.as_deref()).await,
         }
+    }
+
+    /// Shows what is on its way in until the returned guard is dropped.
+    fn begin(&mut self, source: String) -> Shown {
+        self.meter = Arc::new(Meter::new(source, self.now_s()));
+        self.mirror.set_meter(Some(self.meter.clone()));
+        Shown(self.mirror.clone())
     }
 
     /// What changed since the version that is held; the whole zone where there is none, or its changes do not lead to a
@@ -209,14 +260,19 @@ impl Refresher {
     ) -> Result<Done, SourceError> {
         // What did not come just now must have needed no warning either.
         let rest_is_sound = (base.as_ref()).is_none_or(|base| base.row().warnings.is_empty());
-        let provenance = self.provenance(source.to_string(), SourceKind::Network);
-        let signed = matches!(source, Source::Axfr { tsig: Some(_), .. });
+        let channel = match rest_is_sound {
+            true => channel_of(source),
+            false => Channel::Plain,
+        };
+        let provenance = Provenance {
+            channel,
+            ..self.provenance(source.to_string(), SourceKind::Network)
+        };
         let candidate = match base {
             Some(base) => Candidate::updated(image, provenance, base),
             None => Candidate::new(image, provenance),
         };
-        self.admit(candidate.authenticated(signed && rest_is_sound))
-            .await
+        self.admit(candidate).await
     }
 
     /// Applies changes and admits what they lead to. The inner error says why the whole zone is to be taken instead.
@@ -300,8 +356,11 @@ impl Refresher {
             .bytes_max(memory::budget_bytes(config.bytes_max))
             .run_bytes_max(memory::run_bytes())
             .scratch(&scratch);
-        let way = (&*self.shared.deps.connect, &self.shared.deps.clock);
+        let connect = self.way_to(source).await?;
+        let way = (&*connect, &self.shared.deps.clock);
+        let meter = self.meter.clone();
         let mut sink = |record| {
+            meter.count_record();
             builder.add(record).map_err(|error| match error {
                 BuildError::TooLarge(limit) => Fault::TooLarge(limit),
                 other => Fault::NotAZone(other.to_string()),
@@ -318,6 +377,7 @@ impl Refresher {
                     let why = why.unwrap_or_else(|| "the server sends the whole zone".to_owned());
                     self.note_no_changes(source, Some(why));
                 }
+                self.meter.enter(Stage::Building);
                 let image = blocking(move || builder.finish()).await;
                 let image = image.map_err(|e| SourceError::NotAZone(e.to_string()))?;
                 Ok(Transferred::Whole(image))
@@ -328,9 +388,9 @@ impl Refresher {
     }
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
-        let stamp = file::stamp(path);
+        let stamp = file::stamp(path, &self.mirror.config.zone);
         self.tried
-            .insert(path.to_owned(), stamp.as_ref().ok().copied());
+            .insert(path.to_owned(), stamp.as_ref().ok().cloned());
         let stamp = stamp?;
         let current = self.mirror.current();
         let current = current.filter(|g| !g.is_bootstrap());
@@ -409,14 +469,22 @@ impl Refresher {
         &self,
         current: &Arc<Generation>,
         kind: SourceKind,
-    ) -> Result<(), CommitError> {
+    ) -> Result<(), SourceError> {
         if !self.is_contact(kind) {
             return Ok(());
         }
         let at = self.now_s();
+        // A version is never taken from a source outside its validity, and so is not confirmed by one either: a source that
+        // has nothing else is behind the world.
+        if let Some(end) = current.row().signatures_expire_at.filter(|end| at > *end) {
+            return Err(SourceError::Stale {
+                serial: current.serial(),
+                expired_at: format_utc(end),
+            });
+        }
         let (mirror, shared, current) = (self.mirror.clone(), self.shared.clone(), current.clone());
         let noted = blocking(move || mirror.confirm(&current, at, &shared.store)).await;
-        Ok(noted?)
+        Ok(noted.map_err(CommitError::from)?)
     }
 
     /// ARCHITECTURE.md: only a network source's confirmation counts as contact. Where the operator named files
@@ -430,6 +498,32 @@ impl Refresher {
                 sources.iter().all(|s| matches!(s, Source::File(_)))
             }
         }
+    }
+
+    /// Takes up a file that the operator hands over. It passes through everything that a source's version does.
+    pub(super) async fn import(&mut self, path: &Path) -> Result<(), SourceError> {
+        let _shown = self.begin(format!("import:{}", path.display()));
+        let (image, _) = self.read_file(path).await?;
+        self.meter.set_records(image.record_count());
+        let current = self.mirror.current().filter(|g| !g.is_bootstrap());
+        let want = Want {
+            newer_than: current.as_ref().map(|g| g.serial()),
+            except: self.mirror.held_serial(),
+        };
+        let is_other = current.is_some_and(|g| g.image().digest() != image.digest());
+        match want.judge(image.serial()) {
+            None => {}
+            Some(Fetched::Same) if is_other => {}
+            Some(Fetched::Same) => {
+                return Err(SourceError::Known {
+                    serial: image.serial(),
+                });
+            }
+            Some(other) => drop(self.nothing_new(other, SourceKind::File).await?),
+        }
+        let provenance = self.provenance(self.meter.source.clone(), SourceKind::File);
+        self.admit(Candidate::new(image, provenance)).await?;
+        Ok(())
     }
 
     /// Verifies a candidate as of now, asks the brakes, and makes it current.
@@ -456,7 +550,8 @@ impl Refresher {
             SourceKind::Network | SourceKind::File => self.basis().await?,
         };
         let now = self.now_s();
-        let (shared, keep) = (self.shared.clone(), self.mirror.config.generations);
+        self.meter.enter(Stage::Verifying);
+        let (shared, keep) = (self.shared.clone(), self.mirror.keep());
         blocking(move || {
             candidate.verify(basis.proof(), at, now).map_err(|refusal| {
                 shared.deps.metrics.mirror_refused_total.inc();
@@ -597,6 +692,8 @@ impl Refresher {
             source,
             kind,
             fetched_at: self.now_s(),
+            channel: Channel::Plain,
+            validators: None,
         }
     }
 
@@ -635,7 +732,7 @@ fn apply_brakes(
             Ok(verified)
         }
         Brake::Hold(reasons) => {
-            (shared.store).hold(verified, reasons.clone(), config.generations)?;
+            (shared.store).hold(verified, reasons.clone(), mirror.keep())?;
             mirror.set_held(Some((serial, reasons.clone())));
             Err(SourceError::Held { serial, reasons })
         }

@@ -1,13 +1,18 @@
 //! What people and scripts are told about a mirror.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
+use super::age::{self, Facts};
 use super::generation::Generation;
 use super::health::SourceStatus;
 use super::policy::{self, Usable};
-use super::store::{GenerationRow, SourceKind, Verdict};
+use super::source::meter::Meter;
+use super::store::{GenerationRow, MirrorStore, SourceKind, Verdict};
 use crate::clock::format_utc;
 use crate::config::{MirrorConfig, MirrorUse};
+use crate::dns::Name;
 
 /// One mirror, for `status`. Reachability (`state`, `since`) is added by whoever knows it. Times are RFC 3339 text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,14 +42,62 @@ pub struct MirrorStatus {
     pub usable: Option<&'static str>,
     /// When the first of its signatures runs out.
     pub signatures_expire: Option<String>,
+    /// Who vouches for the way that it came by: `plain` (nobody), `tsig`, `tls` or `https`.
+    pub channel: Option<&'static str>,
+    /// What verification and channel prove of it.
+    pub proves: Option<String>,
     /// What verification remarked on.
     pub warnings: Vec<String>,
     /// What the last refresh failed with.
     pub last_error: Option<String>,
+    /// How near it is to the end of what it is good for, from a quarter of the way on.
+    pub escalation: Option<EscalationStatus>,
+    /// What is on its way in.
+    pub transfer: Option<TransferStatus>,
     /// Where versions come from, in order of preference.
     pub sources: Vec<SourceStatus>,
     /// The last NOTIFY that was taken: when, and from whom.
     pub last_notify: Option<String>,
+}
+
+/// A copy that grows old.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EscalationStatus {
+    /// How much of the time is gone: 25, 50, 75 or 100.
+    pub percent: u64,
+    /// `signatures`, `soa expire` or `signatures, sources stuck`.
+    pub limit: &'static str,
+    /// When it is all gone.
+    pub at: String,
+    /// What will happen then.
+    pub text: String,
+}
+
+/// A version on its way in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TransferStatus {
+    /// Where it comes from.
+    pub source: String,
+    /// Since when.
+    pub since: String,
+    /// `fetching`, `building` or `verifying`.
+    pub stage: &'static str,
+    /// Octets received so far.
+    pub bytes: u64,
+    /// Records received so far.
+    pub records: u64,
+}
+
+impl From<&Meter> for TransferStatus {
+    fn from(meter: &Meter) -> TransferStatus {
+        TransferStatus {
+            source: meter.source.clone(),
+            since: format_utc(meter.since_at),
+            stage: meter.stage().name(),
+            bytes: meter.bytes(),
+            records: meter.records(),
+        }
+    }
 }
 
 impl MirrorStatus {
@@ -77,8 +130,22 @@ impl MirrorStatus {
             signatures_expire: current
                 .and_then(|g| g.row().signatures_expire_at)
                 .map(format_utc),
+            channel: current.map(|g| g.provenance().channel.name()),
+            proves: current
+                .map(|g| g.row().proves.clone())
+                .filter(|text| !text.is_empty()),
             warnings: current.map_or_else(Vec::new, |g| g.row().warnings.clone()),
             last_error: None,
+            escalation: current
+                .filter(|g| !g.is_bootstrap())
+                .and_then(|g| age::escalation(&Facts::of(g, now_s), now_s))
+                .map(|e| EscalationStatus {
+                    percent: e.stage.percent(),
+                    limit: e.limit.name(),
+                    at: format_utc(e.at),
+                    text: e.text(config),
+                }),
+            transfer: None,
             sources: Vec::new(),
             last_notify: None,
         }
@@ -106,6 +173,21 @@ pub struct GenerationInfo {
     pub source: String,
     /// Whether it is the bundled snapshot.
     pub bootstrap: bool,
+    /// What verification and channel prove of it.
+    pub proves: String,
+    /// Its file, where it is kept.
+    pub file: Option<PathBuf>,
+}
+
+/// The stored versions of a zone, newest first; `current` is serial and digest of the one that is served. Blocks.
+pub(super) fn generations(
+    store: &MirrorStore,
+    zone: &Name,
+    current: Option<(u32, &str)>,
+) -> Vec<GenerationInfo> {
+    (store.rows(zone).into_iter())
+        .map(|row| GenerationInfo::new(store.file_of(&row), row, current))
+        .collect()
 }
 
 /// What a version is used for.
@@ -123,9 +205,12 @@ pub enum GenerationState {
 }
 
 impl GenerationInfo {
-    pub(super) fn new(row: GenerationRow, current: Option<&Generation>) -> GenerationInfo {
-        let is_current =
-            current.is_some_and(|g| g.serial() == row.serial && g.digest() == row.digest);
+    fn new(
+        file: Option<PathBuf>,
+        row: GenerationRow,
+        current: Option<(u32, &str)>,
+    ) -> GenerationInfo {
+        let is_current = current == Some((row.serial, &*row.digest));
         let state = match row.verdict {
             _ if is_current => GenerationState::Current,
             Verdict::Verified | Verdict::Unverified => GenerationState::Kept,
@@ -147,6 +232,8 @@ impl GenerationInfo {
             state,
             bootstrap: row.provenance.kind == SourceKind::Bootstrap,
             source: row.provenance.source,
+            proves: row.proves,
+            file,
         }
     }
 }

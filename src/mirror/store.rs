@@ -23,18 +23,24 @@ use std::sync::Arc;
 use self::escape::directory_name;
 use self::image_file::{FileFault, Step};
 use super::generation::{Refusal, Verified};
+use super::source::spool::{Spool, SpoolError};
 use crate::dns::Name;
-use crate::store::{Changes, CurrentRow, zone_key};
+use crate::store::Changes;
 pub use crate::store::{
-    Durability, GenerationRow, Ledger, Provenance, SourceKind, StoreError, TrustRecord, Verdict,
-    hex,
+    Channel, Durability, GenerationRow, Ledger, Provenance, SourceKind, StoreError, TrustRecord,
+    Validators, Verdict, hex,
 };
+pub(super) use crate::store::{CurrentRow, zone_key};
 use crate::zone::{ImageError, ZoneImage};
 
 /// Versions held by a brake that are kept for the operator.
 const HELD_KEPT: usize = 2;
-/// Refused versions that are remembered (without their data).
+/// Refused versions that are remembered.
 const REFUSED_KEPT: usize = 5;
+/// Refused versions whose data is kept for inspection, the quarantine.
+const QUARANTINED_KEPT: usize = 2;
+/// Room that their files may take, in bytes.
+const QUARANTINE_BYTES_MAX: u64 = 1 << 30;
 
 /// Why a version was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +90,25 @@ pub struct Standing {
     pub last_contact_at: Option<u64>,
     /// The serial that the operator rolled back from.
     pub rolled_back_from: Option<u32>,
+}
+
+/// How much of a zone is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Admitted versions, the current one included.
+    pub count: u32,
+    /// Room that their files may take, in bytes. The current one is kept whatever it takes.
+    pub bytes_max: u64,
+}
+
+impl From<u32> for Keep {
+    /// As many, however large.
+    fn from(count: u32) -> Keep {
+        Keep {
+            count,
+            bytes_max: u64::MAX,
+        }
+    }
 }
 
 /// The stored versions of all mirrors. Every method blocks.
@@ -160,14 +185,14 @@ impl MirrorStore {
         &self,
         verified: Verified,
         standing: Standing,
-        keep: u32,
+        keep: impl Into<Keep>,
     ) -> Result<Stored, CommitError> {
         let row = verified.row().clone();
         let stored = self.write(verified, &row)?;
         let changes = Changes::new().put(&row).put(&current_row(&row, standing));
         self.ledger.commit(changes, Durability::Synced)?;
         (self.step)(Step::Activated)?;
-        self.prune(&row.zone, keep);
+        self.prune(&row.zone, keep.into());
         (self.step)(Step::Pruned)?;
         Ok(stored)
     }
@@ -188,27 +213,57 @@ impl MirrorStore {
         &self,
         verified: Verified,
         reasons: Vec<String>,
-        keep: u32,
+        keep: impl Into<Keep>,
     ) -> Result<(), CommitError> {
         let mut row = verified.row().clone();
         row.verdict = Verdict::Held(reasons);
         self.write(verified, &row)?;
         (self.ledger).commit(Changes::new().put(&row), Durability::Synced)?;
-        self.prune(&row.zone, keep);
+        self.prune(&row.zone, keep.into());
         Ok(())
     }
 
-    /// Notes a refused version, without its data. One that is stored with another verdict keeps that.
-    pub fn refuse(&self, refusal: &Refusal, keep: u32) {
+    /// Notes a refused version, and keeps its data for inspection where there is room: the note in its file says that it was
+    /// refused, so that no start takes it for anything else. One that is stored with another verdict keeps that.
+    pub fn refuse(&self, refusal: &Refusal, keep: impl Into<Keep>) {
         let known: Option<GenerationRow> = self.ledger.get(&row_key(&refusal.row));
         if known.is_some_and(|row| !matches!(row.verdict, Verdict::Refused(_))) {
             return;
+        }
+        if let Err(error) = self.quarantine(refusal) {
+            tracing::warn!(%error, zone = %refusal.row.zone, "refused version could not be kept for inspection");
         }
         let noted = (self.ledger).commit(Changes::new().put(&refusal.row), Durability::Soon);
         if let Err(error) = noted {
             tracing::error!(%error, zone = %refusal.row.zone, "refused version could not be noted");
         }
-        self.prune(&refusal.row.zone, keep);
+        self.prune(&refusal.row.zone, keep.into());
+    }
+
+    /// Writes the data of a refused version, unless it is there from an earlier try.
+    fn quarantine(&self, refusal: &Refusal) -> io::Result<()> {
+        debug_assert!(matches!(refusal.row.verdict, Verdict::Refused(_)));
+        let path = self.path(&refusal.row)?;
+        let image = refusal.image.as_bytes();
+        if path.exists() || image.len() as u64 > QUARANTINE_BYTES_MAX {
+            return Ok(());
+        }
+        image_file::write(&path, image, &refusal.row, &self.step)
+    }
+
+    /// The file of a version, if it is kept.
+    pub fn file_of(&self, row: &GenerationRow) -> Option<PathBuf> {
+        self.path(row).ok().filter(|path| path.is_file())
+    }
+
+    /// Room for a body that is on its way in.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub(super) fn spool(&self, zone: &Name, bytes_max: u64) -> Result<Spool, SpoolError> {
+        let directory = self.directory(zone);
+        let directory = directory.map_err(|error| SpoolError::Disk(error.kind()))?;
+        Spool::new(&directory, bytes_max)
     }
 
     /// Makes a stored version current, or notes a new standing of the one that is.
@@ -259,22 +314,33 @@ impl MirrorStore {
         })
     }
 
-    /// Removes versions beyond those to keep. The current one always stays. Failure is logged: the next version tries
-    /// again.
-    fn prune(&self, zone: &Name, keep: u32) {
+    /// Removes versions beyond those to keep, oldest first. The current one always stays. Failure is logged: the next
+    /// version tries again.
+    fn prune(&self, zone: &Name, keep: Keep) {
         let current: Option<CurrentRow> = self.ledger.get(&zone_key(zone));
-        let (mut admitted, mut held, mut refused) = (1, 0, 0);
-        for row in self.rows(zone) {
-            if current.as_ref().is_some_and(|c| is_row(c, &row)) {
-                continue;
-            }
-            let (count, max) = match row.verdict {
-                Verdict::Verified | Verdict::Unverified => (&mut admitted, keep.max(1) as usize),
-                Verdict::Held(_) => (&mut held, HELD_KEPT),
-                Verdict::Refused(_) => (&mut refused, REFUSED_KEPT),
+        let is_current = |row: &GenerationRow| current.as_ref().is_some_and(|c| is_row(c, row));
+        let mut rows = self.rows(zone);
+        // It takes its place and its room first, also when it is not the newest.
+        rows.sort_by_key(|row| !is_current(row));
+        let mut admitted = Room::of(keep.count.max(1) as usize, keep.bytes_max);
+        let mut held = Room::of(HELD_KEPT, u64::MAX);
+        let mut refused = Room::of(REFUSED_KEPT, u64::MAX);
+        let mut quarantined = Room::of(QUARANTINED_KEPT, QUARANTINE_BYTES_MAX);
+        for row in rows {
+            let bytes = self.file_of(&row).and_then(|path| fs::metadata(path).ok());
+            let bytes = bytes.map(|meta| meta.len());
+            let fits = match row.verdict {
+                Verdict::Verified | Verdict::Unverified => admitted.take(bytes.unwrap_or(0)),
+                Verdict::Held(_) => held.take(bytes.unwrap_or(0)),
+                Verdict::Refused(_) => {
+                    let stays = bytes.is_none_or(|bytes| quarantined.take(bytes));
+                    if !stays {
+                        self.remove_file(&row);
+                    }
+                    refused.take(0)
+                }
             };
-            *count += 1;
-            if *count > max {
+            if !fits && !is_current(&row) {
                 self.remove(&row);
             }
         }
@@ -283,17 +349,21 @@ impl MirrorStore {
     fn remove(&self, row: &GenerationRow) {
         let changes = Changes::new().remove::<GenerationRow>(row_key(row));
         // The row first: a file without a row is found again, a row without a file would be a lie.
-        let removed = (self
-            .ledger
-            .commit(changes, Durability::Soon)
-            .map_err(|e| e.to_string()))
-        .and_then(|()| self.path(row).map_err(|e| e.to_string()))
-        .and_then(|path| match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.to_string()),
-            _ => Ok(()),
-        });
-        if let Err(error) = removed {
-            tracing::warn!(zone = %row.zone, serial = row.serial, error, "old version could not be removed");
+        match self.ledger.commit(changes, Durability::Soon) {
+            Ok(()) => self.remove_file(row),
+            Err(error) => {
+                tracing::warn!(zone = %row.zone, serial = row.serial, %error, "old version could not be removed");
+            }
+        }
+    }
+
+    fn remove_file(&self, row: &GenerationRow) {
+        let removed = self.path(row).and_then(fs::remove_file);
+        if let Err(error) = removed.or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(e),
+        }) {
+            tracing::warn!(zone = %row.zone, serial = row.serial, %error, "the file of an old version could not be removed");
         }
     }
 
@@ -335,7 +405,13 @@ impl MirrorStore {
                 changes = changes.remove::<GenerationRow>(row_key(row));
             }
         }
-        for row in on_disk.iter().filter(|row| !known.contains(&row_key(row))) {
+        // A refused one whose row stands needs no other; its file is for inspection alone.
+        let noted: HashSet<Vec<u8>> = rows.iter().map(row_key).collect();
+        let is_news = |row: &&GenerationRow| match row.verdict {
+            Verdict::Refused(_) => !noted.contains(&row_key(row)),
+            _ => !known.contains(&row_key(row)),
+        };
+        for row in on_disk.iter().filter(is_news) {
             tracing::info!(%zone, serial = row.serial, "taking up a version that the ledger does not know");
             changes = changes.put(row);
         }
@@ -394,6 +470,26 @@ impl MirrorStore {
             }
         }
         Ok(dir)
+    }
+}
+
+/// Places and bytes that are left for versions of one kind.
+struct Room {
+    places: usize,
+    bytes: u64,
+}
+
+impl Room {
+    fn of(places: usize, bytes: u64) -> Room {
+        Room { places, bytes }
+    }
+
+    /// Takes a place and so many bytes. Once something did not fit, nothing older does.
+    fn take(&mut self, bytes: u64) -> bool {
+        let fits = self.places > 0 && bytes <= self.bytes;
+        self.places = if fits { self.places - 1 } else { 0 };
+        self.bytes = self.bytes.saturating_sub(bytes);
+        fits
     }
 }
 

@@ -12,6 +12,7 @@
 //! the one before, and its end is logged as well; in between `last_error` tells. A panic in the loop is logged and the
 //! loop begun anew: a mirror must not stop refreshing without anyone noticing.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::generation::{Candidate, Generation};
-use super::refresh::{Done, Refresher, blocking};
+use super::refresh::{Done, Refresher, SourceError, blocking};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
 use super::{CommandError, Mirror, Shared, scrutiny};
@@ -62,6 +63,8 @@ pub(super) enum Change {
     Accept(u32, oneshot::Sender<Result<(), CommandError>>),
     /// Serve an older version; `None` = the one before.
     Rollback(Option<u32>, oneshot::Sender<Result<(), CommandError>>),
+    /// Take up a zone file.
+    Import(PathBuf, oneshot::Sender<Result<(), CommandError>>),
 }
 
 /// The receiving end of a mirror's commands; it outlives a loop that panicked.
@@ -124,6 +127,17 @@ pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) 
     }
 }
 
+/// Takes up a file for a mirror whose loop does not run.
+pub(super) async fn import_stopped(
+    mirror: &Arc<Mirror>,
+    shared: &Arc<Shared>,
+    file: &Path,
+) -> Result<(), CommandError> {
+    let mut task = Task::new(mirror.clone(), shared.clone(), shared.deps.seed);
+    task.load_stored().await.map_err(CommandError::Refused)?;
+    task.import(file).await
+}
+
 struct Task {
     refresher: Refresher,
     failures: u32,
@@ -140,6 +154,8 @@ impl Task {
                 mirror,
                 shared,
                 rng: SmallRng::seed_from_u64(seed),
+                seen: Default::default(),
+                meter: Default::default(),
                 good: Default::default(),
                 tried: Default::default(),
             },
@@ -245,9 +261,9 @@ impl Task {
         let mut changed = Vec::new();
         for source in &self.mirror().config.sources {
             if let Source::File(path) = source {
-                let tried = self.refresher.tried.get(path).copied().flatten();
-                let path = path.clone();
-                let stamp = blocking(move || file::stamp(&path)).await.ok();
+                let tried = self.refresher.tried.get(path).cloned().flatten();
+                let (path, zone) = (path.clone(), self.mirror().config.zone.clone());
+                let stamp = blocking(move || file::stamp(&path, &zone)).await.ok();
                 if stamp.is_some() && stamp != tried {
                     changed.push(source.clone());
                 }
@@ -267,6 +283,7 @@ impl Task {
             None => None,
         };
         let (done, mut errors) = self.refresher.refresh(sources).await;
+        self.mirror().tell_age(self.shared());
         if done.is_none() {
             self.failures = self.failures.saturating_add(1);
             let metrics = &self.shared().deps.metrics;
@@ -290,10 +307,11 @@ impl Task {
         Ok(())
     }
 
-    async fn obey(&self, change: Change) {
+    async fn obey(&mut self, change: Change) {
         let (result, asker) = match change {
             Change::Accept(serial, asker) => (self.accept(serial).await, asker),
             Change::Rollback(serial, asker) => (self.rollback(serial).await, asker),
+            Change::Import(path, asker) => (self.import(&path).await, asker),
         };
         let _ = asker.send(result);
     }
@@ -321,6 +339,16 @@ impl Task {
     async fn rollback(&self, serial: Option<u32>) -> Result<(), CommandError> {
         let (mirror, shared) = (self.mirror().clone(), self.shared().clone());
         blocking(move || mirror.roll_back(serial, &shared)).await
+    }
+
+    /// Takes up a zone file of the operator's, if it verifies and no brake holds it.
+    async fn import(&mut self, path: &Path) -> Result<(), CommandError> {
+        let imported = self.refresher.import(path).await;
+        self.mirror().tell_age(self.shared());
+        imported.map_err(|e| match e {
+            SourceError::Commit(error) => CommandError::Commit(error),
+            other => CommandError::Refused(other.to_string()),
+        })
     }
 
     /// Takes up what the ledger names as current. What rests on trust that is configured no longer is verified anew.

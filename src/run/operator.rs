@@ -1,6 +1,7 @@
 //! What the control socket's requests do.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,9 +10,9 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, FlushDone, HeldStatus, KindStatus, MirrorDone,
-    MirrorStatus, NegativeAnchorStatus, ServerStatus, SourceStatus, Status, TableStatus,
-    TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, GoneStatus, HeldStatus,
+    KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, SourceStatus,
+    Status, TableStatus, TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -20,10 +21,11 @@ use holdfast::mirror::{self, GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
+use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
 use serde_json::Value;
 
-use super::{system_clock, trace};
+use super::{system_clock, trace, versions};
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -88,6 +90,12 @@ impl Operator {
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(&mirror)
             }
+            Request::MirrorImport { zone, file } => {
+                let mirror = self.mirror(&zone)?;
+                let imported = mirror.import(PathBuf::from(file)).await;
+                imported.map_err(|error| error.to_string())?;
+                self.outcome(&mirror)
+            }
             Request::ClockReset => {
                 let keeper = self.engine.timekeeper.clone();
                 let keeper = keeper.ok_or("with lab.clock_file there is no floor to clear")?;
@@ -142,10 +150,7 @@ impl Operator {
 
     /// What a command to a mirror has led to.
     fn outcome(&self, mirror: &Mirror) -> Result<Value, String> {
-        to_json(&MirrorDone {
-            zone: mirror.zone().to_string(),
-            serial: mirror.current().map(|generation| generation.serial()),
-        })
+        to_json(&versions::done(mirror.zone(), mirror.current().as_deref()))
     }
 
     fn status(&self) -> Status {
@@ -160,6 +165,7 @@ impl Operator {
             mirrors: self.mirrors(),
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
+            retained: self.retained(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -234,8 +240,12 @@ impl Operator {
                     .held()
                     .map(|(serial, reasons)| HeldStatus { serial, reasons }),
                 signatures_expire: told.signatures_expire,
+                channel: told.channel.map(str::to_owned),
+                proves: told.proves,
                 warnings: told.warnings,
                 last_error: told.last_error,
+                escalation: told.escalation.map(escalation),
+                transfer: told.transfer.map(transfer),
                 sources: told.sources.into_iter().map(source_status).collect(),
                 last_notify: told.last_notify,
             }
@@ -269,6 +279,21 @@ impl Operator {
             quirks: server.quirks.iter().map(ToString::to_string).collect(),
         };
         servers.into_iter().map(status).collect()
+    }
+
+    fn retained(&self) -> RetainedStatus {
+        let resolver = &self.engine.resolver;
+        let stats = resolver.retained_stats();
+        let gone = |gone: Gone| GoneStatus {
+            zone: gone.zone.to_string(),
+            since: format_utc(gone.since_s),
+        };
+        RetainedStatus {
+            delegations: stats.zones.entries as u64,
+            servers: stats.hosts.entries as u64,
+            bytes: (stats.zones.bytes + stats.hosts.bytes) as u64,
+            parents_gone: resolver.gone().into_iter().map(gone).collect(),
+        }
     }
 
     fn cache(&self) -> CacheStatus {
@@ -318,7 +343,27 @@ impl Operator {
             links: gone.links as u64,
             keys: gone.keys as u64,
             failures: gone.failures as u64,
+            retained: gone.retained as u64,
         }
+    }
+}
+
+fn escalation(told: mirror::EscalationStatus) -> EscalationStatus {
+    EscalationStatus {
+        percent: told.percent,
+        limit: told.limit.into(),
+        at: told.at,
+        text: told.text,
+    }
+}
+
+fn transfer(told: mirror::TransferStatus) -> TransferStatus {
+    TransferStatus {
+        source: told.source,
+        since: told.since,
+        stage: told.stage.into(),
+        bytes: told.bytes,
+        records: told.records,
     }
 }
 

@@ -4,6 +4,7 @@
 //! label: no zone's key is the beginning of another's, so a prefix scan finds one zone's rows and no more.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -40,6 +41,9 @@ pub struct GenerationRow {
     pub signatures_expire_at: Option<u64>,
     /// What verification remarked on without refusing.
     pub warnings: Vec<String>,
+    /// What verification and channel together prove, for people; empty in rows of older versions of the program.
+    #[serde(default)]
+    pub proves: String,
 }
 
 impl GenerationRow {
@@ -71,7 +75,7 @@ pub enum Verdict {
     Unverified,
     /// Verified, and kept back for the operator by a brake; why.
     Held(Vec<String>),
-    /// Failed verification; why. No image is kept.
+    /// Failed verification; why. Its image may be kept for inspection, never to be served.
     Refused(Vec<String>),
 }
 
@@ -91,6 +95,61 @@ pub struct Provenance {
     pub kind: SourceKind,
     /// When it was fetched or read.
     pub fetched_at: u64,
+    /// Who vouches for the way that it came by.
+    #[serde(default)]
+    pub channel: Channel,
+    /// What tells this very file from others on the web server that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validators: Option<Validators>,
+}
+
+/// Whether the other end of the way that a version came by has proven who it is. That says nothing of the zone's owner, but
+/// NS and glue of delegations are signed by nobody, and so are as good as the channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// It has not: a plain transfer, or a file.
+    #[default]
+    Plain,
+    /// By a shared key (RFC 8945).
+    Tsig,
+    /// By a certificate, in a transfer over TLS (RFC 9103).
+    Tls,
+    /// By a certificate, as a web server.
+    Https,
+}
+
+impl Channel {
+    /// Whether the other end has proven who it is.
+    pub fn is_authenticated(self) -> bool {
+        self != Channel::Plain
+    }
+
+    /// For people and scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Plain => "plain",
+            Channel::Tsig => "tsig",
+            Channel::Tls => "tls",
+            Channel::Https => "https",
+        }
+    }
+}
+
+/// What a web server tells versions of a file apart by (RFC 9110 section 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    /// `ETag`, with its quotes.
+    pub etag: Option<String>,
+    /// `Last-Modified`, as it was sent.
+    pub last_modified: Option<String>,
+}
+
+impl Validators {
+    /// Whether nothing can be told by them.
+    pub fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
 }
 
 /// Kinds of sources.
@@ -226,6 +285,86 @@ impl Row for TrustAnchorRow {
 
     fn key(&self) -> Vec<u8> {
         zone_key(&self.zone)
+    }
+}
+
+/// A delegation kept past its TTL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedRow {
+    /// The zone that it leads to.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// The zone whose servers gave it.
+    #[serde(with = "text")]
+    pub parent: Name,
+    /// Names of its servers, each with its glue.
+    pub servers: Vec<(String, Vec<IpAddr>)>,
+    /// Data of the DS records that the parent was validated to have, in lower-case hexadecimal; none: it was validated to have
+    /// none; `None`: nothing was validated.
+    pub ds: Option<Vec<String>>,
+    /// When the signatures of that proof run out.
+    pub ds_until_at: u64,
+    /// When the parent last gave it.
+    pub confirmed_at: u64,
+    /// How often it was used, recent uses counting more.
+    pub uses: u16,
+    /// When it was last used.
+    pub used_at: u64,
+}
+
+impl RetainedRow {
+    /// What the keys of these rows begin with: the tree holds two kinds.
+    pub const PREFIX: &[u8] = b"z";
+
+    /// The key of one zone.
+    pub fn key_of(zone: &Name) -> Vec<u8> {
+        [RetainedRow::PREFIX, &zone_key(zone)].concat()
+    }
+}
+
+impl Row for RetainedRow {
+    const TREE: Tree = Tree::Retained;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        RetainedRow::key_of(&self.zone)
+    }
+}
+
+/// Addresses of a name server, kept past their TTL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedHostRow {
+    /// The name server.
+    #[serde(with = "text")]
+    pub host: Name,
+    /// Its IPv4 addresses; `None` where they were never found out.
+    pub a: Option<Vec<IpAddr>>,
+    /// Its IPv6 addresses; likewise.
+    pub aaaa: Option<Vec<IpAddr>>,
+    /// When they were last looked up.
+    pub seen_at: u64,
+    /// How often they were used, recent uses counting more.
+    pub uses: u16,
+    /// When they were last used.
+    pub used_at: u64,
+}
+
+impl RetainedHostRow {
+    /// What the keys of these rows begin with.
+    pub const PREFIX: &[u8] = b"h";
+
+    /// The key of one name server.
+    pub fn key_of(host: &Name) -> Vec<u8> {
+        [RetainedHostRow::PREFIX, &zone_key(host)].concat()
+    }
+}
+
+impl Row for RetainedHostRow {
+    const TREE: Tree = Tree::Retained;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        RetainedHostRow::key_of(&self.host)
     }
 }
 

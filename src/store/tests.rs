@@ -23,6 +23,8 @@ fn row(zone: &str, serial: u32) -> GenerationRow {
             source: "axfr:192.0.2.1".to_owned(),
             kind: SourceKind::Network,
             fetched_at: 1000,
+            channel: Default::default(),
+            validators: None,
         },
         verified_at: 1000,
         stored_at: 1001,
@@ -31,6 +33,7 @@ fn row(zone: &str, serial: u32) -> GenerationRow {
         delegations: 3,
         signatures_expire_at: Some(9000),
         warnings: vec![],
+        proves: String::new(),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -384,9 +385,17 @@ pub struct Parent {
     pub answer: Mutex<DsAnswer>,
     /// How often it panics before it says that.
     panics: Mutex<u32>,
+    /// What it says of the addresses of servers.
+    pub addresses: Mutex<Result<Vec<IpAddr>, String>>,
+    /// Whether it says nothing of them.
+    silent: AtomicBool,
 }
 
 impl Parent {
+    pub fn hang_addresses(&self, hang: bool) {
+        self.silent.store(hang, Ordering::Relaxed);
+    }
+
     pub fn poison(&self, times: u32) {
         *self.panics.lock().unwrap() = times;
     }
@@ -403,6 +412,15 @@ impl Lookup for Parent {
     fn ds<'a>(&'a self, _zone: &'a Name) -> BoxFuture<'a, DsAnswer> {
         assert!(!self.take_panic(), "a panic for the test");
         Box::pin(async { self.answer.lock().unwrap().clone() })
+    }
+
+    fn addresses<'a>(&'a self, _host: &'a Name) -> BoxFuture<'a, Result<Vec<IpAddr>, String>> {
+        Box::pin(async {
+            if self.silent.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            self.addresses.lock().unwrap().clone()
+        })
     }
 }
 
@@ -476,6 +494,8 @@ impl Lab {
             parent: Arc::new(Parent {
                 answer: Mutex::new(DsAnswer::Insecure),
                 panics: Mutex::new(0),
+                addresses: Mutex::new(Err("not asked for".to_owned())),
+                silent: AtomicBool::new(false),
             }),
             metrics: Arc::new(Metrics::default()),
             dir: tempfile::tempdir().unwrap(),
@@ -580,6 +600,11 @@ pub fn axfr(server: &str) -> Source {
 
 /// Writes records as a zone file.
 pub fn write_zone(path: &Path, records: &[Record]) {
+    std::fs::write(path, zone_text(records)).unwrap();
+}
+
+/// Records as a zone file.
+pub fn zone_text(records: &[Record]) -> String {
     let line = |r: &Record| {
         let hex: String = r.rdata.iter().map(|b| format!("{b:02x}")).collect();
         let number = r.rtype.0;
@@ -590,5 +615,5 @@ pub fn write_zone(path: &Path, records: &[Record]) {
             r.rdata.len()
         )
     };
-    std::fs::write(path, records.iter().map(line).collect::<String>()).unwrap();
+    records.iter().map(line).collect()
 }

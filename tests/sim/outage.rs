@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::clock::Clock;
-use holdfast::config::{AgeMax, Anchor, Anchors, Config, MirrorConfig, Source};
+use holdfast::config::{AgeMax, Anchor, Anchors, Config, HttpsUrl, MirrorConfig, Source};
 use holdfast::dns::{Ede, Question, Rcode, Rtype};
 use holdfast::engine::{Engine, Outside};
 use holdfast::metrics::Metrics;
@@ -18,7 +18,7 @@ use holdfast::store::StoreError;
 use tokio::time::Instant;
 
 use crate::net::Fault;
-use crate::signer::{EXPIRATION, INCEPTION, name};
+use crate::signer::{EXPIRATION, INCEPTION, Signer, name};
 use crate::transfer::Transfers;
 use crate::world::World;
 
@@ -29,19 +29,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 const TTL: u32 = 40;
 
 /// An engine, its disk and its internet.
-struct Site {
-    world: World,
+pub struct Site {
+    pub world: World,
     dir: tempfile::TempDir,
     config: Config,
-    clock: Clock,
-    metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
     engine: Option<Engine>,
 }
 
 impl Site {
     /// A site that mirrors `zones`, each from a host of its own that no cut of the zone's servers touches,
     /// running and in contact.
-    async fn start(zones: &[&str]) -> Site {
+    pub async fn start(zones: &[&str]) -> Site {
         let mut site = Site::new(zones);
         site.boot().await;
         tokio::time::sleep(5 * SECOND).await;
@@ -107,7 +107,7 @@ impl Site {
     }
 
     /// Ends the engine and starts another one on the same disk.
-    async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         drop(self.engine.take());
         // Exchanges under way hold on to their parts until they time out, and sled closes its file in a
         // thread of its own, in real time.
@@ -124,7 +124,7 @@ impl Site {
         panic!("the ledger was never closed");
     }
 
-    fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         self.engine.as_ref().unwrap()
     }
 
@@ -144,7 +144,7 @@ impl Site {
     }
 
     /// Asks, and demands what the zones hold; AD where the chain is signed. Returns the time it took.
-    async fn right(&self, text: &str, rtype: Rtype) -> Duration {
+    pub async fn right(&self, text: &str, rtype: Rtype) -> Duration {
         let (answer, took) = self.ask(text, rtype).await;
         let truth = self.world.truth(&Question::new(name(text), rtype));
         assert_eq!(answer.rcode, truth.rcode, "{text}: {:?}", answer.errors);
@@ -428,6 +428,68 @@ async fn bogus_servers_are_no_better_than_dead_ones() {
         let apex = if zone == "roots" { "." } else { "home." };
         site.until(apex, State::Online, 60 * SECOND).await;
     }
+}
+
+// The same day, seen from a mirror: the registry's bad version is on its servers and at the source alike. It is refused, live
+// answers are checked against the copy, and the mended version is taken.
+#[tokio::test(start_paused = true)]
+async fn a_bad_version_everywhere_costs_no_answer() {
+    let mut site = Site::start(&[".", "home."]).await;
+    site.right_everywhere(0).await;
+    let mut keys = Signer::new("home.", 1000).keys;
+    let mut publish = |site: &mut Site, serial: u32| {
+        // Nobody above knows the keys that are swapped in: no signature leads anywhere.
+        let swap = |_: &mut String, signer: Option<&mut Signer>| {
+            std::mem::swap(&mut signer.unwrap().keys, &mut keys);
+        };
+        site.world.republish("home.", serial, swap);
+        let image = site.world.image("home.");
+        site.world.net.serve("198.51.9.2", image, &["sources"]);
+    };
+    publish(&mut site, 2);
+    let mirror = site.engine().mirrors.find(&name("home.")).unwrap().clone();
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(error.contains("serial 2 refused"), "{error}");
+    for n in 0..60 {
+        for text in ["www.shop.home.", "info.home.", &format!("none{n}.home.")] {
+            let (answer, _) = site.ask(text, Rtype::A).await;
+            assert!(answer.rcode.is_answer(), "{text}: {:?}", answer.errors);
+            assert_eq!(answer.security, Security::Secure, "{text}");
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(mirror.current().unwrap().serial(), 1);
+    publish(&mut site, 3);
+    mirror.refresh().await.unwrap();
+    assert_eq!(mirror.current().unwrap().serial(), 3);
+    site.until("home.", State::Online, 60 * SECOND).await;
+    site.right_everywhere(100).await;
+}
+
+// A source that is named is found through holdfast itself; while nobody knows its address, that is an error after a while.
+#[tokio::test(start_paused = true)]
+async fn a_web_source_is_looked_up_here() {
+    let mut site = Site::new(&["."]);
+    let url = HttpsUrl::parse("https://www.shop.home/root.zone").unwrap();
+    site.config.mirrors[0].sources = vec![Source::Https { url, ca: None }];
+    site.boot().await;
+    let mirror = site.engine().mirrors.find(&name(".")).unwrap().clone();
+    // The host is found, and nobody there speaks TLS.
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(
+        error.contains("connect: ") || error.contains("certificates: "),
+        "{error}"
+    );
+    site.world.net.set("roots", Fault::Silent);
+    site.world.net.set("home", Fault::Silent);
+    site.engine().resolver.flush(&name("."), true);
+    let before = Instant::now();
+    let error = mirror.refresh().await.unwrap_err();
+    assert!(
+        error.contains("address of www.shop.home: ") || error.contains("certificates: "),
+        "{error}"
+    );
+    assert!(before.elapsed() < 15 * SECOND, "{:?}", before.elapsed());
 }
 
 // Past `age_max` a copy answers nothing, though nobody else does.

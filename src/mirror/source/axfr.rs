@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::incoming::{Asked, Basis, Brought, Incoming, Sink};
 use super::ixfr::DeltaFault;
-use super::{Connect, Stream};
+use super::{Connect, Stream, tls};
 use crate::clock::Clock;
 use crate::dns::edns::option;
 use crate::dns::tsig::{self, Key};
@@ -100,6 +100,12 @@ pub enum Fault {
     /// The network said no.
     #[error("{0}")]
     Io(io::ErrorKind),
+    /// The other end proves nothing, or not what it must.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// It speaks no HTTP.
+    #[error("{0}")]
+    Http(String),
     /// Nothing came for too long.
     #[error("stalled: nothing for {0} s")]
     Stalled(u64),
@@ -136,6 +142,28 @@ pub enum Fault {
     /// The changes make no sense.
     #[error("not an incremental transfer: {0}")]
     Deltas(#[from] DeltaFault),
+}
+
+impl Fault {
+    /// What an error of a connection is.
+    pub fn of(error: &io::Error) -> Fault {
+        match tls::fault_of(error) {
+            Some(text) => Fault::Tls(text),
+            None => Fault::Io(error.kind()),
+        }
+    }
+
+    /// The same, once something has come over it.
+    pub(super) fn midway(error: &io::Error) -> Fault {
+        match Fault::of(error) {
+            Fault::Io(
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe,
+            ) => Fault::Truncated,
+            other => other,
+        }
+    }
 }
 
 /// How a message is no answer to the question.
@@ -259,13 +287,13 @@ impl Transfer<'_> {
     ) -> Result<(Brought, Option<Fault>), FetchError> {
         let mut no_changes = None;
         if let Some(basis) = basis(self.order) {
-            let mut incoming = Incoming::new(self.order.zone, Some(basis));
-            match self.receive(Rtype::IXFR, &mut incoming, ids(), sink).await {
+            let (got, has_passed) = self.ask(Rtype::IXFR, Some(basis), ids, sink).await?;
+            match got {
                 Ok(Brought::Current(serial)) if self.order.want.judge(serial).is_none() => {
                     no_changes = Some(Fault::Mismatch(Mismatch::NoSoa));
                 }
                 Ok(brought) => return Ok((brought, None)),
-                Err(fault) if incoming.has_passed() || fault.is_final() => {
+                Err(fault) if has_passed || fault.is_final() => {
                     return Err(FetchError::Transfer(fault));
                 }
                 Err(fault) => {
@@ -277,19 +305,28 @@ impl Transfer<'_> {
                 }
             }
         }
-        let mut incoming = Incoming::new(self.order.zone, None);
-        let whole = self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await;
-        let whole = match whole {
-            // Some servers take one question per connection: once more on a fresh one.
-            Err(Fault::Truncated | Fault::Io(_)) if !incoming.has_passed() => {
-                self.reopen().await?;
-                let mut incoming = Incoming::new(self.order.zone, None);
-                self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await
-            }
-            other => other,
-        };
-        let brought = whole.map_err(FetchError::Transfer)?;
-        Ok((brought, no_changes))
+        let (whole, _) = self.ask(Rtype::AXFR, None, ids, sink).await?;
+        Ok((whole.map_err(FetchError::Transfer)?, no_changes))
+    }
+
+    /// Asks, and once more on a fresh connection where this one ends before a record was passed on: some servers take one
+    /// question per connection. Also says whether records were passed on: then nothing else can be asked for.
+    async fn ask(
+        &mut self,
+        rtype: Rtype,
+        basis: Option<Basis>,
+        ids: &mut (dyn FnMut() -> u16 + Send),
+        sink: &mut Sink<'_>,
+    ) -> Result<(Result<Brought, Fault>, bool), FetchError> {
+        let mut incoming = Incoming::new(self.order.zone, basis);
+        let id = ids();
+        let mut got = self.receive(rtype, &mut incoming, id, sink).await;
+        if matches!(got, Err(Fault::Truncated | Fault::Io(_))) && !incoming.has_passed() {
+            self.reopen().await?;
+            incoming = Incoming::new(self.order.zone, basis);
+            got = self.receive(rtype, &mut incoming, id, sink).await;
+        }
+        Ok((got, incoming.has_passed()))
     }
 
     async fn reopen(&mut self) -> Result<(), FetchError> {
@@ -359,7 +396,7 @@ fn too_long(limits: Limits) -> Fault {
 }
 
 /// Octets received, in all and in the present window.
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     clock: &'a Clock,
     bytes_max: u64,
     received: u64,
@@ -367,7 +404,7 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(clock: &'a Clock, bytes_max: u64) -> Progress<'a> {
+    pub(super) fn new(clock: &'a Clock, bytes_max: u64) -> Progress<'a> {
         Progress {
             clock,
             bytes_max,
@@ -377,7 +414,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Counts a message of `len` octets.
-    fn add(&mut self, len: usize) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, len: usize) -> Result<(), Fault> {
         self.received += len as u64 + 2;
         if self.received > self.bytes_max {
             return Err(Fault::TooLarge(self.bytes_max));
@@ -404,7 +441,7 @@ impl Link {
         let limit = Duration::from_secs(CONNECT_TIME_MAX_S);
         match timeout(limit, connect.connect(server)).await {
             Ok(Ok(stream)) => Ok(Link { stream }),
-            Ok(Err(error)) => Err(FetchError::Connect(Fault::Io(error.kind()))),
+            Ok(Err(error)) => Err(FetchError::Connect(Fault::of(&error))),
             Err(_) => Err(FetchError::Connect(Fault::Stalled(CONNECT_TIME_MAX_S))),
         }
     }
@@ -494,12 +531,7 @@ impl Link {
 async fn within_message_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T, Fault> {
     match timeout(Duration::from_secs(MESSAGE_TIME_MAX_S), work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe => Fault::Truncated,
-            other => Fault::Io(other),
-        }),
+        Ok(Err(error)) => Err(Fault::midway(&error)),
         Err(_) => Err(Fault::Stalled(MESSAGE_TIME_MAX_S)),
     }
 }

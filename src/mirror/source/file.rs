@@ -2,19 +2,27 @@
 //!
 //! A file is watched by its length and modification time, which costs nothing, and read when they change. One that
 //! changes while it is read is left for the next look. What it holds is a candidate like any other.
+//!
+//! A directory stands for the newest of the zone's files in it (`is_of_zone`): who delivers versions side by side, each
+//! under a name of its own, need not rename them. What is being written under another name is not looked at.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::memory;
 use crate::dns::Name;
 use crate::zone::{self, Builder, ZoneImage};
 
+/// Most entries of a directory that are looked at.
+const ENTRIES_MAX: usize = 10_000;
+
 /// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
+    /// The file itself, where the source is a directory.
+    pub path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
 }
@@ -31,6 +39,12 @@ pub enum FileError {
     /// It was written to while it was read.
     #[error("the file changed while it was read")]
     Changing,
+    /// A directory without a file of the zone.
+    #[error("no file of the zone in the directory; looked for {0}, {0}.* and {0}-*")]
+    NoneOfZone(String),
+    /// A directory with more than can be looked through.
+    #[error("more than {ENTRIES_MAX} files in the directory")]
+    TooMany,
     /// It is no zone.
     #[error("not a zone: {0}")]
     NotAZone(String),
@@ -42,19 +56,84 @@ impl From<io::Error> for FileError {
     }
 }
 
-/// The file's present stamp.
+/// The present stamp of the file, or of the newest one of `apex` where `path` is a directory.
 ///
 /// # Errors
 /// The file is not there or not accessible.
-pub fn stamp(path: &Path) -> Result<Stamp, FileError> {
-    let meta = fs::metadata(path)?;
-    Ok(Stamp {
-        len: meta.len(),
-        modified: meta.modified().ok(),
-    })
+pub fn stamp(path: &Path, apex: &Name) -> Result<Stamp, FileError> {
+    match fs::metadata(path)? {
+        meta if meta.is_dir() => newest(path, apex),
+        meta => Ok(stamp_of(path.to_owned(), &meta)),
+    }
 }
 
-/// Reads the zone in the file, with what exceeds memory in `scratch`; blocks. Returns it with the stamp that it had.
+fn stamp_of(path: PathBuf, meta: &Metadata) -> Stamp {
+    Stamp {
+        path,
+        len: meta.len(),
+        modified: meta.modified().ok(),
+    }
+}
+
+/// The newest file of a zone in a directory; of several as new, the one whose name comes last.
+fn newest(directory: &Path, apex: &Name) -> Result<Stamp, FileError> {
+    let stem = stem(apex);
+    let mut found: Option<Stamp> = None;
+    for (i, entry) in fs::read_dir(directory)?.enumerate() {
+        if i >= ENTRIES_MAX {
+            return Err(FileError::TooMany);
+        }
+        let entry = entry?;
+        if !entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| is_of_zone(name, &stem))
+        {
+            continue;
+        }
+        // One that is gone by now was not the newest for long.
+        let Some(meta) = fs::metadata(entry.path()).ok().filter(Metadata::is_file) else {
+            continue;
+        };
+        let stamp = stamp_of(entry.path(), &meta);
+        let order = |s: &Stamp| (s.modified, s.path.clone());
+        if found
+            .as_ref()
+            .is_none_or(|best| order(best) < order(&stamp))
+        {
+            found = Some(stamp);
+        }
+    }
+    found.ok_or(FileError::NoneOfZone(stem))
+}
+
+/// What the names of a zone's files begin with: the zone without its last dot, `root` for the root.
+fn stem(apex: &Name) -> String {
+    match apex.is_root() {
+        true => "root".to_owned(),
+        false => apex
+            .to_lowercase()
+            .to_string()
+            .trim_end_matches('.')
+            .to_owned(),
+    }
+}
+
+/// Whether a file is named like one of the zone's: `ru`, `ru.zone`, `ru-2026113001`, and not like one that somebody is still
+/// writing or has put aside.
+fn is_of_zone(name: &str, stem: &str) -> bool {
+    const ASIDE: [&str; 8] = [
+        ".tmp", ".part", ".partial", ".swp", ".bak", ".old", ".jnl", "~",
+    ];
+    let rest = match name.get(..stem.len()) {
+        Some(head) if head.eq_ignore_ascii_case(stem) => &name[stem.len()..],
+        _ => return false,
+    };
+    (rest.is_empty() || rest.starts_with(['.', '-', '_']))
+        && !ASIDE.iter().any(|end| rest.ends_with(end))
+}
+
+/// Reads the zone in the file, or in the newest one of a directory, with what exceeds memory in `scratch`; blocks. Returns it with the stamp that it had.
 ///
 /// # Errors
 /// It cannot be read, is too large, or is no zone file of `apex`.
@@ -64,7 +143,8 @@ pub fn read(
     bytes_max: u64,
     scratch: &Path,
 ) -> Result<(ZoneImage, Stamp), FileError> {
-    let before = stamp(path)?;
+    let before = stamp(path, apex)?;
+    let path = &*before.path;
     if before.len > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
     }
@@ -74,7 +154,7 @@ pub fn read(
     if text.len() as u64 > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
     }
-    if stamp(path)? != before || text.len() as u64 != before.len {
+    if stamp(path, apex)? != before || text.len() as u64 != before.len {
         return Err(FileError::Changing);
     }
     let file = path.display().to_string();
@@ -84,5 +164,60 @@ pub fn read(
     match zone::load_into(builder, &text, &file, apex) {
         Ok(loaded) => Ok((loaded.image, before)),
         Err(error) => Err(FileError::NotAZone(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        let check = |apex: &str, name: &str, expected: bool| {
+            let stem = stem(&apex.parse().unwrap());
+            assert_eq!(is_of_zone(name, &stem), expected, "{apex} {name}");
+        };
+        check("ru.", "ru", true);
+        check("ru.", "ru.zone", true);
+        check("RU.", "Ru-2026113001.zone", true);
+        check("ru.", "ru.zone.tmp", false);
+        check("ru.", "ru.zone~", false);
+        check("ru.", ".ru.zone", false);
+        check("ru.", "run.zone", false);
+        check("ru.", "r", false);
+        check("ru.", "\u{e9}", false);
+        check("co.uk.", "co.uk_1", true);
+        check(".", "root.zone", true);
+        check(".", "ru.zone", false);
+    }
+
+    #[test]
+    fn the_newest_of_a_directory_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let apex: Name = "ru.".parse().unwrap();
+        let write = |name: &str, serial: u32, at_s: u64| {
+            let path = directory.path().join(name);
+            let text = format!("ru. 60 SOA ns.ru. h.ru. {serial} 2 3 4 5\nru. 60 NS ns.ru.\n");
+            fs::write(&path, text).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(at_s))
+                .unwrap();
+        };
+        let serial = || {
+            read(directory.path(), &apex, 1 << 20, directory.path())
+                .map(|(image, _)| image.serial())
+        };
+        assert_eq!(serial(), Err(FileError::NoneOfZone("ru".into())));
+        write("ru-1", 1, 100);
+        write("ru-2", 2, 200);
+        write("ru-3.tmp", 3, 300);
+        write("rus-4", 4, 400);
+        fs::create_dir(directory.path().join("ru.d")).unwrap();
+        assert_eq!(serial(), Ok(2));
+        write("ru-0", 5, 300);
+        assert_eq!(serial(), Ok(5));
+        write("ru-5", 6, 300);
+        assert_eq!(serial(), Ok(6));
     }
 }

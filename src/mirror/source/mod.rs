@@ -6,8 +6,12 @@
 
 pub mod axfr;
 pub mod file;
+pub mod https;
 mod incoming;
 mod ixfr;
+pub mod meter;
+pub mod spool;
+pub mod tls;
 
 pub use ixfr::DeltaFault;
 

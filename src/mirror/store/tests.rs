@@ -31,6 +31,8 @@ fn verified(serial: u32, at: u64) -> Verified {
         source: "axfr:192.0.2.1".to_owned(),
         kind: SourceKind::Network,
         fetched_at: at,
+        channel: Default::default(),
+        validators: None,
     };
     (Candidate::new(image(serial), provenance).verify(Proof::None, at, at)).unwrap()
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
+use super::super::store::Channel;
 use super::signatures::Tally;
 use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify, verify_unsigned};
 use crate::clock::format_utc;
@@ -149,6 +150,36 @@ impl Report {
             }
             (false, _) => "nothing but that the file is a zone",
         }
+    }
+
+    /// What verification proves together with the channel that the zone came by, in a sentence.
+    pub fn proves_over(&self, channel: Channel) -> String {
+        let by = match channel {
+            Channel::Plain => return self.proves().to_owned(),
+            Channel::Tsig => "with a shared key (TSIG)",
+            Channel::Tls => "with its certificate (TLS)",
+            Channel::Https => "with its certificate (HTTPS)",
+        };
+        match (self.secure, self.zonemd) {
+            // Nothing is left for the channel to vouch for.
+            (true, ZonemdStatus::Verified { .. }) => self.proves().to_owned(),
+            (true, _) => format!(
+                "every signed set is the owner's and no name was added or removed; NS and glue of delegations are what the source sent, which proved itself {by}"
+            ),
+            (false, _) => format!(
+                "the zone is what the source sent, which proved itself {by}; nothing says that it is the owner's"
+            ),
+        }
+    }
+
+    /// What somebody should hear of a zone that came by this channel: one whose other end has proven itself covers what
+    /// signatures and digest leave.
+    pub fn warnings_over(&self, channel: Channel) -> Vec<Warning> {
+        let mut warnings = self.warnings.clone();
+        if channel.is_authenticated() {
+            warnings.retain(|w| !matches!(w, Warning::NoZonemd | Warning::UnsupportedZonemd));
+        }
+        warnings
     }
 
     /// The report for people, as of `at` seconds since 1970.

@@ -35,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     target("tsig", signatures::tsig),
     target("notify", signatures::notify),
     target("axfr", streams::axfr),
+    target("spool", stored::spool),
+    target("url", texts::url),
     target("ixfr", streams::ixfr),
     target("name", records::name),
     target("rdata", records::rdata),

@@ -84,6 +84,10 @@ impl Connect for Nowhere {
 }
 
 impl Lookup for Nowhere {
+    fn addresses<'a>(&'a self, _: &'a Name) -> BoxFuture<'a, Result<Vec<IpAddr>, String>> {
+        Box::pin(async { Err("nowhere".to_owned()) })
+    }
+
     fn ds<'a>(&'a self, _: &'a Name) -> BoxFuture<'a, DsAnswer> {
         Box::pin(async { DsAnswer::Insecure })
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use holdfast::clock::{Clock, format_utc, parse_utc};
-use holdfast::config::{Anchors, Config, ConfigError, Hints};
+use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::dns::{Dnskey, Ds};
 use holdfast::mirror::verify::parse_time;
 
@@ -21,6 +21,30 @@ pub fn config(data: &[u8]) -> bool {
         }
         Err(error) => placed(&error, &text),
     }
+}
+
+/// An address of a web server reads back as it is written; a redirect leads to another such address, or nowhere. Input: the
+/// address, a line end, the redirect.
+pub fn url(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    let (at, location) = text.split_once('\n').unwrap_or((&text, ""));
+    let again = |url: &HttpsUrl| {
+        let written = url.to_string();
+        assert!(
+            written.starts_with("https://") && url.path.starts_with('/'),
+            "{written}"
+        );
+        assert_eq!(HttpsUrl::parse(&written).as_ref(), Some(url), "{written}");
+    };
+    let Some(url) = HttpsUrl::parse(at) else {
+        return false;
+    };
+    again(&url);
+    match url.join(location) {
+        Ok(to) => again(&to),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    true
 }
 
 /// Every fault has a line; says that the text was not taken.

@@ -1,0 +1,243 @@
+//! TLS towards sources: whose words are these?
+//!
+//! Why: NS and glue of delegations are signed by nobody, so without a ZONEMD record they are as good as the channel that
+//! they came by. A channel is authenticated when the other end proves a name that the operator wrote down, with a
+//! certificate that leads to authorities which the operator trusts.
+//!
+//! Model: [`Tls`] is made for one fetch from the authorities ([`roots`]: the file `ca`, else those of the system) and
+//! wraps connections; [`TlsConnect`] makes a [`Connect`] of it, so that what speaks DNS messages over a stream need not
+//! know. Certificates are judged by the program's one clock. Nothing switches the checks off.
+//!
+//! Failure: an [`io::Error`] that carries the reason, see [`fault_of`]. It names no time, so that it is logged once.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::TlsConnector;
+
+use super::{BoxFuture, Connect, Stream};
+use crate::clock::Clock;
+
+/// Most authorities in one store.
+const ROOTS_MAX: usize = 10_000;
+/// Largest file of certificates, in octets.
+const CA_BYTES_MAX: u64 = 16 << 20;
+/// What a server of transfers must agree to speak (RFC 9103 section 7.1, RFC 7858).
+const ALPN_DOT: &[u8] = b"dot";
+/// What a web server is asked to speak.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// Why nobody can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The file of authorities cannot be used.
+    #[error("{path}: {why}")]
+    Ca {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system has none.
+    #[error(
+        "this system trusts no certificates; install its package of them (ca-certificates), or name a file with `ca`"
+    )]
+    NoneHere,
+    /// No name that a certificate could carry.
+    #[error("{0} is no name that a certificate could carry")]
+    BadName(String),
+}
+
+/// The authorities in the file `ca`, else those of the system. Blocks.
+///
+/// # Errors
+/// There are none.
+pub fn roots(ca: Option<&Path>) -> Result<RootCertStore, TrustError> {
+    let mut store = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let failed = |why: String| TrustError::Ca {
+                path: path.display().to_string(),
+                why,
+            };
+            for certificate in certificates(path).map_err(failed)? {
+                let added = store.add(certificate);
+                added.map_err(|e| failed(format!("a certificate that is none: {e}")))?;
+            }
+        }
+        // A certificate that the system lists and rustls cannot read is no reason to do without the others.
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs.into_iter().take(ROOTS_MAX));
+        }
+    }
+    match store.is_empty() {
+        true => Err(TrustError::NoneHere),
+        false => Ok(store),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut text = Vec::new();
+    let opened = File::open(path);
+    let read = opened.and_then(|file| file.take(CA_BYTES_MAX + 1).read_to_end(&mut text));
+    read.map_err(|e| e.kind().to_string())?;
+    if text.len() as u64 > CA_BYTES_MAX {
+        return Err(format!("larger than {CA_BYTES_MAX} bytes"));
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text)
+        .take(ROOTS_MAX)
+        .collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("it holds no certificate in PEM form".to_owned()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("not PEM: {error}")),
+    }
+}
+
+/// The name that a certificate must carry: a host name or an address.
+///
+/// # Errors
+/// It is neither.
+pub fn server_name(text: &str) -> Result<ServerName<'static>, TrustError> {
+    let bare = text.strip_suffix('.').unwrap_or(text).to_owned();
+    ServerName::try_from(bare).map_err(|_| TrustError::BadName(text.to_owned()))
+}
+
+/// How connections of one purpose are secured.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    /// What must have been agreed upon.
+    required: Option<&'static [u8]>,
+}
+
+impl Tls {
+    /// For zone transfers: TLS 1.3 and the protocol `dot`, nothing less (RFC 9103 sections 7.1 and 8).
+    pub fn for_transfers(roots: RootCertStore, clock: &Clock) -> Tls {
+        Tls::new(roots, clock, &[&TLS13], ALPN_DOT, true)
+    }
+
+    /// For web servers, of which some still know TLS 1.2 only.
+    pub fn for_web(roots: RootCertStore, clock: &Clock) -> Tls {
+        Tls::new(roots, clock, &[&TLS13, &TLS12], ALPN_HTTP1, false)
+    }
+
+    fn new(
+        roots: RootCertStore,
+        clock: &Clock,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &'static [u8],
+        required: bool,
+    ) -> Tls {
+        let provider = Arc::new(ring::default_provider());
+        let mut config =
+            ClientConfig::builder_with_details(provider, Arc::new(Hands(clock.clone())))
+                .with_protocol_versions(versions)
+                .expect("ring knows both versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        Tls {
+            config: Arc::new(config),
+            required: required.then_some(alpn),
+        }
+    }
+
+    /// Secures a connection to the server that proves to be `name`. The caller bounds the time.
+    ///
+    /// # Errors
+    /// It proves nothing of the kind, or the connection fails.
+    pub async fn secure(
+        &self,
+        stream: Box<dyn Stream>,
+        name: ServerName<'static>,
+    ) -> io::Result<Box<dyn Stream>> {
+        let connector = TlsConnector::from(self.config.clone());
+        let secured = connector.connect(name, stream).await?;
+        let agreed = secured.get_ref().1.alpn_protocol();
+        match self.required {
+            Some(required) if agreed != Some(required) => Err(io::Error::other(NoTransfers)),
+            _ => Ok(Box::new(secured)),
+        }
+    }
+}
+
+/// The program's clock as rustls reads it.
+struct Hands(Clock);
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hands")
+    }
+}
+
+impl TimeProvider for Hands {
+    fn current_time(&self) -> Option<UnixTime> {
+        let wall = std::time::Duration::from_secs(self.0.now().wall_s);
+        Some(UnixTime::since_unix_epoch(wall))
+    }
+}
+
+/// A way to a server through TLS.
+pub struct TlsConnect {
+    /// The way to its address.
+    pub inner: Arc<dyn Connect>,
+    /// How it is secured.
+    pub tls: Tls,
+    /// What the server must prove to be.
+    pub name: ServerName<'static>,
+}
+
+impl Connect for TlsConnect {
+    fn connect(&self, server: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let stream = self.inner.connect(server).await?;
+            self.tls.secure(stream, self.name.clone()).await
+        })
+    }
+}
+
+/// The server speaks TLS, but does not say that it serves DNS there.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not agree to the protocol `dot` (ALPN), which RFC 9103 asks for")]
+struct NoTransfers;
+
+/// What TLS found wrong, in words; `None` for an error that is not of its making.
+pub fn fault_of(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?;
+    if inner.is::<NoTransfers>() {
+        return Some(inner.to_string());
+    }
+    let error = inner.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired (if it has not, the clock is wrong)".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet (if it is, the clock is wrong)".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name".to_owned()
+            }
+            // A namesake of a trusted authority has signed it, or nobody whom one has heard of.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate comes from no authority that is trusted here (`ca` names others)"
+                    .to_owned()
+            }
+            other => format!("its certificate is not accepted: {other}"),
+        },
+        other => other.to_string(),
+    })
+}

@@ -1,0 +1,301 @@
+//! `holdfast mirror export | import`: what an operator does with whole versions of a zone.
+//!
+//! The versions are files that never change, so what is read here is read from them directly: by the command, not by the
+//! server, which only tells where they are. Without a running server the ledger tells. A version is checked whole before it
+//! is read from; a refused or held one can be looked at like any other.
+//!
+//! Work that takes long is told on stderr while it lasts, if somebody looks on.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use holdfast::clock::Clock;
+use holdfast::config::{Config, Located};
+use holdfast::control::api::Request;
+use holdfast::control::client::{self, AskError};
+use holdfast::control::status::{MirrorDone, MirrorStatus, VersionStatus};
+use holdfast::dns::{Name, Record, Rtype};
+use holdfast::mirror::store::image_file;
+use holdfast::mirror::{Generation, offline};
+use holdfast::zone::{ZoneImage, present};
+use serde_json::Value;
+
+use super::Fault;
+
+/// Pause between two looks at how far the server is, in milliseconds.
+const PROGRESS_PAUSE_MS: u64 = 500;
+
+/// A stored version: what the ledger says, and its data.
+pub struct Version {
+    /// What the ledger says.
+    pub told: VersionStatus,
+    /// Its data.
+    pub image: ZoneImage,
+}
+
+/// The stored versions of a zone, newest first: from the running server, or from the disk of one that does not run.
+pub(super) async fn list(server: &Located, zone: &Name) -> Result<Vec<VersionStatus>, Fault> {
+    let request = Request::MirrorShow {
+        zone: zone.to_string(),
+    };
+    let value = match client::ask(&server.socket, &request).await {
+        Ok(value) => value,
+        Err(AskError::NotRunning { .. }) => {
+            serde_json::to_value(offline::versions(&server.data_dir, zone)?)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(serde_json::from_value(value)?)
+}
+
+pub(super) fn open(told: &VersionStatus) -> Result<Version, Fault> {
+    let path = told.file.as_ref().ok_or_else(|| {
+        format!(
+            "of serial {} only the note is kept, not the data",
+            told.serial
+        )
+    })?;
+    let opened = image_file::open(path);
+    let (image, _) = opened.map_err(|error| format!("serial {}: {error}", told.serial))?;
+    Ok(Version {
+        told: told.clone(),
+        image,
+    })
+}
+
+/// The version that is wanted: by its serial, else the one in this state.
+pub(super) fn pick<'a>(
+    list: &'a [VersionStatus],
+    zone: &Name,
+    serial: Option<u32>,
+) -> Result<&'a VersionStatus, Fault> {
+    let found = match serial {
+        Some(serial) => list.iter().find(|v| v.serial == serial),
+        None => list.iter().find(|v| v.state == "current"),
+    };
+    found.ok_or_else(|| match serial {
+        Some(serial) => format!(
+            "no version {serial} of {zone} is stored; `holdfast mirror show {zone}` lists them"
+        )
+        .into(),
+        None => format!("no version of {zone} is current").into(),
+    })
+}
+
+/// Writes a version as a zone file, to `file` or else to stdout.
+///
+/// # Errors
+/// There is no such version, or it cannot be read or written.
+pub async fn export(
+    server: &Located,
+    zone: &Name,
+    serial: Option<u32>,
+    file: Option<&Path>,
+) -> Result<(), Fault> {
+    let list = list(server, zone).await?;
+    let version = open(pick(&list, zone, serial)?)?;
+    match file {
+        None => match write_zone(&version, &mut io::stdout().lock()) {
+            // A reader that has seen enough is no fault.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+            _ => {}
+        },
+        Some(file) => {
+            let _progress = Progress::start(format!("writing serial {}", version.told.serial));
+            // Whoever reads the file meanwhile gets the old one or the new one.
+            let name = file.file_name().ok_or("the file has no name")?;
+            let beside = file.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
+            let written = File::create(&beside).and_then(|mut out| {
+                write_zone(&version, &mut out)?;
+                out.sync_all()?;
+                fs::rename(&beside, file)
+            });
+            if let Err(error) = written {
+                let _ = fs::remove_file(&beside);
+                return Err(format!("{}: {error}", file.display()).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The zone in canonical order, but for the SOA, with which other programs want a file to begin.
+fn write_zone(version: &Version, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 18, out);
+    let (told, image) = (&version.told, &version.image);
+    writeln!(
+        out,
+        "; zone {} serial {}, {}, digest {}",
+        image.apex(),
+        told.serial,
+        told.state,
+        told.digest
+    )?;
+    let mut line = |record: &Record| writeln!(out, "{}", present::record(record));
+    let apex = image.apex();
+    if let Some(set) = image.find(apex, Rtype::SOA) {
+        set.records(true).try_for_each(|record| line(&record))?;
+    }
+    for node in image.nodes() {
+        for set in node.sets {
+            if set.rtype == Rtype::SOA && set.name == *apex {
+                continue;
+            }
+            set.records(true).try_for_each(|record| line(&record))?;
+        }
+    }
+    out.flush()
+}
+
+/// Hands a zone file to the server, or takes it up where none runs.
+///
+/// # Errors
+/// It does not verify, is not newer, or is held.
+pub async fn import(
+    server: &Located,
+    config_file: &Path,
+    zone: &Name,
+    file: &Path,
+) -> Result<Value, Fault> {
+    let file = fs::canonicalize(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let request = Request::MirrorImport {
+        zone: zone.to_string(),
+        file: (file.to_str().ok_or("the file's path is not UTF-8")?).to_owned(),
+    };
+    let progress = Progress::start(format!("verifying {}", file.display()));
+    let watched = watch(&server.socket, zone, &progress);
+    let answer = tokio::select! {
+        answer = client::ask(&server.socket, &request) => answer,
+        () = watched => unreachable!("it watches for ever"),
+    };
+    let done = match answer {
+        Ok(value) => value,
+        Err(AskError::NotRunning { .. }) => {
+            serde_json::to_value(import_stopped(config_file, zone, &file).await?)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    drop(progress);
+    Ok(done)
+}
+
+async fn import_stopped(config_file: &Path, zone: &Name, file: &Path) -> Result<MirrorDone, Fault> {
+    let config = Config::load(config_file)?;
+    let mirror = config.mirrors.iter().find(|m| m.zone == *zone);
+    let mirror = mirror.ok_or_else(|| format!("{zone} is no mirror of this configuration"))?;
+    super::make_data_dir(&config.server.data_dir)?;
+    let current = offline::import(&config, mirror, file, Clock::system()).await?;
+    Ok(done(zone, Some(&current)))
+}
+
+/// What a command to a mirror has led to.
+pub fn done(zone: &Name, current: Option<&Generation>) -> MirrorDone {
+    let row = current.map(|g| g.row());
+    MirrorDone {
+        zone: zone.to_string(),
+        serial: row.map(|row| row.serial),
+        proves: row
+            .map(|row| row.proves.clone())
+            .filter(|text| !text.is_empty()),
+        warnings: row.map_or_else(Vec::new, |row| row.warnings.clone()),
+    }
+}
+
+/// Tells how far the server is with what is on its way into a mirror, for ever.
+async fn watch(socket: &Path, zone: &Name, progress: &Progress) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(PROGRESS_PAUSE_MS)).await;
+        if !progress.is_shown() {
+            continue;
+        }
+        let Ok(list) = client::ask(socket, &Request::MirrorList).await else {
+            continue;
+        };
+        let list: Vec<MirrorStatus> = serde_json::from_value(list).unwrap_or_default();
+        let mirror = list.iter().find(|m| m.zone == zone.to_string());
+        if let Some(transfer) = mirror.and_then(|m| m.transfer.as_ref()) {
+            progress.say(transfer.to_text());
+        }
+    }
+}
+
+/// A line on stderr that says what is being done and for how long, while it lasts. Nothing where nobody looks on.
+pub struct Progress {
+    says: Arc<std::sync::Mutex<String>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Begins to say it.
+    pub fn start(what: String) -> Progress {
+        let says = Arc::new(std::sync::Mutex::new(what));
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread = io::stderr().is_terminal().then(|| {
+            let (says, ended) = (says.clone(), ended.clone());
+            std::thread::spawn(move || show(&says, &ended))
+        });
+        Progress {
+            says,
+            ended,
+            thread,
+        }
+    }
+
+    /// Says something else from now on.
+    pub fn say(&self, what: String) {
+        *self
+            .says
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = what;
+    }
+
+    fn is_shown(&self) -> bool {
+        self.thread.is_some()
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A way out that ends the progress as soon as there is something to say.
+pub struct AfterProgress<W> {
+    /// What is said until then.
+    pub progress: Option<Progress>,
+    /// Where it goes.
+    pub out: W,
+}
+
+impl<W: Write> Write for AfterProgress<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.progress = None;
+        self.out.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn show(says: &std::sync::Mutex<String>, ended: &AtomicBool) {
+    let mut looks: u64 = 0;
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::park_timeout(Duration::from_millis(PROGRESS_PAUSE_MS));
+        looks += 1;
+        let text = says.lock().map(|text| text.clone()).unwrap_or_default();
+        eprint!("\r\x1b[K{text} ({} s)", looks * PROGRESS_PAUSE_MS / 1000);
+    }
+    eprint!("\r\x1b[K");
+}
