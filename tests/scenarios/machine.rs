@@ -296,6 +296,7 @@ fn pipeline_settings(config: &Config, own: &[(Name, OwnZone)]) -> SharedSettings
             false => Special::default(),
         },
         udp_size_max: UDP_SIZE,
+        ..Settings::default()
     };
     Arc::new(Arc::new(settings).into())
 }
