@@ -68,6 +68,8 @@ pub struct Engine {
     pub reach: Arc<Reachability>,
     /// Trust anchors as RFC 5011 has them; empty where they are not followed.
     pub trust_points: Arc<ArcSwap<Vec<PointStatus>>>,
+    /// Where retained delegations are kept; none with `cache.persist = false`.
+    retained_in: Option<Arc<Ledger>>,
     /// The floor under the clock; none with `lab.clock_file`.
     pub timekeeper: Option<Arc<Timekeeper>>,
     parent: Arc<Parent>,
@@ -157,6 +159,11 @@ impl Engine {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
+        tasks.spawn(resolver.clone().refresh_retained());
+        let retained_in = (config.cache.persist && config.retained.enabled).then(|| ledger.clone());
+        if let Some(ledger) = &retained_in {
+            tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
+        }
         tasks.spawn(reach::task::run(reach_deps, machines));
         let catalogs = Catalogs::new(
             config,
@@ -202,10 +209,20 @@ impl Engine {
             mirrors,
             reach,
             trust_points,
+            retained_in,
             timekeeper,
             parent,
             _tasks: tasks,
         })
+    }
+}
+
+impl Engine {
+    /// Writes what is worth keeping and not yet on disk. For the end.
+    pub async fn save(&self) {
+        if let Some(ledger) = &self.retained_in {
+            self.resolver.save_retained(ledger).await;
+        }
     }
 }
 

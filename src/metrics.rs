@@ -138,6 +138,24 @@ metrics! {
     forward_failures_total,
     /// Steps of resolutions that were read from a mirror.
     failover_steps_total,
+    /// Delegations kept past their TTL.
+    retained_entries,
+    /// Name servers whose addresses are kept past their TTL.
+    retained_servers,
+    /// Bytes that both are accounted for.
+    retained_bytes,
+    /// Zones whose servers are known to be gone, so that the delegations they gave last are in use.
+    retained_parents_gone,
+    /// Links of answers that were found through a retained delegation.
+    retained_answers_total,
+    /// Name servers whose kept addresses were used because they could not be looked up.
+    retained_addresses_total,
+    /// Retained delegations ended by a denial of their parent.
+    retained_denied_total,
+    /// Retained delegations that were asked for anew.
+    retained_refreshes_total,
+    /// Of these, the ones that failed.
+    retained_refresh_failures_total,
     /// Mirror refreshes that failed.
     mirror_refresh_failures_total,
     /// Mirror refreshes that brought a new generation.

@@ -51,6 +51,8 @@ use logging::LogLevels;
 use operator::Operator;
 
 /// What still runs when the program ends gets this long, in milliseconds.
+/// How long the end waits for what is to be kept.
+const SAVE_TIME_MAX: Duration = Duration::from_millis(800);
 const RUNTIME_STOP_MS: u64 = 300;
 
 /// A fault of this machine or of its setup, for people.
@@ -216,6 +218,8 @@ impl Server {
         tracing::info!("stopping");
         tell_service_manager(&[NotifyState::Stopping]);
         listeners.stop().await;
+        // An end takes 2 s at most; what is not written then is learned again.
+        let _ = tokio::time::timeout(SAVE_TIME_MAX, self.operator.engine.save()).await;
         if let Some(keeper) = self.operator.engine.timekeeper.clone() {
             let write = move || keeper.persist(Durability::Synced);
             let _ = tokio::task::spawn_blocking(write).await;
@@ -239,6 +243,7 @@ impl Server {
         }
         self.levels.set(config.log.level);
         self.config = taken_up(&self.config, config);
+        (self.operator.engine.resolver).set_log_servfail(self.config.log.servfail);
         self.set_negative_trust_anchors();
         match self.load_zones().await {
             Ok(()) => match self.operator.zone_errors.load().len() {
@@ -339,6 +344,7 @@ fn taken_up(old: &Config, new: Config) -> Config {
     taken.server.udp_size_max = new.server.udp_size_max;
     taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
     taken.log.level = new.log.level;
+    taken.log.servfail = new.log.servfail;
     taken
 }
 
@@ -362,7 +368,6 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),
-        ("log.servfail", old.log.servfail != new.log.servfail),
         ("[lab]", old.lab != new.lab),
     ];
     let keys = changed.into_iter().filter(|(_, differs)| *differs);
@@ -513,16 +518,17 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_start_is_told_at_each_reload_until_it_is_taken_back() {
-        let config = |servfail: bool, level: &str| {
-            let text = format!("[log]\nservfail = {servfail}\nlevel = \"{level}\"\n");
+        let config = |prefetch: bool, level: &str| {
+            let log = format!("[log]\nservfail = true\nlevel = \"{level}\"\n");
+            let text = format!("[resolver]\nprefetch = {prefetch}\n{log}");
             Config::parse(std::path::Path::new("config.toml"), &text).unwrap()
         };
         let started = config(false, "info");
         let told = |config: &Config, new: &Config| fixed_at_start(config, new);
-        assert_eq!(told(&started, &config(true, "warn")), ["log.servfail"]);
+        assert_eq!(told(&started, &config(true, "warn")), ["[resolver]"]);
         let taken = taken_up(&started, config(true, "warn"));
-        assert_eq!(taken.log.level, config::LogLevel::Warn);
-        assert_eq!(told(&taken, &config(true, "warn")), ["log.servfail"]);
+        assert!(taken.log.servfail && taken.log.level == config::LogLevel::Warn);
+        assert_eq!(told(&taken, &config(true, "warn")), ["[resolver]"]);
         assert!(told(&taken, &config(false, "info")).is_empty());
     }
 }

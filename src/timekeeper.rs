@@ -81,10 +81,13 @@ impl Timekeeper {
         let was = self.clock.floor_s();
         clear(&self.ledger)?;
         self.clock.clear_floor();
-        tracing::warn!(
-            floor = was.map(format_utc),
-            "the floor under the clock was cleared by the operator"
-        );
+        match was {
+            Some(floor_s) => tracing::warn!(
+                floor = format_utc(floor_s),
+                "the floor under the clock was cleared by the operator"
+            ),
+            None => tracing::info!("clock reset: there was no floor under the clock to clear"),
+        }
         Ok(was)
     }
 

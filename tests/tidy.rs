@@ -89,6 +89,7 @@ const PURE: &[&str] = &[
     "resolve/forward",
     "resolve/iterate",
     "resolve/quirks",
+    "resolve/retained",
     "resolve/select",
     "resolve/validate",
     "upstream/cookies",

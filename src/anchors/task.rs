@@ -20,11 +20,11 @@ use super::machine::KeyState;
 use super::point::{Change, KEYS_MAX, Observed, PointStatus, Refused, TrackedKey, TrustPoint};
 use crate::clock::{Clock, format_utc};
 use crate::config::{Anchor, Anchors};
-use crate::dns::{Name, Rdata, RrSet};
+use crate::dns::{Name, RrSet};
 use crate::future::BoxFuture;
 use crate::metrics::Metrics;
 use crate::store::{
-    Changes, Durability, Ledger, StoreError, TrustAnchorRow, TrustKeyRow, hex, zone_key,
+    Changes, Durability, Ledger, StoreError, TrustAnchorRow, TrustKeyRow, hex, unhex, zone_key,
 };
 
 /// The first look waits this long, in seconds: a machine that boots has its network a moment later, and a look that
@@ -324,20 +324,12 @@ fn resume(configured: &Anchor, sha1: bool, row: TrustAnchorRow, now_s: u64) -> T
 fn tracked_key(row: &TrustKeyRow) -> Option<TrackedKey> {
     let state: KeyState = row.state.parse().ok()?;
     Some(TrackedKey {
-        rdata: unhex(&row.dnskey)?,
+        rdata: unhex(&row.dnskey)?.into(),
         state,
         since_s: row.since_at,
         until_s: row.until_at,
     })
     .filter(|_| state != KeyState::Start)
-}
-
-fn unhex(text: &str) -> Option<Rdata> {
-    let digits = text.as_bytes().chunks(2);
-    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    text.len()
-        .is_multiple_of(2)
-        .then(|| digits.map(octet).collect())?
 }
 
 /// Each configured record, in an order of its own.
@@ -372,7 +364,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::dns::Rtype;
+    use crate::dns::{Rdata, Rtype};
     use crate::signer::{INCEPTION, KSK, Key, Signer, name};
 
     /// Gives whatever it was told to, and takes down what was put in force.

@@ -106,7 +106,7 @@ impl Default for Cache {
             bytes_max: 256 << 20,
             ttl_min_s: 0,
             ttl_max_s: 86_400,
-            persist: false,
+            persist: true,
         }
     }
 }
@@ -124,7 +124,7 @@ impl Default for Stale {
 impl Default for Retained {
     fn default() -> Retained {
         Retained {
-            enabled: false,
+            enabled: true,
             age_max_s: 90 * 86_400,
             entries_max: 100_000,
         }

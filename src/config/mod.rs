@@ -68,7 +68,7 @@ pub struct Config {
     pub cache: Cache,
     /// `[stale]`: answers past their TTL (RFC 8767). Not enabled in this version.
     pub stale: Stale,
-    /// `[retained]`: delegations kept past their TTL. Not enabled in this version.
+    /// `[retained]`: delegations kept past their TTL.
     pub retained: Retained,
     /// `[[mirror]]`: zones kept as verified copies; no zone appears twice.
     pub mirrors: Vec<MirrorConfig>,
@@ -252,7 +252,7 @@ pub struct Cache {
     pub ttl_min_s: u32,
     /// TTLs above this are lowered to it, in seconds; at least `ttl_min_s`.
     pub ttl_max_s: u32,
-    /// Stale answers and retained delegations survive a restart. Always false in this version.
+    /// Retained delegations survive a restart.
     pub persist: bool,
 }
 
@@ -270,7 +270,7 @@ pub struct Stale {
 /// `[retained]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retained {
-    /// Always false in this version.
+    /// They are kept, and used while their parent cannot be reached.
     pub enabled: bool,
     /// How long a delegation may be used since its parent confirmed it, in seconds.
     pub age_max_s: u64,

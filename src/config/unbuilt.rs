@@ -32,9 +32,7 @@ pub(super) enum Off {
 /// All of them.
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls", Off::Absent),
-    row("cache.persist", Off::False),
     row("stale.enabled", Off::False),
-    row("retained.enabled", Off::False),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),

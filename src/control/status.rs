@@ -36,6 +36,9 @@ pub struct Status {
     pub negative_trust_anchors: Vec<NegativeAnchorStatus>,
     /// Upstream servers that have been asked.
     pub servers: Vec<ServerStatus>,
+    /// Delegations kept past their TTL.
+    #[serde(default)]
+    pub retained: RetainedStatus,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -236,6 +239,28 @@ pub struct ServerStatus {
     pub quirks: Vec<String>,
 }
 
+/// Delegations kept past their TTL.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RetainedStatus {
+    /// How many.
+    pub delegations: u64,
+    /// Name servers whose addresses are kept.
+    pub servers: u64,
+    /// Bytes that both take.
+    pub bytes: u64,
+    /// Zones that cannot be reached, so that what they delegated last is in use.
+    pub parents_gone: Vec<GoneStatus>,
+}
+
+/// A zone whose servers cannot be reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// Since when.
+    pub since: String,
+}
+
 /// The answer cache.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CacheStatus {
@@ -304,6 +329,9 @@ pub struct FlushDone {
     pub keys: u64,
     /// Failures.
     pub failures: u64,
+    /// Retained delegations.
+    #[serde(default)]
+    pub retained: u64,
 }
 
 impl FlushDone {
@@ -311,14 +339,15 @@ impl FlushDone {
     pub fn to_text(&self) -> String {
         let place = if self.tree { "at and below" } else { "at" };
         format!(
-            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures\n",
+            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures, {} retained delegations\n",
             self.flushed,
             self.answers,
             self.delegations,
             self.addresses,
             self.links,
             self.keys,
-            self.failures
+            self.failures,
+            self.retained
         )
     }
 }
@@ -380,8 +409,30 @@ impl Status {
         self.write_trust_anchors(&mut out);
         self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
+        self.write_retained(&mut out);
         self.write_counts(&mut out);
         out
+    }
+
+    fn write_retained(&self, out: &mut String) {
+        let kept = &self.retained;
+        if kept.delegations + kept.servers == 0 {
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "\nretained: {} delegations, addresses of {} servers, {}",
+            kept.delegations,
+            kept.servers,
+            bytes_words(kept.bytes)
+        );
+        for gone in &kept.parents_gone {
+            let _ = writeln!(
+                out,
+                "! {} cannot be reached since {}: what it delegated last is used",
+                gone.zone, gone.since
+            );
+        }
     }
 
     fn write_clock(&self, out: &mut String) {

@@ -187,6 +187,17 @@ fn line(what: &What) -> String {
             "mirror {zone} serial {serial}, {} old, {trust}: {outcome} [{why}]",
             duration_words(*age_s)
         ),
+        What::Retained {
+            zone,
+            parent,
+            age_s,
+        } => format!(
+            "retained: {parent} cannot be reached, so the delegation of {zone} that it gave {} ago is used",
+            duration_words(*age_s)
+        ),
+        What::RetainedAddresses { name, addresses } => {
+            format!("retained: {addresses} addresses of {name}, which cannot be looked up now")
+        }
         What::Referral {
             zone,
             from,

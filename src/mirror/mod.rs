@@ -567,7 +567,9 @@ impl Mirror {
         if state.last_error.as_deref() != Some(error) {
             tracing::warn!(
                 zone = %self.config.zone, error,
-                serving = self.current().map(|g| g.serial()), "mirror refresh failed"
+                serving = self.current().map(|g| g.serial()),
+                "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {}",
+                self.config.zone
             );
             state.last_error = Some(error.to_owned());
         }

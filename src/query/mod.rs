@@ -304,7 +304,7 @@ impl Pipeline {
         let clock = self.mirrors.as_ref().map(|(_, clock)| clock);
         // Without a clock nothing is in time.
         let at_s = clock.map_or(0, |clock| clock.now().wall_s);
-        let standing = signed::check(&request.message, wire, &settings.keys, at_s);
+        let standing = signed::check(&request.message, wire, settings, at_s);
         self.count_signature(standing.signature());
         match standing {
             signed::Standing::Unsigned => {}

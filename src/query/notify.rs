@@ -12,7 +12,7 @@ use crate::dns::{Class, Message, Rcode, Rtype, Soa};
 use crate::mirror::{Mirrors, Notifying};
 
 use super::request::Client;
-use super::{Settings, signed};
+use super::{Settings, reply, signed};
 
 /// RFC 1996 section 4.1.
 const OPCODE: u8 = 4;
@@ -50,7 +50,7 @@ pub(super) fn take(
             };
         }
     };
-    let standing = signed::check(&message, wire, &settings.keys, now_s);
+    let standing = signed::check(&message, wire, settings, now_s);
     let signature = standing.signature();
     let signer = match standing {
         signed::Standing::Refused(reply) => {
@@ -65,7 +65,7 @@ pub(super) fn take(
     };
     let key = signer.as_ref().map(|signed| signed.key().name());
     let rcode = judge(&message, client, key, settings, mirrors, now_s);
-    let mut reply = message.reply(rcode).encode(PLAIN_LEN);
+    let mut reply = reply::bare(&message, rcode, settings.udp_size_max).encode(PLAIN_LEN);
     if let Some(mut signer) = signer {
         signer.sign(&mut reply, now_s);
     }

@@ -179,6 +179,13 @@ pub fn rejected(
     encode_within(reply, size_limit(query, transport, udp_size_max))
 }
 
+/// An answer without records to any message, with OPT where that has one.
+pub(super) fn bare(query: &Message, rcode: Rcode, udp_size_max: u16) -> Message {
+    let mut reply = query.reply(rcode);
+    reply.edns = opt(query, udp_size_max, None, None);
+    reply
+}
+
 /// RFC 6891 section 7: an OPT record exactly where the query had one.
 pub(super) fn opt<'e>(
     query: &Message,

@@ -1,8 +1,11 @@
 //! Signed queries (RFC 8945): what a client's signature is worth, and what follows from it for the answer.
 
 use crate::dns::message::MESSAGE_LEN_MAX;
-use crate::dns::tsig::{self, Keyring, Received, Signer};
+use crate::dns::tsig::{self, Received, Signer};
 use crate::dns::{Message, Rcode, Rtype};
+
+use super::Settings;
+use super::reply::bare;
 
 /// What the signature of a query is worth.
 pub(super) enum Standing {
@@ -26,22 +29,20 @@ impl Standing {
 }
 
 /// Looks at the signature of a query that has been read. `now_s` in seconds since 1970.
-pub(super) fn check(message: &Message, wire: &[u8], keys: &Keyring, now_s: u64) -> Standing {
+pub(super) fn check(message: &Message, wire: &[u8], settings: &Settings, now_s: u64) -> Standing {
     // Hardly any query has one.
     let sections = [&message.answer, &message.authority, &message.additional];
     if !(sections.into_iter().flatten()).any(|r| r.rtype == Rtype::TSIG) {
         return Standing::Unsigned;
     }
-    match tsig::check_request(wire, keys, now_s) {
+    let reply = |rcode| bare(message, rcode, settings.udp_size_max).encode(MESSAGE_LEN_MAX);
+    match tsig::check_request(wire, &settings.keys, now_s) {
         Received::Unsigned => Standing::Unsigned,
         Received::Signed(signer) => Standing::Signed(signer),
-        Received::Malformed => {
-            let reply = message.reply(Rcode::FORMERR);
-            Standing::Refused(reply.encode(MESSAGE_LEN_MAX))
-        }
+        Received::Malformed => Standing::Refused(reply(Rcode::FORMERR)),
         Received::Refused(refusal) => {
             tracing::debug!(key = %refusal.key_name(), error = %refusal.error(), "signature not taken");
-            let mut reply = message.reply(refusal.rcode()).encode(MESSAGE_LEN_MAX);
+            let mut reply = reply(refusal.rcode());
             refusal.append(&mut reply, now_s);
             Standing::Refused(reply)
         }

@@ -56,6 +56,8 @@ pub enum DelegationOrigin {
     Network,
     /// A mirror of the parent, trusted so far.
     Mirror(LocalTrust),
+    /// A server of the parent, earlier: the parent cannot be reached.
+    Retained,
 }
 
 /// The servers of a zone.
@@ -285,6 +287,13 @@ impl Knowledge {
             d.delegation.origin == DelegationOrigin::Mirror(LocalTrust::SecureAsOf)
         });
         self.raw.remove_if(|_, r| is_as_of(&r.origin));
+    }
+
+    /// Drops the retained delegations of zones below `parent`: it can be asked again.
+    pub fn purge_retained(&self, parent: &Name) {
+        self.delegations.remove_if(|zone, d| {
+            d.delegation.origin == DelegationOrigin::Retained && zone.is_below(parent)
+        });
     }
 
     /// Forgets what is known of `name`, and with `tree` of everything below it; returns how many delegations, addresses, and

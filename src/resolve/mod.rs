@@ -12,6 +12,7 @@ pub mod iterate;
 pub mod local;
 pub mod minimise;
 pub mod quirks;
+pub mod retained;
 pub mod select;
 pub mod settings;
 pub mod settle;
@@ -85,6 +86,45 @@ pub struct MirrorNote {
     pub age_s: u64,
     /// What validation may conclude.
     pub trust: LocalTrust,
+}
+
+/// Which retained delegation something was found through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetainedNote {
+    /// The zone that it leads to.
+    pub zone: Name,
+    /// The zone whose servers gave it.
+    pub parent: Name,
+    /// Seconds since they last did.
+    pub age_s: u64,
+}
+
+impl std::fmt::Display for RetainedNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (zone, parent) = (&self.zone, &self.parent);
+        let age = age_words(self.age_s);
+        write!(
+            f,
+            "retained delegation of {zone}, given by {parent} {age} ago"
+        )
+    }
+}
+
+impl RetainedNote {
+    /// What a client is told (RFC 8914 section 4.1).
+    pub fn ede(&self) -> Ede {
+        let text = format!("{} cannot be reached; {self}", self.parent);
+        Ede::new(Ede::OTHER, text)
+    }
+}
+
+/// An age in the largest unit of which there are at least two.
+fn age_words(age_s: u64) -> String {
+    match age_s {
+        172_800.. => format!("{} days", age_s / 86_400),
+        7200.. => format!("{} hours", age_s / 3600),
+        _ => format!("{age_s} s"),
+    }
 }
 
 /// How far a local copy's records are to be trusted.

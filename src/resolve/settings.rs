@@ -7,6 +7,7 @@ use crate::cache::entry::TtlLimits;
 use crate::config::{Anchors, Config, DnssecMode, Sha1};
 use crate::dns::{Class, Name, Rdata, Record, Rtype};
 use crate::resolve::forward::{Forward, Forwards};
+use crate::resolve::retained;
 use crate::resolve::validate::{self, Validator};
 
 /// The port of every name server (RFC 1035 section 4.2).
@@ -49,6 +50,8 @@ pub struct Settings {
     pub log_servfail: bool,
     /// Fetch popular answers anew before they run out.
     pub prefetch: bool,
+    /// Delegations kept past their TTL.
+    pub retained: retained::Settings,
     /// Port of the servers; other than 53 only in tests.
     pub port: u16,
     /// Seed of the random choices among servers.
@@ -79,6 +82,7 @@ impl Default for Settings {
             cache_bytes_max: 256 << 20,
             log_servfail: false,
             prefetch: true,
+            retained: retained::Settings::default(),
             port: DNS_PORT,
             seed: 0,
         }
@@ -110,6 +114,11 @@ impl Settings {
             cache_bytes_max: config.cache.bytes_max,
             log_servfail: config.log.servfail,
             prefetch: resolver.prefetch,
+            retained: retained::Settings {
+                enabled: config.retained.enabled,
+                age_max_s: config.retained.age_max_s,
+                entries_max: usize::try_from(config.retained.entries_max).unwrap_or(usize::MAX),
+            },
             port: DNS_PORT,
             seed,
         }

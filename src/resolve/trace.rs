@@ -23,6 +23,8 @@
 //! | `step` | `zone`, `learned_from`, `names`, `addresses` | the walk has come to this zone; its servers as far as known |
 //! | `exchange` | `server`, `name`, `transport`, `question`, `edns`, `outcome`, `taken`, `rtt_ms`, `late_ms` | one question to one address; `outcome` null: no answer yet when the record was closed; `late_ms`: the next server was asked after so long |
 //! | `mirror` | `zone`, `serial`, `age_s`, `trust`, `why`, `outcome` | the local copy answered this step |
+//! | `retained` | `zone`, `parent`, `age_s` | servers of the parent cannot be reached, so the delegation that they gave last is used |
+//! | `retained_addresses` | `name`, `addresses` | addresses of a name server could not be looked up, so those found last are used |
 //! | `referral` | `zone`, `from`, `names`, `ds` | a zone below knows more; `ds`: `signed`, `unsigned`, `not told` |
 //! | `back` | `zone` | the servers of a known delegation failed, so the parent is asked anew |
 //! | `alias` | `from`, `to` | the answer goes on at another name |
@@ -118,6 +120,15 @@ pub enum What {
         trust: String,
         why: String,
         outcome: String,
+    },
+    Retained {
+        zone: String,
+        parent: String,
+        age_s: u64,
+    },
+    RetainedAddresses {
+        name: String,
+        addresses: usize,
     },
     Referral {
         zone: String,

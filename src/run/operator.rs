@@ -10,9 +10,9 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, HeldStatus, KindStatus,
-    MirrorStatus, NegativeAnchorStatus, ServerStatus, SourceStatus, Status, TableStatus,
-    TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, GoneStatus, HeldStatus,
+    KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, SourceStatus,
+    Status, TableStatus, TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -21,6 +21,7 @@ use holdfast::mirror::{self, GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
+use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
 use serde_json::Value;
 
@@ -164,6 +165,7 @@ impl Operator {
             mirrors: self.mirrors(),
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
+            retained: self.retained(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -279,6 +281,21 @@ impl Operator {
         servers.into_iter().map(status).collect()
     }
 
+    fn retained(&self) -> RetainedStatus {
+        let resolver = &self.engine.resolver;
+        let stats = resolver.retained_stats();
+        let gone = |gone: Gone| GoneStatus {
+            zone: gone.zone.to_string(),
+            since: format_utc(gone.since_s),
+        };
+        RetainedStatus {
+            delegations: stats.zones.entries as u64,
+            servers: stats.hosts.entries as u64,
+            bytes: (stats.zones.bytes + stats.hosts.bytes) as u64,
+            parents_gone: resolver.gone().into_iter().map(gone).collect(),
+        }
+    }
+
     fn cache(&self) -> CacheStatus {
         let resolver = &self.engine.resolver;
         let stats = resolver.cache_stats();
@@ -326,6 +343,7 @@ impl Operator {
             links: gone.links as u64,
             keys: gone.keys as u64,
             failures: gone.failures as u64,
+            retained: gone.retained as u64,
         }
     }
 }

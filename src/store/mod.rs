@@ -35,8 +35,9 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use crate::metrics::Metrics;
 pub use rows::{
-    Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, SourceKind,
-    TrustAnchorRow, TrustKeyRow, TrustRecord, Validators, Verdict, zone_key,
+    Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow,
+    RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Validators, Verdict,
+    zone_key,
 };
 pub use value::{ValueFault, seal, unseal};
 
@@ -233,6 +234,27 @@ impl Ledger {
         }
     }
 
+    /// Hands every row whose key starts with `prefix` to `f`, one after another, for trees that are better not held twice. Those
+    /// that do not check are left out.
+    pub fn for_each<R: Row>(&self, prefix: &[u8], mut f: impl FnMut(R)) {
+        let tree = self.tree(R::TREE);
+        let mut pairs = tree.scan_prefix(prefix);
+        loop {
+            match guarded("scan", || pairs.next().transpose()) {
+                Ok(Some((key, bytes))) => {
+                    if let Some(row) = self.unseal(&key, &bytes) {
+                        f(row);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, tree = R::TREE.name(), "ledger scan failed");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Applies all changes or none.
     ///
     /// # Errors
@@ -319,6 +341,21 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = (panic.downcast_ref::<&str>().copied())
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panicked: {}", text.unwrap_or("without a message"))
+}
+
+/// The octets of hexadecimal digits; `None` if they are none.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let value = |d: u8| (d as char).to_digit(16).unwrap_or(0) as u8;
+    Some(
+        digits
+            .chunks(2)
+            .map(|d| value(d[0]) << 4 | value(d[1]))
+            .collect(),
+    )
 }
 
 /// Lower-case hexadecimal digits.

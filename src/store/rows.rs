@@ -4,6 +4,7 @@
 //! label: no zone's key is the beginning of another's, so a prefix scan finds one zone's rows and no more.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -284,6 +285,86 @@ impl Row for TrustAnchorRow {
 
     fn key(&self) -> Vec<u8> {
         zone_key(&self.zone)
+    }
+}
+
+/// A delegation kept past its TTL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedRow {
+    /// The zone that it leads to.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// The zone whose servers gave it.
+    #[serde(with = "text")]
+    pub parent: Name,
+    /// Names of its servers, each with its glue.
+    pub servers: Vec<(String, Vec<IpAddr>)>,
+    /// Data of the DS records that the parent was validated to have, in lower-case hexadecimal; none: it was validated to have
+    /// none; `None`: nothing was validated.
+    pub ds: Option<Vec<String>>,
+    /// When the signatures of that proof run out.
+    pub ds_until_at: u64,
+    /// When the parent last gave it.
+    pub confirmed_at: u64,
+    /// How often it was used, recent uses counting more.
+    pub uses: u16,
+    /// When it was last used.
+    pub used_at: u64,
+}
+
+impl RetainedRow {
+    /// What the keys of these rows begin with: the tree holds two kinds.
+    pub const PREFIX: &[u8] = b"z";
+
+    /// The key of one zone.
+    pub fn key_of(zone: &Name) -> Vec<u8> {
+        [RetainedRow::PREFIX, &zone_key(zone)].concat()
+    }
+}
+
+impl Row for RetainedRow {
+    const TREE: Tree = Tree::Retained;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        RetainedRow::key_of(&self.zone)
+    }
+}
+
+/// Addresses of a name server, kept past their TTL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedHostRow {
+    /// The name server.
+    #[serde(with = "text")]
+    pub host: Name,
+    /// Its IPv4 addresses; `None` where they were never found out.
+    pub a: Option<Vec<IpAddr>>,
+    /// Its IPv6 addresses; likewise.
+    pub aaaa: Option<Vec<IpAddr>>,
+    /// When they were last looked up.
+    pub seen_at: u64,
+    /// How often they were used, recent uses counting more.
+    pub uses: u16,
+    /// When they were last used.
+    pub used_at: u64,
+}
+
+impl RetainedHostRow {
+    /// What the keys of these rows begin with.
+    pub const PREFIX: &[u8] = b"h";
+
+    /// The key of one name server.
+    pub fn key_of(host: &Name) -> Vec<u8> {
+        [RetainedHostRow::PREFIX, &zone_key(host)].concat()
+    }
+}
+
+impl Row for RetainedHostRow {
+    const TREE: Tree = Tree::Retained;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        RetainedHostRow::key_of(&self.host)
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! An entry is a line, or several that parentheses or a quoted string join. Cutting needs only the
 //! lexical rules of RFC 1035 section 5.1. [`Rewrite`] covers what the scanner does not: times with
-//! units, `@` as a name in data, names with an empty label. It keeps track of what it moved, so that
+//! units, `@` as a name in data, names with an empty label, LOC. It keeps track of what it moved, so that
 //! an error points into the text as written.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::ops::Range;
+
+use super::loc;
 
 /// The longest entry (lines joined by parentheses), in octets.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -100,9 +103,12 @@ pub struct Rewrite<'a> {
     pub text: Cow<'a, [u8]>,
     /// Where in `text` a token was replaced: its end there and its end in the original.
     moved: Vec<(usize, usize)>,
-    /// A name with two dots in a row, which the scanner would let pass.
-    pub empty_label: Option<usize>,
+    /// What the scanner would let pass, or not understand: where, and what is wrong.
+    pub fault: Option<(usize, &'static str)>,
 }
+
+/// Two dots in a row.
+const EMPTY_LABEL: &str = "bad name: empty label";
 
 impl<'a> Rewrite<'a> {
     /// Rewrites an entry where it needs it.
@@ -110,15 +116,15 @@ impl<'a> Rewrite<'a> {
         let mut out = Rewrite {
             text: Cow::Borrowed(entry),
             moved: Vec::new(),
-            empty_label: None,
+            fault: None,
         };
         let mut words = words(entry);
         if !entry.first().is_some_and(u8::is_ascii_whitespace) {
             // Owner or directive.
             let owner = words.next();
-            out.empty_label = owner
+            out.fault = owner
                 .filter(|w| has_empty_label(&entry[w.clone()]))
-                .map(|w| w.start);
+                .map(|w| (w.start, EMPTY_LABEL));
         }
         // [TTL] [class] type, or [class] [TTL] type.
         for word in words.by_ref().take(3) {
@@ -131,6 +137,12 @@ impl<'a> Rewrite<'a> {
             {
                 out.data(entry, words, text.eq_ignore_ascii_case(b"SOA"));
                 break;
+            } else if text.eq_ignore_ascii_case(b"LOC") {
+                out.place(entry, word.end, words.collect());
+                break;
+            } else if !is_plain_ttl(text) && !is_class(text) {
+                // Another type: what follows is its data.
+                break;
             }
         }
         out
@@ -141,13 +153,36 @@ impl<'a> Rewrite<'a> {
             let text = &entry[word.clone()];
             // An unquoted regular expression of NAPTR may have dots as it likes; its name is checked later.
             if has_empty_label(text) && text[0] != b'"' && !text.contains(&b'!') {
-                self.empty_label.get_or_insert(word.start);
+                self.fault.get_or_insert((word.start, EMPTY_LABEL));
             }
             if text == b"@" {
                 self.replace(entry, word, "\"\"");
             } else if let Some(seconds) = unit_seconds(text).filter(|_| soa && i > 2) {
                 // Names and serial stay; refresh, retry, expire and minimum are times.
                 self.replace(entry, word, &seconds.to_string());
+            }
+        }
+    }
+
+    /// Writes the data of a LOC record, behind its type, as RFC 3597 does.
+    fn place(&mut self, entry: &[u8], type_end: usize, words: Vec<Range<usize>>) {
+        if words.first().is_some_and(|w| entry[w.clone()] == *b"\\#") {
+            return;
+        }
+        match loc::read(words.iter().map(|w| &entry[w.clone()])) {
+            Ok(data) => {
+                let mut generic = format!("\\# {} ", loc::LEN);
+                for octet in data {
+                    let _ = write!(generic, "{octet:02x}");
+                }
+                for (i, word) in words.into_iter().enumerate() {
+                    self.replace(entry, word, if i == 0 { &generic } else { "" });
+                }
+            }
+            Err((at, what)) => {
+                let end = words.last().map_or(type_end, |w| w.end);
+                let at = words.get(at).map_or(end, |w| w.start);
+                self.fault.get_or_insert((at, what));
             }
         }
     }
@@ -167,6 +202,18 @@ impl<'a> Rewrite<'a> {
         let moved = self.moved.iter().rev().find(|(here, _)| *here <= offset);
         moved.map_or(offset, |(here, there)| there + (offset - here))
     }
+}
+
+fn is_plain_ttl(word: &[u8]) -> bool {
+    word.iter().all(u8::is_ascii_digit)
+}
+
+fn is_class(word: &[u8]) -> bool {
+    let known = [&b"IN"[..], b"CH", b"CS", b"HS", b"NONE", b"ANY"];
+    let number = word
+        .get(..5)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"CLASS"));
+    number || known.iter().any(|class| word.eq_ignore_ascii_case(class))
 }
 
 /// Whether a word has two unescaped dots in a row.

@@ -3,7 +3,7 @@
 //! The words of an entry are read by the `domain` crate, which knows every DNSSEC type and RFC 3597.
 //! Here the text is cut into entries that are handed over one at a time. So memory does not grow with
 //! the file, every error names file, line and column of the token at fault, and what `domain` does not
-//! read is put into its words before (`entry`). $INCLUDE and $GENERATE are refused by name.
+//! read is put into its words before (`entry`). $GENERATE is carried out here (`generate`), $INCLUDE is refused by name.
 //! After the first error the stream ends.
 
 use std::borrow::Cow;
@@ -15,6 +15,7 @@ use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 
 use super::entry::{Cut, Rewrite, cut_entry};
+use super::generate::Generate;
 use crate::dns::{Class, Name, Record, Rtype, rdata};
 
 /// The largest zone file, in octets.
@@ -67,6 +68,7 @@ pub fn records<'a>(text: &'a [u8], file: &'a str, origin: Option<&Name>) -> Reco
         entry_line: 1,
         scanner,
         fed_lines: 0,
+        generate: None,
         count: 0,
         done: false,
     }
@@ -87,6 +89,8 @@ pub struct Records<'a> {
     scanner: Zonefile,
     /// Lines that the scanner has seen before this entry.
     fed_lines: usize,
+    /// The $GENERATE in hand, whose entry is the present one.
+    generate: Option<Generate>,
     count: u64,
     done: bool,
 }
@@ -134,22 +138,51 @@ impl Records<'_> {
                 format!("the file is larger than {FILE_BYTES_MAX} octets"),
             ));
         }
-        while self.next_entry()? {
-            let entry = &self.text[self.entry.clone()];
-            if entry.starts_with(b"$") {
-                self.check_directive(entry)?;
+        loop {
+            if let Some(record) = self.next_generated()? {
+                return Ok(Some(record));
             }
-            let fixed = Rewrite::of(entry);
-            if let Some(at) = fixed.empty_label {
-                return Err(self.error_at(at, "bad name: empty label"));
+            if !self.next_entry()? {
+                return Ok(None);
             }
-            let scanned = self.feed(&fixed)?;
-            if let Some(record) = scanned {
-                self.count += 1;
-                if self.count > RECORDS_MAX {
-                    return Err(self.error_here(format!("more than {RECORDS_MAX} records")));
-                }
-                return self.convert(record).map(Some);
+            let text = self.text;
+            let entry = &text[self.entry.clone()];
+            if entry.starts_with(b"$") && self.is_carried_out(entry)? {
+                continue;
+            }
+            if let Some(record) = self.read(entry)? {
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    /// The record of an entry, if it is one.
+    fn read(&mut self, entry: &[u8]) -> Result<Option<Record>, ParseError> {
+        let fixed = Rewrite::of(entry);
+        if let Some((at, what)) = fixed.fault {
+            return Err(self.error_at(at, what));
+        }
+        let Some(record) = self.feed(&fixed)? else {
+            return Ok(None);
+        };
+        self.count += 1;
+        if self.count > RECORDS_MAX {
+            return Err(self.error_here(format!("more than {RECORDS_MAX} records")));
+        }
+        self.convert(record).map(Some)
+    }
+
+    /// The next record of a $GENERATE. What is wrong with it is wrong with the directive.
+    fn next_generated(&mut self) -> Result<Option<Record>, ParseError> {
+        while let Some(generate) = &mut self.generate {
+            let line = generate.next_line();
+            let Some(line) = line.map_err(|error| self.error_here(error))? else {
+                self.generate = None;
+                break;
+            };
+            let made = self.read(&line);
+            if let Some(record) = made.map_err(|error| self.error_here(error.message))? {
+                return Ok(Some(record));
             }
         }
         Ok(None)
@@ -189,18 +222,22 @@ impl Records<'_> {
         Ok(false)
     }
 
-    fn check_directive(&self, entry: &[u8]) -> Result<(), ParseError> {
+    /// Whether a directive is carried out here; otherwise the scanner knows it.
+    fn is_carried_out(&mut self, entry: &[u8]) -> Result<bool, ParseError> {
         let end = entry.iter().position(|b| b.is_ascii_whitespace());
-        let word =
-            String::from_utf8_lossy(&entry[..end.unwrap_or(entry.len())]).to_ascii_uppercase();
+        let (word, rest) = entry.split_at(end.unwrap_or(entry.len()));
+        let word = String::from_utf8_lossy(word).to_ascii_uppercase();
         match word.as_str() {
-            "$ORIGIN" | "$TTL" => Ok(()),
-            "$INCLUDE" | "$GENERATE" => {
-                Err(self.error_at(0, format!("{word} is not supported in this version")))
+            "$ORIGIN" | "$TTL" => Ok(false),
+            "$GENERATE" => {
+                let generate = Generate::read(rest).map_err(|error| self.error_at(0, error))?;
+                self.generate = Some(generate);
+                Ok(true)
             }
+            "$INCLUDE" => Err(self.error_at(0, "$INCLUDE is not supported in this version")),
             _ => Err(self.error_at(
                 0,
-                format!("unknown directive {word}; $ORIGIN and $TTL are known"),
+                format!("unknown directive {word}; $ORIGIN, $TTL and $GENERATE are known"),
             )),
         }
     }
@@ -370,12 +407,30 @@ mod tests {
             ("SRV 1 2 3 @", 33, b"\0\x01\0\x02\0\x03\x07example\0"),
             (r#"CAA 0 issue "x""#, 257, b"\0\x05issuex"),
             ("NSEC3PARAM 1 0 0 -", 51, b"\x01\0\0\0\0"),
+            ("LOC 42 21 54 N 71 06 18 W (\n -24m 30m )", 29, b"\0\x33\x16\x13\x89\x17\x2d\xd0\x70\xbe\x15\xf0\0\x98\x8d\x20"),
+            ("TXT LOC", 16, b"\x03LOC"),
+            ("TXT NS @", 16, b"\x02NS\x01@"),
             ("NSEC B. A TYPE1234", 47, b"\x01B\0\0\x01\x40\x04\x1b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x20"),
         ] {
             let records = all(&format!("a {text}\n")).unwrap();
             assert_eq!(records.len(), 1);
             assert_eq!((records[0].rtype, &*records[0].rdata), (Rtype(rtype), rdata), "{text}");
         }
+    }
+
+    #[test]
+    fn generated_records_stand_where_their_directive_does() {
+        let text = "$ORIGIN 2.0.192.in-addr.arpa.\n$TTL 60\n$GENERATE 7-9/2 ${0,3} PTR h$.example. ; two\nend A 192.0.2.1\n";
+        let records = all(text).unwrap();
+        let lines: Vec<String> = records.iter().map(super::super::present::record).collect();
+        assert_eq!(
+            lines,
+            [
+                "007.2.0.192.in-addr.arpa.\t60\tIN\tPTR\th7.example.",
+                "009.2.0.192.in-addr.arpa.\t60\tIN\tPTR\th9.example.",
+                "end.2.0.192.in-addr.arpa.\t60\tIN\tA\t192.0.2.1",
+            ]
+        );
     }
 
     #[test]
@@ -403,10 +458,10 @@ mod tests {
                 "$ORIGIN b.\n$INCLUDE other\n",
                 "z:2:1: $INCLUDE is not supported in this version",
             ),
-            (
-                "$generate 1-9 a A 192.0.2.$\n",
-                "z:1:1: $GENERATE is not supported in this version",
-            ),
+            ("\n$generate 1-9 a A 192.0.2\n", "z:2:1: "),
+            ("$GENERATE 1 a A 192.0.2.$\n", "z:1:1: a range"),
+            ("a 60 LOC 1 N\n", "z:1:13: degrees"),
+            ("a 60 LOC 91 N 1 E 0\n", "z:1:10: degrees"),
             ("$WHAT\n", "z:1:1: unknown directive $WHAT"),
             ("a 1h MX (\n  10 ; x\n  a..b )\n", "z:3:3: bad name"),
             ("a..b 60 A 192.0.2.1", "z:1:1: bad name"),
@@ -430,8 +485,9 @@ mod tests {
         let good = "$TTL 1h\n$ORIGIN example.\n@ SOA ns h 1 2h 3 4 5\n  NS ns.sub\nsub (\n 60 IN TXT \"a b\" c\\\"\\065 )\n\
             x NSEC3 1 1 12 aabbccdd 2vptu5timamqttgl4luu9kg21e0aor3s MX RRSIG\ny DS 1 8 2 00ff\n\
             z RRSIG A 8 2 60 20260813200000 20260731190000 5 example. AAAA\nt TYPE700 \\# 2 0102 ; end\n\
-            s SVCB 1 . alpn=h2 port=53\nc CAA 0 issue \"ca\"\nn NAPTR 1 1 \"u\" \"s\" \"r\" .\n";
-        assert_eq!(all(good).unwrap().len(), 10);
+            s SVCB 1 . alpn=h2 port=53\nc CAA 0 issue \"ca\"\nn NAPTR 1 1 \"u\" \"s\" \"r\" .\n\
+            l LOC 1 2 3.4 N 5 W 6.7m\n$GENERATE 1-3 g${1,2,x} 60 A 192.0.2.$\n";
+        assert_eq!(all(good).unwrap().len(), 14);
         let alphabet = b"\n\r\t ();\"\\$@.#0123aAzIN\x00\xff";
         let mut rng = SmallRng::seed_from_u64(1);
         for _ in 0..20_000 {

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use time::OffsetDateTime;
 
+use super::loc;
 use crate::dns::rdata::type_bitmap;
 use crate::dns::{Name, Record, RrSet, Rtype, TypeBitmap};
 use crate::dnssec::nsec3::hash_label;
@@ -45,6 +46,8 @@ enum Field {
     Hash,
     /// Type bitmap up to the end.
     Types,
+    /// Everything of a LOC record.
+    Place,
 }
 
 fn form(rtype: Rtype) -> Option<&'static [Field]> {
@@ -72,6 +75,7 @@ fn form(rtype: Rtype) -> Option<&'static [Field]> {
         Rtype::TLSA => &[U8, U8, U8, Hex],
         Rtype::SSHFP => &[U8, U8, Hex],
         Rtype::OPENPGPKEY => &[Base64],
+        Rtype::LOC => &[Place],
         _ => return None,
     })
 }
@@ -186,6 +190,7 @@ fn write_field(out: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
             out.extend(label.iter().map(|&b| b as char));
             Some(())
         }
+        Field::Place => loc::text(std::mem::take(rest)).map(|text| out.push_str(&text)),
         Field::Types => {
             let bitmap = TypeBitmap(std::mem::take(rest));
             let types: Vec<Rtype> = bitmap.types().collect();
@@ -289,6 +294,8 @@ mod tests {
             "a.b.\t60\tIN\tTYPE65280\t\\# 0",
             "a.b.\t60\tIN\tTYPE64\t\\# 4 00010000",
             "a.b.\t60\tIN\tTYPE47\t\\# 5 0000024000",
+            "a.b.\t60\tIN\tLOC\t42 21 54.000 N 71 6 18.000 W -24.00m 30m 10000m 10m",
+            "a.b.\t60\tIN\tTYPE29\t\\# 2 0000",
         ] {
             assert_eq!(record(&read(line)[0]), line);
         }

@@ -16,13 +16,21 @@ use holdfast::dns::{Class, Ede, Edns, Message, Name, Question, Rcode, Record, Rr
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, Row, SourceKind, TrustAnchorRow,
-    TrustKeyRow, TrustRecord, Verdict, hex, seal,
+    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow, RetainedRow, Row,
+    SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
 use crate::signer::{Denial, Signer, rr};
 
+/// What is rewritten before the scanner sees it.
+const REWRITTEN: &str = r#"
+$ORIGIN example.
+@ 1h SOA ns host 1 2h 3 4 5
+$GENERATE 1-7/2 h${0,3,d} 60 IN A 192.0.2.$
+$GENERATE 10-12 ${1,8,n}ip6 PTR h$$\$
+here LOC 42 21 54.5 N 71 06 18 W ( -24.05m 30m )
+"#;
 /// A zone with something of everything.
 const ZONE: &str = r#"
 $ORIGIN example.
@@ -79,7 +87,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "notify" => flagged(&[0, 1], notifies()),
         "zone_file" => {
             let signed = signers().map(|signer| written(&signer.sign(&records())));
-            let own = [text(ZONE), file("zones/lab.test.zone")];
+            let own = [text(ZONE), text(REWRITTEN), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
         "spool" => {
@@ -557,5 +565,25 @@ fn rows() -> Vec<Vec<u8>> {
         proven_at: 1,
     };
     add(4, row.key(), seal(&row));
+    let row = RetainedRow {
+        zone: name("a.example."),
+        parent: name("example."),
+        servers: vec![("ns.a.example.".into(), vec![[192, 0, 2, 1].into()])],
+        ds: Some(vec!["1a2b0f02ff".into()]),
+        ds_until_at: NOON.wall_s,
+        confirmed_at: NOON.wall_s,
+        uses: 3,
+        used_at: NOON.wall_s,
+    };
+    add(5, row.key(), seal(&row));
+    let row = RetainedHostRow {
+        host: name("ns.example."),
+        a: Some(vec![[192, 0, 2, 1].into()]),
+        aaaa: None,
+        seen_at: NOON.wall_s,
+        uses: 3,
+        used_at: NOON.wall_s,
+    };
+    add(6, row.key(), seal(&row));
     out
 }

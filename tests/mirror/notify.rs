@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use holdfast::config::{Access, Peer};
 use holdfast::dns::tsig::{self, Algorithm, Error, Fault, Key};
-use holdfast::dns::{Message, Question, Rcode, Rtype};
+use holdfast::dns::{Edns, Message, Question, Rcode, Rtype};
 use holdfast::query::acl::AccessList;
 use holdfast::query::{Client, Pipeline, Settings, Step, Transport};
 
@@ -82,6 +82,7 @@ async fn notify_is_taken_from_those_who_may() {
         );
         assert!(reply.response && reply.answer.is_empty());
         assert_eq!(reply.question, message.question);
+        assert_eq!(reply.edns.is_some(), message.edns.is_some());
         let taken = lab.metrics.notifies_taken_total.value() - taken;
         assert_eq!(
             taken,
@@ -98,6 +99,9 @@ async fn notify_is_taken_from_those_who_may() {
     let mut without_soa = notify("test.");
     without_soa.answer.clear();
     check(&without_soa, "192.0.2.1", Rcode::NOERROR);
+    let mut with_edns = notify("test.");
+    with_edns.edns = Some(Edns::new(4096, false));
+    check(&with_edns, "192.0.2.1", Rcode::NOERROR);
     let mut other_type = notify("test.");
     other_type.question.as_mut().unwrap().rtype = Rtype::A;
     check(&other_type, "192.0.2.1", Rcode::NOTIMP);

@@ -262,6 +262,16 @@ async fn changes_that_make_no_sense_lead_to_the_whole_zone() {
     }
 }
 
+/// Some servers take one question per connection.
+#[tokio::test(start_paused = true)]
+async fn changes_are_asked_for_again_on_a_fresh_connection() {
+    let lab = with_changes(None).await;
+    lab.net.set(PRIMARY, |p| p.fault = Fault::CloseAfterAnswer);
+    lab.refresh().await.unwrap();
+    assert_eq!(served(&lab), digest(&version(12)));
+    assert_eq!(lab.net.get(PRIMARY).transfers, 0);
+}
+
 /// A server that has nothing newer after all.
 #[tokio::test(start_paused = true)]
 async fn a_single_soa_says_that_there_is_nothing_new() {

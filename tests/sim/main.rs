@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod failover;
 mod forward;
+mod harvest;
 mod iteration;
 mod lab;
 mod net;

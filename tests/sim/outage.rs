@@ -29,19 +29,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 const TTL: u32 = 40;
 
 /// An engine, its disk and its internet.
-struct Site {
-    world: World,
+pub struct Site {
+    pub world: World,
     dir: tempfile::TempDir,
     config: Config,
-    clock: Clock,
-    metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
     engine: Option<Engine>,
 }
 
 impl Site {
     /// A site that mirrors `zones`, each from a host of its own that no cut of the zone's servers touches,
     /// running and in contact.
-    async fn start(zones: &[&str]) -> Site {
+    pub async fn start(zones: &[&str]) -> Site {
         let mut site = Site::new(zones);
         site.boot().await;
         tokio::time::sleep(5 * SECOND).await;
@@ -107,7 +107,7 @@ impl Site {
     }
 
     /// Ends the engine and starts another one on the same disk.
-    async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         drop(self.engine.take());
         // Exchanges under way hold on to their parts until they time out, and sled closes its file in a
         // thread of its own, in real time.
@@ -124,7 +124,7 @@ impl Site {
         panic!("the ledger was never closed");
     }
 
-    fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         self.engine.as_ref().unwrap()
     }
 
@@ -144,7 +144,7 @@ impl Site {
     }
 
     /// Asks, and demands what the zones hold; AD where the chain is signed. Returns the time it took.
-    async fn right(&self, text: &str, rtype: Rtype) -> Duration {
+    pub async fn right(&self, text: &str, rtype: Rtype) -> Duration {
         let (answer, took) = self.ask(text, rtype).await;
         let truth = self.world.truth(&Question::new(name(text), rtype));
         assert_eq!(answer.rcode, truth.rcode, "{text}: {:?}", answer.errors);

@@ -287,13 +287,13 @@ impl Transfer<'_> {
     ) -> Result<(Brought, Option<Fault>), FetchError> {
         let mut no_changes = None;
         if let Some(basis) = basis(self.order) {
-            let mut incoming = Incoming::new(self.order.zone, Some(basis));
-            match self.receive(Rtype::IXFR, &mut incoming, ids(), sink).await {
+            let (got, has_passed) = self.ask(Rtype::IXFR, Some(basis), ids, sink).await?;
+            match got {
                 Ok(Brought::Current(serial)) if self.order.want.judge(serial).is_none() => {
                     no_changes = Some(Fault::Mismatch(Mismatch::NoSoa));
                 }
                 Ok(brought) => return Ok((brought, None)),
-                Err(fault) if incoming.has_passed() || fault.is_final() => {
+                Err(fault) if has_passed || fault.is_final() => {
                     return Err(FetchError::Transfer(fault));
                 }
                 Err(fault) => {
@@ -305,19 +305,28 @@ impl Transfer<'_> {
                 }
             }
         }
-        let mut incoming = Incoming::new(self.order.zone, None);
-        let whole = self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await;
-        let whole = match whole {
-            // Some servers take one question per connection: once more on a fresh one.
-            Err(Fault::Truncated | Fault::Io(_)) if !incoming.has_passed() => {
-                self.reopen().await?;
-                let mut incoming = Incoming::new(self.order.zone, None);
-                self.receive(Rtype::AXFR, &mut incoming, ids(), sink).await
-            }
-            other => other,
-        };
-        let brought = whole.map_err(FetchError::Transfer)?;
-        Ok((brought, no_changes))
+        let (whole, _) = self.ask(Rtype::AXFR, None, ids, sink).await?;
+        Ok((whole.map_err(FetchError::Transfer)?, no_changes))
+    }
+
+    /// Asks, and once more on a fresh connection where this one ends before a record was passed on: some servers take one
+    /// question per connection. Also says whether records were passed on: then nothing else can be asked for.
+    async fn ask(
+        &mut self,
+        rtype: Rtype,
+        basis: Option<Basis>,
+        ids: &mut (dyn FnMut() -> u16 + Send),
+        sink: &mut Sink<'_>,
+    ) -> Result<(Result<Brought, Fault>, bool), FetchError> {
+        let mut incoming = Incoming::new(self.order.zone, basis);
+        let id = ids();
+        let mut got = self.receive(rtype, &mut incoming, id, sink).await;
+        if matches!(got, Err(Fault::Truncated | Fault::Io(_))) && !incoming.has_passed() {
+            self.reopen().await?;
+            incoming = Incoming::new(self.order.zone, basis);
+            got = self.receive(rtype, &mut incoming, id, sink).await;
+        }
+        Ok((got, incoming.has_passed()))
     }
 
     async fn reopen(&mut self) -> Result<(), FetchError> {

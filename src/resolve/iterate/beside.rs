@@ -16,7 +16,7 @@ use rand::RngExt;
 use super::{Action, Env, Event, Iteration, Manner, Token};
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rtype};
-use crate::resolve::delegation::Delegation;
+use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::trace::What;
 
 /// Tokens of the way beside begin here, far from those of the way itself.
@@ -144,7 +144,9 @@ impl Iteration {
 
     /// Whether the zone's delegation was known before this question, so that its parent may say something else now.
     pub(super) fn may_go_back(&self, known: &Delegation) -> bool {
-        known.expiry.is_some() && self.referrals == 1 && !self.went_back
+        // The parent of a retained one cannot be reached.
+        let fixed = known.expiry.is_none() || known.origin == DelegationOrigin::Retained;
+        !fixed && self.referrals == 1 && !self.went_back
     }
 
     /// The deepest known delegation from which the way may begin.

@@ -41,6 +41,7 @@ use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOri
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::local::{self, LocalSaid};
+use crate::resolve::retained::{self, Retained, When};
 use crate::resolve::select::Servers;
 use crate::resolve::settings::Settings;
 use crate::resolve::trace::{Trace, What, response_words, trust_word};
@@ -64,6 +65,8 @@ pub struct Env<'a> {
     pub knowledge: &'a Knowledge,
     /// Server statistics.
     pub servers: &'a Servers,
+    /// Delegations kept past their TTL.
+    pub retained: &'a Retained,
     /// Locally held zones.
     pub local: &'a dyn LocalZones,
     /// Dead prefixes.
@@ -209,6 +212,8 @@ pub struct Manner {
     /// Trust no delegation from the network that is already known, and take a mirror at once: what
     /// they led to was bogus.
     pub prefer_mirror: bool,
+    /// Ask the parent of the zone of that name, though its delegation is known.
+    pub from_parent: bool,
     /// Seed of the random choices.
     pub seed: u64,
 }
@@ -314,24 +319,29 @@ impl Iteration {
     fn walk(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
         self.forwarded = false;
         let mut from = self.whence(env, now);
+        env.retained.used(&from.zone, now);
         if self.manner.prefer_mirror {
             from = self.start_anew(env, now, from);
+        } else if self.manner.from_parent && from.zone == self.question.name {
+            from = above(env, now, &from);
+        }
+        // Now and then somebody looks whether the parent is back.
+        while from.origin == DelegationOrigin::Retained
+            && env.retained.is_parent_due(&from.zone, now)
+        {
+            from = above(env, now, &from);
         }
         self.begin(env, now, from, out);
     }
 
     /// Where to start when the known way led to bogus data: at the mirror above, or at the parent.
     fn start_anew(&self, env: &Env<'_>, now: Now, known: Arc<Delegation>) -> Arc<Delegation> {
-        let parent = |d: &Delegation| {
-            let above = d.zone.parent().unwrap_or_else(Name::root);
-            env.knowledge.deepest(&Question::new(above, Rtype::NS), now)
-        };
         match env.local.cover(&self.question, now) {
             Some(cover) => {
                 let question = Question::new(cover.zone, Rtype::NS);
                 env.knowledge.deepest(&question, now)
             }
-            None if matches!(known.origin, DelegationOrigin::Network) => parent(&known),
+            None if matches!(known.origin, DelegationOrigin::Network) => above(env, now, &known),
             None => known,
         }
     }
@@ -375,12 +385,23 @@ impl Iteration {
         {
             return;
         }
+        let zone = delegation.zone.clone();
+        let kept = match cover {
+            Some(_) => None,
+            None => env.retained.when(&zone, &self.question, now),
+        };
+        if kept == Some(When::Now) && self.take_retained(env, now, &zone, out) {
+            return;
+        }
         let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
         let mut attempt = match env.settings.qname_minimisation {
             true => attempt.minimising(env, now),
             false => attempt,
         };
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        if let Some(when) = kept {
+            attempt.hedge_at(now.mono + self.retained_after(env, when, &attempt));
+        }
         env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
         self.go_on(env, now, true, out);
@@ -449,12 +470,59 @@ impl Iteration {
         true
     }
 
+    /// How long the servers of a zone may be silent before a retained delegation is used.
+    fn retained_after(&self, env: &Env<'_>, when: When, attempt: &Attempt) -> Duration {
+        match when {
+            When::Now | When::Explore => env.settings.hedge_min,
+            // Most of the client's patience is spent, or there is little to wait for.
+            When::Late if env.budget.has_resorted() || attempt.knows_only_silent() => {
+                env.settings.hedge_max
+            }
+            When::Late => retained::LATE_AFTER,
+        }
+    }
+
+    /// Goes on with what servers of `zone` said last: they cannot be reached now. False when nothing is kept.
+    fn take_retained(
+        &mut self,
+        env: &Env<'_>,
+        now: Now,
+        zone: &Name,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let Some((delegation, note)) = env.retained.take(zone, &self.question, now) else {
+            return false;
+        };
+        env.trace.note(now, || What::Retained {
+            zone: note.zone.to_string(),
+            parent: note.parent.to_string(),
+            age_s: note.age_s,
+        });
+        env.budget.set_resorted();
+        let referral = Referral {
+            delegation,
+            ds: None,
+        };
+        self.refer(env, now, referral, out);
+        true
+    }
+
     fn timer(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
-        if attempt.hedge_due(now) && self.fail_over(env, now, out) {
-            return;
+        if attempt.hedge_due(now) {
+            let mirrored = attempt.is_mirrored();
+            let (zone, silent) = (attempt.delegation.zone.clone(), !attempt.was_heard());
+            if self.fail_over(env, now, out) {
+                return;
+            }
+            if !mirrored && silent {
+                note_failed(env, &zone, now);
+                if self.take_retained(env, now, &zone, out) {
+                    return;
+                }
+            }
         }
         let Some(attempt) = &mut self.attempt else {
             return;
@@ -519,10 +587,18 @@ impl Iteration {
         // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
         let parent = match delegation.origin {
             DelegationOrigin::Network => self.attempt.as_ref().map(|a| a.delegation.zone.clone()),
-            DelegationOrigin::Hints | DelegationOrigin::Mirror(_) | DelegationOrigin::Forward => {
-                None
-            }
+            DelegationOrigin::Hints
+            | DelegationOrigin::Mirror(_)
+            | DelegationOrigin::Retained
+            | DelegationOrigin::Forward => None,
         };
+        if let Some(parent) = &parent {
+            let ds = Question::new(delegation.zone.clone(), Rtype::DS);
+            let mirrored = env.local.cover(&ds, now).is_some_and(|c| c.zone == *parent);
+            if !mirrored {
+                env.retained.learn(&delegation, parent, now);
+            }
+        }
         let delegation = Arc::new(delegation);
         if let Some(ds) = ds {
             let question = Question::new(delegation.zone.clone(), Rtype::DS);
@@ -567,7 +643,16 @@ impl Iteration {
             Outlook::Waiting => return,
             Outlook::Exhausted(kind, text) => (kind, text),
         };
+        let zone = attempt.delegation.zone.clone();
+        let forwarded = attempt.forward.is_some();
         if self.fail_over(env, now, out) || self.beside.is_some() {
+            return;
+        }
+        // What fails at one question need not be the servers' end.
+        if !forwarded && kind == FailureKind::Unreachable {
+            note_failed(env, &zone, now);
+        }
+        if !forwarded && self.take_retained(env, now, &zone, out) {
             return;
         }
         let Some(attempt) = self.attempt.take() else {
@@ -630,6 +715,21 @@ impl Iteration {
         (self.attempt, self.beside) = (None, None);
         out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
     }
+}
+
+/// Every server of the zone has failed at a question.
+fn note_failed(env: &Env<'_>, zone: &Name, now: Now) {
+    if env.retained.failed(zone, now) {
+        tracing::warn!(%zone, "no server of the zone answers: the delegations that it gave last are used");
+        // It may have moved since it was learned who serves it.
+        env.knowledge.forget(zone);
+    }
+}
+
+/// The deepest delegation above a known one.
+fn above(env: &Env<'_>, now: Now, known: &Delegation) -> Arc<Delegation> {
+    let name = known.zone.parent().unwrap_or_else(Name::root);
+    env.knowledge.deepest(&Question::new(name, Rtype::NS), now)
 }
 
 /// RFC 9609 section 3: the root's own list takes the place of the hints, whose addresses still serve for

@@ -139,6 +139,8 @@ pub(super) struct Attempt {
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
     somebody_answered: bool,
+    /// A server has answered a part of the question.
+    heard: bool,
     broke: bool,
 }
 
@@ -176,6 +178,7 @@ impl Attempt {
             search: Search::default(),
             evidence: Vec::new(),
             somebody_answered: false,
+            heard: false,
             broke: false,
         }
     }
@@ -294,6 +297,21 @@ impl Attempt {
         self.hedge_at.is_some_and(|at| at <= now.mono)
     }
 
+    /// Sets the hedge timer, for what is no mirror.
+    pub fn hedge_at(&mut self, at: Duration) {
+        self.hedge_at = Some(at);
+    }
+
+    /// Whether a mirror may step in.
+    pub fn is_mirrored(&self) -> bool {
+        self.mirror.is_some()
+    }
+
+    /// Whether a server has answered a part of the question.
+    pub fn was_heard(&self) -> bool {
+        self.heard
+    }
+
     pub fn next_due(&self, now: Now) -> bool {
         self.next_at.is_some_and(|at| at <= now.mono)
     }
@@ -320,6 +338,7 @@ impl Attempt {
 
     /// The shown part of the name exists, or is said not to: shows more of it.
     pub fn show_more(&mut self, env: &Env<'_>, now: Now, response: &Response, minimised: usize) {
+        self.heard = true;
         let total = self.question.name.label_count();
         let odd = response.rcode != Rcode::NOERROR
             || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
@@ -598,6 +617,7 @@ impl Attempt {
                 DelegationOrigin::Forward => "[[forward]]",
                 DelegationOrigin::Network => "network",
                 DelegationOrigin::Mirror(_) => "mirror",
+                DelegationOrigin::Retained => "retained",
             }
             .into(),
             names: self.delegation.servers.len(),
@@ -606,7 +626,7 @@ impl Attempt {
     }
 
     /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
-    fn knows_only_silent(&self) -> bool {
+    pub fn knows_only_silent(&self) -> bool {
         self.sends_max == SENDS_SILENT_MAX
     }
 
@@ -757,6 +777,7 @@ pub(super) fn referral_told(referral: &Referral) -> What {
         zone: delegation.zone.to_string(),
         from: match delegation.origin {
             DelegationOrigin::Mirror(_) => "mirror",
+            DelegationOrigin::Retained => "retained",
             _ => "network",
         }
         .into(),

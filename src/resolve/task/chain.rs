@@ -13,6 +13,7 @@ use crate::dnssec::nxdomain::denied_name;
 use crate::resolve::budget::Budget;
 use crate::resolve::interpret;
 use crate::resolve::iterate::{Failure, FailureKind};
+use crate::resolve::retained;
 use crate::resolve::trace::{What, security_word};
 use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
 
@@ -232,6 +233,9 @@ impl Shared {
             return None;
         }
         self.metrics.answers_aggressive_total.inc();
+        if entry.answer.is_empty() {
+            self.retained.denied(&made.zone, question);
+        }
         Some((entry.with_ttl(ttl_s), ttl_s))
     }
 
@@ -418,7 +422,16 @@ impl Shared {
         response: &Response,
         budget: &Arc<Budget>,
     ) -> (Entry, u32) {
-        let verdict = self.judge(question, response, budget).await;
+        let mut verdict = self.judge(question, response, budget).await;
+        if let Origin::Network(_) = response.origin {
+            self.note_denial(question, response, &verdict);
+            if let Some(note) = self.retained.through(&response.zone, self.clock.now()) {
+                let ttl_max_s = verdict.ttl_max_s.unwrap_or(u32::MAX);
+                verdict.ttl_max_s = Some(ttl_max_s.min(retained::ANSWER_TTL_MAX_S));
+                verdict.errors.push(note.ede());
+                self.metrics.retained_answers_total.inc();
+            }
+        }
         let entry = Entry {
             rcode: response.rcode,
             answer: verdict.answer,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::Shared;
 use super::raw::RawAsk;
@@ -19,6 +19,8 @@ use crate::resolve::{Observation, Origin, Outcome, Response, Security};
 
 /// Time between two checks of referrals from one zone.
 const REFERRAL_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long a link is waited for where the validation could go on without it (`resolve::retained`).
+const LINK_WAIT: Duration = Duration::from_millis(2000);
 /// Zones whose checks are remembered: more than anyone mirrors.
 const REFERRAL_ZONES_MAX: usize = 4096;
 
@@ -70,7 +72,11 @@ impl Shared {
             errors: Vec::new(),
         });
         let validation = Validation::new(question.clone(), response.clone(), validator.clone());
-        let mut validation = validation.traced(trace.clone());
+        let kept = match response.origin {
+            Origin::Network(_) => self.retained.cuts(&question.name, self.clock.now()),
+            Origin::Mirror(_) => Vec::new(),
+        };
+        let mut validation = validation.traced(trace.clone()).keeping(kept);
         // Boxed: a channel takes room for 32 messages when it is made.
         let (tell, mut told) = unbounded_channel::<Box<Told>>();
         // The answer to a question for keys is a link of its own chain, and whoever gave it may have lied.
@@ -88,13 +94,15 @@ impl Shared {
                     self.metrics.aggressive_entries.set(entries as u64);
                     self.metrics.aggressive_bytes.set(bytes as u64);
                     self.report(&verdict, response, &links[own..], validation.vouched());
+                    self.note_cuts(&validation);
                     explain(&mut verdict, &failures);
                     trace.amend(|what| note_verdict(what, &verdict));
                     return verdict;
                 }
                 Step::Ask(asks) => {
                     for ask in asks {
-                        self.ask_link(ask, &links, budget, &trace, &tell);
+                        let wait = validation.keeps_links().then_some(LINK_WAIT);
+                        self.ask_link(ask, wait, &links, budget, &trace, &tell);
                     }
                 }
             }
@@ -176,6 +184,7 @@ impl Shared {
     fn ask_link(
         self: &Arc<Self>,
         ask: SubAsk,
+        wait: Option<Duration>,
         links: &[Link],
         budget: &Arc<Budget>,
         trace: &Trace,
@@ -197,9 +206,10 @@ impl Shared {
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         tokio::spawn(async move {
             let (result, failure) = match affordable {
-                true => match shared.raw(raw, &budget).await {
-                    Ok(response) => (Some(response), None),
-                    Err(failure) => (None, Some(failure)),
+                true => match within(wait, shared.raw(raw, &budget)).await {
+                    Some(Ok(response)) => (Some(response), None),
+                    Some(Err(failure)) => (None, Some(failure)),
+                    None => (None, None),
                 },
                 false => (None, None),
             };
@@ -210,6 +220,14 @@ impl Shared {
             };
             let _ = tell.send(Box::new((reply, failure)));
         });
+    }
+}
+
+/// The outcome, unless it takes too long.
+async fn within<T>(wait: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match wait {
+        Some(wait) => timeout(wait, work).await.ok(),
+        None => Some(work.await),
     }
 }
 

@@ -16,6 +16,7 @@ mod inflight;
 mod judge;
 mod prefetch;
 mod raw;
+mod retain;
 mod servfail_log;
 mod without_rd;
 
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::iterate::Env;
+use crate::resolve::retained::{self, Retained};
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
 use crate::resolve::trace::{Trace, What};
@@ -107,6 +109,7 @@ pub(in crate::resolve) struct Shared {
     metrics: Arc<Metrics>,
     knowledge: Knowledge,
     servers: Servers,
+    retained: Arc<Retained>,
     cache: Cache,
     failures: Failures,
     referral_checks: ReferralChecks,
@@ -122,6 +125,11 @@ pub(in crate::resolve) struct Shared {
 impl Resolver {
     /// A resolver that knows nothing but its root hints.
     pub fn new(parts: Parts) -> Resolver {
+        let retained = Arc::new(Retained::new(parts.settings.retained));
+        Resolver::with_retained(parts, retained)
+    }
+
+    fn with_retained(parts: Parts, retained: Arc<Retained>) -> Resolver {
         let Parts {
             settings,
             upstream,
@@ -134,12 +142,13 @@ impl Resolver {
         Resolver(Arc::new(Shared {
             knowledge: Knowledge::new(settings.root_hints.clone()),
             servers: Servers::default(),
+            retained,
             cache: Cache::new(settings.cache_bytes_max, metrics.clone()),
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
-            log: servfail_log::ServfailLog::default(),
+            log: servfail_log::ServfailLog::new(settings.log_servfail),
             refreshes: prefetch::Queue::new(),
             metrics,
             seeds: AtomicU64::new(settings.seed),
@@ -207,8 +216,8 @@ impl Resolver {
         resolution
     }
 
-    /// A resolver that has learned nothing, over the same network, mirrors and policy: what it finds was not known before, and
-    /// what it learns is not kept.
+    /// A resolver that has learned nothing, over the same network, mirrors, retained delegations and policy: what it finds was not
+    /// known before, and what it learns is not kept.
     pub fn afresh(&self) -> Resolver {
         let shared = &self.0;
         let settings = Settings {
@@ -216,9 +225,10 @@ impl Resolver {
             prefetch: false,
             cache_bytes_max: shared.settings.cache_bytes_max.min(AFRESH_CACHE_BYTES_MAX),
             seed: shared.next_seed(),
+            log_servfail: shared.log.is_on(),
             ..shared.settings.clone()
         };
-        Resolver::new(Parts {
+        let parts = Parts {
             settings,
             upstream: shared.upstream.clone(),
             validator: (shared.validator.as_ref()).map(|v| Arc::new(v.afresh())),
@@ -226,7 +236,8 @@ impl Resolver {
             health: shared.health.clone(),
             clock: shared.clock.clone(),
             metrics: Arc::default(),
-        })
+        };
+        Resolver::with_retained(parts, shared.retained.clone())
     }
 
     /// Writes down that nobody was asked.
@@ -364,6 +375,7 @@ impl Resolver {
     /// `forget(name, tree)`, which says how much went.
     pub fn flush(&self, name: &Name, tree: bool) -> Flushed {
         let shared = &self.0;
+        let (retained, _) = shared.retained.forget(name, tree);
         let (delegations, addresses, links) = shared.knowledge.forget_under(name, tree);
         let validator = shared.validator.as_ref();
         // Answers last: what is resolved meanwhile must not rest on what goes.
@@ -373,6 +385,7 @@ impl Resolver {
             links,
             keys: validator.map_or(0, |v| v.forget(name, tree)),
             failures: shared.failures.forget(name, tree),
+            retained,
             answers: shared.cache.forget(name, tree),
         }
     }
@@ -396,6 +409,11 @@ impl Resolver {
         validator.map_or(Vec::new(), |v| v.negative_trust_anchors())
     }
 
+    /// Switches the log of questions that come to nothing on or off.
+    pub fn set_log_servfail(&self, on: bool) {
+        self.0.log.set(on);
+    }
+
     /// Every server address asked so far.
     pub fn servers_status(&self) -> Vec<ServerStatus> {
         self.0.servers.status(self.0.clock.now().mono)
@@ -407,14 +425,27 @@ impl Resolver {
     }
 
     /// Everything else that is kept beside the cache, by name, in numbers.
-    pub fn tables_stats(&self) -> [(&'static str, TableStats); 4] {
+    pub fn tables_stats(&self) -> [(&'static str, TableStats); 6] {
         let [delegations, addresses, links] = self.0.knowledge.stats();
+        let kept = self.0.retained.stats();
         [
             ("delegations", delegations),
             ("addresses", addresses),
             ("links", links),
             ("failures", self.0.failures.stats()),
+            ("retained", kept.zones),
+            ("retained servers", kept.hosts),
         ]
+    }
+
+    /// Retained delegations in numbers.
+    pub fn retained_stats(&self) -> retained::Stats {
+        self.0.retained.stats()
+    }
+
+    /// Zones whose servers are known to be gone, and whose retained delegations are in use.
+    pub fn gone(&self) -> Vec<retained::Gone> {
+        self.0.retained.gone()
     }
 
     /// Zones whose keys, or whose lack of keys, is known.
@@ -443,6 +474,8 @@ pub struct Flushed {
     pub keys: usize,
     /// Failures.
     pub failures: usize,
+    /// Retained delegations.
+    pub retained: usize,
 }
 
 impl Shared {
@@ -451,6 +484,7 @@ impl Shared {
             settings: &self.settings,
             knowledge: &self.knowledge,
             servers: &self.servers,
+            retained: &self.retained,
             local: &*self.local,
             health: &*self.health,
             budget,

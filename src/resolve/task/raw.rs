@@ -56,6 +56,8 @@ pub(super) struct RawAsk {
     pub refresh: bool,
     /// Copies are not asked.
     pub network_only: bool,
+    /// The parent of the zone of that name is asked, though its delegation is known.
+    pub from_parent: bool,
 }
 
 /// Stands for the copies where only the network's word counts.
@@ -83,6 +85,7 @@ impl RawAsk {
             trace: Trace::off(),
             refresh: false,
             network_only: false,
+            from_parent: false,
         }
     }
 
@@ -130,7 +133,7 @@ impl Shared {
             purpose: ask.purpose().into(),
             outcome: None,
         });
-        let result = if ask.attempt > 0 {
+        let result = if ask.attempt > 0 || ask.from_parent {
             self.clone().iterate(ask.clone(), budget.clone()).await
         } else {
             self.raw_joined(&ask, budget).await
@@ -188,6 +191,7 @@ impl Shared {
                     depth: ask.depth,
                     avoid: ask.avoid.clone(),
                     prefer_mirror: ask.attempt >= 2,
+                    from_parent: ask.from_parent,
                     seed: self.next_seed(),
                 },
             );
@@ -271,6 +275,9 @@ impl Shared {
                 Said::CookieRefused => shared.metrics.upstream_cookie_refused_total.inc(),
                 _ => {}
             }
+            if matches!(said, Said::Answer(_) | Said::Apex(..) | Said::Referral(_)) {
+                shared.note_heard(&zone);
+            }
             told.amend(|what| note_said(what, &said, rtt));
             tell(said);
         });
@@ -315,7 +322,7 @@ impl Shared {
         ask.trace = asker.trace.clone();
         let (shared, budget, tell) = (self.clone(), budget.clone(), tell.clone());
         let work: BoxFuture<'static, ()> = Box::pin(async move {
-            let (found, why) = match shared.find_addresses(ask, anew, &budget).await {
+            let (found, why) = match shared.addresses(ask, anew, &budget).await {
                 Ok(found) => (found, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
@@ -330,7 +337,7 @@ impl Shared {
     }
 
     /// The addresses of a name server, or why they could not be had.
-    async fn find_addresses(
+    pub(super) async fn find_addresses(
         self: &Arc<Self>,
         mut ask: RawAsk,
         anew: bool,
@@ -375,6 +382,7 @@ impl Shared {
                 };
                 let ttl_s = ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S);
                 learn(&found, from, ttl_s);
+                self.retained.learn_addresses(name, rtype, &found, now);
                 Ok(found)
             }
             Err(failure) => {
@@ -382,7 +390,8 @@ impl Shared {
                     failure.kind,
                     FailureKind::Unreachable | FailureKind::BadAnswers
                 );
-                if lasting && !again {
+                // Addresses that are kept are better than none.
+                if lasting && !again && !self.retained.knows_host(name) {
                     learn(&[], None, ADDRESS_FAILURE_TTL_S);
                 }
                 Err(failure.to_string())

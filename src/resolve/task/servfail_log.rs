@@ -4,6 +4,7 @@
 //! the log at the time it happened. A failure is logged when it is found out, not each time it is repeated from memory, and no
 //! more than [`LINES_PER_S_MAX`] in a second: an outage must not fill the disk. What was left out is counted in the next line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Shared;
@@ -12,9 +13,12 @@ use crate::dns::{Ede, Question};
 /// Lines in one second.
 const LINES_PER_S_MAX: u32 = 20;
 
-/// What was logged in the present second.
+/// The switch, and what was logged in the present second.
 #[derive(Default)]
-pub(super) struct ServfailLog(Mutex<Window>);
+pub(super) struct ServfailLog {
+    on: AtomicBool,
+    window: Mutex<Window>,
+}
 
 #[derive(Default)]
 struct Window {
@@ -24,9 +28,27 @@ struct Window {
 }
 
 impl ServfailLog {
+    /// A log that is switched on or not.
+    pub fn new(on: bool) -> ServfailLog {
+        ServfailLog {
+            on: AtomicBool::new(on),
+            ..ServfailLog::default()
+        }
+    }
+
+    /// Switches it.
+    pub fn set(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether it is switched on.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
     /// Whether there is room for a line in this second; with it, how many had none since the last one.
     fn claim(&self, second: u64) -> Option<u64> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.second != second {
             (window.second, window.lines) = (second, 0);
         }
@@ -42,7 +64,7 @@ impl ServfailLog {
 impl Shared {
     /// Says why a question has no answer.
     pub(super) fn log_servfail(&self, question: &Question, errors: &[Ede]) {
-        if !self.settings.log_servfail {
+        if !self.log.is_on() {
             return;
         }
         let Some(left_out) = self.log.claim(self.clock.now().mono.as_secs()) else {

@@ -20,7 +20,7 @@ use crate::dns::{Ede, Name, Question, Rcode, Rdata, RrSet, Rtype};
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::local::{self, LocalSaid};
-use crate::resolve::validate::as_of_errors;
+use crate::resolve::validate::{AsOf, as_of_errors};
 use crate::resolve::{LocalTrust, MirrorNote, Prefer, Resolution, Security, Sources};
 
 /// TTL of the root's servers as the hints of the configuration name them, seconds: they have none of their own.
@@ -170,7 +170,7 @@ fn referral_entry(authority: Vec<RrSet>, note: &MirrorNote) -> Entry {
     match note.trust {
         LocalTrust::SecureAsOf => Entry {
             security: Security::SecureAsOf,
-            errors: as_of_errors(note).into(),
+            errors: as_of_errors(&AsOf::Mirror(note.clone())).into(),
             ..entry.with_ttl(AS_OF_TTL_MAX_S)
         },
         LocalTrust::Secure | LocalTrust::Insecure => entry,

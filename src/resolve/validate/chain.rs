@@ -28,14 +28,15 @@ use super::keys::Known;
 use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
 use super::{
-    ATTEMPTS_MAX, Anchor, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator, Verdict,
-    ZoneStatus, home,
+    ATTEMPTS_MAX, Anchor, AsOf, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator,
+    Verdict, ZoneStatus, home,
 };
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
 use crate::dns::{Class, Ede, Name, Question, Rdata, Rtype};
+use crate::resolve::retained::{Cut as KeptDs, KeptCut};
 use crate::resolve::trace::Trace;
-use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, Security};
+use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, RetainedNote, Security, age_words};
 
 /// The longest that a zone's keys or its lack of them are kept, seconds.
 const ZONE_TTL_MAX_S: u32 = 86_400;
@@ -68,7 +69,7 @@ pub struct Validation {
     tried: Vec<Name>,
     /// Questions that will be needed if the hints are right.
     forecast: Vec<Question>,
-    place: Place,
+    pub(super) place: Place,
     /// The zone that judged the response, and why not in its favour.
     complaint: Option<(Name, Ede)>,
     /// The zone's keys were fetched anew for this response.
@@ -77,11 +78,16 @@ pub struct Validation {
     pub(super) trace: Trace,
     /// Links whose replies were judged and hold.
     vouched: Vec<Question>,
+    /// Cuts on the way that were proven earlier, from the top.
+    pub(super) kept: Vec<KeptCut>,
+    /// Cuts that were proven just now.
+    pub(super) proven: Vec<(Name, KeptDs)>,
+    pub(super) accepted: Option<RetainedNote>,
 }
 
 /// Where the walk stands.
 #[derive(Debug, Clone)]
-enum Place {
+pub(super) enum Place {
     /// Below the parent side of a cut, above the child's keys.
     AtCut(Cut),
     InZone(Zone),
@@ -89,19 +95,19 @@ enum Place {
 
 /// A zone that is known to be signed; by what its keys are to be recognised.
 #[derive(Debug, Clone)]
-struct Cut {
-    name: Name,
-    named_by: Anchor,
-    life: Lifetime,
-    as_of: Option<MirrorNote>,
+pub(super) struct Cut {
+    pub(super) name: Name,
+    pub(super) named_by: Anchor,
+    pub(super) life: Lifetime,
+    pub(super) as_of: Option<AsOf>,
 }
 
 #[derive(Debug, Clone)]
-struct Zone {
-    name: Name,
-    known: Known,
+pub(super) struct Zone {
+    pub(super) name: Name,
+    pub(super) known: Known,
     /// The deepest name known to be in this zone.
-    reached: Name,
+    pub(super) reached: Name,
 }
 
 /// Whether the walk goes on.
@@ -135,6 +141,9 @@ impl Validation {
             links: Links::default(),
             trace: Trace::off(),
             vouched: Vec::new(),
+            kept: Vec::new(),
+            proven: Vec::new(),
+            accepted: None,
             question,
             response,
             ctx,
@@ -202,7 +211,12 @@ impl Validation {
 
     /// Begins at the deepest zone known at or above `below`, or at the anchor.
     fn set_out(&mut self, below: Option<Name>, now: Now) {
-        let known = below.and_then(|below| self.deepest(&below, now));
+        let known = below.as_ref().and_then(|below| self.deepest(below, now));
+        let top = known.as_ref().map_or(&self.anchor, |(name, _)| name);
+        let kept = below.and_then(|below| self.needed_cut(&below, top));
+        if let Some(kept) = kept {
+            return self.step_over(kept, now);
+        }
         let anchor = &self.anchor;
         self.place = match known {
             Some((name, known)) => {
@@ -320,7 +334,7 @@ impl Validation {
         name: Name,
         status: ZoneStatus,
         life: Lifetime,
-        as_of: Option<MirrorNote>,
+        as_of: Option<AsOf>,
         now: Now,
     ) -> Progress {
         if let ZoneStatus::Insecure(why) = &status {
@@ -398,14 +412,7 @@ impl Validation {
     }
 
     /// What is secure without reserve may answer other questions later (RFC 8198 section 4).
-    fn learn(
-        &self,
-        zone: &Name,
-        judged: &Judged,
-        origin: &Origin,
-        as_of: Option<&MirrorNote>,
-        now: Now,
-    ) {
+    fn learn(&self, zone: &Name, judged: &Judged, origin: &Origin, as_of: Option<&AsOf>, now: Now) {
         if judged.insecure.is_none() && as_of.is_none() {
             self.ctx.learn(zone, judged, origin, now);
         }
@@ -486,6 +493,9 @@ impl Validation {
             Ok(judged) => {
                 self.vouched.push(question);
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
+                if as_of.is_none() && matches!(response.origin, Origin::Network(_)) {
+                    self.note_cut(&candidate, &judged);
+                }
                 let speaker = mirror.unwrap_or(&zone.name);
                 self.learn(speaker, &judged, &response.origin, as_of.as_ref(), now);
                 self.descend(zone, candidate, judged, as_of, now)
@@ -503,7 +513,7 @@ impl Validation {
         mut zone: Zone,
         candidate: Name,
         judged: Judged,
-        as_of: Option<MirrorNote>,
+        as_of: Option<AsOf>,
         now: Now,
     ) -> Progress {
         let life = judged.life;
@@ -623,6 +633,10 @@ impl Validation {
     fn unfetched(&mut self, question: Question, zone: Name, now: Now) -> Progress {
         self.tell_bad(&zone, &format!("{question} could not be had"), now);
         if self.links.fault.is_none() {
+            if let Some(kept) = self.cut_past(&question) {
+                self.step_over(kept, now);
+                return Progress::Go;
+            }
             let text = format!("{question} could not be had, which the validation needs");
             let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);
             return Progress::Halt(self.fail(ede, None));
@@ -667,8 +681,9 @@ impl Validation {
         let as_of = match note.trust {
             LocalTrust::Insecure => return self.insecure(None, None),
             LocalTrust::Secure => None,
-            LocalTrust::SecureAsOf => Some(note),
+            LocalTrust::SecureAsOf => Some(AsOf::Mirror(note.clone())),
         };
+        let as_of = as_of.as_ref();
         let mut court = Court {
             ctx: &self.ctx,
             zone: &note.zone,
@@ -688,7 +703,7 @@ impl Validation {
         }
     }
 
-    fn judged(&mut self, judged: Judged, as_of: Option<&MirrorNote>, now: Now) -> Verdict {
+    fn judged(&mut self, judged: Judged, as_of: Option<&AsOf>, now: Now) -> Verdict {
         let mut errors = Vec::new();
         let security = match (judged.insecure, as_of) {
             (Some(Insecure::OptOut), _) => Security::Insecure,
@@ -715,7 +730,7 @@ impl Validation {
         }
     }
 
-    fn insecure(&mut self, why: Option<Ede>, as_of: Option<&MirrorNote>) -> Verdict {
+    fn insecure(&mut self, why: Option<Ede>, as_of: Option<&AsOf>) -> Verdict {
         let mut errors: Vec<Ede> = why.into_iter().collect();
         errors.extend(as_of.into_iter().flat_map(as_of_errors));
         Verdict {
@@ -763,25 +778,23 @@ fn keys_len(known: &Known) -> usize {
 }
 
 /// Extended errors 3 and 7 for what depends on as-of data.
-pub fn as_of_errors(note: &MirrorNote) -> [Ede; 2] {
-    let which = format!("mirror {} serial {}", note.zone, note.serial);
+pub fn as_of_errors(by: &AsOf) -> [Ede; 2] {
+    let (which, known) = match by {
+        AsOf::Mirror(note) => {
+            let which = format!("mirror {} serial {}", note.zone, note.serial);
+            let age = age_words(note.age_s);
+            (
+                which.clone(),
+                format!("{which}, known to be right {age} ago"),
+            )
+        }
+        AsOf::Retained(note) => (format!("DS of {}", note.zone), note.to_string()),
+    };
     [
-        Ede::new(
-            Ede::STALE_ANSWER,
-            format!("{which}, known to be right {} ago", age_words(note.age_s)),
-        ),
+        Ede::new(Ede::STALE_ANSWER, known),
         Ede::new(
             Ede::SIGNATURE_EXPIRED,
             format!("{which}: signatures are not valid now, accepted as verified before"),
         ),
     ]
-}
-
-/// An age in the largest unit of which there are at least two.
-fn age_words(age_s: u64) -> String {
-    match age_s {
-        172_800.. => format!("{} days", age_s / 86_400),
-        7200.. => format!("{} hours", age_s / 3600),
-        _ => format!("{age_s} s"),
-    }
 }

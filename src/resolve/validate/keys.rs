@@ -6,10 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Lifetime, ZoneStatus};
+use super::{AsOf, Lifetime, ZoneStatus};
 use crate::clock::Now;
 use crate::dns::Name;
-use crate::resolve::MirrorNote;
 
 /// Entries that are looked at to find one to drop.
 const EVICTION_SAMPLE: usize = 16;
@@ -21,8 +20,8 @@ const SWEEP_INTERVAL_INSERTIONS: usize = 1024;
 pub(super) struct Known {
     pub(super) status: ZoneStatus,
     pub(super) life: Lifetime,
-    /// The mirror whose as-of data the chain to this zone goes through.
-    pub(super) as_of: Option<MirrorNote>,
+    /// The as-of data that the chain to this zone goes through.
+    pub(super) as_of: Option<AsOf>,
     /// When a signature by a key that is missing here is reason to fetch the keys anew.
     pub(super) refresh_from: Duration,
 }
@@ -127,11 +126,13 @@ mod tests {
         Known {
             status: ZoneStatus::Insecure(None),
             life: Lifetime::seconds(at(0), ttl_s),
-            as_of: as_of.then(|| MirrorNote {
-                zone: Name::root(),
-                serial: 1,
-                age_s: 0,
-                trust: crate::resolve::LocalTrust::SecureAsOf,
+            as_of: as_of.then(|| {
+                AsOf::Mirror(crate::resolve::MirrorNote {
+                    zone: Name::root(),
+                    serial: 1,
+                    age_s: 0,
+                    trust: crate::resolve::LocalTrust::SecureAsOf,
+                })
             }),
             refresh_from: Duration::ZERO,
         }

@@ -3,9 +3,9 @@
 //! A link is asked for in attempts. Only the reply to the present attempt counts; one that nobody waits
 //! for is ignored.
 
-use super::{Culprit, SubAsk};
+use super::{AsOf, Culprit, SubAsk};
 use crate::dns::{Ede, Name, Question, Rtype};
-use crate::resolve::{LocalTrust, MirrorNote, Origin, Response};
+use crate::resolve::{LocalTrust, Origin, Response};
 
 /// Questions and replies of the links.
 #[derive(Debug, Default)]
@@ -98,9 +98,11 @@ pub(super) fn is_unverified(origin: &Origin) -> bool {
     matches!(origin, Origin::Mirror(note) if note.trust == LocalTrust::Insecure)
 }
 
-pub(super) fn as_of(origin: &Origin) -> Option<MirrorNote> {
+pub(super) fn as_of(origin: &Origin) -> Option<AsOf> {
     match origin {
-        Origin::Mirror(note) if note.trust == LocalTrust::SecureAsOf => Some(note.clone()),
+        Origin::Mirror(note) if note.trust == LocalTrust::SecureAsOf => {
+            Some(AsOf::Mirror(note.clone()))
+        }
         _ => None,
     }
 }

@@ -19,10 +19,14 @@
 //! - `denial`: what a set of NSEC or NSEC3 records proves
 //! - `budget`: what a single validation may cost
 //! - `keys`: the cache of zones
+//! - `kept`: links that were proven earlier, where they cannot be had now
 //! - `ranges`, `synthesis`: validated denials, and the answers that can be made from them (RFC 8198)
 //! - `told`: the links for whoever looks on
 //!
-//! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`. A chain through
+//! Retained delegations: where a link cannot be had because the parent's servers are gone, the walk goes on at the DS set that was
+//! proven while they answered ([`Validation::keeping`]), or ends insecure if it was proven that there is none.
+//!
+//! As-of validation: a mirror whose signatures have run out answers with `SecureAsOf`, and so does a retained DS set. A chain through
 //! such a link is secure-as-of; what hangs below it must validate with signatures valid *now*.
 //!
 //! Failure: an answer that cannot be brought to an end within the limits is bogus. A link of the chain that
@@ -32,6 +36,7 @@ mod budget;
 mod chain;
 mod denial;
 mod judge;
+mod kept;
 mod keys;
 mod links;
 mod ranges;
@@ -50,7 +55,7 @@ use arc_swap::ArcSwap;
 pub use chain::{Validation, as_of_errors};
 pub use synthesis::Synthesised;
 
-use super::{Origin, Response, Security};
+use super::{MirrorNote, Origin, Response, RetainedNote, Security};
 use crate::clock::Now;
 use crate::config::NegativeTrustAnchor;
 use crate::dns::{Class, Ede, Name, Question, Rdata, Record, RrSet, Rtype};
@@ -413,6 +418,15 @@ enum ZoneStatus {
     Insecure(Option<Ede>),
     /// Its chain is broken, as was found moments ago.
     Bogus(Ede),
+}
+
+/// What a link is accepted from as of its verification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AsOf {
+    /// A verified copy whose signatures have run out.
+    Mirror(MirrorNote),
+    /// A retained delegation: the signatures of its DS set have.
+    Retained(RetainedNote),
 }
 
 /// How long something holds: until a moment of the monotonic clock, and while the wall clock is within

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use holdfast::catalog::{Membership, Step, plan, produce};
-use holdfast::dns::{Name, Rtype};
+use holdfast::clock::Now;
+use holdfast::dns::{Name, Question, Rtype};
 use holdfast::mirror::source::spool::Spool;
 use holdfast::mirror::store::image_file;
 use holdfast::mirror::verify::{Policy, Trust, verify, verify_unsigned};
+use holdfast::resolve::delegation::NAMES_MAX as NAMES_MAX_OF_DELEGATION;
+use holdfast::resolve::retained::{Retained, Settings};
 use holdfast::store::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, Row, Tree, TrustAnchorRow, ValueFault, seal,
-    unseal,
+    ClockRow, CurrentRow, GenerationRow, OutageRow, RetainedHostRow, RetainedRow, Row, Tree,
+    TrustAnchorRow, ValueFault, seal, unseal,
 };
 use holdfast::zone::{LookupKind, ZoneImage, load, parse, present};
 
@@ -215,8 +219,33 @@ pub fn ledger(data: &[u8]) -> bool {
         1 => row::<CurrentRow>(key, value, right),
         2 => row::<OutageRow>(key, value, right),
         3 => row::<TrustAnchorRow>(key, value, right),
+        5 => row::<RetainedRow>(key, value, right) && retained(key, value, right),
+        6 => row::<RetainedHostRow>(key, value, right),
         _ => row::<ClockRow>(key, value, right),
     }
+}
+
+/// What is taken back leads below the zone that gave it, and no further than it may.
+fn retained(key: &[u8], value: &[u8], right: bool) -> bool {
+    let value = match (right, value.split_first_chunk::<5>()) {
+        (true, Some((head, body))) => sealed::value("retained", key, head[0], body),
+        _ => value.to_vec(),
+    };
+    let Ok(row) = unseal::<RetainedRow>(key, &value) else {
+        return false;
+    };
+    let now = Now::new(Duration::from_secs(1), row.confirmed_at.saturating_add(1));
+    let retained = Retained::new(Settings::default());
+    let (zone, parent) = (row.zone.clone(), row.parent.clone());
+    retained.restore_zone(row.into(), now);
+    let question = Question::new(zone.clone(), Rtype::NS);
+    if let Some((delegation, _)) = retained.take(&parent, &question, now) {
+        assert!(zone.is_below(&parent));
+        assert_eq!(delegation.zone, zone);
+        assert!((1..=NAMES_MAX_OF_DELEGATION).contains(&delegation.servers.len()));
+    }
+    let _ = retained.take_unwritten(9, true, now);
+    true
 }
 
 fn row<R: Row>(key: &[u8], value: &[u8], right: bool) -> bool {

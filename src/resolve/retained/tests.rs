@@ -1,0 +1,408 @@
+//! What is kept, for how long, when it is used, and what ends it.
+
+use super::rows::{HostRow, Unwritten, ZoneRow};
+use super::*;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn at(s: u64) -> Now {
+    Now::new(Duration::from_secs(s), 1_000_000 + s)
+}
+
+fn question(text: &str, rtype: Rtype) -> Question {
+    Question::new(name(text), rtype)
+}
+
+fn kept() -> Retained {
+    Retained::new(Settings {
+        age_max_s: 1000,
+        ..Settings::default()
+    })
+}
+
+fn learn(kept: &Retained, zone: &str, parent: &str, server: &str, s: u64) {
+    let delegation = Delegation {
+        zone: name(zone),
+        servers: vec![(name(server), vec![[192, 0, 2, 1].into()])],
+        expiry: None,
+        origin: DelegationOrigin::Network,
+    };
+    kept.learn(&delegation, &name(parent), at(s));
+}
+
+fn taken(kept: &Retained, parent: &str, asked: &Question, s: u64) -> Option<String> {
+    let found = kept.take(&name(parent), asked, at(s));
+    found.map(|(delegation, _)| delegation.zone.to_string())
+}
+
+#[test]
+fn an_entry_serves_the_step_of_the_zone_that_gave_it() {
+    let kept = kept();
+    for (zone, parent) in [("com.", "."), ("a.com.", "com."), ("s.a.com.", "a.com.")] {
+        learn(&kept, zone, parent, "ns.net.", 0);
+    }
+    for (parent, asked, rtype, expected) in [
+        (".", "www.s.a.com.", Rtype::A, Some("com.")),
+        ("com.", "www.s.a.com.", Rtype::A, Some("a.com.")),
+        ("a.com.", "www.s.a.com.", Rtype::A, Some("s.a.com.")),
+        ("s.a.com.", "www.s.a.com.", Rtype::A, None),
+        ("com.", "a.com.", Rtype::NS, Some("a.com.")),
+        // A DS is the parent's to answer.
+        ("com.", "a.com.", Rtype::DS, None),
+        ("com.", "www.a.com.", Rtype::DS, Some("a.com.")),
+        ("com.", "b.com.", Rtype::A, None),
+        ("net.", "www.a.com.", Rtype::A, None),
+        (".", ".", Rtype::NS, None),
+        (".", ".", Rtype::DS, None),
+    ] {
+        let asked = question(asked, rtype);
+        let found = taken(&kept, parent, &asked, 1);
+        assert_eq!(found.as_deref(), expected, "{asked} at {parent}");
+    }
+}
+
+#[test]
+fn denials_end_what_lies_on_the_way_to_the_name_and_below() {
+    let all = [
+        ("a.com.", "com."),
+        ("s.a.com.", "a.com."),
+        ("b.com.", "com."),
+    ];
+    for (by, asked, rtype, left) in [
+        ("com.", "a.com.", Rtype::NS, vec!["b.com."]),
+        ("com.", "x.y.a.com.", Rtype::A, vec!["b.com."]),
+        ("a.com.", "x.s.a.com.", Rtype::A, vec!["a.com.", "b.com."]),
+        // Not below, not by the parent, and a missing DS is no missing zone.
+        (
+            "com.",
+            "c.com.",
+            Rtype::A,
+            vec!["a.com.", "b.com.", "s.a.com."],
+        ),
+        (
+            "net.",
+            "a.com.",
+            Rtype::A,
+            vec!["a.com.", "b.com.", "s.a.com."],
+        ),
+        (
+            "com.",
+            "a.com.",
+            Rtype::DS,
+            vec!["a.com.", "b.com.", "s.a.com."],
+        ),
+    ] {
+        let kept = kept();
+        for (zone, parent) in all {
+            learn(&kept, zone, parent, "ns.net.", 0);
+        }
+        kept.denied(&name(by), &question(asked, rtype));
+        let mut found: Vec<String> = (kept.tables().zones.keys())
+            .map(ToString::to_string)
+            .collect();
+        found.sort();
+        assert_eq!(found, left, "{asked} {rtype} denied by {by}");
+    }
+}
+
+#[test]
+fn a_zone_that_has_moved_takes_nothing_along() {
+    let ds = |n: u8| Cut::Signed {
+        ds: vec![vec![n].into()].into(),
+        until_s: 9,
+    };
+    for (server, parent, below) in [
+        ("ns.net.", "com.", true),
+        ("ns.other.", "com.", false),
+        ("ns.net.", ".", true),
+    ] {
+        let kept = kept();
+        learn(&kept, "a.com.", "com.", "ns.net.", 0);
+        learn(&kept, "s.a.com.", "a.com.", "ns.net.", 0);
+        kept.learn_cut(&name("a.com."), &ds(1));
+        learn(&kept, "a.com.", parent, server, 5);
+        let tables = kept.tables();
+        assert_eq!(
+            tables.zones.contains_key(&name("s.a.com.")),
+            below,
+            "{server}"
+        );
+        // What a former parent proved is not this one's word.
+        let proven = parent == "com.";
+        assert_eq!(
+            tables.zones[&name("a.com.")].cut == ds(1),
+            proven,
+            "{parent}"
+        );
+    }
+}
+
+/// The diagram at the top of the module.
+#[test]
+fn entries_wait_for_their_parent_until_it_is_gone() {
+    let kept = kept();
+    let (com, www) = (name("com."), question("www.a.com.", Rtype::A));
+    let when = |ms: u64| kept.when(&com, &www, Now::new(Duration::from_millis(ms), 1_000_000));
+    assert_eq!(when(0), None);
+    // Nothing is kept below: nothing to use.
+    assert!(!kept.failed(&com, at(0)));
+    learn(&kept, "a.com.", "com.", "ns.net.", 0);
+    assert_eq!(when(0), Some(When::Late));
+    assert!(kept.failed(&com, at(0)));
+    assert!(!kept.failed(&com, at(0)));
+    for (ms, expected) in [
+        (10, When::Now),
+        (999, When::Now),
+        (1000, When::Explore),
+        (1001, When::Now),
+        (2000, When::Explore),
+    ] {
+        assert_eq!(when(ms), Some(expected), "{ms}");
+    }
+    taken(&kept, "com.", &www, 2);
+    assert!(kept.through(&name("a.com."), at(3)).is_some());
+    assert!(kept.through(&name("s.a.com."), at(3)).is_some());
+    assert_eq!(kept.through(&name("com."), at(3)), None);
+    // Somebody asked it a second ago.
+    let at_ms = |ms| Now::new(Duration::from_millis(ms), 1_000_000);
+    assert!(!kept.is_parent_due(&name("a.com."), at_ms(2999)));
+    assert!(kept.is_parent_due(&name("a.com."), at_ms(3000)));
+    assert_eq!(kept.heard(&name("net.")), None);
+    kept.note_as_of(&com);
+    let back = kept.heard(&com).unwrap();
+    assert_eq!((back.since_s, back.as_of), (1_000_000, true));
+    assert_eq!(kept.through(&name("a.com."), at(3)), None);
+    assert_eq!(when(2001), Some(When::Late));
+}
+
+#[test]
+fn what_is_too_old_is_not_used() {
+    let kept = kept();
+    let www = question("www.a.com.", Rtype::A);
+    for (s, expected) in [(1000, Some("a.com.")), (1001, None)] {
+        learn(&kept, "a.com.", "com.", "ns.net.", 0);
+        kept.learn_cut(&name("a.com."), &Cut::Unsigned { until_s: 0 });
+        assert_eq!(
+            kept.cuts(&www.name, at(s)).len(),
+            usize::from(expected.is_some())
+        );
+        assert_eq!(taken(&kept, "com.", &www, s).as_deref(), expected);
+        kept.learn_addresses(&name("ns.net."), Rtype::A, &[[192, 0, 2, 1].into()], at(0));
+        let found = kept.addresses(&name("ns.net."), Rtype::A, at(s));
+        assert_eq!(found.is_some(), expected.is_some(), "{s}");
+    }
+}
+
+#[test]
+fn addresses_serve_when_a_search_has_failed_and_are_looked_for_now_and_then() {
+    let kept = kept();
+    let ns = name("ns.net.");
+    let list: [IpAddr; 1] = [[192, 0, 2, 1].into()];
+    kept.learn_addresses(&ns, Rtype::A, &list, at(0));
+    kept.learn_addresses(&ns, Rtype::AAAA, &[], at(0));
+    let found = |rtype, s| {
+        let found = kept.addresses(&ns, rtype, at(s));
+        found.map(|k| (k.list.len(), k.failing, k.look))
+    };
+    assert_eq!(found(Rtype::A, 0), Some((1, false, false)));
+    assert_eq!(found(Rtype::AAAA, 0), Some((0, false, false)));
+    kept.lookup_failed(&ns, at(1));
+    assert_eq!(found(Rtype::A, 1), Some((1, true, false)));
+    assert_eq!(found(Rtype::A, 31), Some((1, true, true)));
+    assert_eq!(found(Rtype::A, 32), Some((1, true, false)));
+    kept.learn_addresses(&ns, Rtype::A, &list, at(40));
+    assert_eq!(found(Rtype::A, 41), Some((1, false, false)));
+    // A denial ends it.
+    kept.learn_addresses(&ns, Rtype::A, &[], at(42));
+    assert_eq!(found(Rtype::A, 43), None);
+}
+
+#[test]
+fn full_tables_forget_what_is_used_least() {
+    let kept = Retained::new(Settings {
+        entries_max: 100,
+        ..Settings::default()
+    });
+    for _ in 0..3 {
+        for n in 0..40 {
+            learn(&kept, &format!("popular{n}.com."), "com.", "ns.net.", 0);
+            let host = name(&format!("popular{n}.net."));
+            kept.learn_addresses(&host, Rtype::A, &[[192, 0, 2, 1].into()], at(0));
+        }
+    }
+    for n in 0..10_000 {
+        learn(&kept, &format!("flood{n}.com."), "com.", "ns.net.", 60);
+        let host = name(&format!("flood{n}.net."));
+        kept.learn_addresses(&host, Rtype::A, &[[192, 0, 2, 1].into()], at(60));
+        let stats = kept.stats();
+        assert!(stats.zones.entries <= 100 && stats.hosts.entries <= 100);
+    }
+    for n in 0..40 {
+        let www = question(&format!("popular{n}.com."), Rtype::A);
+        assert!(taken(&kept, "com.", &www, 61).is_some(), "{n}");
+        let host = name(&format!("popular{n}.net."));
+        assert!(kept.addresses(&host, Rtype::A, at(61)).is_some(), "{n}");
+    }
+    kept.forget(&Name::root(), true);
+    let stats = kept.stats();
+    assert_eq!((stats.zones.bytes, stats.hosts.bytes), (0, 0));
+}
+
+/// Strangers decide how large a delegation is.
+#[test]
+fn memory_is_bounded_in_bytes() {
+    let kept = Retained::new(Settings {
+        entries_max: usize::MAX,
+        ..Settings::default()
+    });
+    let servers: Vec<_> = (0..32)
+        .map(|n| {
+            (
+                name(&format!("{}.{n}.net.", "n".repeat(60))),
+                vec![[192, 0, 2, 1].into(); 2],
+            )
+        })
+        .collect();
+    for n in 0..30_000 {
+        let delegation = Delegation {
+            zone: name(&format!("z{n}.com.")),
+            servers: servers.clone(),
+            expiry: None,
+            origin: DelegationOrigin::Network,
+        };
+        kept.learn(&delegation, &name("com."), at(n));
+        let stats = kept.stats();
+        assert!(stats.zones.bytes <= BYTES_MAX);
+    }
+    assert!(kept.stats().zones.entries > 1000);
+}
+
+/// Everything that is on the disk comes back from it, and what is gone there is gone.
+#[test]
+fn rows_carry_what_is_kept_across_a_restart() {
+    let before = kept();
+    learn(&before, "a.com.", "com.", "ns.net.", 0);
+    learn(&before, "b.com.", "com.", "ns.net.", 0);
+    let signed = Cut::Signed {
+        ds: vec![vec![1, 2, 3].into()].into(),
+        until_s: 7,
+    };
+    before.learn_cut(&name("a.com."), &signed);
+    before.learn_addresses(&name("ns.net."), Rtype::A, &[[192, 0, 2, 1].into()], at(0));
+    // What was asked for once waits.
+    assert!(before.take_unwritten(10, false, at(1)).is_empty());
+    let mut disk: Vec<Unwritten> = before.take_unwritten(10, false, at(10));
+    assert_eq!(disk.len(), 3);
+    assert!(before.take_unwritten(10, true, at(10)).is_empty());
+    // Confirmed again, unchanged: no reason to write.
+    learn(&before, "a.com.", "com.", "ns.net.", 20);
+    assert!(before.take_unwritten(10, true, at(20)).is_empty());
+    before.denied(&name("com."), &question("b.com.", Rtype::A));
+    let gone = before.take_unwritten(10, true, at(21));
+    assert_eq!(gone, [Unwritten::Gone(Key::Zone(name("b.com.")))]);
+    // The disk did not take it.
+    before.put_back(&gone);
+    assert_eq!(before.take_unwritten(10, true, at(21)), gone);
+    disk.retain(|row| !matches!(row, Unwritten::Zone(row) if row.zone == name("b.com.")));
+
+    let after = kept();
+    after.begin_restore();
+    // Who asks meanwhile waits for what may come.
+    let ghost = question("www.ghost.com.", Rtype::A);
+    assert_eq!(after.when(&name("com."), &ghost, at(30)), Some(When::Late));
+    // Denied before it was read: it must not come back.
+    after.denied(&name("com."), &question("ghost.com.", Rtype::A));
+    for row in disk {
+        match row {
+            Unwritten::Zone(row) => {
+                let ghost = ZoneRow {
+                    zone: name("ghost.com."),
+                    ..row.clone()
+                };
+                after.restore_zone(row, at(30));
+                after.restore_zone(ghost, at(30));
+            }
+            Unwritten::Host(row) => after.restore_host(row, at(30)),
+            Unwritten::Gone(_) => unreachable!(),
+        }
+    }
+    after.end_restore();
+    let www = question("www.a.com.", Rtype::A);
+    assert_eq!(after.cuts(&www.name, at(30))[0].cut, signed);
+    assert_eq!(taken(&after, "com.", &www, 30).as_deref(), Some("a.com."));
+    assert!(
+        after
+            .addresses(&name("ns.net."), Rtype::A, at(30))
+            .is_some()
+    );
+    assert_eq!(after.stats().zones.entries, 1);
+}
+
+/// What no program of ours has written is not taken back.
+#[test]
+fn rows_that_make_no_sense_are_removed() {
+    let row = |zone: &str, parent: &str, confirmed_s| ZoneRow {
+        zone: name(zone),
+        parent: name(parent),
+        servers: vec![(name("ns.net."), Vec::new())],
+        cut: Cut::NotTold,
+        confirmed_s,
+        uses: 1,
+        used_s: 0,
+    };
+    let kept = kept();
+    for row in [
+        row("com.", "com.", 1_000_000),
+        row("a.com.", "net.", 1_000_000),
+        row("b.com.", "com.", 998_000),
+        ZoneRow {
+            servers: Vec::new(),
+            ..row("c.com.", "com.", 1_000_000)
+        },
+    ] {
+        let key = Key::Zone(row.zone.clone());
+        kept.restore_zone(row, at(0));
+        assert_eq!(kept.take_unwritten(9, true, at(0)), [Unwritten::Gone(key)]);
+    }
+    let host = HostRow {
+        host: name("ns.net."),
+        a: None,
+        aaaa: Some(Vec::new()),
+        seen_s: 1_000_000,
+        uses: 1,
+        used_s: 0,
+    };
+    kept.restore_host(host, at(0));
+    assert_eq!(kept.stats().hosts.entries, 0);
+    // A clock that ran ahead does not make it young for ever.
+    kept.restore_zone(row("d.com.", "com.", 9_000_000), at(0));
+    let d = question("d.com.", Rtype::A);
+    assert!(kept.take(&name("com."), &d, at(1000)).is_some());
+    assert!(kept.take(&name("com."), &d, at(1001)).is_none());
+}
+
+#[test]
+fn the_most_used_are_refreshed_first_while_their_parent_answers() {
+    let kept = kept();
+    for (zone, times) in [("a.com.", 2), ("b.com.", 5), ("c.com.", 1), ("d.net.", 9)] {
+        for _ in 0..times {
+            learn(
+                &kept,
+                zone,
+                if zone == "d.net." { "net." } else { "com." },
+                "ns.x.",
+                0,
+            );
+        }
+    }
+    kept.failed(&name("net."), at(0));
+    let due = |older_s, count, s| {
+        let due = kept.due(older_s, 2, count, at(s));
+        due.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(due(500, 9, 499).is_empty());
+    assert_eq!(due(500, 9, 500), ["b.com.", "a.com."]);
+    assert_eq!(due(500, 1, 500), ["b.com."]);
+}
