@@ -440,6 +440,31 @@ async fn bogus_denials_of_the_parent_end_nothing() {
     }
 }
 
+// The same with signatures that ran out while one of the parent's servers refuses: who refuses beside one that answers is no proof
+// that the zone is gone.
+#[tokio::test(start_paused = true)]
+async fn expired_data_of_a_living_parent_is_not_mended_from_memory() {
+    let lab = lab_with(|_| {});
+    everywhere(&lab, 0).await;
+    let later = Form {
+        child_signs_until: Some(EXPIRATION + 20 * 86_400),
+        ..Form::default()
+    };
+    change(&lab, later);
+    lab.net.set("198.51.100.2", Fault::Says(Rcode::REFUSED));
+    lab.net.set("192.0.2.2", Fault::Says(Rcode::REFUSED));
+    lab.clock
+        .set_wall(Duration::from_secs(u64::from(EXPIRATION)) + 8 * DAY);
+    for n in 1..4 {
+        tokio::time::sleep(100 * SECOND).await;
+        let found = lab.ask(&format!("x{n}.w.a.com."), Rtype::A).await;
+        assert!(
+            matches!(found.security, Security::Bogus(_)),
+            "{n}: {found:?}"
+        );
+    }
+}
+
 // --- the whole engine, with its disk ---------------------------------------------------------------
 
 /// Names below the TLDs that are gone; `n` makes one that was never asked.

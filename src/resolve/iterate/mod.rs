@@ -514,6 +514,7 @@ impl Iteration {
         if attempt.hedge_due(now) {
             let mirrored = attempt.is_mirrored();
             let (zone, silent) = (attempt.delegation.zone.clone(), !attempt.was_heard());
+            let silent = silent && !attempt.leaves_out();
             if self.fail_over(env, now, out) {
                 return;
             }
@@ -644,15 +645,16 @@ impl Iteration {
             Outlook::Exhausted(kind, text) => (kind, text),
         };
         let zone = attempt.delegation.zone.clone();
-        let forwarded = attempt.forward.is_some();
+        // A parent whose data is bogus answers, and is no parent that is gone.
+        let may_be_gone = attempt.forward.is_none() && !attempt.leaves_out();
         if self.fail_over(env, now, out) || self.beside.is_some() {
             return;
         }
         // What fails at one question need not be the servers' end.
-        if !forwarded && kind == FailureKind::Unreachable {
+        if may_be_gone && kind == FailureKind::Unreachable {
             note_failed(env, &zone, now);
         }
-        if !forwarded && self.take_retained(env, now, &zone, out) {
+        if may_be_gone && self.take_retained(env, now, &zone, out) {
             return;
         }
         let Some(attempt) = self.attempt.take() else {

@@ -119,6 +119,8 @@ pub(super) struct Attempt {
     addresses: Vec<IpAddr>,
     /// Gave bogus answers; they are the only ones known, but others have names that can be looked up.
     shunned: Vec<IpAddr>,
+    /// Gave bogus answers, and are not asked: that the others fail does not mean that the zone is out of reach.
+    leaves_out: bool,
     order: VecDeque<Try>,
     explore: Option<IpAddr>,
     under_way: Vec<Exchange>,
@@ -164,6 +166,7 @@ impl Attempt {
             next_at: None,
             addresses: Vec::new(),
             shunned: Vec::new(),
+            leaves_out: false,
             order: VecDeque::new(),
             explore: None,
             under_way: Vec::new(),
@@ -237,8 +240,10 @@ impl Attempt {
         // Who gave a bogus answer is asked only when there is nobody else.
         let avoided = |a: &IpAddr| manner.avoid.contains(a);
         if !self.addresses.iter().all(avoided) {
+            self.leaves_out = self.addresses.iter().any(avoided);
             self.addresses.retain(|a| !avoided(a));
         } else if self.search.is_wanting() {
+            self.leaves_out = true;
             self.shunned = std::mem::take(&mut self.addresses);
         }
         if self.fill(env, now, rng) {
@@ -623,6 +628,11 @@ impl Attempt {
             names: self.delegation.servers.len(),
             addresses: self.addresses.len(),
         }
+    }
+
+    /// Servers of the zone answer, but what they say is bogus, and they are not asked here.
+    pub fn leaves_out(&self) -> bool {
+        self.leaves_out
     }
 
     /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
