@@ -18,12 +18,13 @@ use crate::clock::Clock;
 use crate::config::{self, Config, MirrorConfig};
 use crate::dns::Name;
 use crate::metrics::Metrics;
-use crate::mirror::{GenerationState, Mirrors, NewGeneration};
+use crate::mirror::{Generation, GenerationState, Mirrors, NewGeneration, blocking};
 use crate::reach::Reachability;
-use crate::zone::ZoneImage;
 
 /// How often files of removed members are looked at, in seconds.
 const SWEEP_INTERVAL_S: u64 = 3600;
+/// Zones that one list leaves out and that are logged by name: it may have a million.
+const IGNORED_TOLD_MAX: usize = 20;
 
 /// The catalogs that are followed.
 pub struct Catalogs {
@@ -107,7 +108,7 @@ impl Catalogs {
         let Some(current) = self.mirrors.find(&config.zone).and_then(|m| m.current()) else {
             return;
         };
-        match self.read(current.image()) {
+        match self.read(&current).await {
             Ok(listed) => self.follow(config, &listed).await,
             Err(broken) => {
                 let (zone, serial) = (&config.zone, current.serial());
@@ -116,15 +117,18 @@ impl Catalogs {
         }
     }
 
-    fn read(&self, image: &ZoneImage) -> Result<Membership, Broken> {
-        Membership::read(image).inspect_err(|_| self.metrics.catalogs_broken_total.inc())
+    /// Reads a version, which may be large, on a thread where nobody waits.
+    async fn read(&self, version: &Arc<Generation>) -> Result<Membership, Broken> {
+        let version = version.clone();
+        let listed = blocking(move || Membership::read(version.image())).await;
+        listed.inspect_err(|_| self.metrics.catalogs_broken_total.inc())
     }
 
     /// What the newest stored version of a catalog that is not broken lists.
     async fn stored(self: &Arc<Self>, catalog: &Name) -> Option<Membership> {
         let mirror = self.mirrors.find(catalog)?;
         let current = mirror.current()?;
-        match self.read(current.image()) {
+        match self.read(&current).await {
             Ok(listed) => return Some(listed),
             Err(broken) => {
                 tracing::error!(zone = %catalog, serial = current.serial(), "the stored catalog is broken, an older one is followed: {broken}");
@@ -147,6 +151,7 @@ impl Catalogs {
         let members_max = config.members_max;
         let steps = plan(catalog, listed, &state.followed, configured, members_max);
         let mut ignored = BTreeMap::new();
+        let mut untold = 0_u64;
         for step in steps {
             match step {
                 Step::Remove(zone) => {
@@ -183,12 +188,19 @@ impl Catalogs {
                 }
                 Step::Ignore(zone, why) => {
                     let why = format!("{catalog}: {why}");
-                    if state.ignored.get(&zone) != Some(&why) {
-                        tracing::warn!(%zone, "listed and not mirrored: {why}");
+                    let is_news = state.ignored.get(&zone) != Some(&why);
+                    match ignored.len() < IGNORED_TOLD_MAX {
+                        true if is_news => {
+                            tracing::warn!(%zone, "listed and not mirrored: {why}");
+                        }
+                        _ => untold += u64::from(is_news),
                     }
                     ignored.insert(zone, why);
                 }
             }
+        }
+        if untold > 0 {
+            tracing::warn!(%catalog, more = untold, "more zones are listed and not mirrored");
         }
         let of_others = |_: &Name, why: &mut String| !why.starts_with(&format!("{catalog}: "));
         state.ignored.retain(of_others);

@@ -52,6 +52,7 @@ pub use generation::{Candidate, Generation};
 pub use health::{Health, SourceStatus};
 pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
+pub(crate) use refresh::blocking;
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{EscalationStatus, GenerationInfo, GenerationState, MirrorStatus, TransferStatus};
 

@@ -25,7 +25,7 @@ use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, he
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
-use crate::dns::{Name, Rtype};
+use crate::dns::{Name, Record, Rtype};
 use crate::zone::{BuildError, Builder, Changes, ZoneImage, apply_in};
 
 pub use secured::Seen;
@@ -139,6 +139,12 @@ impl Drop for Shown {
     fn drop(&mut self) {
         self.0.set_meter(None);
     }
+}
+
+/// Octets that records take in a zone, about.
+fn octets_of(records: &[Record]) -> u64 {
+    let octets = |record: &Record| (record.name.wire().len() + record.rdata.len()) as u64;
+    records.iter().map(octets).sum()
 }
 
 /// What a transfer came to.
@@ -285,6 +291,11 @@ impl Refresher {
         let Some(base) = base else {
             return Ok(Err("no version is held".to_owned()));
         };
+        // Changes that each fit must not add up to what could not have come as a whole.
+        let limit = self.mirror.config.bytes_max;
+        if base.image().len_bytes() as u64 + octets_of(&changes.added) > limit {
+            return Ok(Err(Fault::TooLarge(limit).to_string()));
+        }
         let scratch = self.scratch(&self.mirror.config.zone).await?;
         let old = base.clone();
         let applied = blocking(move || apply_in(old.image(), &changes, Some(&scratch))).await;
@@ -752,7 +763,7 @@ pub(super) fn fingerprint<'a>(rdatas: impl Iterator<Item = &'a [u8]>) -> String 
 }
 
 /// Runs work that computes or waits for the disk off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

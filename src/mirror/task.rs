@@ -41,6 +41,8 @@ const LOOK_S: u64 = 5;
 const JITTER_PART: u64 = 10;
 /// Least time between two refreshes that follow NOTIFY messages, in seconds: their senders may be forged.
 const NOTIFY_DISTANCE_MIN_S: u64 = 2;
+/// How often that time doubles, with each failure in a row: up to about a minute.
+const NOTIFY_DOUBLINGS_MAX: u32 = 5;
 /// Wait before a loop that panicked is begun anew, in seconds.
 const PANIC_PAUSE_S: u64 = 30;
 
@@ -403,7 +405,9 @@ impl Task {
         let now = clock.now().mono;
         let at = now.max(self.follow_from);
         let instant = clock.instant(at);
-        self.follow_from = at + Duration::from_secs(NOTIFY_DISTANCE_MIN_S);
+        // A source whose version is refused is asked for all of it each time.
+        let distance_s = NOTIFY_DISTANCE_MIN_S << self.failures.min(NOTIFY_DOUBLINGS_MAX);
+        self.follow_from = at + Duration::from_secs(distance_s);
         instant
     }
 

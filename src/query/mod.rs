@@ -173,7 +173,8 @@ impl Pipeline {
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
-        if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| notify::is_notify(wire)) {
+        let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
+        if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| is_notify) {
             let outcome = notify::take(wire, client, &settings, mirrors, clock);
             return Step::Done(Some(self.count_notify(outcome)));
         }

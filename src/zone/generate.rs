@@ -16,6 +16,8 @@ use std::fmt::Write;
 pub const LINES_MAX: u64 = 1 << 16;
 /// The widest number.
 const WIDTH_MAX: usize = 255;
+/// The longest modifier, in octets.
+const MODIFIER_LEN_MAX: usize = 64;
 
 /// A directive that is being carried out.
 pub struct Generate {
@@ -113,7 +115,13 @@ fn parse_range(text: &[u8]) -> Option<(u64, u64, u64)> {
 
 /// The number as `OFFSET[,WIDTH[,BASE]]` wants it.
 fn modified(number: u64, modifier: &[u8]) -> Result<String, String> {
-    let text = String::from_utf8_lossy(modifier);
+    if modifier.len() > MODIFIER_LEN_MAX {
+        return Err(format!(
+            "a modifier of $GENERATE is longer than {MODIFIER_LEN_MAX} octets"
+        ));
+    }
+    // It may be anything, and people are told of it.
+    let text = modifier.escape_ascii().to_string();
     let wrong = || {
         format!("${{{text}}}: want OFFSET, WIDTH (at most {WIDTH_MAX}) and base d, o, x, X, n or N")
     };

@@ -87,6 +87,8 @@ pub fn records<'a>(text: &'a [u8], file: &'a str, origin: Option<&Name>) -> Reco
 }
 
 const SCANNER_BYTES: usize = 64 << 10;
+/// Octets of a directive that is not known, as people are told.
+const DIRECTIVE_LEN_SHOWN: usize = 32;
 
 /// Iterates over the records of a zone file.
 pub struct Records<'a> {
@@ -227,18 +229,20 @@ impl Records<'_> {
 
     /// Reads the next record of a $GENERATE; says whether there was one. What is wrong with it is wrong with the directive.
     fn next_generated(&mut self) -> Result<bool, ParseError> {
-        while let Some(generate) = &mut self.generate {
-            let line = generate.next_line();
-            let Some(line) = line.map_err(|error| self.error_here(error))? else {
-                self.generate = None;
-                break;
-            };
-            let made = self.read(&line);
-            if made.map_err(|error| self.error_here(error.message))? {
-                return Ok(true);
-            }
+        let Some(generate) = &mut self.generate else {
+            return Ok(false);
+        };
+        let line = generate.next_line();
+        let Some(line) = line.map_err(|error| self.error_here(error))? else {
+            self.generate = None;
+            return Ok(false);
+        };
+        match self.read(&line) {
+            Ok(true) => Ok(true),
+            // It would count nowhere, and nothing would bound how many of them a short file makes.
+            Ok(false) => Err(self.error_here("a line of $GENERATE makes no record")),
+            Err(error) => Err(self.error_here(error.message)),
         }
-        Ok(false)
     }
 
     fn counted(&mut self) -> Result<(), ParseError> {
@@ -352,7 +356,9 @@ impl Records<'_> {
     fn is_carried_out(&mut self, entry: &[u8]) -> Result<bool, ParseError> {
         let end = entry.iter().position(|b| b.is_ascii_whitespace());
         let (word, rest) = entry.split_at(end.unwrap_or(entry.len()));
-        let word = String::from_utf8_lossy(word).to_ascii_uppercase();
+        // It may be anything, also what a terminal obeys, and reaches the log and `status`.
+        let word = &word[..word.len().min(DIRECTIVE_LEN_SHOWN)];
+        let word = word.to_ascii_uppercase().escape_ascii().to_string();
         match word.as_str() {
             "$ORIGIN" | "$TTL" => Ok(false),
             "$GENERATE" => {
@@ -587,9 +593,22 @@ mod tests {
             ),
             ("\n$generate 1-9 a A 192.0.2\n", "z:2:1: "),
             ("$GENERATE 1 a A 192.0.2.$\n", "z:1:1: a range"),
+            (
+                "$GENERATE 0-9 ; $\n",
+                "z:1:1: a line of $GENERATE makes no record",
+            ),
+            (
+                "$GENERATE 0-9 $$TTL 60\n",
+                "z:1:1: a line of $GENERATE makes no record",
+            ),
             ("a 60 LOC 1 N\n", "z:1:13: degrees"),
             ("a 60 LOC 91 N 1 E 0\n", "z:1:10: degrees"),
             ("$WHAT\n", "z:1:1: unknown directive $WHAT"),
+            ("$\x1b[2J x\n", "z:1:1: unknown directive $\\x1b[2J;"),
+            (
+                "$GENERATE 1-2 ${\x1b} A 192.0.2.1\n",
+                "z:1:1: ${\\x1b}: want",
+            ),
             ("a 1h MX (\n  10 ; x\n  a..b )\n", "z:3:3: bad name"),
             ("a..b 60 A 192.0.2.1", "z:1:1: bad name"),
             ("a 60 SVCB 1 b..c", "z:1:13: bad name"),

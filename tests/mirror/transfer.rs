@@ -205,7 +205,7 @@ async fn changes_that_make_no_sense_lead_to_the_whole_zone() {
         (
             "a record that is not there",
             Some(extra(2, "gone.test. 1 A 192.0.2.1")),
-            "is to be removed and not there",
+            "is to be removed and is not there",
         ),
         (
             "a record that is there already",
@@ -465,6 +465,70 @@ async fn a_notify_brings_the_refresh_forward() {
         serial: None,
     };
     assert!(!lab.mirror().is_of_source(stranger));
+}
+
+/// Changes that each fit do not add up to what could not have come as a whole.
+#[tokio::test(start_paused = true)]
+async fn changes_do_not_grow_a_zone_past_its_limit() {
+    let mut lab = Lab::new();
+    lab.config.verify = Verify::None;
+    lab.config.bytes_max = 128 << 10;
+    let grown = |serial: u32| {
+        let texts = (0..(serial - 10) * 120).map(|i| {
+            let text = "x".repeat(200);
+            rr(&format!("t{i}.test. 300 TXT {text}"))
+        });
+        let mut records = own_records(serial, 10);
+        records.extend(texts);
+        records
+    };
+    lab.net.set(PRIMARY, |p| p.records = grown(10));
+    lab.start().await;
+    lab.refresh().await.unwrap();
+    let grow = async |serial: u32| {
+        lab.net.set(PRIMARY, |p| {
+            p.changes = Some(changes(&[grown(serial - 1), grown(serial)]));
+            p.records = grown(serial);
+        });
+        lab.refresh().await
+    };
+    for serial in 11..=13 {
+        assert_eq!(grow(serial).await, Ok(()));
+        assert_eq!(lab.serial(), Some(serial));
+    }
+    let mut ended = Ok(());
+    for serial in 14..=20 {
+        ended = ended.and(grow(serial).await);
+    }
+    let error = ended.unwrap_err();
+    assert!(error.contains("limit: larger than 131072 bytes"), "{error}");
+    assert!(lab.serial() < Some(17), "{:?}", lab.serial());
+}
+
+/// Each question brings the whole zone again, which is verified and refused again; anybody may forge a NOTIFY.
+#[tokio::test(start_paused = true)]
+async fn a_refused_version_is_not_fetched_at_every_notify() {
+    let lab = Lab::with_ten().await;
+    lab.net.set(PRIMARY, |p| {
+        p.records = signed(11);
+        p.records.retain(|record| record.rtype != Rtype::RRSIG);
+    });
+    let notify = Notifying {
+        from: PRIMARY.parse::<std::net::SocketAddr>().unwrap().ip(),
+        key: None,
+        serial: Some(12),
+    };
+    let before = lab.net.get(PRIMARY).transfers;
+    for _ in 0..120 {
+        lab.mirror().notify(notify, lab.now_s());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let fetched = lab.net.get(PRIMARY).transfers - before;
+    assert!(
+        (3..=10).contains(&fetched),
+        "{fetched} transfers in 120 seconds"
+    );
+    assert_eq!(lab.serial(), Some(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,7 +67,13 @@ impl Retained {
         let mut tables = self.tables();
         let mut out = Vec::new();
         let mut done = Vec::new();
-        for key in &tables.unwritten {
+        let is_gone = |key: &&Key| match key {
+            Key::Zone(zone) => !tables.zones.contains_key(zone),
+            Key::Host(host) => !tables.hosts.contains_key(host),
+        };
+        // What goes is first: however much comes in a flood, the disk holds no more than memory for long.
+        let (gone, there): (Vec<&Key>, Vec<&Key>) = tables.unwritten.iter().partition(is_gone);
+        for key in gone.into_iter().chain(there) {
             if out.len() >= count {
                 break;
             }

@@ -340,6 +340,19 @@ fn rows_carry_what_is_kept_across_a_restart() {
     assert_eq!(after.stats().zones.entries, 1);
 }
 
+/// A flood of new names must not keep what it pushed out on the disk.
+#[test]
+fn what_goes_is_written_before_what_comes() {
+    let kept = kept();
+    learn(&kept, "z.com.", "com.", "ns.z.com.", 0);
+    assert_eq!(kept.take_unwritten(9, true, at(0)).len(), 1);
+    kept.denied(&name("com."), &question("z.com.", Rtype::NS));
+    learn(&kept, "a.com.", "com.", "ns.a.com.", 1);
+    let gone = Unwritten::Gone(Key::Zone(name("z.com.")));
+    assert_eq!(kept.take_unwritten(1, true, at(1)), [gone]);
+    assert_eq!(kept.take_unwritten(9, true, at(1)).len(), 1);
+}
+
 /// What no program of ours has written is not taken back.
 #[test]
 fn rows_that_make_no_sense_are_removed() {

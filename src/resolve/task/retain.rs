@@ -29,6 +29,8 @@ use crate::store::{Changes, Durability, Ledger, RetainedHostRow, RetainedRow, he
 const ADDRESS_WAIT: Duration = Duration::from_millis(1000);
 /// When a zone was gone for so long, in seconds, failures are forgotten at its return.
 const FORGET_FAILURES_AFTER_S: u64 = 5;
+/// Zones with so many labels are not everybody's to have: the root and the top level.
+const TOP_LABELS_MAX: usize = 1;
 /// Time between two looks for changes to write, while there are some and while there are none.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(5);
@@ -55,12 +57,17 @@ impl Shared {
         let since = format_utc(back.since_s);
         tracing::info!(%zone, since, "servers of the zone answer again: its retained delegations are put aside");
         self.knowledge.purge_retained(zone);
-        // What failed may succeed now. Not for a moment's silence: failures are remembered for a reason.
+        // At the top, what failed anywhere may succeed now. Further down a zone is anybody's, who may let it go and come as he
+        // likes: it ends only the failures below it, and has no whole cache looked through for what runs out in half a minute.
+        let is_top = zone.label_count() <= TOP_LABELS_MAX;
+        // Not for a moment's silence: failures are remembered for a reason.
         let gone_s = self.clock.now().wall_s.saturating_sub(back.since_s);
-        if gone_s >= FORGET_FAILURES_AFTER_S {
-            self.failures.forget_all();
+        match gone_s >= FORGET_FAILURES_AFTER_S {
+            true if is_top => self.failures.forget_all(),
+            true => drop(self.failures.forget(zone, true)),
+            false => {}
         }
-        if back.as_of {
+        if back.as_of && is_top {
             self.cache.purge_as_of();
             if let Some(validator) = &self.validator {
                 validator.purge_as_of();

@@ -633,7 +633,7 @@ impl Validation {
     fn unfetched(&mut self, question: Question, zone: Name, now: Now) -> Progress {
         self.tell_bad(&zone, &format!("{question} could not be had"), now);
         if self.links.fault.is_none() {
-            if let Some(kept) = self.cut_past(&question) {
+            if let Some(kept) = self.cut_past(&question, &self.home) {
                 self.step_over(kept, now);
                 return Progress::Go;
             }

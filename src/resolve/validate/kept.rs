@@ -45,14 +45,16 @@ impl Validation {
         self.kept.iter().rev().find(fits).cloned()
     }
 
-    /// The next kept cut below a link that could not be had.
-    pub(super) fn cut_past(&self, link: &Question) -> Option<KeptCut> {
+    /// The next kept cut below a link that could not be had, and at or above `home`: past it there is nobody to vouch for the
+    /// answer.
+    pub(super) fn cut_past(&self, link: &Question, home: &Name) -> Option<KeptCut> {
         let past = |kept: &&KeptCut| {
             let zone = &kept.note.zone;
-            match link.rtype {
+            let is_past = match link.rtype {
                 Rtype::DS => zone.is_within(&link.name),
                 _ => zone.is_below(&link.name),
-            }
+            };
+            is_past && home.is_within(zone)
         };
         self.kept.iter().find(past).cloned()
     }
