@@ -168,6 +168,7 @@ impl Server {
             engine,
             zone_errors: ArcSwap::default(),
             cache_bytes_max: config.cache.bytes_max,
+            unclaimed_before: holdfast::upstream::unclaimed_datagrams().unwrap_or(0),
         });
         let control = Control::start(&config.control.socket, operator.clone())?;
         warn_of_ended(&config, &operator.clock);

@@ -187,7 +187,7 @@ fn catalogs_are_followed_or_produced() {
     );
     refused(
         "[[catalog]]\nzone = 'cat.'\nsources = ['axfr:192.0.2.2']\n",
-        &[(1, "no [[mirror]] brings the catalog cat.")],
+        &[(2, "no [[mirror]] brings the catalog cat.")],
     );
     let config = parse("[[catalog]]\nzone = 'cat.'\nproduce = true\n").unwrap();
     assert!(config.catalogs[0].produce);
@@ -197,7 +197,7 @@ fn catalogs_are_followed_or_produced() {
     );
     refused(
         &format!("{followed}produce = true\n"),
-        &[(4, "has a [[mirror]] or [[zone]]")],
+        &[(5, "has a [[mirror]] or [[zone]]")],
     );
 }
 
@@ -263,7 +263,7 @@ fn forwarded_zones_have_servers_that_are_others() {
     ] {
         refused(
             &listening(listen, server),
-            &[(3, "this server's own address; allowed are other servers")],
+            &[(4, "this server's own address; allowed are other servers")],
         );
     }
     for (listen, server) in [
@@ -277,7 +277,7 @@ fn forwarded_zones_have_servers_that_are_others() {
     refused(
         &format!("[[mirror]]\nzone = '.'\n{both}"),
         &[(
-            4,
+            5,
             ". is a [[mirror]] and a [[forward]]; allowed is one of them",
         )],
     );
@@ -587,7 +587,7 @@ fn what_must_hold_between_keys() {
             .starts_with("tests/config.toml:4: zone: a second [[zone]] for lab.test.")
     );
     let both = format!("{zone}[[mirror]]\nzone = 'lab.test.'\nsources = ['axfr:192.0.2.1']\n");
-    assert!(parse(&both).contains(":1: lab.test. is a [[mirror]] and a [[zone]]"));
+    assert!(parse(&both).contains(":2: lab.test. is a [[mirror]] and a [[zone]]"));
 }
 
 #[test]
@@ -674,7 +674,14 @@ fn shared_keys() {
         &table("good", "").repeat(2),
         "a second [[tsig]] for Hub-Key.",
     );
-    refused(mirror, "the key hub-key. is not in any [[tsig]] table");
+    refused(
+        &format!("[access]\nallow = ['::1']\n{mirror}"),
+        "config.toml:5: the key hub-key. is not in any [[tsig]] table",
+    );
+    refused(
+        "[access]\nallow_transfer = [\n  '::1',\n  'tsig:Other'\n]\n",
+        "config.toml:4: the key Other. is not in any [[tsig]] table",
+    );
 }
 
 #[test]

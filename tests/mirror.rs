@@ -344,6 +344,7 @@ async fn a_shrunken_zone_is_held_until_accepted() {
     lab.mirror().accept(11).await.unwrap();
     assert_eq!(lab.serial(), Some(11));
     assert_eq!(lab.versions(), ["11 verified Current", "10 verified Kept"]);
+    assert_eq!(lab.mirror().last_error(), None, "nothing is held any more");
     lab.refresh().await.unwrap();
     assert_eq!(lab.mirror().last_error(), None);
 }

@@ -512,13 +512,16 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
         .filter_map(|target| target.tsig.as_ref());
     let named = peers.chain(sources).chain(told);
     for name in named.filter(|name| !known(name)) {
-        root.fault_at(
+        let is_it = |text: &str| scalar::is_name(text.strip_prefix("tsig:").unwrap_or(text), name);
+        root.fault_at_text(
             &["access", "mirror", "zone", "catalog"],
+            is_it,
             &format!("the key {name} is not in any [[tsig]] table"),
         );
     }
     for forward in &config.forwards {
         let zone = &forward.zone;
+        let is_zone = |text: &str| scalar::is_name(text, zone);
         let held = [
             ("mirror", config.mirrors.iter().any(|m| m.zone == *zone)),
             ("zone", config.zones.iter().any(|z| z.name == *zone)),
@@ -526,14 +529,14 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
         for (kind, _) in held.iter().filter(|(_, is)| *is) {
             let message =
                 format!("{zone} is a [[{kind}]] and a [[forward]]; allowed is one of them");
-            root.fault_at(&["forward"], &message);
+            root.fault_at_text(&["forward"], is_zone, &message);
         }
         let own = |server: &&SocketAddr| config.server.listen.iter().any(|at| is_own(at, server));
         if let Some(server) = forward.servers.iter().find(own) {
             let message = format!(
                 "{server} for {zone} is this server's own address; allowed are other servers"
             );
-            root.fault_at(&["forward"], &message);
+            root.fault_at_text(&["forward"], is_zone, &message);
         }
     }
     for catalog in &config.catalogs {
@@ -547,7 +550,7 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
             false if !mirrored => format!("no [[mirror]] brings the catalog {zone}; add one"),
             _ => continue,
         };
-        root.fault_at(&["catalog"], &message);
+        root.fault_at_text(&["catalog"], |text| scalar::is_name(text, zone), &message);
     }
     for zone in &config.zones {
         if config.mirrors.iter().any(|mirror| mirror.zone == zone.name) {
@@ -555,7 +558,11 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
                 "{} is a [[mirror]] and a [[zone]]; allowed is one of them",
                 zone.name
             );
-            root.fault_at(&["zone"], &message);
+            root.fault_at_text(
+                &["zone"],
+                |text| scalar::is_name(text, &zone.name),
+                &message,
+            );
         }
     }
 }

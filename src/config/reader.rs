@@ -144,6 +144,14 @@ impl<'d, 't> Table<'d, 't> {
         self.doc.fault(self.offset_of(keys), self.titled(message));
     }
 
+    /// A fault about the first text below some keys for which `is` holds, or else as [`Table::fault_at`].
+    pub(super) fn fault_at_text(&self, keys: &[&str], is: impl Fn(&str) -> bool, message: &str) {
+        let values = keys.iter().filter_map(|key| self.table?.get(*key));
+        let found = values.filter_map(|value| find_text(value, &is)).min();
+        let offset = found.unwrap_or_else(|| self.offset_of(keys));
+        self.doc.fault(offset, self.titled(message));
+    }
+
     /// A warning about the first of some keys that is written, or else about the table.
     pub(super) fn warn_at(&self, keys: &[&str], message: &str) {
         self.doc.warn(self.offset_of(keys), &self.titled(message));
@@ -413,6 +421,19 @@ impl<'d, 't> Item<'d, 't> {
             Some(table),
             self.offset,
         ))
+    }
+}
+
+/// Where the first text in a value stands for which `is` holds.
+fn find_text(value: &Spanned<DeValue<'_>>, is: &dyn Fn(&str) -> bool) -> Option<usize> {
+    match value.get_ref() {
+        DeValue::String(text) if is(text) => Some(value.span().start),
+        DeValue::Array(items) => items.iter().find_map(|item| find_text(item, is)),
+        DeValue::Table(table) => {
+            let found = table.values().filter_map(|value| find_text(value, is));
+            found.min()
+        }
+        _ => None,
     }
 }
 

@@ -67,7 +67,12 @@ pub(super) fn ip_address(item: &Item<'_, '_>) -> Option<IpAddr> {
 
 /// A prefix, or one address. Bits beyond the prefix are a fault: they are nearly always a slip.
 pub(super) fn prefix(item: &Item<'_, '_>) -> Option<IpNet> {
-    let allowed = "a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\", or one address";
+    prefix_or(item, "or one address")
+}
+
+fn prefix_or(item: &Item<'_, '_>, else_allowed: &str) -> Option<IpNet> {
+    let allowed =
+        &format!("a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\", {else_allowed}");
     let text = item.text(allowed)?;
     let Some(net) = parse_prefix(text) else {
         return item.refuse(allowed);
@@ -89,8 +94,13 @@ pub(super) fn peer(item: &Item<'_, '_>) -> Option<Peer> {
             Some(name) => Some(Peer::Tsig(name)),
             None => item.refuse("a prefix, an address, or \"tsig:NAME\""),
         },
-        None => prefix(item).map(Peer::Net),
+        None => prefix_or(item, "one address, or \"tsig:NAME\"").map(Peer::Net),
     }
+}
+
+/// Whether a text is this name, as [`name`] reads it.
+pub(super) fn is_name(text: &str, name: &Name) -> bool {
+    parse_name(text).is_some_and(|read| read == *name)
 }
 
 /// A domain name; it is absolute with or without its last dot.

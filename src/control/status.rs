@@ -72,8 +72,14 @@ impl ClockReset {
     /// The form for people.
     pub fn to_text(&self) -> String {
         match &self.floor_was {
-            Some(floor) => format!("the floor {floor} is cleared; it is {}\n", self.time),
-            None => format!("there was no floor; it is {}\n", self.time),
+            Some(floor) => format!(
+                "the floor {floor} is cleared; the clock says {}\n",
+                self.time
+            ),
+            None => format!(
+                "there was no floor to clear; the clock says {}\n",
+                self.time
+            ),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Mirror {
             .filter(|g| !self.must_prove(g, shared))
             .ok_or(CommandError::OtherTrust(row.serial))?;
         (shared.store).set_current(&row, standing, Durability::Synced)?;
-        tracing::warn!(zone = %self.config.zone, from, to = row.serial, "rolled back");
+        tracing::warn!(zone = %self.config.zone, from = current.serial(), to = row.serial, "rolled back");
         self.set_rolled_back_from(Some(from));
         self.swap(generation, shared);
         Ok(())

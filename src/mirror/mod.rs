@@ -578,6 +578,11 @@ impl Mirror {
         }
     }
 
+    /// The operator has decided what the last refresh failed for.
+    fn settle_error(&self) {
+        self.state().last_error = None;
+    }
+
     fn succeed(&self) {
         if let Some(error) = self.state().last_error.take() {
             tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");

@@ -334,6 +334,7 @@ impl Task {
         let verified = (self.refresher.verify(candidate, now).await)
             .map_err(|e| CommandError::Refused(e.to_string()))?;
         self.refresher.activate(verified, contact).await?;
+        self.mirror().settle_error();
         Ok(())
     }
 

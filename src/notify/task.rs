@@ -1,6 +1,6 @@
 //! The one loop that sends what the queue says, and hears the answers.
 //!
-//! Where a key signs what is told, only an answer that it signs is heard (RFC 8945 section 5.3); after any other the next try counts.
+//! Where a key signs what is told, only an answer that it signs is heard (RFC 8945 section 5.4); after any other the next try counts.
 
 use std::collections::HashMap;
 use std::io;

@@ -100,7 +100,7 @@ fn judge(
     let Some(question) = &message.question else {
         return Rcode::FORMERR;
     };
-    // RFC 1996 section 3.7 has the SOA alone; other types were never defined.
+    // RFC 1996 section 3.11: the SOA alone is defined.
     if question.rtype != Rtype::SOA {
         return Rcode::NOTIMP;
     }

@@ -43,6 +43,8 @@ pub struct Operator {
     pub zone_errors: ArcSwap<BTreeMap<Name, String>>,
     /// Limit of the cache, in bytes.
     pub cache_bytes_max: u64,
+    /// Datagrams that nobody waited for, as the kernel had counted them before the server started.
+    pub unclaimed_before: u64,
 }
 
 impl Commands for Operator {
@@ -209,8 +211,9 @@ impl Operator {
 
     /// All metrics, with what the kernel counts.
     fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let unclaimed = holdfast::upstream::unclaimed_datagrams();
-        (self.metrics.datagrams_unclaimed_total).set(unclaimed.unwrap_or(0));
+        let unclaimed = holdfast::upstream::unclaimed_datagrams().unwrap_or(0);
+        let since_start = unclaimed.saturating_sub(self.unclaimed_before);
+        self.metrics.datagrams_unclaimed_total.set(since_start);
         self.metrics.snapshot()
     }
 

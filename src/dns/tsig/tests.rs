@@ -194,7 +194,7 @@ fn every_changed_octet_is_noticed() {
             for bit in 0..8 {
                 let mut changed = wire.clone();
                 changed[at] ^= 1 << bit;
-                // The message's own ID is not covered (RFC 8945 section 5.3): whoever asked compares it. Letter case of names
+                // The message's own ID is not covered (RFC 8945 section 4.3.2): whoever asked compares it. Letter case of names
                 // in the record does not count.
                 let id = at < 2;
                 let case = at >= start && wire[at].is_ascii_alphabetic() && bit == 5;

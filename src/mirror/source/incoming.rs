@@ -45,7 +45,7 @@ impl Asked {
     }
 
     /// What every answer must show. One without question is let pass: the messages of a transfer after the first may be
-    /// so (RFC 5936 section 2.2.1), and the ID and the connection say whose answer it is.
+    /// so (RFC 5936 section 2.2.2), and the ID and the connection say whose answer it is.
     fn check_header(&self, message: &Message) -> Result<(), Fault> {
         if message.id != self.id {
             return Err(Fault::Mismatch(Mismatch::Id));

@@ -123,7 +123,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// For zone transfers: TLS 1.3 and the protocol `dot`, nothing less (RFC 9103 sections 7.1 and 8).
+    /// For zone transfers: TLS 1.3 and the protocol `dot`, nothing less (RFC 9103 sections 7.1 and 7.2).
     pub fn for_transfers(roots: RootCertStore, clock: &Clock) -> Tls {
         Tls::new(roots, clock, &[&TLS13], ALPN_DOT, true)
     }

@@ -169,7 +169,7 @@ impl Sink<'_> {
         let mut added = self.packer.push(name, rtype, ttl, rdata, self.room());
         if !added {
             self.flush()?;
-            // RFC 5936 section 2.2.1: the question stands in the first message.
+            // RFC 5936 section 2.2.2: the question stands in the first message.
             self.envelope.head.question = None;
             self.envelope.edns = None;
             self.packer.begin(&self.envelope.head);
