@@ -236,11 +236,17 @@ impl Drop for Engine {
 
 fn open_ledger(data_dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Ledger>, StoreError> {
     let (ledger, opened) = Ledger::open(data_dir, metrics.clone())?;
-    if let Opened::SetAside { to, why } = opened {
-        tracing::error!(
+    match opened {
+        Opened::Sound => {}
+        Opened::NoRoom => tracing::error!(
+            data_dir = %data_dir.display(),
+            "the disk is full, and the ledger cannot be opened: mirrors serve the newest versions that they find, and \
+             whatever is learnt is not kept; make room there, then it goes on by itself"
+        ),
+        Opened::SetAside { to, why } => tracing::error!(
             kept_at = %to.display(),
             "the ledger was damaged ({why}); it was set aside and is filled again from the zone images"
-        );
+        ),
     }
     Ok(Arc::new(ledger))
 }

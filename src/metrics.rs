@@ -208,6 +208,8 @@ metrics! {
     tsig_bad_total,
     /// Ledger values dropped because they did not check.
     store_dropped_total,
+    /// Ledger commits that failed, each followed by an attempt to open it again: a full disk, as a rule.
+    store_failures_total,
     /// Keys that are trust anchors and stand in their zone (RFC 5011: Valid), over all zones with anchors.
     trust_anchor_keys_valid,
     /// Announced keys that wait to become trust anchors (RFC 5011: AddPend).

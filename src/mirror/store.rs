@@ -8,7 +8,8 @@
 //! On disk: `data_dir/mirror/<escaped zone>/<serial>-<digest>.image`, see `escape` and `image_file`.
 //!
 //! Failure: a damaged file is renamed to `*.damaged` and never served; the newest sound version takes its place. A
-//! ledger without rows (it was set aside) is filled from the notes in the files.
+//! ledger without rows (it was set aside) is filled from the notes in the files. A ledger that takes nothing (the disk is
+//! full) keeps no start from serving what the files and its rows say.
 
 mod escape;
 pub mod image_file;
@@ -141,13 +142,18 @@ impl MirrorStore {
     /// Puts a zone's files and rows in agreement and opens the version that is to be served. Run once at start.
     ///
     /// # Errors
-    /// The directory or the ledger cannot be written. A damaged version is no error: another one is taken.
+    /// The directory cannot be read. A damaged version is no error: another one is taken. Nor is a ledger that takes nothing.
     pub fn recover(&self, zone: &Name) -> Result<Option<(Stored, Standing)>, CommitError> {
         let dir = self.directory(zone)?;
         let on_disk = self.take_stock(zone, &dir)?;
-        self.reconcile(zone, on_disk)?;
+        let mut candidates = match self.reconcile(zone, &on_disk) {
+            Ok(()) => self.rows(zone),
+            Err(error) => {
+                tracing::error!(%zone, %error, "the ledger takes nothing; a stored version is served all the same");
+                self.rows_and(zone, on_disk)
+            }
+        };
         let current: Option<CurrentRow> = self.ledger.get(&zone_key(zone));
-        let mut candidates = self.rows(zone);
         candidates.retain(|row| row.verdict.is_admitted());
         // The current one first, then the newest; a bootstrap snapshot only when there is nothing else.
         candidates.sort_by_key(|row| {
@@ -162,19 +168,29 @@ impl MirrorStore {
                     let standing = standing(current.as_ref(), &row);
                     if !current.as_ref().is_some_and(|c| is_row(c, &row)) {
                         tracing::warn!(%zone, serial = row.serial, "serving another version than the last one in use");
-                        let changes = Changes::new().put(&current_row(&row, standing));
-                        self.ledger.commit(changes, Durability::Synced)?;
+                        let noted = self.set_current(&row, standing, Durability::Synced);
+                        tell(zone, noted);
                     }
                     return Ok(Some((Stored { image, row }, standing)));
                 }
                 Err(fault) => {
                     self.condemn(&path, &fault);
                     let changes = Changes::new().remove::<GenerationRow>(row_key(&row));
-                    self.ledger.commit(changes, Durability::Soon)?;
+                    tell(zone, self.ledger.commit(changes, Durability::Soon));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The rows of a ledger that could not be brought into agreement with these files, and theirs; newest first.
+    fn rows_and(&self, zone: &Name, on_disk: Vec<GenerationRow>) -> Vec<GenerationRow> {
+        let mut rows = self.rows(zone);
+        let known: HashSet<Vec<u8>> = rows.iter().map(row_key).collect();
+        let is_news = |row: &GenerationRow| !known.contains(&row_key(row));
+        rows.extend(on_disk.into_iter().filter(is_news));
+        newest_first(&mut rows);
+        rows
     }
 
     /// Stores an admitted version and makes it current; versions beyond `keep` go. Returns it as read back.
@@ -283,7 +299,7 @@ impl MirrorStore {
     /// What is known of a zone's versions, newest first.
     pub fn rows(&self, zone: &Name) -> Vec<GenerationRow> {
         let mut rows: Vec<GenerationRow> = self.ledger.scan(&zone_key(zone));
-        rows.sort_by_key(|row| std::cmp::Reverse((row.stored_at, row.serial)));
+        newest_first(&mut rows);
         rows
     }
 
@@ -340,7 +356,9 @@ impl MirrorStore {
                     refused.take(0)
                 }
             };
-            if !fits && !is_current(&row) {
+            // Of a ledger that is not open one may read nothing: then any could be the current one.
+            let may_go = current.is_some() || !row.verdict.is_admitted();
+            if !fits && may_go && !is_current(&row) {
                 self.remove(&row);
             }
         }
@@ -391,7 +409,7 @@ impl MirrorStore {
     }
 
     /// Rows without a file go, files without a row get one.
-    fn reconcile(&self, zone: &Name, on_disk: Vec<GenerationRow>) -> Result<(), CommitError> {
+    fn reconcile(&self, zone: &Name, on_disk: &[GenerationRow]) -> Result<(), StoreError> {
         let files: HashSet<Vec<u8>> = on_disk.iter().map(row_key).collect();
         let rows = self.rows(zone);
         let known: HashSet<Vec<u8>> = (rows.iter())
@@ -415,7 +433,7 @@ impl MirrorStore {
             tracing::info!(%zone, serial = row.serial, "taking up a version that the ledger does not know");
             changes = changes.put(row);
         }
-        Ok(self.ledger.commit(changes, Durability::Synced)?)
+        self.ledger.commit(changes, Durability::Synced)
     }
 
     /// Puts a version aside that was found damaged after it was opened. Its row goes, so that it is not taken up again.
@@ -490,6 +508,17 @@ impl Room {
         self.places = if fits { self.places - 1 } else { 0 };
         self.bytes = self.bytes.saturating_sub(bytes);
         fits
+    }
+}
+
+fn newest_first(rows: &mut [GenerationRow]) {
+    rows.sort_by_key(|row| std::cmp::Reverse((row.stored_at, row.serial)));
+}
+
+/// Logs what the ledger did not take at a start.
+fn tell(zone: &Name, noted: Result<(), StoreError>) {
+    if let Err(error) = noted {
+        tracing::warn!(%zone, %error, "what is served could not be noted");
     }
 }
 

@@ -16,18 +16,24 @@
 //! a ledger that cannot be opened or read through is set aside (renamed, never deleted) and begun anew; the mirrors
 //! then fill it from the headers of their image files. Only a directory in use by another process is fatal.
 //!
+//! A full disk is no damage. sled goes on failing after its first failed write, so it is then opened again (see [`Ledger::commit`]);
+//! until there is room commits fail, each counted in `store_failures_total`, and what was committed before is read as before.
+//! A start that finds no room even with the reserve given up (`room`) goes on without a ledger, which is empty until
+//! there is.
+//!
 //! On disk: `data_dir/ledger/` is sled's directory, `data_dir/ledger.lock` is held locked while it is open, and
-//! `data_dir/ledger.damaged-N/` are those set aside. sled's `flush` writes without a barrier against power loss, so a
+//! `data_dir/ledger.damaged-N/` are those set aside, `data_dir/ledger.reserve` keeps room. sled's `flush` writes without a barrier against power loss, so a
 //! commit that matters ([`Durability::Synced`]) also syncs the database file.
 
 mod open;
+mod room;
 pub mod rows;
 mod value;
 
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -126,6 +132,11 @@ pub enum StoreError {
         /// What it said.
         why: String,
     },
+    /// The disk is full.
+    #[error(
+        "ledger: no room in {0} (No space left on device); make room there, then it goes on by itself"
+    )]
+    NoRoom(PathBuf),
     /// sled failed or panicked while doing this.
     #[error("ledger: {step}: {why}")]
     Sled {
@@ -141,6 +152,8 @@ pub enum StoreError {
 pub enum Opened {
     /// A ledger that reads through, or none yet.
     Sound,
+    /// None: the disk is full. It is opened when there is room; until then it is empty and takes nothing.
+    NoRoom,
     /// A damaged one, which was renamed; an empty one stands in its place.
     SetAside {
         /// Where the damaged one is now.
@@ -184,11 +197,11 @@ impl Changes {
 
 /// The open ledger. Share it in an `Arc`; every method blocks on the disk for a moment.
 pub struct Ledger {
-    /// In the order of [`Tree::ALL`]. Declared before the lock, so dropped before it.
-    trees: Vec<sled::Tree>,
-    db: sled::Db,
-    db_file: PathBuf,
-    writer: Mutex<()>,
+    /// `None` while there is no room to open it. Declared before the lock, so dropped before it.
+    sled: RwLock<Option<open::Sled>>,
+    data_dir: PathBuf,
+    /// Held by whoever commits; whether sled has not failed since it was opened.
+    is_sound: Mutex<bool>,
     metrics: Arc<Metrics>,
     _lock: File,
 }
@@ -205,7 +218,7 @@ impl Ledger {
 
     /// The row with this key; `None` if there is none or it did not check.
     pub fn get<R: Row>(&self, key: &[u8]) -> Option<R> {
-        let tree = self.tree(R::TREE);
+        let tree = self.tree(R::TREE)?;
         let found = guarded("read", || tree.get(key));
         match found {
             Ok(bytes) => self.unseal(key, &bytes?),
@@ -218,7 +231,9 @@ impl Ledger {
 
     /// All rows whose key starts with `prefix`, in the order of keys. Those that do not check are left out.
     pub fn scan<R: Row>(&self, prefix: &[u8]) -> Vec<R> {
-        let tree = self.tree(R::TREE);
+        let Some(tree) = self.tree(R::TREE) else {
+            return Vec::new();
+        };
         let pairs = guarded("scan", || {
             tree.scan_prefix(prefix).collect::<Result<Vec<_>, _>>()
         });
@@ -237,7 +252,9 @@ impl Ledger {
     /// Hands every row whose key starts with `prefix` to `f`, one after another, for trees that are better not held twice. Those
     /// that do not check are left out.
     pub fn for_each<R: Row>(&self, prefix: &[u8], mut f: impl FnMut(R)) {
-        let tree = self.tree(R::TREE);
+        let Some(tree) = self.tree(R::TREE) else {
+            return;
+        };
         let mut pairs = tree.scan_prefix(prefix);
         loop {
             match guarded("scan", || pairs.next().transpose()) {
@@ -255,51 +272,66 @@ impl Ledger {
         }
     }
 
-    /// Applies all changes or none.
+    /// Applies all changes or none. Where sled fails, or failed behind a commit that was not synced, it is opened again and
+    /// they are applied once more.
     ///
     /// # Errors
-    /// sled failed; nothing was applied, or it is not known to be durable.
+    /// sled failed twice, or there is no room; nothing was applied, or it is not known to be durable.
     pub fn commit(&self, changes: Changes, durability: Durability) -> Result<(), StoreError> {
-        let _one_writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_sound = self.is_sound.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_sound {
+            match self.write(&changes, durability) {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "the ledger is opened again"),
+            }
+        }
+        self.metrics.store_failures_total.inc();
+        *is_sound = false;
+        self.open_again()?;
+        self.write(&changes, durability)?;
+        *is_sound = true;
+        Ok(())
+    }
+
+    /// Opens sled again, once there is room. What was not durable may be gone. Readers wait meanwhile.
+    fn open_again(&self) -> Result<(), StoreError> {
+        room::find(&self.data_dir)?;
+        let mut sled = self.sled.write().unwrap_or_else(PoisonError::into_inner);
+        let old = sled.take();
+        *sled = Some(open::open_again(&self.data_dir, old)?);
+        tracing::info!("the ledger is open again");
+        Ok(())
+    }
+
+    fn write(&self, changes: &Changes, durability: Durability) -> Result<(), StoreError> {
+        let sled = self.sled.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(sled) = &*sled else {
+            return Err(StoreError::NoRoom(self.data_dir.clone()));
+        };
         if !changes.is_empty() {
-            guarded("commit", || self.apply(&changes))?;
+            guarded("commit", || apply(sled, changes))?;
         }
         match durability {
             Durability::Soon => Ok(()),
-            Durability::Synced => self.sync(),
+            Durability::Synced => self.sync(sled),
         }
     }
 
     /// Flushes and syncs what was committed.
-    fn sync(&self) -> Result<(), StoreError> {
-        guarded("flush", || self.db.flush())?;
+    fn sync(&self, sled: &open::Sled) -> Result<(), StoreError> {
+        guarded("flush", || sled.db.flush())?;
         // sled's flush ends in a write without a barrier; the sync makes it survive a loss of power.
-        (File::open(&self.db_file).and_then(|file| file.sync_all())).map_err(|e| StoreError::Io {
-            path: self.db_file.clone(),
+        let path = self.data_dir.join(open::DIR).join(open::DB_FILE);
+        (File::open(&path).and_then(|file| file.sync_all())).map_err(|e| StoreError::Io {
+            path,
             why: e.to_string(),
         })
     }
 
-    fn apply(&self, changes: &Changes) -> Result<(), sled::Error> {
-        let done = self.trees[..].transaction(|trees| {
-            for (tree, key, value) in &changes.list {
-                let tree = &trees[*tree as usize];
-                match value {
-                    Some(value) => tree.insert(&key[..], &value[..])?,
-                    None => tree.remove(&key[..])?,
-                };
-            }
-            Ok::<(), ConflictableTransactionError<()>>(())
-        });
-        match done {
-            Ok(()) => Ok(()),
-            Err(TransactionError::Storage(error)) => Err(error),
-            Err(TransactionError::Abort(())) => unreachable!("nothing above aborts"),
-        }
-    }
-
-    fn tree(&self, tree: Tree) -> &sled::Tree {
-        &self.trees[tree as usize]
+    /// `None` while the ledger is not open.
+    fn tree(&self, tree: Tree) -> Option<sled::Tree> {
+        let sled = self.sled.read().unwrap_or_else(PoisonError::into_inner);
+        sled.as_ref().map(|sled| sled.trees[tree as usize].clone())
     }
 
     fn unseal<R: Row>(&self, key: &[u8], bytes: &[u8]) -> Option<R> {
@@ -316,10 +348,30 @@ impl Ledger {
     fn drop_value(&self, tree: Tree, key: &[u8], fault: ValueFault) {
         self.metrics.store_dropped_total.inc();
         tracing::warn!(tree = tree.name(), key = %hex(key), %fault, "ledger value dropped");
-        let target = self.tree(tree);
+        let Some(target) = self.tree(tree) else {
+            return;
+        };
         if let Err(error) = guarded("drop", || target.remove(key)) {
             tracing::error!(%error, "damaged ledger value could not be removed");
         }
+    }
+}
+
+fn apply(sled: &open::Sled, changes: &Changes) -> Result<(), sled::Error> {
+    let done = sled.trees[..].transaction(|trees| {
+        for (tree, key, value) in &changes.list {
+            let tree = &trees[*tree as usize];
+            match value {
+                Some(value) => tree.insert(&key[..], &value[..])?,
+                None => tree.remove(&key[..])?,
+            };
+        }
+        Ok::<(), ConflictableTransactionError<()>>(())
+    });
+    match done {
+        Ok(()) => Ok(()),
+        Err(TransactionError::Storage(error)) => Err(error),
+        Err(TransactionError::Abort(())) => unreachable!("nothing above aborts"),
     }
 }
 

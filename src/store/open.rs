@@ -5,18 +5,20 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use super::{Ledger, Opened, StoreError, Tree, guarded, value};
+use super::{Ledger, Opened, StoreError, Tree, guarded, room, value};
 use crate::metrics::Metrics;
 
 /// sled's directory inside `data_dir`.
-const DIR: &str = "ledger";
+pub(super) const DIR: &str = "ledger";
 /// The lock beside it.
 const LOCK: &str = "ledger.lock";
 /// sled's file inside its directory.
-const DB_FILE: &str = "db";
+pub(super) const DB_FILE: &str = "db";
+/// How the names of sled's snapshots end while they are written.
+const HALF_SNAPSHOT: &str = ".generating";
 /// Memory that sled may use for pages, in bytes.
 const CACHE_CAPACITY_BYTES: u64 = 4 << 20;
 /// sled writes what was committed at least this often, in milliseconds.
@@ -32,20 +34,23 @@ pub(super) fn open(data_dir: &Path, metrics: Arc<Metrics>) -> Result<(Ledger, Op
     fs::create_dir_all(data_dir).map_err(|e| io_error(data_dir, &e))?;
     let lock = lock(data_dir)?;
     let dir = data_dir.join(DIR);
-    let (sled, opened) = match open_sled(&dir) {
-        Ok(sled) => (sled, Opened::Sound),
+    let (sled, opened) = match open_with_room(data_dir, &dir) {
+        Ok(sled) => (Some(sled), Opened::Sound),
+        Err(StoreError::NoRoom(_)) => (None, Opened::NoRoom),
         Err(why) => {
             let to = set_aside(data_dir, &dir)?;
             let sled = open_sled(&dir)?;
             let why = why.to_string();
-            (sled, Opened::SetAside { to, why })
+            (Some(sled), Opened::SetAside { to, why })
         }
     };
+    if sled.is_some() {
+        room::keep_reserve(data_dir);
+    }
     let ledger = Ledger {
-        trees: sled.trees,
-        db: sled.db,
-        db_file: dir.join(DB_FILE),
-        writer: Mutex::new(()),
+        is_sound: Mutex::new(sled.is_some()),
+        sled: RwLock::new(sled),
+        data_dir: data_dir.to_owned(),
         metrics,
         _lock: lock,
     };
@@ -53,13 +58,66 @@ pub(super) fn open(data_dir: &Path, metrics: Arc<Metrics>) -> Result<(Ledger, Op
     Ok((ledger, opened))
 }
 
-struct Sled {
-    db: sled::Db,
-    trees: Vec<sled::Tree>,
+/// sled, open.
+pub(super) struct Sled {
+    /// In the order of [`Tree::ALL`].
+    pub(super) trees: Vec<sled::Tree>,
+    pub(super) db: sled::Db,
+}
+
+/// Opens sled where there is room for it, which the reserve may be.
+fn open_with_room(data_dir: &Path, dir: &Path) -> Result<Sled, StoreError> {
+    if let Err(StoreError::NoRoom(_)) = room::find(data_dir) {
+        room::give_up_reserve(data_dir);
+    }
+    match room::find(data_dir) {
+        Err(StoreError::NoRoom(path)) => Err(StoreError::NoRoom(path)),
+        // What else may be wrong sled's own files show.
+        _ => open_sled(dir),
+    }
+}
+
+/// All that a ledger holds, damaged values too.
+pub(super) type Pairs = Vec<(Tree, sled::IVec, sled::IVec)>;
+
+impl Sled {
+    /// All that can be read of it.
+    fn pairs(&self) -> Pairs {
+        let mut pairs = Vec::new();
+        for (tree, opened) in Tree::ALL.into_iter().zip(&self.trees) {
+            let read = guarded("scan", || opened.iter().collect::<Result<Vec<_>, _>>());
+            let read = read.unwrap_or_default().into_iter();
+            pairs.extend(read.map(|(key, value)| (tree, key, value)));
+        }
+        pairs
+    }
+}
+
+/// Opens sled again after it failed, once there is room. Where it does not open any more, which a write that a full disk cut
+/// short can do, a new one takes up what the old one still has in memory.
+pub(super) fn open_again(data_dir: &Path, old: Option<Sled>) -> Result<Sled, StoreError> {
+    let dir = data_dir.join(DIR);
+    let pairs = old.as_ref().map(Sled::pairs).unwrap_or_default();
+    // A failed sled may hang or panic when it goes; the new one waits for its lock, though not for ever.
+    std::thread::spawn(move || drop(old));
+    let why = match open_sled(&dir) {
+        Ok(sled) => return Ok(sled),
+        Err(error) => error,
+    };
+    let to = set_aside(data_dir, &dir)?;
+    tracing::error!(kept_at = %to.display(), %why, "the ledger does not open again; it is set aside, and a new one takes up what was in it");
+    let sled = open_sled(&dir)?;
+    guarded("commit", || {
+        for (tree, key, value) in pairs {
+            sled.trees[tree as usize].insert(key, value)?;
+        }
+        sled.db.flush()
+    })?;
+    Ok(sled)
 }
 
 /// Opens sled in a thread of its own: damage that makes it loop must not hang the program.
-fn open_sled(dir: &Path) -> Result<Sled, StoreError> {
+pub(super) fn open_sled(dir: &Path) -> Result<Sled, StoreError> {
     let (tell, told) = mpsc::channel();
     let dir = dir.to_owned();
     let spawned = std::thread::Builder::new()
@@ -83,6 +141,7 @@ fn open_sled(dir: &Path) -> Result<Sled, StoreError> {
 }
 
 fn try_open(dir: &Path) -> Result<Sled, sled::Error> {
+    remove_half_snapshots(dir)?;
     let config = sled::Config::new()
         .path(dir)
         .cache_capacity(CACHE_CAPACITY_BYTES)
@@ -113,10 +172,32 @@ fn try_open(dir: &Path) -> Result<Sled, sled::Error> {
     Ok(Sled { db, trees })
 }
 
+/// Removes what a kill or a full disk has left of a snapshot that sled was writing: 0.34 reads it as the newest one and takes the
+/// ledger for damaged. Nothing is lost, since the snapshot before it and the log go only after it has its name.
+fn remove_half_snapshots(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        // Where there is no directory yet, or none at all, sled says so.
+        Err(_) => return Ok(()),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(HALF_SNAPSHOT) {
+            tracing::info!(file = %entry.path().display(), "removing a half-written snapshot of the ledger");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Drops every value whose checksum fails, whoever it belongs to.
 fn drop_damaged_values(ledger: &Ledger) -> Result<(), StoreError> {
     for tree in Tree::ALL {
-        let opened = ledger.tree(tree);
+        let Some(opened) = ledger.tree(tree) else {
+            return Ok(());
+        };
         let bad = guarded("scan", || {
             let mut bad = Vec::new();
             for pair in opened.iter() {

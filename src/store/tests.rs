@@ -123,6 +123,21 @@ fn one_process_at_a_time() {
     assert_eq!(second, Err(StoreError::InUse(dir.path().to_owned())));
 }
 
+/// A kill in the middle of sled's snapshot leaves one, whole or not; sled itself takes it for the newest snapshot.
+#[test]
+fn a_half_written_snapshot_is_no_damage() {
+    for content in [&b""[..], b"half", &[0xa5; 400]] {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path());
+        let half = dir.path().join("ledger/snap.7FFFFFFFFFFFFFFF.generating");
+        fs::write(&half, content).unwrap();
+        let (ledger, opened, _) = open(dir.path());
+        assert_eq!(opened, Opened::Sound, "{content:?}");
+        assert_eq!(ledger.get(ClockRow::KEY), Some(clock_row(77)));
+        assert!(!half.exists());
+    }
+}
+
 #[test]
 fn a_ledger_that_is_no_ledger_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
@@ -154,7 +169,7 @@ impl Row for LaterClockRow {
 fn values_of_another_version_or_key_are_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, _, metrics) = open(dir.path());
-    let tree = ledger.tree(Tree::Clock);
+    let tree = ledger.tree(Tree::Clock).unwrap();
     let sealed = value::seal(&clock_row(5));
     // A sound value under a wrong key; a sound one of a later version; one that is no value; nothing.
     tree.insert(b"roof", &sealed[..]).unwrap();

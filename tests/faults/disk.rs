@@ -1,0 +1,195 @@
+//! A disk without room, at every write of an activation and at a start.
+//!
+//! `data_dir` is a tmpfs, of which a file takes all but so many bytes. It needs root.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::daemon::Daemon;
+use crate::primary::Primary;
+use crate::served::{check, damaged, data_dir, files, kill, metric, refresh, signer, start_in};
+
+/// Room of the file system.
+const SIZE_KIB: u64 = 16 << 10;
+/// What is left of it, one after another: less than a version takes, just that and nothing for the ledger, a little for that too.
+const LEFT_KIB: [u64; 8] = [0, 4, 8, 12, 12, 16, 16, 20];
+/// Rounds of plain `cargo test`; `FAULT_DISKS=200` plays so many.
+const ROUNDS: usize = 16;
+
+/// A tmpfs; dropping it takes it away.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// `None`, said loudly, where none can be had.
+    fn mount(at: &Path) -> Option<Tmpfs> {
+        fs::create_dir_all(at).unwrap();
+        let size = format!("size={SIZE_KIB}k");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &size, "holdfast-test"])
+            .arg(at);
+        match mount.output() {
+            Ok(done) if done.status.success() => Some(Tmpfs(at.to_owned())),
+            other => {
+                println!("SKIPPED: needs root and mount(8) for a small file system: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn free_bytes(&self) -> u64 {
+        let path = CString::new(self.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: all-zero is a value of the plain C struct, which the call fills; the path ends in NUL.
+        let stat = unsafe {
+            let mut stat: libc::statvfs = std::mem::zeroed();
+            assert_eq!(libc::statvfs(path.as_ptr(), &mut stat), 0);
+            stat
+        };
+        stat.f_bavail * stat.f_frsize
+    }
+
+    /// Takes all room but so much.
+    fn leave(&self, kib: u64) {
+        self.relieve();
+        let mut ballast = File::create(self.0.join("ballast")).unwrap();
+        let take = self.free_bytes().saturating_sub(kib << 10);
+        let chunk = vec![0; 4096];
+        for _ in 0..take / 4096 {
+            // What the program writes meanwhile was in the way.
+            if ballast.write_all(&chunk).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Gives it back.
+    fn relieve(&self) {
+        let _ = fs::remove_file(self.0.join("ballast"));
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: a program that is just being killed may still be in it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A mirror with one version, whose data_dir has a file system of its own.
+fn started() -> Option<(Tmpfs, Primary, Daemon)> {
+    let directory = tempfile::tempdir().unwrap();
+    let tmpfs = Tmpfs::mount(&directory.path().join("data"))?;
+    let primary = Primary::start(signer(14));
+    let daemon = start_in(directory, &primary, "");
+    primary.go_on(1);
+    refresh(&daemon).unwrap();
+    Some((tmpfs, primary, daemon))
+}
+
+fn serves(daemon: &Daemon, primary: &Primary, serial: u32, what: &str) {
+    let seen =
+        check(daemon, primary).unwrap_or_else(|| panic!("{what}: nothing\n{}", daemon.log()));
+    assert_eq!(seen.serial, serial, "{what}\n{}", daemon.log());
+    assert_eq!(
+        damaged(&data_dir(daemon)),
+        [""; 0],
+        "{what}\n{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn no_room_at_any_write_keeps_the_version_and_room_brings_the_next() {
+    let Some((tmpfs, primary, daemon)) = started() else {
+        return;
+    };
+    let rounds = std::env::var("FAULT_DISKS")
+        .ok()
+        .map(|n| n.parse().unwrap());
+    let (mut failed, mut taken) = (0, 0);
+    for kib in LEFT_KIB.iter().cycle().take(rounds.unwrap_or(ROUNDS)) {
+        let before = check(&daemon, &primary).unwrap().serial;
+        let failures = metric(&daemon, "mirror_refresh_failures_total");
+        tmpfs.leave(*kib);
+        primary.go_on(1);
+        let what = format!("{kib} KiB left");
+        match refresh(&daemon) {
+            Ok(()) => {
+                taken += 1;
+                serves(&daemon, &primary, primary.newest(), &what);
+            }
+            Err(error) => {
+                failed += 1;
+                assert!(
+                    error.contains("No space left") || error.contains("no room"),
+                    "{what}: {error}"
+                );
+                serves(&daemon, &primary, before, &what);
+                assert_eq!(
+                    metric(&daemon, "mirror_refresh_failures_total"),
+                    failures + 1,
+                    "{what}"
+                );
+                let left = files(&data_dir(&daemon));
+                assert!(
+                    !left.iter().any(|f| f.ends_with(".tmp")),
+                    "{what}: {left:?}"
+                );
+            }
+        }
+        tmpfs.relieve();
+        primary.go_on(1);
+        refresh(&daemon).unwrap_or_else(|e| panic!("{what}, then room: {e}\n{}", daemon.log()));
+        serves(&daemon, &primary, primary.newest(), &what);
+    }
+    let ledger = metric(&daemon, "store_failures_total");
+    println!(
+        "{failed} activations without room, {taken} with enough; ledger commits that failed: {ledger}"
+    );
+    assert!(failed > 3 && taken > 3, "{failed} {taken}");
+    assert!(ledger > 0, "the ledger never met the full disk");
+    // The ledger that was mended says the same as what was served.
+    let directory = kill(daemon);
+    let daemon = start_in(directory, &primary, "");
+    serves(&daemon, &primary, primary.newest(), "started again");
+    stop(daemon, tmpfs);
+}
+
+#[test]
+fn a_start_without_room_serves_what_is_there() {
+    let Some((tmpfs, primary, mut daemon)) = started() else {
+        return;
+    };
+    // The first start has the reserve; the others find it gone.
+    for kib in [0, 0, 4, 8, 16, 64, 0] {
+        let what = format!("start with {kib} KiB left");
+        let serial = primary.newest();
+        let directory = kill(daemon);
+        tmpfs.leave(kib);
+        daemon = start_in(directory, &primary, "");
+        serves(&daemon, &primary, serial, &what);
+        // Once more, and what it wrote at the first start is in the way of nothing.
+        let directory = kill(daemon);
+        tmpfs.leave(kib);
+        daemon = start_in(directory, &primary, "");
+        serves(&daemon, &primary, serial, &what);
+        tmpfs.relieve();
+        primary.go_on(1);
+        refresh(&daemon).unwrap_or_else(|e| panic!("{what}, then room: {e}\n{}", daemon.log()));
+        serves(&daemon, &primary, primary.newest(), &what);
+    }
+    stop(daemon, tmpfs);
+}
+
+/// In this order: the directory cannot go while something is mounted in it.
+fn stop(daemon: Daemon, tmpfs: Tmpfs) {
+    let directory: TempDir = kill(daemon);
+    drop(tmpfs);
+    drop(directory);
+}
