@@ -67,10 +67,12 @@ pub(super) struct Sled {
 
 /// Opens sled where there is room for it, which the reserve may be.
 fn open_with_room(data_dir: &Path, dir: &Path) -> Result<Sled, StoreError> {
-    if let Err(StoreError::NoRoom(_)) = room::find(data_dir) {
+    let mut found = room::find(data_dir);
+    if matches!(found, Err(StoreError::NoRoom(_))) {
         room::give_up_reserve(data_dir);
+        found = room::find(data_dir);
     }
-    match room::find(data_dir) {
+    match found {
         Err(StoreError::NoRoom(path)) => Err(StoreError::NoRoom(path)),
         // What else may be wrong sled's own files show.
         _ => open_sled(dir),
