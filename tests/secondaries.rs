@@ -168,6 +168,10 @@ fn refresh(daemon: &Daemon, zone: &str, serial: u32) {
 
 fn check_in_step(primary: &Daemon, peers: &[Peer], serial: u32) {
     for zone in ZONES {
+        // A reload takes its time.
+        in_time(&format!("the primary has {zone} {serial}"), || {
+            (serial_at(primary.addr(), zone) == Some(serial)).then_some(())
+        });
         let expected = content(primary.addr(), zone).unwrap();
         assert_eq!(expected.1, serial);
         for peer in peers {
