@@ -178,15 +178,18 @@ pub enum Ignored {
     /// There are more than are allowed.
     #[error("members_max is reached")]
     TooMany,
+    /// The root or a top-level zone, of which nothing would be verified: whoever writes the catalog could answer for everything.
+    #[error("with verify = \"none\" the root and top-level zones need a [[mirror]] of their own")]
+    TooHigh,
 }
 
-/// What a new list of `catalog` means for what is followed. `is_configured` tells of zones with a table of their own; of the
-/// catalog's members, at most `members_max` are followed. Removals come first.
+/// What a new list of `catalog` means for what is followed. `refuses` says which zones are not to be; of the catalog's other
+/// members, at most `members_max` are followed. Removals come first.
 pub fn plan(
     catalog: &Name,
     listed: &Membership,
     followed: &BTreeMap<Name, Followed>,
-    is_configured: impl Fn(&Name) -> bool,
+    refuses: impl Fn(&Name) -> Option<Ignored>,
     members_max: usize,
 ) -> Vec<Step> {
     let ours = followed.iter().filter(|(_, f)| f.catalog == *catalog);
@@ -199,7 +202,7 @@ pub fn plan(
             member: member.clone(),
         };
         let step = match followed.get(zone) {
-            _ if is_configured(zone) => Err(Ignored::Configured),
+            _ if let Some(why) = refuses(zone) => Err(why),
             Some(old)
                 if old.catalog != *catalog && old.member.moving_to.as_ref() != Some(catalog) =>
             {
@@ -383,7 +386,7 @@ mod tests {
 
     /// The steps, each as its first letter and its zone.
     fn steps(text: &str, followed: &BTreeMap<Name, Followed>, members_max: usize) -> Vec<String> {
-        let configured = |zone: &Name| *zone == name("own.");
+        let configured = |zone: &Name| (*zone == name("own.")).then_some(Ignored::Configured);
         let plan = plan(
             &name("cat.test."),
             &listed(text),

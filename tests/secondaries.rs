@@ -515,11 +515,18 @@ fn a_broken_catalog_changes_nothing() {
             "@ 0 SOA invalid. invalid. {serial} 3600 600 86400 0\n@ 0 NS invalid.\nversion 0 TXT {version}\n{rest}"
         )
     };
-    let good = catalog(1, 2, "one.zones 0 PTR a.test.\n");
+    let good = catalog(
+        1,
+        2,
+        "one.zones 0 PTR a.test.\ntop.zones 0 PTR test.\nroot.zones 0 PTR .\n",
+    );
     let mut leaf = Daemon::start(&config, &[("cat.zone", &good)]);
     in_time("a.test. is mirrored", || {
         (serial_at(leaf.addr(), "a.test.") == Some(1)).then_some(())
     });
+    // Nobody becomes the root, or a top-level zone, by a list.
+    assert_eq!(metric(&leaf, "catalog_members"), 1);
+    assert_eq!(metric(&leaf, "catalog_members_ignored"), 2);
     fs::write(leaf.file("cat.zone"), catalog(2, 3, "")).unwrap();
     refresh(&leaf, "cat.test.", 2);
     eventually("it is noticed", || {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::catalog::{Broken, Followed, Membership, Step, plan};
+use crate::catalog::{Broken, Followed, Ignored, Membership, Step, plan};
 use crate::clock::Clock;
 use crate::config::{self, Config, MirrorConfig};
 use crate::dns::Name;
@@ -147,9 +147,13 @@ impl Catalogs {
     async fn follow(&self, config: &config::Catalog, listed: &Membership) {
         let catalog = &config.zone;
         let mut state = self.state.lock().await;
-        let configured = |zone: &Name| self.configured.contains(zone);
+        let unverified = config.member.verify == config::Verify::None;
+        let refuses = |zone: &Name| match self.configured.contains(zone) {
+            true => Some(Ignored::Configured),
+            false => (unverified && zone.label_count() < 2).then_some(Ignored::TooHigh),
+        };
         let members_max = config.members_max;
-        let steps = plan(catalog, listed, &state.followed, configured, members_max);
+        let steps = plan(catalog, listed, &state.followed, refuses, members_max);
         let mut ignored = BTreeMap::new();
         let mut untold = 0_u64;
         for step in steps {

@@ -152,7 +152,7 @@ enum Transferred {
     /// There is none to be had.
     Nothing(Fetched),
     /// The whole zone.
-    Whole(ZoneImage),
+    Whole(Box<ZoneImage>),
     /// What changed.
     Changes(Changes),
 }
@@ -236,7 +236,7 @@ impl Refresher {
             Transferred::Nothing(other) => {
                 return self.nothing_new(other, SourceKind::Network).await;
             }
-            Transferred::Whole(image) => image,
+            Transferred::Whole(image) => *image,
             Transferred::Changes(changes) => {
                 let why = match self.try_changes(source, base, changes).await? {
                     Ok(done) => return Ok(done),
@@ -244,7 +244,7 @@ impl Refresher {
                 };
                 self.note_no_changes(source, Some(why));
                 match self.transfer(source, None).await? {
-                    Transferred::Whole(image) => image,
+                    Transferred::Whole(image) => *image,
                     Transferred::Nothing(other) => {
                         return self.nothing_new(other, SourceKind::Network).await;
                     }
@@ -391,7 +391,7 @@ impl Refresher {
                 self.meter.enter(Stage::Building);
                 let image = blocking(move || builder.finish()).await;
                 let image = image.map_err(|e| SourceError::NotAZone(e.to_string()))?;
-                Ok(Transferred::Whole(image))
+                Ok(Transferred::Whole(Box::new(image)))
             }
             Fetched::Changed(changes) => Ok(Transferred::Changes(*changes)),
             other => Ok(Transferred::Nothing(other)),

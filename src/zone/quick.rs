@@ -259,7 +259,7 @@ static BASE64: [u8; 256] = base64_values();
 fn push_base64(out: &mut Vec<u8>, word: &[u8]) -> Option<()> {
     let digits = word.trim_ascii_end();
     let padding = digits.iter().rev().take_while(|b| **b == b'=').count();
-    if digits.is_empty() || digits.len() % 4 != 0 || padding > 2 {
+    if digits.is_empty() || !digits.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let digits = &digits[..digits.len() - padding];

@@ -210,7 +210,7 @@ async fn changes_that_make_no_sense_lead_to_the_whole_zone() {
         (
             "a record that is there already",
             Some(extra(last, "www.test. 300 A 192.0.2.80")),
-            "is to be added and there already",
+            "is to be added and is there already",
         ),
         (
             "removed twice",
