@@ -30,6 +30,7 @@ pub mod status;
 pub mod store;
 mod task;
 pub mod verify;
+mod work;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -52,9 +53,9 @@ pub use generation::{Candidate, Generation};
 pub use health::{Health, SourceStatus};
 pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
-pub(crate) use refresh::blocking;
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{EscalationStatus, GenerationInfo, GenerationState, MirrorStatus, TransferStatus};
+pub(crate) use work::blocking;
 
 use age::Escalation;
 use refresh::fingerprint;

@@ -22,6 +22,7 @@ use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
 use super::source::tls::TrustError;
 use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::work::{behind, blocking};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
@@ -298,7 +299,7 @@ impl Refresher {
         }
         let scratch = self.scratch(&self.mirror.config.zone).await?;
         let old = base.clone();
-        let applied = blocking(move || apply_in(old.image(), &changes, Some(&scratch))).await;
+        let applied = behind(move || apply_in(old.image(), &changes, Some(&scratch))).await;
         let image = match applied {
             Ok(image) => image,
             Err(error) => return Ok(Err(error.to_string())),
@@ -389,7 +390,7 @@ impl Refresher {
                     self.note_no_changes(source, Some(why));
                 }
                 self.meter.enter(Stage::Building);
-                let image = blocking(move || builder.finish()).await;
+                let image = behind(move || builder.finish()).await;
                 let image = image.map_err(|e| SourceError::NotAZone(e.to_string()))?;
                 Ok(Transferred::Whole(Box::new(image)))
             }
@@ -432,7 +433,7 @@ impl Refresher {
         let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
         let bytes_max = self.mirror.config.bytes_max;
         let scratch = self.scratch(&zone).await?;
-        blocking(move || file::read(&path, &zone, bytes_max, &scratch)).await
+        behind(move || file::read(&path, &zone, bytes_max, &scratch)).await
     }
 
     /// Where a version that is being put together may put what exceeds memory.
@@ -545,7 +546,7 @@ impl Refresher {
         let verified = self.verify(candidate, step.unwrap_or(now)).await?;
         self.step_clock(step);
         let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
-        let verified = blocking(move || apply_brakes(&mirror, &shared, verified)).await?;
+        let verified = behind(move || apply_brakes(&mirror, &shared, verified)).await?;
         self.activate(verified, contact).await?;
         Ok(Done::Activated)
     }
@@ -563,7 +564,7 @@ impl Refresher {
         let now = self.now_s();
         self.meter.enter(Stage::Verifying);
         let (shared, keep) = (self.shared.clone(), self.mirror.keep());
-        blocking(move || {
+        behind(move || {
             candidate.verify(basis.proof(), at, now).map_err(|refusal| {
                 shared.deps.metrics.mirror_refused_total.inc();
                 shared.store.refuse(&refusal, keep);
@@ -760,16 +761,4 @@ pub(super) fn fingerprint<'a>(rdatas: impl Iterator<Item = &'a [u8]>) -> String 
         context.update(rdata);
     }
     hex(context.finish().as_ref())
-}
-
-/// Runs work that computes or waits for the disk off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: nobody waits for the result any more.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

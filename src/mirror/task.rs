@@ -21,9 +21,10 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::generation::{Candidate, Generation};
-use super::refresh::{Done, Refresher, SourceError, blocking};
+use super::refresh::{Done, Refresher, SourceError};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
+use super::work::blocking;
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
 
