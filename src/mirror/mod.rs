@@ -382,6 +382,8 @@ pub struct Mirror {
 #[derive(Default)]
 struct State {
     last_error: Option<String>,
+    /// The sort of the error that was told last.
+    told_error: Option<String>,
     /// Why the snapshot could not be taken up.
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
@@ -566,26 +568,40 @@ impl Mirror {
     }
 
     /// Notes a failure; logs it if it is another one than before.
-    fn fail(&self, error: &str) {
+    /// Notes what is wrong; tells it when it is not of the `sort` that was told last. `held` is the serial of a version
+    /// that waits for the operator.
+    fn fail(&self, error: &str, sort: &str, held: Option<u32>) {
         let mut state = self.state();
-        if state.last_error.as_deref() != Some(error) {
-            tracing::warn!(
-                zone = %self.config.zone, error,
-                serving = self.current().map(|g| g.serial()),
-                "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {}",
-                self.config.zone
-            );
-            state.last_error = Some(error.to_owned());
+        let zone = &self.config.zone;
+        if state.told_error.as_deref() != Some(sort) {
+            let serving = self.current().map(|g| g.serial());
+            let next = match held {
+                Some(serial) => format!(
+                    "a new version is held, look at it with: holdfast mirror diff {zone}; serve it with: holdfast mirror accept {zone} {serial}"
+                ),
+                None => format!(
+                    "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {zone}"
+                ),
+            };
+            tracing::warn!(%zone, error, serving, "{next}");
+            state.told_error = Some(sort.to_owned());
         }
+        state.last_error = Some(error.to_owned());
     }
 
     /// The operator has decided what the last refresh failed for.
     fn settle_error(&self) {
-        self.state().last_error = None;
+        let mut state = self.state();
+        (state.last_error, state.told_error) = (None, None);
     }
 
     fn succeed(&self) {
-        if let Some(error) = self.state().last_error.take() {
+        let was = {
+            let mut state = self.state();
+            state.told_error = None;
+            state.last_error.take()
+        };
+        if let Some(error) = was {
             tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");
         }
     }

@@ -94,7 +94,7 @@ pub enum SourceError {
         faults: Vec<String>,
     },
     /// A brake holds it.
-    #[error("serial {serial} is held for the operator (`holdfast mirror accept`): {}", reasons.join("; "))]
+    #[error("serial {serial} is held for the operator: {}", reasons.join("; "))]
     Held {
         /// Its serial.
         serial: u32,
@@ -116,6 +116,39 @@ pub enum SourceError {
     /// Not built in.
     #[error("this kind of source is not supported")]
     Unsupported,
+}
+
+/// A source that brought nothing, and why.
+#[derive(Debug)]
+pub struct Failure {
+    /// The source as it is written in the configuration.
+    pub source: String,
+    /// What went wrong.
+    pub error: SourceError,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.source, self.error)
+    }
+}
+
+impl Failure {
+    /// The source and the step at which it failed. While that is the same, another wording (now refused, now silent) is no
+    /// news. Errors begin with their step and a colon; a version that was refused or is held has its serial there.
+    pub fn sort(&self) -> String {
+        let error = self.error.to_string();
+        let step = error.split(':').next().unwrap_or_default();
+        format!("{} {step}", self.source)
+    }
+
+    /// The serial of the version that waits for the operator, if that is why.
+    pub fn held(&self) -> Option<u32> {
+        match self.error {
+            SourceError::Held { serial, .. } => Some(serial),
+            _ => None,
+        }
+    }
 }
 
 /// What verification rests on.
@@ -175,7 +208,7 @@ pub struct Refresher {
 
 impl Refresher {
     /// Tries the sources in turn, see [`super::health`]. Also returns what the failed ones said, in order.
-    pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<String>) {
+    pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<Failure>) {
         let mut errors = Vec::new();
         for source in &self.mirror.sources_in_order(sources, self.now_s()) {
             let tried = self.try_source(source).await;
@@ -183,8 +216,10 @@ impl Refresher {
             match tried {
                 Ok(done) => return (Some(done), errors),
                 Err(error) => {
-                    errors.push(format!("{source}: {error}"));
-                    if matches!(error, SourceError::Held { .. }) {
+                    let is_held = matches!(error, SourceError::Held { .. });
+                    let source = source.to_string();
+                    errors.push(Failure { source, error });
+                    if is_held {
                         break;
                     }
                 }

@@ -21,12 +21,13 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::generation::{Candidate, Generation};
-use super::refresh::{Done, Refresher, SourceError};
+use super::refresh::{Done, Failure, Refresher, SourceError};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
 use super::work::blocking;
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
+use crate::dns::Soa;
 
 /// Shortest time between two refreshes, in seconds.
 const REFRESH_MIN_S: u64 = 1;
@@ -85,7 +86,8 @@ pub(super) async fn supervise(
         let running = AbortOnDrop(tokio::spawn(task.run(commands.clone())));
         let ended = running.join().await;
         tracing::error!(zone = %mirror.config.zone, ?ended, "the mirror's loop ended by itself; it is begun anew");
-        mirror.fail("internal fault: the mirror's loop panicked");
+        let error = "internal fault: the mirror's loop panicked";
+        mirror.fail(error, error, None);
         tokio::time::sleep(Duration::from_secs(PANIC_PAUSE_S)).await;
     }
 }
@@ -109,7 +111,7 @@ impl Drop for AbortOnDrop {
 pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
     if let Err(error) = task.load_stored().await {
-        mirror.fail(&error);
+        mirror.fail(&error, &error, None);
     }
     if task.refresher.can_prove_alone() {
         if mirror.current().is_none() && task.has_files() {
@@ -125,7 +127,7 @@ pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) 
         }
         task.bootstrap().await;
         if let Some(error) = mirror.snapshot_error() {
-            mirror.fail(&error);
+            mirror.fail(&error, &error, None);
         }
     }
 }
@@ -144,7 +146,7 @@ pub(super) async fn import_stopped(
 struct Task {
     refresher: Refresher,
     failures: u32,
-    /// What failed sources said beside one that succeeded.
+    /// How sources failed beside one that succeeded, by [`Failure::sort`].
     remarks: Vec<String>,
     /// When a NOTIFY may next be followed, on the monotonic clock.
     follow_from: Duration,
@@ -285,7 +287,8 @@ impl Task {
             Some(_) => shared.member_refreshes.acquire().await.ok(),
             None => None,
         };
-        let (done, mut errors) = self.refresher.refresh(sources).await;
+        let (done, failures) = self.refresher.refresh(sources).await;
+        let mut errors: Vec<String> = failures.iter().map(Failure::to_string).collect();
         self.mirror().tell_age(self.shared());
         if done.is_none() {
             self.failures = self.failures.saturating_add(1);
@@ -293,16 +296,19 @@ impl Task {
             metrics.mirror_refresh_failures_total.inc();
             errors.extend(self.mirror().snapshot_error());
             let text = errors.join("; ");
-            self.mirror().fail(&text);
+            let sorts: Vec<String> = failures.iter().map(Failure::sort).collect();
+            let held = failures.iter().find_map(Failure::held);
+            self.mirror().fail(&text, &sorts.join(" "), held);
             return Err(text);
         }
         self.failures = 0;
         self.mirror().succeed();
-        if errors != self.remarks {
+        let sorts: Vec<String> = failures.iter().map(Failure::sort).collect();
+        if sorts != self.remarks {
             for error in &errors {
                 tracing::warn!(zone = %self.mirror().config.zone, error, "a source failed, another one served");
             }
-            self.remarks = errors;
+            self.remarks = sorts;
         }
         if done == Some(Done::Confirmed) {
             tracing::debug!(zone = %self.mirror().config.zone, "confirmed");
@@ -371,8 +377,10 @@ impl Task {
         }
         self.mirror()
             .set_rolled_back_from(standing.rolled_back_from);
+        let serial = generation.serial();
         self.mirror().swap(generation, self.shared());
         self.mirror().scrutinise();
+        self.recall_held(serial).await;
         Ok(())
     }
 
@@ -399,6 +407,21 @@ impl Task {
     async fn rows(&self) -> Vec<GenerationRow> {
         let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
         blocking(move || shared.store.rows(&zone)).await
+    }
+
+    /// Remembers the version that was held before this start and is newer than `current`, so that it is not fetched again
+    /// and `status` says why it waits.
+    async fn recall_held(&self, current: u32) {
+        let is_newer = |row: &GenerationRow| Soa::serial_newer(row.serial, current);
+        let held = |row: GenerationRow| match row.verdict {
+            Verdict::Held(reasons) => Some((row.serial, reasons)),
+            _ => None,
+        };
+        let rows = self.rows().await.into_iter().filter(is_newer);
+        let newest = rows.max_by_key(|row| row.verified_at).and_then(held);
+        if newest.is_some() {
+            self.mirror().set_held(newest);
+        }
     }
 
     /// When a NOTIFY that has just come is followed.
