@@ -12,6 +12,7 @@ the other. See benches/README.md.
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import resource
@@ -301,12 +302,15 @@ def cold_table(runs, args, window):
               f"{row['core_share']:8.0%} "
               f"{row['wrong']:6} {row['lost']:5}")
     if "holdfast" in args.peers and len(args.peers) > 1:
+        faulty = [row["peer"] for row in rows[1:] if row["lost"] or row["wrong"]]
+        if faulty:
+            print(f"  {', '.join(faulty)}: questions lost or answered wrong, so no measure for the others")
         for key, best, sense in (("qps", max, "more is better"), ("p50_ms", min, "less is better"), ("p99_ms", min, "less is better")):
             ratios = []
             for number in range(1, args.rounds + 1):
-                turn = {run["peer"]: run[key] for run in runs if run["round"] == number}
+                turn = {run["peer"]: run[key] for run in runs if run["round"] == number and run["peer"] not in faulty}
                 ours = turn.pop("holdfast")
-                ratios.append(ours / best(turn.values()))
+                ratios.append(ours / best(turn.values()) if turn else math.nan)
             rows[0][f"{key}_to_best"] = statistics.median(ratios)
             print(f"  {key} to the best peer of the round: {statistics.median(ratios):.2f} ({sense}; rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})")
     return rows

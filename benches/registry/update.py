@@ -121,7 +121,7 @@ def secondary(peer, directory, port, primary, zone, binary, anchor):
                         f'controls {{ }};\nzone "{zone}" {{ type secondary; primaries {{ 127.0.0.1 port {primary}; }}; file "{base}/zone"; masterfile-format raw; }};\n')
         return ["named", "-g", "-n", "1", "-c", str(conf)]
     conf.write_text(f'server:\n interface: 127.0.0.1@{port}\n do-ip6: no\n username: ""\n chroot: ""\n directory: "{base}"\n pidfile: "{base}/pid"\n use-syslog: no\n num-threads: 1\n module-config: "iterator"\n'
-                    f' do-not-query-localhost: no\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {zone}\n primary: 127.0.0.1@{primary}\n allow-notify: 127.0.0.1\n for-upstream: no\n for-downstream: yes\n')
+                    f' do-not-query-localhost: no\n local-zone: "test." nodefault\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {zone}\n primary: 127.0.0.1@{primary}\n allow-notify: 127.0.0.1\n for-upstream: no\n for-downstream: yes\n')
     return ["unbound", "-d", "-c", str(conf)]
 
 
