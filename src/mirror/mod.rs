@@ -228,9 +228,9 @@ impl Mirrors {
         self.change_list(|by_zone| {
             by_zone.insert(mirror.zone().clone(), mirror.clone());
         });
-        task::load(&mirror, &self.shared, seed).await;
+        let files = task::load(&mirror, &self.shared, seed).await;
         let received = Arc::new(tokio::sync::Mutex::new(received));
-        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed);
+        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed, files);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         mirror.state().running = Some(tasks.spawn(running));

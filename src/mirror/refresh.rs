@@ -200,10 +200,24 @@ pub struct Refresher {
     pub(super) seen: HashMap<String, Seen>,
     /// Counts what is on its way in.
     pub(super) meter: Arc<Meter>,
-    /// The state in which each file was last found good.
-    pub(super) good: HashMap<PathBuf, Stamp>,
-    /// The state in which each file was last tried; `None` when it was not there.
-    pub(super) tried: HashMap<PathBuf, Option<Stamp>>,
+    /// What is known of its files.
+    pub(super) files: FilesSeen,
+}
+
+/// How a mirror's files stood when they were looked at.
+#[derive(Default)]
+pub(super) struct FilesSeen {
+    /// The state in which each was last found good.
+    good: HashMap<PathBuf, Stamp>,
+    /// The state in which each was last tried; `None` when it was not there.
+    tried: HashMap<PathBuf, Option<Stamp>>,
+}
+
+impl FilesSeen {
+    /// The state in which a file was last tried, if it was there.
+    pub(super) fn tried(&self, path: &Path) -> Option<&Stamp> {
+        self.tried.get(path)?.as_ref()
+    }
 }
 
 impl Refresher {
@@ -436,12 +450,13 @@ impl Refresher {
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
         let stamp = file::stamp(path, &self.mirror.config.zone);
-        self.tried
+        self.files
+            .tried
             .insert(path.to_owned(), stamp.as_ref().ok().cloned());
         let stamp = stamp?;
         let current = self.mirror.current();
         let current = current.filter(|g| !g.is_bootstrap());
-        if current.is_some() && self.good.get(path) == Some(&stamp) {
+        if current.is_some() && self.files.good.get(path) == Some(&stamp) {
             return self.nothing_new(Fetched::Same, SourceKind::File).await;
         }
         let (image, stamp) = self.read_file(path).await?;
@@ -460,7 +475,7 @@ impl Refresher {
                 self.admit(Candidate::new(image, provenance)).await?
             }
         };
-        self.good.insert(path.to_owned(), stamp);
+        self.files.good.insert(path.to_owned(), stamp);
         Ok(done)
     }
 

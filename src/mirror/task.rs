@@ -21,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::generation::{Candidate, Generation};
-use super::refresh::{Done, Failure, Refresher, SourceError};
+use super::refresh::{Done, Failure, FilesSeen, Refresher, SourceError};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
 use super::work::blocking;
@@ -80,9 +80,12 @@ pub(super) async fn supervise(
     shared: Arc<Shared>,
     commands: Commands,
     seed: u64,
+    files: FilesSeen,
 ) {
+    let mut files = files;
     for round in 0.. {
-        let task = Task::new(mirror.clone(), shared.clone(), seed ^ round);
+        let mut task = Task::new(mirror.clone(), shared.clone(), seed ^ round);
+        task.refresher.files = std::mem::take(&mut files);
         let running = AbortOnDrop(tokio::spawn(task.run(commands.clone())));
         let ended = running.join().await;
         tracing::error!(zone = %mirror.config.zone, ?ended, "the mirror's loop ended by itself; it is begun anew");
@@ -107,8 +110,9 @@ impl Drop for AbortOnDrop {
 }
 
 /// Brings a mirror to what is on disk: the stored copy, else a file among its sources, else the snapshot. Run once,
-/// before the loop, so that a first start on this machine's own files answers from its first moment on.
-pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) {
+/// before the loop, so that a first start on this machine's own files answers from its first moment on. Returns what it
+/// saw of the files, for the loop, which need not read them again.
+pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) -> FilesSeen {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
     if let Err(error) = task.load_stored().await {
         mirror.fail(&error, &error, None);
@@ -130,6 +134,7 @@ pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) 
             mirror.fail(&error, &error, None);
         }
     }
+    task.refresher.files
 }
 
 /// Takes up a file for a mirror whose loop does not run.
@@ -161,8 +166,7 @@ impl Task {
                 rng: SmallRng::seed_from_u64(seed),
                 seen: Default::default(),
                 meter: Default::default(),
-                good: Default::default(),
-                tried: Default::default(),
+                files: FilesSeen::default(),
             },
             failures: 0,
             remarks: Vec::new(),
@@ -266,7 +270,7 @@ impl Task {
         let mut changed = Vec::new();
         for source in &self.mirror().config.sources {
             if let Source::File(path) = source {
-                let tried = self.refresher.tried.get(path).cloned().flatten();
+                let tried = self.refresher.files.tried(path).cloned();
                 let (path, zone) = (path.clone(), self.mirror().config.zone.clone());
                 let stamp = blocking(move || file::stamp(&path, &zone)).await.ok();
                 if stamp.is_some() && stamp != tried {
