@@ -31,8 +31,8 @@ class Judge:
             reach = Reach(phase.dead)
             self.attainable[phase.name] = {zone.name: reach.alive(zone.addresses) for zone in world.zones if zone.kind in KINDS}
 
-    def judge(self, peer, file):
-        """Everything about one resolver: {windows: [...], recovery...}."""
+    def judge(self, peer, file, restart):
+        """Everything about one resolver: {windows: [...], recovery...}. `restart`: when it was told to end, and when it had ended."""
         data = file.read_bytes()
         rows = [Row(us / 1e6, self.names[number], *rest, latency / 1e3, late) for us, number, *rest, latency, late in RECORD.iter_unpack(data)]
         found = {"windows": [], "questions": len(rows), "missing": len(self.asked) - len(rows), "late_ms_p99": percentile([row.late / 1e3 for row in rows], 99)}
@@ -51,9 +51,9 @@ class Judge:
             elif phase.name != "warm":
                 failed = [row for row in part(begin, until) if row.outcome != RIGHT and self._can(phase, row)]
                 found.setdefault("first_failure_s", {})[phase.name] = round(failed[0].at - begin, 2) if failed else None
-            if phase.restart:
-                right = [row for row in part(begin, until) if row.outcome == RIGHT]
-                found["first_right_after_restart_s"] = round(min(row.at + row.ms / 1e3 for row in right) - begin, 2) if right else None
+            if phase.restart and restart:
+                right = [row.at + row.ms / 1e3 for row in part(restart[1], until) if row.outcome == RIGHT]
+                found |= {"end_s": round(restart[1] - restart[0], 2), "dark_s": round(min(right) - restart[0], 2) if right else None}
         return found
 
     def _can(self, phase, row):
@@ -95,7 +95,7 @@ def outcomes(rows):
     """Counts, shares and latencies (ms) of some questions."""
     count = collections.Counter(row.outcome for row in rows)
     ms = [row.ms for row in rows]
-    found = {"questions": len(rows), "right": ratio(count[RIGHT], len(rows)), "p50": percentile(ms, 50), "p99": percentile(ms, 99), "max": max(ms, default=None)}
+    found = {"questions": len(rows), "right": ratio(count[RIGHT], len(rows)), "p50": percentile(ms, 50), "p99": percentile(ms, 99), "p999": percentile(ms, 99.9), "max": max(ms, default=None)}
     found |= {name: count[outcome] for name, outcome in FAILURES.items()}
     found["stale"] = sum(row.outcome == RIGHT and bool(row.flags & FLAG_STALE) for row in rows)
     return found
@@ -114,9 +114,9 @@ def ratio(a, b):
     return a / b if b else None
 
 
-def share(value):
+def share(value, digits=2):
     """A share in percent; never rounded up to 100."""
-    return "-" if value is None else "100" if value == 1 else f"{min(value * 100, 99.99):.2f}"
+    return "-" if value is None else "100" if value == 1 else f"{min(value * 100, 100 - 10 ** -digits):.{digits}f}"
 
 
 def number(value, digits=0):
@@ -137,12 +137,12 @@ def tables(found):
             lines.append(f"| {window['label']} | {peer} | {share(can['right'])} | {failures(can)} | {number(can['p50'], 1)} | {number(can['p99'])} | {number(can['max'])} | "
                          f"{share(cannot['right'])} | {failures(cannot)} | {number(cannot['p50'], 1)} | {number(cannot['p99'])} | {number(window['packets_per_question'], 2)} | "
                          f"{number(window['operator_packets_per_question'], 3)} |")
-    lines += ["", "| resolver | first failure of attainable, s | answers again after restart, s | last failure after return, s | failed after return | new data at +2 / +10 / +40 s % | of a core | client late p99 ms |",
+    lines += ["", "| resolver | first failure of attainable, s | restart: time to end, to the first right answer, s | last failure after return, s | failed after return | new data at +2 / +10 / +40 s % | of a core | client late p99 ms |",
               "|---|---|---|---|---|---|---|---|"]
     for peer, judged in peers.items():
         first = ", ".join(f"{name} {'never' if at is None else at}" for name, at in judged.get("first_failure_s", {}).items())
         new = " / ".join(share(value) for value in judged["new_data"].values())
-        lines.append(f"| {peer} | {first} | {judged.get('first_right_after_restart_s', '-')} | {judged['recovered_s']} | {judged['failed_after_return']} | {new} | "
+        lines.append(f"| {peer} | {first} | {judged.get('end_s', '-')}, {judged.get('dark_s', '-')} | {judged['recovered_s']} | {judged['failed_after_return']} | {new} | "
                      f"{found['cpu_share'][peer]:.0%} | {number(judged['late_ms_p99'], 1)} |")
     lines += ["", "Right of all questions by kind of zone, %:", "", f"| phase | resolver | {' | '.join(KINDS)} |", f"|---|---|{'---|' * len(KINDS)}"]
     for n, window in enumerate(next(iter(peers.values()))["windows"]):
@@ -152,6 +152,31 @@ def tables(found):
                 lines.append(f"| {window['label']} | {peer} | {' | '.join(share(window['kinds'][kind]['right']) for kind in KINDS)} |")
     lines += [f"\n{peer}: {remark}" for peer, remark in found["remarks"].items()]
     return "\n".join(lines)
+
+
+def summary(result):
+    """One table over all events: a line for each phase, a cell for each resolver."""
+    peers = list(result["versions"])
+    lines = ["| event | phase | " + " | ".join(peers) + " |", "|---|---|" + "---|" * len(peers)]
+    for event in result["events"]:
+        judged = event["peers"]
+        for n, window in enumerate(judged[peers[0]]["windows"]):
+            cells = [cell(judged[peer]["windows"][n]) for peer in peers]
+            lines.append(f"| {event['name']} | {window['label']} | {' | '.join(cells)} |")
+        if any(of["failed_after_return"] for of in judged.values()):
+            cells = [f"{judged[peer]['recovered_s']} s" for peer in peers]
+            lines.append(f"| {event['name']} | last failure after the return | {' | '.join(cells)} |")
+        if any(value is not None for value in judged[peers[0]]["new_data"].values()):
+            cells = [" / ".join(share(value, 0) for value in judged[peer]["new_data"].values()) for peer in peers]
+            lines.append(f"| {event['name']} | new data at +2 / +10 / +40 s, % | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(window):
+    """Right of the attainable in percent and their p99; after a semicolon what was right of the rest."""
+    can, cannot = window["attainable"], window["unattainable"]
+    parts = [f"{share(can['right'])} % {number(can['p99'])} ms"] if can["questions"] else []
+    return "; ".join(parts + ([f"rest {share(cannot['right'], 0)} %"] if cannot["questions"] else []))
 
 
 def failures(of):

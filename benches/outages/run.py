@@ -22,7 +22,7 @@ ROOT_DIR = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "shared"))
 
 from events import EVENTS, PUBLISH_AT_S  # noqa: E402
-from judge import Judge, tables  # noqa: E402
+from judge import Judge, summary, tables  # noqa: E402
 from lab import Programs, busy_s, end, nsd_conf, processor, put_first, versions  # noqa: E402
 from network import RESOLVER, Cut, Network  # noqa: E402
 from resolvers import PEERS, PROGRAMS, configure  # noqa: E402
@@ -59,6 +59,7 @@ def main():
             print(tables(found), flush=True)
             if args.json:
                 pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+        print(f"\n{summary(result)}")
     finally:
         if args.keep:
             print(f"kept in {directory}")
@@ -104,7 +105,7 @@ class Run:
         self.network, self.programs = Network(args.peers), Programs(directory)
         self.rng = random.Random(f"{args.seed} {event.name}")
         self.commands, self.resolvers, self.remarks = {}, {}, {}
-        self.samples, self.busy = [], {}
+        self.samples, self.busy, self.restarts = [], {}, {}
         self.timeline = self._timeline()
         self.seconds = self.timeline[-1][2]
 
@@ -124,7 +125,7 @@ class Run:
             self.programs.stop()
             self.network.stop()
         judge = Judge(self.world, self.event, self.timeline, asked, self.samples)
-        found = {peer: judge.judge(peer, self.dir / f"{peer}.results") for peer in self.args.peers}
+        found = {peer: judge.judge(peer, self.dir / f"{peer}.results", self.restarts.get(peer)) for peer in self.args.peers}
         return {"name": self.event.name, "title": self.event.title, "remarks": self.remarks, "peers": found,
                 "cpu_share": {peer: spent / self.seconds for peer, spent in self.busy.items()}}
 
@@ -175,7 +176,9 @@ class Run:
     def _resolver(self, peer):
         if peer in self.resolvers:
             self.busy[peer] = self.busy.get(peer, 0) + busy_s(self.resolvers[peer])
+            begun = time.monotonic() - self.t0
             end(self.resolvers[peer])
+            self.restarts[peer] = (begun, time.monotonic() - self.t0)
         self.resolvers[peer] = self.programs.run(self.network.spaces[peer], peer, self.commands[peer])
 
     def _questions(self):
