@@ -161,6 +161,8 @@ def summary(result):
     for event in result["events"]:
         judged = event["peers"]
         for n, window in enumerate(judged[peers[0]]["windows"]):
+            if window["label"] == "warm":
+                continue
             cells = [cell(judged[peer]["windows"][n]) for peer in peers]
             lines.append(f"| {event['name']} | {window['label']} | {' | '.join(cells)} |")
         if any(of["failed_after_return"] for of in judged.values()):
@@ -173,10 +175,12 @@ def summary(result):
 
 
 def cell(window):
-    """Right of the attainable in percent and their p99; after a semicolon what was right of the rest."""
+    """Right of the attainable in percent and their p99; then what was right of the rest, and how many answers were wrong or empty."""
     can, cannot = window["attainable"], window["unattainable"]
     parts = [f"{share(can['right'])} % {number(can['p99'])} ms"] if can["questions"] else []
-    return "; ".join(parts + ([f"rest {share(cannot['right'], 0)} %"] if cannot["questions"] else []))
+    parts += [f"rest {share(cannot['right'], 0)} %"] if cannot["questions"] else []
+    untrue = sum(of["wrong"] + of["empty"] for of in (can, cannot))
+    return "; ".join(parts + ([f"**{untrue} untrue**"] if untrue else []))
 
 
 def failures(of):

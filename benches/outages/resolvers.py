@@ -45,9 +45,11 @@ def configure(peer, directory, world, binary, log_level="warn"):
 def add_if_built(conf, binary, log_level):
     """Adds each part that this holdfast accepts; says which it does not."""
     text, refused = conf.read_text().replace("level = \"warn\"\n", f"level = \"{log_level}\"\nservfail = true\n"), []
-    for part in HOLDFAST_IF_BUILT:
+    for part in ["", *HOLDFAST_IF_BUILT]:
         conf.write_text(text + part)
         done = subprocess.run([binary, "check", "--config", str(conf)], capture_output=True, text=True, check=False)
+        if not part and done.returncode:
+            raise RuntimeError(f"holdfast refuses its configuration: {done.stderr}")
         if done.returncode == 0:
             text += part
         else:
