@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-outages-"))
     os.chmod(directory, 0o755)
     result = {"seed": args.seed, "rate": args.rate, "zones": args.zones, "versions": versions(args.peers, binary), "events": []}
+    # An end from outside takes everything down as any other.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         put_first()
         result["where"] = f"{os.cpu_count()} cores ({processor()}); load of the machine before: {os.getloadavg()[0]:.1f}"
@@ -233,7 +236,7 @@ class Run:
     def _renew(self):
         self._publish(VERSIONS[1])
         # Reads again what has changed.
-        self.leaf.send_signal(1)
+        self.leaf.send_signal(signal.SIGHUP)
 
     def _restart(self):
         threads = [threading.Thread(target=self._resolver, args=(peer,)) for peer in self.args.peers]
