@@ -74,6 +74,7 @@ async fn a_transfer_over_tls_from_bind() {
         addr,
         tsig: None,
         tls: Some(AxfrTls {
+            client: None,
             name: Some(name.to_owned()),
             ca: Some(secure.ca.clone()),
         }),
