@@ -232,8 +232,48 @@ fn has_empty_label(word: &[u8]) -> bool {
     false
 }
 
+/// Whether a name as written ends with an unescaped dot.
+pub fn is_absolute(word: &[u8]) -> bool {
+    let mut escaped = false;
+    let mut dot = false;
+    for &b in word {
+        (escaped, dot) = (b == b'\\' && !escaped, b == b'.' && !escaped);
+    }
+    dot
+}
+
+/// What a word stands for: without its quotes, `\X` and `\DDD` as the octets that they are.
+pub fn unquoted(word: &[u8]) -> Vec<u8> {
+    let inner = word.strip_prefix(b"\"").and_then(|w| w.strip_suffix(b"\""));
+    let mut rest = inner.unwrap_or(word);
+    let mut out = Vec::with_capacity(rest.len());
+    while let Some((&b, after)) = rest.split_first() {
+        rest = after;
+        if b != b'\\' {
+            out.push(b);
+            continue;
+        }
+        let digits = rest
+            .first_chunk::<3>()
+            .filter(|d| d.iter().all(u8::is_ascii_digit));
+        let octet = digits.and_then(|d| std::str::from_utf8(d).ok()?.parse().ok());
+        match (octet, rest.split_first()) {
+            (Some(octet), _) => {
+                out.push(octet);
+                rest = &rest[3..];
+            }
+            (None, Some((&escaped, after))) => {
+                out.push(escaped);
+                rest = after;
+            }
+            (None, None) => {}
+        }
+    }
+    out
+}
+
 /// The words of an entry; a quoted string is one, with its quotes.
-fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
+pub fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {

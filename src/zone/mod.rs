@@ -19,6 +19,7 @@ mod entry;
 mod generate;
 mod hash32;
 mod image;
+mod include;
 mod key;
 mod load;
 mod loc;
@@ -42,6 +43,7 @@ pub use build::{BuildError, BuildNotes, Builder, NODE_BYTES_MAX, RUN_BYTES_MAX, 
 pub use diff::{Change, ChangeKind, Diff, diff};
 pub use hash32::hash_of_key;
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
+pub use include::{Included, Includes};
 pub use key::{NameBuf, path, wire_of};
 pub use load::{LoadError, Loaded, load, load_file, load_into};
 pub use nodes::{RawNode, RawNodes};
