@@ -30,6 +30,7 @@ pub mod parse;
 pub mod present;
 mod quick;
 mod runs;
+mod svcb;
 mod tables;
 mod update;
 mod walk;

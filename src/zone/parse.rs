@@ -19,7 +19,7 @@ use domain::base::name::ToName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 
-use super::entry::{Cut, Rewrite, cut_entry, unit_seconds};
+use super::entry::{Cut, NO_ORIGIN, Rewrite, cut_entry, unit_seconds};
 use super::generate::Generate;
 use super::include::Includes;
 use super::quick::{self, Context, RecordBuf};
@@ -277,7 +277,7 @@ impl Records<'_> {
 
     /// Reads an entry; says whether it was a record.
     fn read(&mut self, entry: &[u8]) -> Result<bool, ParseError> {
-        let fixed = Rewrite::of(entry);
+        let fixed = Rewrite::of(entry, self.context.origin.as_deref());
         if let Some((at, what)) = fixed.fault {
             return Err(self.error_at(at, what));
         }
@@ -356,7 +356,8 @@ impl Records<'_> {
         for unseen in lines {
             (self.entry, self.entry_line) = (unseen.entry, unseen.line);
             let text = self.text.clone();
-            self.feed(&Rewrite::of(&text[self.entry.clone()]))?;
+            // Only lines read the quick way are here; none of them needs an origin to be rewritten.
+            self.feed(&Rewrite::of(&text[self.entry.clone()], None))?;
         }
         (self.entry, self.entry_line) = here;
         Ok(())
@@ -502,7 +503,6 @@ impl Records<'_> {
 }
 
 const ONLY_IN: &str = "only class IN is supported";
-const NO_ORIGIN: &str = "a relative name without an origin; end it with a dot or use $ORIGIN";
 const TOO_MANY_CLOSED: &str = "a closing parenthesis without its opening one";
 
 /// `domain`'s messages where they need its terms to be understood.
@@ -688,6 +688,17 @@ mod tests {
         let relative: Vec<_> = records(b"a A 192.0.2.1", "z", None).collect();
         let error = relative[0].as_ref().unwrap_err().to_string();
         assert!(error.starts_with("z:1:1: a relative name"), "{error}");
+    }
+
+    /// The longest entry, every word of which has to be replaced: that takes as long as reading it.
+    #[test]
+    fn an_entry_of_replacements_is_read_once() {
+        let words = "@ ".repeat(super::super::entry::ENTRY_BYTES_MAX / 2 - 8);
+        let error = all(&format!("a NS {words}\n")).unwrap_err();
+        assert!(error.contains("more data than"), "{error}");
+        let words = "a=1 ".repeat(super::super::entry::ENTRY_BYTES_MAX / 4 - 8);
+        let error = all(&format!("a SVCB 1 . {words}\n")).unwrap_err();
+        assert!(error.contains("unknown key"), "{error}");
     }
 
     // Seeded: lines that the quick way takes and lines that it leaves mixed and damaged are what the scanner alone makes of

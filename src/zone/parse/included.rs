@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::entry::{Rewrite, is_absolute, unquoted, words};
-use super::{NO_ORIGIN, ParseError, Records, Text, start};
+use super::super::entry::{Rewrite, absolute, unquoted, words};
+use super::{ParseError, Records, Text, start};
 use crate::dns::Name;
 
 impl Records<'_> {
@@ -42,8 +42,8 @@ impl Records<'_> {
         let path = unquoted(&rest[file.clone()]);
         let origin = match more.first() {
             Some(word) => {
-                let found = self.absolute(&rest[word.clone()]);
-                found.map_err(|error| self.error_at(at + word.start, error))?
+                let found = absolute(&rest[word.clone()], self.context.origin.as_deref());
+                Some(found.map_err(|error| self.error_at(at + word.start, error))?)
             }
             None => self.context.origin.clone(),
         };
@@ -78,28 +78,9 @@ impl Records<'_> {
             self.record.owner.clone_from(&before.last_owner);
         }
         for seed in seeds {
-            self.feed(&Rewrite::of(seed.as_bytes()))?;
+            self.feed(&Rewrite::of(seed.as_bytes(), None))?;
         }
         Ok(())
-    }
-
-    /// A name in wire form, completed with the origin.
-    fn absolute(&self, word: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        if word == b"@" {
-            return Ok(self.context.origin.clone());
-        }
-        let text = std::str::from_utf8(word).map_err(|_| "bad name")?;
-        let mut name: Name = text.parse().map_err(|error| format!("bad name: {error}"))?;
-        if !is_absolute(word) {
-            let Some(origin) = &self.context.origin else {
-                return Err(NO_ORIGIN.to_owned());
-            };
-            let labels = &name.wire()[..name.wire().len() - 1];
-            let wire = [labels, origin].concat();
-            let (whole, _) = Name::parse(&wire, 0).map_err(|_| "bad name: too long")?;
-            name = whole;
-        }
-        Ok(Some(name.wire().to_vec()))
     }
 }
 

@@ -1,0 +1,670 @@
+//! SVCB and HTTPS records (RFC 9460) as text and as octets.
+//!
+//! ```text
+//! PRIORITY TARGET [KEY[=VALUE]]...
+//! ```
+//!
+//! On the wire: two octets of priority, the target's name, then for each parameter its key, the length of its value, and the value, in
+//! order of the keys. A key is known by its name or written `keyNNNNN`; the value of the latter is what stands on the wire.
+//! Values with lists have an escaping of their own inside that of strings (appendix A.1).
+//!
+//! What appendix D.3 calls a failure is one here: a key twice, a value where none may be or none where one must be, a mandatory
+//! key that is missing, listed twice or `mandatory` itself. Consistency beyond that (section 2.4.3) is the zone owner's affair.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use super::entry::{absolute, is_quoted, words};
+use super::present;
+use super::quick::push_base64;
+use crate::dns::Name;
+
+/// The longest data of a record, in octets.
+const DATA_LEN_MAX: usize = u16::MAX as usize;
+/// Reserved as invalid (RFC 9460 section 14.3.2).
+const INVALID_KEY: u16 = 65_535;
+
+const MANDATORY: u16 = 0;
+const ALPN: u16 = 1;
+const NO_DEFAULT_ALPN: u16 = 2;
+const PORT: u16 = 3;
+const IPV4HINT: u16 = 4;
+const ECH: u16 = 5;
+const IPV6HINT: u16 = 6;
+const DOHPATH: u16 = 7;
+const OHTTP: u16 = 8;
+
+/// Names of keys: RFC 9460 section 14.3.2, RFC 9848, RFC 9461, RFC 9540.
+const KEYS: [(u16, &str); 9] = [
+    (MANDATORY, "mandatory"),
+    (ALPN, "alpn"),
+    (NO_DEFAULT_ALPN, "no-default-alpn"),
+    (PORT, "port"),
+    (IPV4HINT, "ipv4hint"),
+    (ECH, "ech"),
+    (IPV6HINT, "ipv6hint"),
+    (DOHPATH, "dohpath"),
+    (OHTTP, "ohttp"),
+];
+
+/// What is wrong, and at which offset.
+pub type Fault = (usize, &'static str);
+
+/// The data of the record whose data words stand in `entry` there; `end` is where one that is missing would stand.
+/// Relative names are completed with `origin`, a name in wire form.
+///
+/// # Errors
+/// The place at fault, and what is wrong.
+pub fn read(
+    entry: &[u8],
+    data: Vec<Range<usize>>,
+    end: usize,
+    origin: Option<&[u8]>,
+) -> Result<Vec<u8>, Fault> {
+    let mut data = joined(data).into_iter();
+    let priority = data.next().ok_or((end, "a priority is expected here"))?;
+    let number = decimal(&entry[priority.clone()]);
+    let number = number.ok_or((
+        priority.start,
+        "a priority from 0 to 65535 is expected here",
+    ))?;
+    let target = data.next().ok_or((end, "a target name is expected here"))?;
+    let name = absolute(&entry[target.clone()], origin);
+    let name = name.map_err(|what| (target.start, what))?;
+    let mut out = [&number.to_be_bytes()[..], &name].concat();
+    let mut params = Vec::new();
+    for word in data {
+        let param = param(&entry[word.clone()]).map_err(|what| (word.start, what))?;
+        params.push((param, word.start));
+    }
+    params.sort_by_key(|((key, _), _)| *key);
+    if let Some(twice) = params.windows(2).find(|two| two[0].0.0 == two[1].0.0) {
+        return Err((twice[1].1, "the same key a second time"));
+    }
+    for ((key, value), at) in &params {
+        let len =
+            u16::try_from(value.len()).map_err(|_| (*at, "a value of more than 65535 octets"))?;
+        out.extend(key.to_be_bytes());
+        out.extend(len.to_be_bytes());
+        out.extend(value);
+        if *key == MANDATORY {
+            let has = |wanted| {
+                params
+                    .binary_search_by_key(&wanted, |((key, _), _)| *key)
+                    .is_ok()
+            };
+            let mut keys = value
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            if !keys.all(has) {
+                return Err((*at, "a mandatory key is missing"));
+            }
+        }
+    }
+    match out.len() > DATA_LEN_MAX {
+        true => Err((end, "more than 65535 octets of data")),
+        false => Ok(out),
+    }
+}
+
+/// The words with a quoted value beside its key again.
+fn joined(data: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut out: Vec<Range<usize>> = Vec::with_capacity(data.len());
+    for word in data {
+        match out.last_mut() {
+            Some(last) if last.end == word.start => last.end = word.end,
+            _ => out.push(word),
+        }
+    }
+    out
+}
+
+/// `KEY` or `KEY=VALUE`: the key, and the value as on the wire.
+fn param(word: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
+    let equals = word.iter().position(|b| *b == b'=');
+    let (name, written) = match equals {
+        Some(at) => (&word[..at], &word[at + 1..]),
+        None => (word, &[][..]),
+    };
+    let (key, is_named) = key(name)?;
+    let written = match is_quoted(written) {
+        Some(inner) => inner,
+        None if written.contains(&b'"') => return Err("a quote inside a value"),
+        None => written,
+    };
+    let value = match is_named {
+        true => value(key, written)?,
+        false => string(written)?,
+    };
+    check(key, &value)?;
+    Ok((key, value))
+}
+
+/// The number of a key, and whether it was written by its name.
+fn key(name: &[u8]) -> Result<(u16, bool), &'static str> {
+    if let Some((key, _)) = KEYS.iter().find(|(_, known)| name == known.as_bytes()) {
+        return Ok((*key, true));
+    }
+    let number = name.strip_prefix(b"key");
+    // Section 2.1: no leading zeros.
+    let plain = number.filter(|n| n.len() == 1 || !n.starts_with(b"0"));
+    match plain.and_then(decimal) {
+        Some(INVALID_KEY) => Err("key65535 is no key"),
+        Some(key) => Ok((key, false)),
+        None => Err("unknown key; known are those of RFC 9460 and keyNNNNN"),
+    }
+}
+
+/// The value of a key that was written by its name.
+fn value(key: u16, written: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if matches!(key, MANDATORY | PORT | IPV4HINT | ECH | IPV6HINT) && written.contains(&b'\\') {
+        return Err("no escapes in the value of this key");
+    }
+    let each = |one: &dyn Fn(&[u8]) -> Option<Vec<u8>>, what| {
+        let parts = written.split(|b| *b == b',').map(one);
+        parts.collect::<Option<Vec<_>>>().ok_or(what)
+    };
+    match key {
+        _ if written.is_empty() => Ok(Vec::new()),
+        MANDATORY => {
+            let number = |name: &[u8]| Some(self::key(name).ok()?.0.to_be_bytes().to_vec());
+            let mut keys = each(&number, "a list of keys is expected here")?;
+            keys.sort();
+            Ok(keys.concat())
+        }
+        ALPN => list(&string(written)?),
+        PORT => {
+            let port = decimal(written).ok_or("a port from 0 to 65535 is expected here")?;
+            Ok(port.to_be_bytes().to_vec())
+        }
+        IPV4HINT => {
+            let address = |text: &[u8]| {
+                let address: Ipv4Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+                Some(address.octets().to_vec())
+            };
+            Ok(each(&address, "a list of IPv4 addresses is expected here")?.concat())
+        }
+        IPV6HINT => {
+            let address = |text: &[u8]| {
+                let address: Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+                Some(address.octets().to_vec())
+            };
+            Ok(each(&address, "a list of IPv6 addresses is expected here")?.concat())
+        }
+        ECH => {
+            let mut octets = Vec::with_capacity(written.len());
+            push_base64(&mut octets, written).ok_or("base64 is expected here")?;
+            Ok(octets)
+        }
+        _ => string(written),
+    }
+}
+
+/// A string without its quotes: `\X` and `\DDD` become the octets that they are.
+fn string(written: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut out = Vec::with_capacity(written.len());
+    let mut rest = written;
+    while let Some((&b, after)) = rest.split_first() {
+        rest = after;
+        if b != b'\\' {
+            out.push(b);
+            continue;
+        }
+        match rest {
+            [a, b, c, after @ ..] if [a, b, c].iter().all(|d| d.is_ascii_digit()) => {
+                let number = [a, b, c]
+                    .iter()
+                    .fold(0u16, |n, d| n * 10 + u16::from(**d - b'0'));
+                out.push(u8::try_from(number).map_err(|_| "an escape above \\255")?);
+                rest = after;
+            }
+            [other, after @ ..] if !other.is_ascii_digit() => {
+                out.push(*other);
+                rest = after;
+            }
+            _ => return Err("an escape that is none"),
+        }
+    }
+    Ok(out)
+}
+
+/// A list with escaped commas and backslashes (appendix A.1) as texts with their lengths.
+fn list(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut items = vec![Vec::new()];
+    let mut octets = text.iter();
+    while let Some(&b) = octets.next() {
+        let item = items.last_mut().ok_or("an empty list")?;
+        match b {
+            b',' => items.push(Vec::new()),
+            b'\\' => match octets.next() {
+                Some(&escaped @ (b',' | b'\\')) => item.push(escaped),
+                _ => return Err("in a list only commas and backslashes are escaped"),
+            },
+            b => item.push(b),
+        }
+    }
+    let mut out = Vec::with_capacity(text.len() + 1);
+    for item in items {
+        let len = u8::try_from(item.len()).map_err(|_| "more than 255 octets in a list")?;
+        if len == 0 {
+            return Err("nothing between the commas of a list");
+        }
+        out.push(len);
+        out.extend(item);
+    }
+    Ok(out)
+}
+
+/// Whether a value has the form of its key.
+fn check(key: u16, value: &[u8]) -> Result<(), &'static str> {
+    let needs = |is: bool, what| if is { Ok(()) } else { Err(what) };
+    match key {
+        MANDATORY => {
+            needs(
+                !value.is_empty() && value.len().is_multiple_of(2),
+                "`mandatory` needs a list of keys",
+            )?;
+            let keys: Vec<&[u8]> = value.chunks_exact(2).collect();
+            needs(
+                keys.is_sorted_by(|a, b| a < b),
+                "a key is listed as mandatory twice, or out of order",
+            )?;
+            needs(keys[0] != [0, 0], "`mandatory` cannot be mandatory")
+        }
+        ALPN => needs(
+            texts(value).is_some_and(|all| !all.is_empty()),
+            "`alpn` needs a list of protocols",
+        ),
+        NO_DEFAULT_ALPN | OHTTP => needs(value.is_empty(), "this key has no value"),
+        PORT => needs(value.len() == 2, "`port` needs a number"),
+        IPV4HINT => needs(
+            !value.is_empty() && value.len().is_multiple_of(4),
+            "`ipv4hint` needs a list of addresses",
+        ),
+        ECH => needs(!value.is_empty(), "`ech` needs a value"),
+        IPV6HINT => needs(
+            !value.is_empty() && value.len().is_multiple_of(16),
+            "`ipv6hint` needs a list of addresses",
+        ),
+        // RFC 9461 section 5.
+        DOHPATH => needs(
+            !value.is_empty() && std::str::from_utf8(value).is_ok(),
+            "`dohpath` needs a path in UTF-8",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Texts with their lengths, none of them empty.
+fn texts(value: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = value;
+    let mut out = Vec::new();
+    while let Some((&len, after)) = rest.split_first() {
+        let (text, tail) = after.split_at_checked(usize::from(len))?;
+        if text.is_empty() {
+            return None;
+        }
+        out.push(text);
+        rest = tail;
+    }
+    Some(out)
+}
+
+fn decimal(text: &[u8]) -> Option<u16> {
+    let plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+}
+
+/// The text of these octets; `None` where none would bring them back.
+pub fn text(data: &[u8]) -> Option<String> {
+    let (priority, rest) = data.split_first_chunk::<2>()?;
+    let (target, len) = Name::from_wire_prefix(rest).ok()?;
+    let mut out = format!("{} {target}", u16::from_be_bytes(*priority));
+    let mut rest = rest.get(len..)?;
+    while !rest.is_empty() {
+        let (&[a, b, c, d], after) = rest.split_first_chunk()?;
+        let len = usize::from(u16::from_be_bytes([c, d]));
+        let (value, tail) = after.split_at_checked(len)?;
+        rest = tail;
+        out.push(' ');
+        param_text(&mut out, u16::from_be_bytes([a, b]), value)?;
+    }
+    let again = read(
+        out.as_bytes(),
+        words(out.as_bytes()).collect(),
+        out.len(),
+        None,
+    );
+    (again.ok()? == data).then_some(out)
+}
+
+fn param_text(out: &mut String, key: u16, value: &[u8]) -> Option<()> {
+    push_key(out, key);
+    if value.is_empty() {
+        return Some(());
+    }
+    out.push('=');
+    match key {
+        MANDATORY => {
+            for (i, pair) in value.chunks_exact(2).enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                push_key(out, u16::from_be_bytes([pair[0], pair[1]]));
+            }
+        }
+        ALPN => {
+            let mut list = Vec::new();
+            for (i, item) in texts(value)?.into_iter().enumerate() {
+                if i > 0 {
+                    list.push(b',');
+                }
+                for &b in item {
+                    if matches!(b, b',' | b'\\') {
+                        list.push(b'\\');
+                    }
+                    list.push(b);
+                }
+            }
+            present::quoted(out, &list)?;
+        }
+        PORT => {
+            let port = u16::from_be_bytes(value.try_into().ok()?);
+            write!(out, "{port}").ok()?;
+        }
+        IPV4HINT => addresses(out, value.chunks_exact(4), |octets| {
+            Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).to_string())
+        })?,
+        IPV6HINT => addresses(out, value.chunks_exact(16), |octets| {
+            Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_string())
+        })?,
+        ECH => present::base64(out, value),
+        _ => present::quoted(out, value)?,
+    }
+    Some(())
+}
+
+fn addresses<'v>(
+    out: &mut String,
+    parts: impl Iterator<Item = &'v [u8]>,
+    shown: impl Fn(&[u8]) -> Option<String>,
+) -> Option<()> {
+    let parts: Option<Vec<String>> = parts.map(shown).collect();
+    out.push_str(&parts?.join(","));
+    Some(())
+}
+
+fn push_key(out: &mut String, key: u16) {
+    match KEYS.iter().find(|(number, _)| *number == key) {
+        Some((_, name)) => out.push_str(name),
+        None => {
+            let _ = write!(out, "key{key}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::records;
+    use super::super::present;
+    use crate::dns::Rtype;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    /// The data of one record at `example.com.`, as hexadecimal, or the error.
+    fn octets(rest: &str) -> Result<String, String> {
+        let text = format!("$TTL 60\n@ {rest}\n");
+        let origin = "example.com.".parse().unwrap();
+        let mut all = records(text.as_bytes(), "z", Some(&origin));
+        let record = all.next().unwrap().map_err(|error| error.to_string())?;
+        assert!(all.next().is_none(), "{rest}");
+        // Whatever can be read can be written, and is the same then.
+        let shown = present::data(record.rtype, &record.rdata);
+        let again = format!("a. 60 {} {shown}\n", record.rtype);
+        let back = records(again.as_bytes(), "z", None).next().unwrap();
+        assert_eq!(
+            back.map(|r| r.rdata),
+            Ok(record.rdata.clone()),
+            "{rest}: {shown}"
+        );
+        assert!(!shown.contains("\\#"), "{shown}");
+        Ok(record.rdata.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    const FOO_COM: &str = "03666f6f076578616d706c6503636f6d00";
+    const FOO_ORG: &str = "03666f6f076578616d706c65036f726700";
+
+    /// RFC 9460 appendices D.1 and D.2.
+    #[test]
+    fn the_test_vectors_of_rfc_9460() {
+        let check = |text: &str, expected: &str| assert_eq!(octets(text).as_deref(), Ok(expected));
+        check("HTTPS 0 foo.example.com.", &format!("0000{FOO_COM}"));
+        check("SVCB 1 .", "000100");
+        check(
+            "SVCB 16 foo.example.com. port=53",
+            &format!("0010{FOO_COM}000300020035"),
+        );
+        check(
+            "SVCB 1 foo.example.com. key667=hello",
+            &format!("0001{FOO_COM}029b000568656c6c6f"),
+        );
+        check(
+            r#"SVCB 1 foo.example.com. key667="hello\210qoo""#,
+            &format!("0001{FOO_COM}029b000968656c6c6fd2716f6f"),
+        );
+        check(
+            r#"SVCB 1 foo.example.com. ipv6hint="2001:db8::1,2001:db8::53:1""#,
+            &format!(
+                "0001{FOO_COM}0006002020010db800000000000000000000000120010db8000000000000000000530001"
+            ),
+        );
+        check(
+            r#"SVCB 1 example.com. ipv6hint="2001:db8:122:344::192.0.2.33""#,
+            "0001076578616d706c6503636f6d000006001020010db80122034400000000c0000221",
+        );
+        check(
+            "SVCB 16 foo.example.org. (\n alpn=h2,h3-19 mandatory=ipv4hint,alpn\n ipv4hint=192.0.2.1\n )",
+            &format!("0010{FOO_ORG}0000000400010004000100090268320568332d313900040004c0000201"),
+        );
+        for alpn in [r#"alpn="f\\\\oo\\,bar,h2""#, r"alpn=f\\\092oo\092,bar,h2"] {
+            check(
+                &format!("SVCB 16 foo.example.org. {alpn}"),
+                &format!("0010{FOO_ORG}0001000c08665c6f6f2c626172026832"),
+            );
+        }
+    }
+
+    /// RFC 9460 appendix D.3, and other slips, with their places.
+    #[test]
+    fn what_is_no_service_is_refused() {
+        let check = |text: &str, expected: &str| {
+            let error = octets(&format!("SVCB 1 foo.example.com. {text}")).unwrap_err();
+            assert_eq!(error, format!("z:2:{expected}"), "{text}");
+        };
+        check(
+            "( key123=abc key123=def )",
+            "40: the same key a second time",
+        );
+        check("mandatory", "27: `mandatory` needs a list of keys");
+        check("alpn", "27: `alpn` needs a list of protocols");
+        check("port", "27: `port` needs a number");
+        check("ipv4hint", "27: `ipv4hint` needs a list of addresses");
+        check("ipv6hint=\"\"", "27: `ipv6hint` needs a list of addresses");
+        check("no-default-alpn=abc", "27: this key has no value");
+        check("mandatory=key123", "27: a mandatory key is missing");
+        check("mandatory=mandatory", "27: `mandatory` cannot be mandatory");
+        let twice = "27: a key is listed as mandatory twice, or out of order";
+        check(
+            "( mandatory=key123,key123 key123=abc )",
+            &twice.replace("27", "29"),
+        );
+        check(
+            r"alpn=h2 key0=\000\004\000\001 ipv4hint=192.0.2.1",
+            &twice.replace("27", "35"),
+        );
+        check("alpn=h2,,h3", "27: nothing between the commas of a list");
+        check("port=65536", "27: a port from 0 to 65535 is expected here");
+        check("port=+1", "27: a port from 0 to 65535 is expected here");
+        check(r"port=\0531", "27: no escapes in the value of this key");
+        check("key3=x", "27: `port` needs a number");
+        check(
+            "ipv4hint=192.0.2.1,",
+            "27: a list of IPv4 addresses is expected here",
+        );
+        check("ech=AA", "27: base64 is expected here");
+        check("ech", "27: `ech` needs a value");
+        check(r"dohpath=\255", "27: `dohpath` needs a path in UTF-8");
+        check("key65535=a", "27: key65535 is no key");
+        let unknown = "27: unknown key; known are those of RFC 9460 and keyNNNNN";
+        for text in [
+            "ALPN=h2",
+            "key01=a",
+            "key65536=a",
+            "key=a",
+            "=a",
+            "\"alpn=h2\"",
+        ] {
+            check(text, unknown);
+        }
+        check(r"key9=\256", "27: an escape above \\255");
+        check(r"key9=\25", "27: an escape that is none");
+        check("alpn=a\"b\"", "27: a quote inside a value");
+        check("alpn=\"a\"b", "27: a quote inside a value");
+        check(
+            r"alpn=a\\b",
+            "27: in a list only commas and backslashes are escaped",
+        );
+        check(
+            &format!("alpn={}", "a".repeat(256)),
+            "27: more than 255 octets in a list",
+        );
+        let data = |text: &str| octets(text).unwrap_err();
+        assert_eq!(data("SVCB"), "z:2:7: a priority is expected here");
+        assert_eq!(
+            data("SVCB x ."),
+            "z:2:8: a priority from 0 to 65535 is expected here"
+        );
+        assert_eq!(data("HTTPS 1"), "z:2:10: a target name is expected here");
+        assert_eq!(data("HTTPS 1 a..b"), "z:2:11: bad name: empty label");
+        let long = format!("SVCB 1 . {}", "key9=".to_owned() + &"x".repeat(65_536));
+        assert!(data(&long).contains("more than 65535 octets"));
+        let long: String = (9..20)
+            .map(|i| format!(" key{i}={}", "x".repeat(6000)))
+            .collect();
+        assert!(data(&format!("SVCB 1 .{long}")).ends_with("more than 65535 octets of data"));
+    }
+
+    #[test]
+    fn every_key_has_its_text() {
+        let check = |text: &str, expected: &str| {
+            octets(&format!("HTTPS {text}")).unwrap();
+            let line = format!("a. 60 HTTPS {}\n", text.replace('@', "x.example.com."));
+            let record = records(line.as_bytes(), "z", None).next().unwrap().unwrap();
+            assert_eq!(present::data(Rtype::HTTPS, &record.rdata), expected);
+        };
+        check(
+            "1 . ipv4hint=192.0.2.1,192.0.2.2 alpn=h2,h3 no-default-alpn port=\"8443\" ech=AAEC ipv6hint=::1",
+            "1 . alpn=\"h2,h3\" no-default-alpn port=8443 ipv4hint=192.0.2.1,192.0.2.2 ech=AAEC ipv6hint=::1",
+        );
+        check(
+            "2 a. dohpath=/dns{?dns} ohttp mandatory=key700,dohpath key700",
+            "2 a. mandatory=dohpath,key700 dohpath=\"/dns{?dns}\" ohttp key700",
+        );
+        check(
+            r#"0 @ key9="a b;\"\\""#,
+            r#"0 x.example.com. key9="a b;\"\\""#,
+        );
+        check(
+            r#"1 . alpn="a\\,b\\\\c\001""#,
+            r#"1 . alpn="a\\,b\\\\c\001""#,
+        );
+        // By its number, with the octets of the wire.
+        check(r"1 . key1=\002h2", "1 . alpn=\"h2\"");
+        check(
+            "1 . key4=\"\\192\\000\\002\\001\" key5=\"abc\"",
+            "1 . ipv4hint=192.0.2.1 ech=YWJj",
+        );
+    }
+
+    #[test]
+    fn relative_targets_get_the_origin() {
+        assert_eq!(octets("SVCB 1 foo").unwrap(), format!("0001{FOO_COM}"));
+        assert_eq!(
+            octets("SVCB 1 @").unwrap(),
+            "0001076578616d706c6503636f6d00"
+        );
+        assert_eq!(
+            octets("SVCB 1 fo\\111.example.com.").unwrap(),
+            format!("0001{FOO_COM}")
+        );
+    }
+
+    /// Octets that no text brings back are written as RFC 3597 does.
+    #[test]
+    fn other_data_is_written_in_hexadecimal() {
+        for data in [
+            &[][..],
+            &[0],
+            &[0, 1],
+            &[0, 1, 0, 0],
+            &[0, 1, 0, 0, 3, 0, 1, 7],
+            // Keys out of order, and twice.
+            &[0, 1, 0, 0, 9, 0, 0, 0, 8, 0, 0],
+            &[0, 1, 0, 0, 9, 0, 0, 0, 9, 0, 0],
+            &[0, 1, 0, 0, 1, 0, 2, 0, 0],
+            &[0, 1, 0, 0, 0, 0, 2, 0, 1],
+        ] {
+            let shown = present::data(Rtype::SVCB, data);
+            assert!(shown.starts_with("\\# "), "{data:?}: {shown}");
+        }
+    }
+
+    /// Seeded: any text is read or refused, and what is read survives the way through text; so do any octets.
+    #[test]
+    fn any_service_survives_the_way_through_text() {
+        let parts = [
+            "mandatory=",
+            "alpn=",
+            "no-default-alpn",
+            "port=53",
+            "ipv4hint=192.0.2.1",
+            "ech=AAEC",
+            "ipv6hint=::1",
+            "dohpath=/{?dns}",
+            "key9=",
+            "key700=\"a b\"",
+            "h2",
+            ",",
+            "\\,",
+            "\\\\",
+            "\\001",
+            "\"",
+            " ",
+            " ",
+            "alpn",
+            "key1",
+            "x",
+        ];
+        let mut rng = SmallRng::seed_from_u64(9460);
+        let mut good = 0;
+        for _ in 0..20_000 {
+            let mut text = String::from("SVCB 1 . ");
+            for _ in 0..rng.random_range(1..8) {
+                text += parts[rng.random_range(0..parts.len())];
+            }
+            good += u32::from(octets(&text).is_ok());
+            let mut data = vec![0, 1, 0];
+            for _ in 0..rng.random_range(0..4) {
+                let value: Vec<u8> = (0..rng.random_range(0..20))
+                    .map(|_| rng.random_range(0..6))
+                    .collect();
+                data.extend([0, rng.random_range(0..12), 0, value.len() as u8]);
+                data.extend(value);
+            }
+            let line = format!("a. 60 SVCB {}\n", present::data(Rtype::SVCB, &data));
+            let back = records(line.as_bytes(), "z", None).next().unwrap();
+            assert_eq!(back.map(|r| r.rdata.to_vec()), Ok(data), "{line}");
+        }
+        assert!(good > 3_000, "{good}");
+    }
+}
