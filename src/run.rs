@@ -199,9 +199,11 @@ impl Server {
         let addresses: Vec<_> = (self.config.server.listen.iter())
             .map(ToString::to_string)
             .collect();
+        let encrypted: Vec<_> = dot(&self.config).iter().map(ToString::to_string).collect();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses.join(" "),
+            dot = encrypted.join(" "),
             zones = self.config.zones.len(),
             "started"
         );

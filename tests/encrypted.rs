@@ -1,5 +1,7 @@
 //! DNS over TLS and transfers over it, with the real program and clients of rustls.
 
+#[path = "serve/authority.rs"]
+mod authority;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
@@ -9,11 +11,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use authority::Authority;
 use daemon::{Daemon, PATIENCE, directory, eventually, free_port, program, query};
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
 use holdfast::dns::{Edns, Message, Rcode, Rtype};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -27,25 +29,6 @@ const ZONE: &str =
 
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
-
-/// An authority with what it has signed, in PEM form.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        Authority(CertifiedIssuer::self_signed(params, key).unwrap())
-    }
-
-    fn identity(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
 
 /// The program with an own zone, and TLS.
 struct Site {
@@ -68,7 +51,7 @@ impl Site {
         let files = [
             ("cert.pem", &cert[..]),
             ("key.pem", &key),
-            ("ca.pem", &authority.0.pem()),
+            ("ca.pem", &authority.pem()),
             ("own.zone", ZONE),
         ];
         Site {
@@ -109,7 +92,7 @@ impl Caller<'_> {
     /// A connection whose handshake is done, or the error.
     fn connect(&self) -> std::io::Result<Line> {
         let mut roots = RootCertStore::empty();
-        let authority = self.site.authority.0.der().clone();
+        let authority = self.site.authority.der();
         roots.add(authority).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)

@@ -13,6 +13,8 @@ mod lab;
 mod log;
 #[path = "mirror/mangle.rs"]
 mod mangle;
+#[path = "serve/namespace.rs"]
+mod namespace;
 #[path = "mirror/notify.rs"]
 mod notify;
 #[path = "mirror/secure.rs"]
