@@ -334,3 +334,41 @@ fn no_start_without_what_can_be_shown() {
     let place = format!("{}:2: server.tls: cert: ", file.display());
     assert!(said.contains(&place), "{said}");
 }
+
+/// `dig` of BIND and `kdig` of Knot DNS check the certificate, pad, and transfer.
+#[test]
+fn clients_of_other_makers_ask_over_tls() {
+    let site = Site::start(
+        "allow_transfer = [{ address = '127.0.0.0/8', tls = true }]",
+        "",
+    );
+    let (ca, port) = (
+        site.daemon.file("ca.pem").display().to_string(),
+        site.at.port().to_string(),
+    );
+    for program in ["dig", "kdig"] {
+        let ask = |host: &str, name: &str, rtype: &str| {
+            let (ca, host) = (format!("+tls-ca={ca}"), format!("+tls-hostname={host}"));
+            let mut command = std::process::Command::new(program);
+            command.args(["@127.0.0.1", "-p", &port, "+tls", &ca, &host]);
+            command.args(["+padding=128", "+retry=0", name, rtype]);
+            let output = command.output().ok()?;
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let Some(said) = ask(NAME, "www.own.test.", "A") else {
+            println!("SKIPPED: needs {program} in the PATH");
+            continue;
+        };
+        let good = said.contains("status: NOERROR") && said.contains("192.0.2.80");
+        assert!(good, "{program}: {said}");
+        assert!(said.contains("468"), "{program}: {said}");
+        let whole = ask(NAME, "own.test.", "AXFR").unwrap();
+        assert_eq!(
+            whole.matches("SOA\tns.own.test.").count(),
+            2,
+            "{program}: {whole}"
+        );
+        let said = ask("other.example", "www.own.test.", "A").unwrap();
+        assert!(!said.contains("192.0.2.80"), "{program}: {said}");
+    }
+}
