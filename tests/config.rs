@@ -614,19 +614,6 @@ fn unbuilt_features_may_only_be_off() {
         check("limits", key, "0", "4096");
     }
     check("control", "http", "\"\"", "'127.0.0.1:8053'");
-    for key in ["doh", "doq"] {
-        let expected = format!("server.tls.{key}: not built in this version; allowed is only []");
-        refused(
-            &encrypted::tls(&format!("{key} = ['127.0.0.1:443']")),
-            &[(4, &expected)],
-        );
-        assert!(
-            parse(&encrypted::tls(&format!(
-                "dot = ['127.0.0.1:853']\n{key} = []"
-            )))
-            .is_ok()
-        );
-    }
     // Nothing in it: nothing is asked for.
     assert_eq!(
         parse("forward = []\n[server.tls]\n# cert = 'c'\n").unwrap(),

@@ -33,7 +33,7 @@ fn at(name: &str) -> String {
 }
 
 /// `[server.tls]` with a good certificate and key, and more from line 4 on.
-pub fn tls(more: &str) -> String {
+fn tls(more: &str) -> String {
     let (cert, key) = (at("one.pem"), at("one.key"));
     format!("[server.tls]\ncert = '{cert}'\nkey = '{key}'\n{more}\n")
 }
@@ -59,6 +59,18 @@ fn listeners_show_a_certificate() {
     let other = tls("").replace("one.", "two.");
     assert_ne!(parse(&other).unwrap().server.tls, without.server.tls);
     assert_eq!(parse("[server.tls]\n").unwrap(), Config::default());
+}
+
+#[test]
+fn other_encrypted_listeners_are_not_built() {
+    for key in ["doh", "doq"] {
+        let expected = format!("server.tls.{key}: not built in this version; allowed is only []");
+        refused(
+            &tls(&format!("{key} = ['127.0.0.1:443']")),
+            &[(4, &expected)],
+        );
+        assert!(parse(&tls(&format!("dot = ['127.0.0.1:853']\n{key} = []"))).is_ok());
+    }
 }
 
 #[test]
