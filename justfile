@@ -50,3 +50,7 @@ differential:
 bench:
     benches/cold_cache/run.py
     benches/cold_cache/run.py memory
+
+# The outages beside unbound, BIND, knot-resolver and pdns-recursor, half an hour; needs root
+outages:
+    benches/outages/run.py

@@ -12,24 +12,26 @@ the other. See benches/README.md.
 
 import argparse
 import json
+import math
 import os
 import pathlib
-import resource
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from names import FILL, LEAVES, Names
-from peers import ADDRESSES, PROGRAMS, configure
-
 ROOT_DIR = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT_DIR / "benches" / "shared"))
+
+from lab import Programs, busy_s, end, nsd_conf, processor, put_first, versions  # noqa: E402
+from names import FILL, LEAVES, Names  # noqa: E402
+from peers import PROGRAMS, configure  # noqa: E402
+
 SITES = {"root": ["10.0.0.1", "10.0.0.2"], "tld": ["10.1.0.1", "10.1.0.2"], "leaf": LEAVES}
+ADDRESSES = {"holdfast": "10.255.0.3", "unbound": "10.255.0.1", "kresd": "10.255.0.2", "pdns": "10.255.0.4"}
 BACKEND_PORT = 5300
-READY_MAX_S = 60
 ASK_MAX_S = 150
 RESOLVER_CORE, WORLD_CORE = 0, 1
 MEMORY_PEERS = ["holdfast", "unbound", "pdns"]
@@ -51,7 +53,7 @@ def main():
         lab.make()
         first = put_first()
         lab.start()
-        result = {"what": args.what, "where": where(first), "rtt_ms": args.rtt, "zones": args.zones, "seed": args.seed, "versions": versions(args, programs)}
+        result = {"what": args.what, "where": where(first), "rtt_ms": args.rtt, "zones": args.zones, "seed": args.seed, "versions": versions(args.peers, programs["holdfast"])}
         print(result["where"])
         result |= cold(lab, args) if args.what == "cold" else memory(lab, args)
     finally:
@@ -90,23 +92,6 @@ def arguments():
     return args
 
 
-def put_first():
-    """Before all other work of the machine, in a group of its own, so that such work hits no peer by chance. True where that is possible."""
-    os.setsid()
-    # A peer that does not raise its own limit of open files would lose questions.
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        os.nice(-15)
-        # Where the scheduler groups by sessions, niceness counts within the session alone.
-        group = pathlib.Path("/proc/self/autogroup")
-        if group.exists():
-            group.write_text("-15")
-    except OSError:
-        return False
-    return True
-
-
 def build(args):
     """The paths of holdfast and of the bench's own program."""
     # Apart, because together the server would get the features that only tests want of its libraries.
@@ -122,18 +107,8 @@ def cargo(*wanted):
 
 
 def where(first):
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown processor")
-    return (f"{os.cpu_count()} cores ({model}); core {RESOLVER_CORE}: the resolver under test alone; core {WORLD_CORE}: relay, three NSD, clients; "
+    return (f"{os.cpu_count()} cores ({processor()}); core {RESOLVER_CORE}: the resolver under test alone; core {WORLD_CORE}: relay, three NSD, clients; "
             f"load of the machine before: {os.getloadavg()[0]:.1f}; {'before' if first else 'beside'} all other work")
-
-
-def versions(args, programs):
-    commands = {"holdfast": [programs["holdfast"], "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"]}
-    found = {}
-    for peer in args.peers:
-        done = subprocess.run(commands[peer], capture_output=True, text=True, check=False)
-        found[peer] = (done.stdout + done.stderr).splitlines()[0].split("Recursor ")[-1]
-    return found
 
 
 class Lab:
@@ -142,7 +117,7 @@ class Lab:
     def __init__(self, directory, args, programs):
         self.dir, self.args, self.programs = directory, args, programs
         self.space = f"hfbench{os.getpid()}"
-        self.processes = []
+        self.children = Programs(directory)
         self.relay = None
         self.serial = 0
         self.internet = Names(directory, args.seed, args.zones, args.names, args.signed)
@@ -162,55 +137,28 @@ class Lab:
         for site, addresses in SITES.items():
             self._nsd(site, addresses)
         every = [address for addresses in SITES.values() for address in addresses]
-        self.relay = self.run("relay", [self.programs["cold_cache"], "relay", str(self.args.rtt), str(BACKEND_PORT), *every], WORLD_CORE, pipes=True)
+        self.relay = self.children.run(self.space, "relay", [self.programs["cold_cache"], "relay", str(self.args.rtt), str(BACKEND_PORT), *every], core=WORLD_CORE, pipes=True)
         for address in every:
-            self.wait(address)
+            self.children.wait(self.space, address)
 
     def stop(self):
-        for process in self.processes:
-            end(process)
+        self.children.stop()
         subprocess.run(["ip", "netns", "del", self.space], check=False)
 
-    def run(self, name, command, core, pipes=False):
-        log = open(self.dir / f"{name}.log", "ab")  # noqa: SIM115 - the child has it
-        process = subprocess.Popen(["ip", "netns", "exec", self.space, "taskset", "-c", str(core), *command], cwd=self.dir, stderr=log,
-                                   stdout=subprocess.PIPE if pipes else log, stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-                                   text=True if pipes else None)
-        self.processes.append(process)
-        return process
-
     def _nsd(self, site, addresses):
-        zones = [zone for zone in self.internet.all if zone.site == site]
-        text = "server:\n" + "".join(f"  ip-address: {a}@{BACKEND_PORT}\n" for a in addresses) + (
-            f"  username: \"\"\n  chroot: \"\"\n  database: \"\"\n  zonesdir: \"{self.dir}\"\n  pidfile: \"\"\n  zonelistfile: \"{self.dir}/{site}.list\"\n"
-            f"  xfrdfile: \"\"\n  xfrdir: \"{self.dir}\"\n  do-ip6: no\n  server-count: 1\n  rrl-ratelimit: 0\n"
-            "remote-control:\n  control-enable: no\n")
-        text += "".join(f"zone:\n  name: \"{zone.name}\"\n  zonefile: \"{zone.file}\"\n" for zone in zones)
-        (self.dir / f"{site}.conf").write_text(text)
-        self.run(f"nsd-{site}", ["nsd", "-d", "-c", f"{self.dir}/{site}.conf"], WORLD_CORE)
-
-    def wait(self, server, process=None):
-        """Until something answers at port 53, whatever it says; nothing is resolved for that."""
-        deadline = time.monotonic() + READY_MAX_S
-        while time.monotonic() < deadline:
-            if process is not None and process.poll() is not None:
-                raise RuntimeError(f"{server} has ended; logs in {self.dir} with --keep")
-            done = subprocess.run(["ip", "netns", "exec", self.space, "dig", f"@{server}", "+tries=1", "+time=1", "+norec", "id.server.", "CH", "TXT"],
-                                  capture_output=True, text=True, check=False)
-            if "status:" in done.stdout:
-                return
-            time.sleep(0.1)
-        raise RuntimeError(f"{server} does not answer; logs in {self.dir} with --keep")
+        zones = [(zone.name, zone.file) for zone in self.internet.all if zone.site == site]
+        command = nsd_conf(site, self.dir, addresses, zones, port=BACKEND_PORT, server="  do-ip6: no\n")
+        self.children.run(self.space, f"nsd-{site}", command, core=WORLD_CORE)
 
     def resolver(self, peer):
         """A freshly started resolver; its directory, and so any cache on disk, is new."""
         self.serial += 1
         name = f"{peer}-{self.serial}"
-        command = configure(peer, self.dir / name, self.internet, self.programs["holdfast"])
+        command = configure(peer, self.dir / name, ADDRESSES[peer], self.internet, self.programs["holdfast"])
         if peer == "holdfast" and self.args.profile:
             command = self.args.profile.split() + command
-        process = self.run(name, command, RESOLVER_CORE)
-        self.wait(ADDRESSES[peer], process)
+        process = self.children.run(self.space, name, command, core=RESOLVER_CORE)
+        self.children.wait(self.space, ADDRESSES[peer], process)
         return process
 
     def relayed(self):
@@ -225,23 +173,6 @@ class Lab:
         if done.returncode:
             raise RuntimeError(f"{peer}: {done.stderr}")
         return json.loads(done.stdout)
-
-
-def end(process):
-    """Ends a process that this run started."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def busy_s(process):
-    """Seconds of processor time of a process and of what it waited for."""
-    words = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def core_busy_s(core):
@@ -301,12 +232,15 @@ def cold_table(runs, args, window):
               f"{row['core_share']:8.0%} "
               f"{row['wrong']:6} {row['lost']:5}")
     if "holdfast" in args.peers and len(args.peers) > 1:
+        faulty = [row["peer"] for row in rows[1:] if row["lost"] or row["wrong"]]
+        if faulty:
+            print(f"  {', '.join(faulty)}: questions lost or answered wrong, so no measure for the others")
         for key, best, sense in (("qps", max, "more is better"), ("p50_ms", min, "less is better"), ("p99_ms", min, "less is better")):
             ratios = []
             for number in range(1, args.rounds + 1):
-                turn = {run["peer"]: run[key] for run in runs if run["round"] == number}
+                turn = {run["peer"]: run[key] for run in runs if run["round"] == number and run["peer"] not in faulty}
                 ours = turn.pop("holdfast")
-                ratios.append(ours / best(turn.values()))
+                ratios.append(ours / best(turn.values()) if turn else math.nan)
             rows[0][f"{key}_to_best"] = statistics.median(ratios)
             print(f"  {key} to the best peer of the round: {statistics.median(ratios):.2f} ({sense}; rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})")
     return rows

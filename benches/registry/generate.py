@@ -30,13 +30,12 @@ def main():
     parser.add_argument("--signed", action="store_true")
     args = parser.parse_args()
     args.out = args.out.resolve()
-    made = [args.out]
+    following = args.out.with_name(args.out.name + ".next") if args.changes else None
     write(args.out, args, 1, {})
-    if args.changes:
-        made.append(args.out.with_name(args.out.name + ".next"))
-        write(made[1], args, 2, changes(args))
+    if following:
+        write(following, args, 2, changes(args))
     if args.signed:
-        sign(made)
+        sign(args.out, following)
 
 
 def changes(args):
@@ -88,25 +87,48 @@ def operator(rng):
     return min(int(rng.paretovariate(0.6)) - 1, OPERATORS - 1) if rng.random() < 0.8 else rng.randrange(OPERATORS)
 
 
-def sign(paths):
-    """Signs each file in place; one pair of keys for all."""
+def sign(path, following):
+    """Signs the file in place, and the next version so that it keeps the signatures of what did not change, as a registry does."""
     with tempfile.TemporaryDirectory(prefix="holdfast-keys-") as directory:
         def keygen(*flags):
             done = subprocess.run(["dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", "-n", "ZONE", *flags, ZONE], cwd=directory, check=True, capture_output=True, text=True)
             return done.stdout.strip()
-        ksk, zsk = keygen("-f", "KSK"), keygen()
-        public = "".join((pathlib.Path(directory) / f"{key}.key").read_text() for key in (ksk, zsk))
-        for path in paths:
-            with path.open("a") as out:
-                out.write(public)
+
+        def signzone(zone):
             # -S is left out: the keys stand in the zone, as a registry has them. One line for each record.
-            command = ["dnssec-signzone", "-q", "-A", "-3", "-", "-H", "0", "-x", "-O", "full", "-o", ZONE, "-e", "+2592000", "-k", ksk, "-f", str(path) + ".signed", str(path), zsk]
+            command = ["dnssec-signzone", "-q", "-A", "-3", "-", "-H", "0", "-x", "-O", "full", "-o", ZONE, "-e", "+2592000", "-k", ksk, "-f", str(zone) + ".signed", str(zone), zsk]
             done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"dnssec-signzone: {done.stderr}")
-            pathlib.Path(str(path) + ".signed").replace(path)
+            pathlib.Path(str(zone) + ".signed").replace(zone)
+
+        ksk, zsk = keygen("-f", "KSK"), keygen()
+        public = "".join((pathlib.Path(directory) / f"{key}.key").read_text() for key in (ksk, zsk))
+        with path.open("a") as out:
+            out.write(public)
+        signzone(path)
+        if following:
+            with following.open("a") as out:
+                out.write(public)
+                keep_signatures(path, following, out)
+            signzone(following)
         anchor = (pathlib.Path(directory) / f"{ksk}.key").read_text()
-        paths[0].with_name(paths[0].name + ".anchor").write_text("".join(line for line in anchor.splitlines(True) if not line.startswith(";")))
+        path.with_name(path.name + ".anchor").write_text("".join(line for line in anchor.splitlines(True) if not line.startswith(";")))
+
+
+def keep_signatures(signed, following, out):
+    """Adds the old denial chain, and the signatures of every name that has DS in the next version too; dnssec-signzone drops what does not fit."""
+    still = set()
+    with following.open() as lines:
+        for line in lines:
+            words = line.split(None, 4)
+            if words[3] == "DS":
+                still.add(words[0])
+    with signed.open() as lines:
+        for line in lines:
+            words = line.split(None, 5)
+            if len(words) > 5 and (words[3] in ("NSEC3", "NSEC3PARAM") or words[3] == "RRSIG" and (words[4] in ("NSEC3", "NSEC3PARAM", "DNSKEY") or words[0] in still)):
+                out.write(line)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
+
+import update
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT_DIR = HERE.parents[1]
@@ -63,12 +66,14 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--delegations", type=int, default=1_000_000)
     parser.add_argument("--kinds", default="unsigned,signed")
-    parser.add_argument("--what", default="serve,stored,verify,root", help="serve: memory and load; stored: start with a stored copy; verify; root")
+    parser.add_argument("--what", default="serve,stored,update,verify,root", help="serve: memory and load; stored: start with a stored copy; update: a new version under load; verify; root")
+    parser.add_argument("--changes", type=int, default=10_000, help="delegations that the new version changes")
+    parser.add_argument("--rate", type=int, default=1000, help="questions per second during an update")
     parser.add_argument("--peers", default="holdfast,nsd,knot,bind,unbound")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--binary", help="the holdfast under test; built when absent")
     parser.add_argument("--dir", help="where the work is done; not a tmpfs if memory is short")
-    parser.add_argument("--zones", type=pathlib.Path, help="a directory with unsigned.zone, signed.zone and signed.zone.anchor, made before")
+    parser.add_argument("--zones", type=pathlib.Path, help="a directory with unsigned.zone, signed.zone, each one's .next, and signed.zone.anchor, made before")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--json", help="write the results to this file instead of the last line")
     args = parser.parse_args()
@@ -101,6 +106,13 @@ def measure(directory, kind, args):
         found["serve"] = {peer: serve(peer, directory, zone, probe, args) for peer in args.peers}
     if "stored" in args.what and "holdfast" in args.peers:
         found["stored"] = stored(directory, kind, zone, probe, args)
+    if "update" in args.what:
+        files = (zone, zone.with_name(zone.name + ".next"))
+        anchor = zone.with_name(zone.name + ".anchor") if kind == "signed" else None
+        names = delegations_in_both(files)
+        found["update"] = {peer: update.by_ixfr(peer, directory, ZONE, files, names, args, Running, anchor) for peer in args.peers}
+        if "holdfast" in args.peers:
+            found["file"] = {"holdfast": update.by_file(directory, ZONE, files, names, args, Running, anchor)}
     if "verify" in args.what and kind == "signed":
         found["verify"] = verify_all(zone, zone.with_name(zone.name + ".anchor"), ZONE, args)
     return found
@@ -110,7 +122,7 @@ def zone_file(directory, kind, args):
     if args.zones:
         return (args.zones / f"{kind}.zone").resolve()
     zone = directory / f"{kind}.zone"
-    command = [HERE / "generate.py", zone, "--delegations", str(args.delegations), "--seed", str(args.seed)]
+    command = [HERE / "generate.py", zone, "--delegations", str(args.delegations), "--seed", str(args.seed), "--changes", str(args.changes if "update" in args.what else 0)]
     subprocess.run([*map(str, command), *(["--signed"] if kind == "signed" else [])], check=True)
     return zone
 
@@ -123,6 +135,20 @@ def first_delegation(zone):
             if len(words) > 4 and words[3] == "NS" and words[0].lower() != ZONE:
                 return words[0]
     sys.exit(f"{zone} delegates nothing")
+
+
+def delegations_in_both(files):
+    """A sample of names that both versions delegate."""
+    found = []
+    for path in files:
+        names = set()
+        with path.open() as lines:
+            for line in lines:
+                words = line.split(None, 5)
+                if len(words) > 4 and words[3] == "NS" and zlib.crc32(words[0].encode()) % 16 == 0:
+                    names.add(words[0])
+        found.append(names)
+    return sorted(found[0] & found[1])[:: max(1, len(found[0] & found[1]) // update.SAMPLE)]
 
 
 # What each program is told.
@@ -222,6 +248,24 @@ class Running:
     def peak_bytes(self):
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:"))
+
+    def peak_tree_bytes(self):
+        """The highest resident size of each process since `forget_peak`, summed up; pages that two of them share count twice."""
+        total = 0
+        for pid in self.tree():
+            try:
+                text = pathlib.Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            total += next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:")), 0)
+        return total
+
+    def forget_peak(self):
+        for pid in self.tree():
+            try:
+                pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+            except OSError:
+                continue
 
     def stop(self):
         if self.process.poll() is None:
@@ -323,6 +367,10 @@ def print_table(kind, found, args):
     for step, r in found.get("stored", {}).items():
         print(f"  mirror {step}: " + (str(r) if isinstance(r, str) else f"first answer after {r['first_answer_s'] * 1000:.0f} ms, cpu {r['cpu_s']:.2f} s, "
                                       f"PSS {r['per_delegation']:.1f} B/delegation, peak {r['peak_bytes'] / 1e6:.0f} MB"))
+    if "update" in found:
+        update.print_rows("update by IXFR under load", found["update"])
+    if "file" in found:
+        update.print_rows("update by a whole file under load", found["file"])
     rows = found.get("verify", {})
     for who, r in rows.items():
         print(f"  verify {who:9} " + (r["error"] if "error" in r else f"cpu {r['cpu_s']:7.2f} s  wall {r['wall_s']:7.2f} s  exit {r['code']}  {r.get('said', '')}"))

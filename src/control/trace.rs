@@ -189,10 +189,10 @@ fn line(what: &What) -> String {
         ),
         What::Retained {
             zone,
-            parent,
+            given_by,
             age_s,
         } => format!(
-            "retained: {parent} cannot be reached, so the delegation of {zone} that it gave {} ago is used",
+            "retained: {given_by} cannot be reached, so the delegation of {zone} that it gave {} ago is used",
             duration_words(*age_s)
         ),
         What::RetainedAddresses { name, addresses } => {

@@ -283,6 +283,10 @@ fn label_at(wire: &[u8], offset: u8) -> &[u8] {
 }
 
 fn cmp_label(a: &[u8], b: &[u8]) -> Ordering {
+    // Names that are compared mostly share their last labels, octet for octet.
+    if a == b {
+        return Ordering::Equal;
+    }
     let lower = u8::to_ascii_lowercase;
     a.iter().map(lower).cmp(b.iter().map(lower))
 }

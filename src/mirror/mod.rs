@@ -30,6 +30,7 @@ pub mod status;
 pub mod store;
 mod task;
 pub mod verify;
+mod work;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -52,9 +53,9 @@ pub use generation::{Candidate, Generation};
 pub use health::{Health, SourceStatus};
 pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
-pub(crate) use refresh::blocking;
 pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{EscalationStatus, GenerationInfo, GenerationState, MirrorStatus, TransferStatus};
+pub(crate) use work::blocking;
 
 use age::Escalation;
 use refresh::fingerprint;
@@ -227,9 +228,9 @@ impl Mirrors {
         self.change_list(|by_zone| {
             by_zone.insert(mirror.zone().clone(), mirror.clone());
         });
-        task::load(&mirror, &self.shared, seed).await;
+        let files = task::load(&mirror, &self.shared, seed).await;
         let received = Arc::new(tokio::sync::Mutex::new(received));
-        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed);
+        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed, files);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         mirror.state().running = Some(tasks.spawn(running));
@@ -381,6 +382,8 @@ pub struct Mirror {
 #[derive(Default)]
 struct State {
     last_error: Option<String>,
+    /// The sort of the error that was told last.
+    told_error: Option<String>,
     /// Why the snapshot could not be taken up.
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
@@ -565,26 +568,40 @@ impl Mirror {
     }
 
     /// Notes a failure; logs it if it is another one than before.
-    fn fail(&self, error: &str) {
+    /// Notes what is wrong; tells it when it is not of the `sort` that was told last. `held` is the serial of a version
+    /// that waits for the operator.
+    fn fail(&self, error: &str, sort: &str, held: Option<u32>) {
         let mut state = self.state();
-        if state.last_error.as_deref() != Some(error) {
-            tracing::warn!(
-                zone = %self.config.zone, error,
-                serving = self.current().map(|g| g.serial()),
-                "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {}",
-                self.config.zone
-            );
-            state.last_error = Some(error.to_owned());
+        let zone = &self.config.zone;
+        if state.told_error.as_deref() != Some(sort) {
+            let serving = self.current().map(|g| g.serial());
+            let next = match held {
+                Some(serial) => format!(
+                    "a new version is held, look at it with: holdfast mirror diff {zone}; serve it with: holdfast mirror accept {zone} {serial}"
+                ),
+                None => format!(
+                    "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {zone}"
+                ),
+            };
+            tracing::warn!(%zone, error, serving, "{next}");
+            state.told_error = Some(sort.to_owned());
         }
+        state.last_error = Some(error.to_owned());
     }
 
     /// The operator has decided what the last refresh failed for.
     fn settle_error(&self) {
-        self.state().last_error = None;
+        let mut state = self.state();
+        (state.last_error, state.told_error) = (None, None);
     }
 
     fn succeed(&self) {
-        if let Some(error) = self.state().last_error.take() {
+        let was = {
+            let mut state = self.state();
+            state.told_error = None;
+            state.last_error.take()
+        };
+        if let Some(error) = was {
             tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");
         }
     }

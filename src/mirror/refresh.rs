@@ -22,6 +22,7 @@ use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
 use super::source::tls::TrustError;
 use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::work::{behind, blocking};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
@@ -93,7 +94,7 @@ pub enum SourceError {
         faults: Vec<String>,
     },
     /// A brake holds it.
-    #[error("serial {serial} is held for the operator (`holdfast mirror accept`): {}", reasons.join("; "))]
+    #[error("serial {serial} is held for the operator: {}", reasons.join("; "))]
     Held {
         /// Its serial.
         serial: u32,
@@ -115,6 +116,39 @@ pub enum SourceError {
     /// Not built in.
     #[error("this kind of source is not supported")]
     Unsupported,
+}
+
+/// A source that brought nothing, and why.
+#[derive(Debug)]
+pub struct Failure {
+    /// The source as it is written in the configuration.
+    pub source: String,
+    /// What went wrong.
+    pub error: SourceError,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.source, self.error)
+    }
+}
+
+impl Failure {
+    /// The source and the step at which it failed. While that is the same, another wording (now refused, now silent) is no
+    /// news. Errors begin with their step and a colon; a version that was refused or is held has its serial there.
+    pub fn sort(&self) -> String {
+        let error = self.error.to_string();
+        let step = error.split(':').next().unwrap_or_default();
+        format!("{} {step}", self.source)
+    }
+
+    /// The serial of the version that waits for the operator, if that is why.
+    pub fn held(&self) -> Option<u32> {
+        match self.error {
+            SourceError::Held { serial, .. } => Some(serial),
+            _ => None,
+        }
+    }
 }
 
 /// What verification rests on.
@@ -166,15 +200,29 @@ pub struct Refresher {
     pub(super) seen: HashMap<String, Seen>,
     /// Counts what is on its way in.
     pub(super) meter: Arc<Meter>,
-    /// The state in which each file was last found good.
-    pub(super) good: HashMap<PathBuf, Stamp>,
-    /// The state in which each file was last tried; `None` when it was not there.
-    pub(super) tried: HashMap<PathBuf, Option<Stamp>>,
+    /// What is known of its files.
+    pub(super) files: FilesSeen,
+}
+
+/// How a mirror's files stood when they were looked at.
+#[derive(Default)]
+pub(super) struct FilesSeen {
+    /// The state in which each was last found good.
+    good: HashMap<PathBuf, Stamp>,
+    /// The state in which each was last tried; `None` when it was not there.
+    tried: HashMap<PathBuf, Option<Stamp>>,
+}
+
+impl FilesSeen {
+    /// The state in which a file was last tried, if it was there.
+    pub(super) fn tried(&self, path: &Path) -> Option<&Stamp> {
+        self.tried.get(path)?.as_ref()
+    }
 }
 
 impl Refresher {
     /// Tries the sources in turn, see [`super::health`]. Also returns what the failed ones said, in order.
-    pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<String>) {
+    pub async fn refresh(&mut self, sources: &[Source]) -> (Option<Done>, Vec<Failure>) {
         let mut errors = Vec::new();
         for source in &self.mirror.sources_in_order(sources, self.now_s()) {
             let tried = self.try_source(source).await;
@@ -182,8 +230,10 @@ impl Refresher {
             match tried {
                 Ok(done) => return (Some(done), errors),
                 Err(error) => {
-                    errors.push(format!("{source}: {error}"));
-                    if matches!(error, SourceError::Held { .. }) {
+                    let is_held = matches!(error, SourceError::Held { .. });
+                    let source = source.to_string();
+                    errors.push(Failure { source, error });
+                    if is_held {
                         break;
                     }
                 }
@@ -298,7 +348,7 @@ impl Refresher {
         }
         let scratch = self.scratch(&self.mirror.config.zone).await?;
         let old = base.clone();
-        let applied = blocking(move || apply_in(old.image(), &changes, Some(&scratch))).await;
+        let applied = behind(move || apply_in(old.image(), &changes, Some(&scratch))).await;
         let image = match applied {
             Ok(image) => image,
             Err(error) => return Ok(Err(error.to_string())),
@@ -389,7 +439,7 @@ impl Refresher {
                     self.note_no_changes(source, Some(why));
                 }
                 self.meter.enter(Stage::Building);
-                let image = blocking(move || builder.finish()).await;
+                let image = behind(move || builder.finish()).await;
                 let image = image.map_err(|e| SourceError::NotAZone(e.to_string()))?;
                 Ok(Transferred::Whole(Box::new(image)))
             }
@@ -399,17 +449,19 @@ impl Refresher {
     }
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
-        let stamp = file::stamp_after(path, &self.mirror.config.zone, self.good.get(path));
-        self.tried
+        let good = self.files.good.get(path);
+        let stamp = file::stamp_after(path, &self.mirror.config.zone, good);
+        self.files
+            .tried
             .insert(path.to_owned(), stamp.as_ref().ok().cloned());
         let stamp = stamp?;
         let current = self.mirror.current();
         let current = current.filter(|g| !g.is_bootstrap());
-        if current.is_some() && self.good.get(path) == Some(&stamp) {
+        if current.is_some() && self.files.good.get(path) == Some(&stamp) {
             return self.nothing_new(Fetched::Same, SourceKind::File).await;
         }
         let Reading { stamp, zone } = self.read_file(path).await?;
-        self.tried.insert(path.to_owned(), Some(stamp.clone()));
+        (self.files.tried).insert(path.to_owned(), Some(stamp.clone()));
         let image = zone?;
         let same_content = (current.as_ref()).is_some_and(|g| {
             g.image().digest() == image.digest() && !self.mirror.must_prove(g, &self.shared)
@@ -426,7 +478,7 @@ impl Refresher {
                 self.admit(Candidate::new(image, provenance)).await?
             }
         };
-        self.good.insert(path.to_owned(), stamp);
+        self.files.good.insert(path.to_owned(), stamp);
         Ok(done)
     }
 
@@ -434,7 +486,7 @@ impl Refresher {
         let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
         let bytes_max = self.mirror.config.bytes_max;
         let scratch = self.scratch(&zone).await?;
-        blocking(move || file::read(&path, &zone, bytes_max, &scratch)).await
+        behind(move || file::read(&path, &zone, bytes_max, &scratch)).await
     }
 
     /// Where a version that is being put together may put what exceeds memory.
@@ -547,7 +599,7 @@ impl Refresher {
         let verified = self.verify(candidate, step.unwrap_or(now)).await?;
         self.step_clock(step);
         let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
-        let verified = blocking(move || apply_brakes(&mirror, &shared, verified)).await?;
+        let verified = behind(move || apply_brakes(&mirror, &shared, verified)).await?;
         self.activate(verified, contact).await?;
         Ok(Done::Activated)
     }
@@ -565,7 +617,7 @@ impl Refresher {
         let now = self.now_s();
         self.meter.enter(Stage::Verifying);
         let (shared, keep) = (self.shared.clone(), self.mirror.keep());
-        blocking(move || {
+        behind(move || {
             candidate.verify(basis.proof(), at, now).map_err(|refusal| {
                 shared.deps.metrics.mirror_refused_total.inc();
                 shared.store.refuse(&refusal, keep);
@@ -762,16 +814,4 @@ pub(super) fn fingerprint<'a>(rdatas: impl Iterator<Item = &'a [u8]>) -> String 
         context.update(rdata);
     }
     hex(context.finish().as_ref())
-}
-
-/// Runs work that computes or waits for the disk off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: nobody waits for the result any more.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::generation::Generation;
+use super::work::{STEPS_LAST, step_back};
 use super::{Mirror, Shared};
 use crate::zone::ImageError;
 
@@ -18,8 +19,6 @@ use crate::zone::ImageError;
 const RETIRE_LOOK: Duration = Duration::from_millis(20);
 /// How many times at most: ten minutes, longer than any query lives.
 const RETIRE_LOOKS_MAX: u32 = 30_000;
-/// The thread's niceness: behind everything.
-const NICENESS: libc::c_int = 19;
 /// Pause between two steps, so that one core is never all the thread's.
 const PAUSE: Duration = Duration::from_micros(200);
 
@@ -29,8 +28,7 @@ pub(super) fn begin(generation: &Arc<Generation>) {
     let started = std::thread::Builder::new()
         .name("scrutiny".to_owned())
         .spawn(move || {
-            // SAFETY: plain numbers; on Linux this is about the calling thread alone.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+            step_back(STEPS_LAST);
             let Some(generation) = generation.upgrade() else {
                 return;
             };

@@ -21,11 +21,13 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::generation::{Candidate, Generation};
-use super::refresh::{Done, Refresher, SourceError, blocking};
+use super::refresh::{Done, Failure, FilesSeen, Refresher, SourceError};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Verdict};
+use super::work::blocking;
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
+use crate::dns::Soa;
 
 /// Shortest time between two refreshes, in seconds.
 const REFRESH_MIN_S: u64 = 1;
@@ -78,13 +80,17 @@ pub(super) async fn supervise(
     shared: Arc<Shared>,
     commands: Commands,
     seed: u64,
+    files: FilesSeen,
 ) {
+    let mut files = files;
     for round in 0.. {
-        let task = Task::new(mirror.clone(), shared.clone(), seed ^ round);
+        let mut task = Task::new(mirror.clone(), shared.clone(), seed ^ round);
+        task.refresher.files = std::mem::take(&mut files);
         let running = AbortOnDrop(tokio::spawn(task.run(commands.clone())));
         let ended = running.join().await;
         tracing::error!(zone = %mirror.config.zone, ?ended, "the mirror's loop ended by itself; it is begun anew");
-        mirror.fail("internal fault: the mirror's loop panicked");
+        let error = "internal fault: the mirror's loop panicked";
+        mirror.fail(error, error, None);
         tokio::time::sleep(Duration::from_secs(PANIC_PAUSE_S)).await;
     }
 }
@@ -104,11 +110,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// Brings a mirror to what is on disk: the stored copy, else a file among its sources, else the snapshot. Run once,
-/// before the loop, so that a first start on this machine's own files answers from its first moment on.
-pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) {
+/// before the loop, so that a first start on this machine's own files answers from its first moment on. Returns what it
+/// saw of the files, for the loop, which need not read them again.
+pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) -> FilesSeen {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
     if let Err(error) = task.load_stored().await {
-        mirror.fail(&error);
+        mirror.fail(&error, &error, None);
     }
     if task.refresher.can_prove_alone() {
         if mirror.current().is_none() && task.has_files() {
@@ -124,9 +131,10 @@ pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) 
         }
         task.bootstrap().await;
         if let Some(error) = mirror.snapshot_error() {
-            mirror.fail(&error);
+            mirror.fail(&error, &error, None);
         }
     }
+    task.refresher.files
 }
 
 /// Takes up a file for a mirror whose loop does not run.
@@ -143,7 +151,7 @@ pub(super) async fn import_stopped(
 struct Task {
     refresher: Refresher,
     failures: u32,
-    /// What failed sources said beside one that succeeded.
+    /// How sources failed beside one that succeeded, by [`Failure::sort`].
     remarks: Vec<String>,
     /// When a NOTIFY may next be followed, on the monotonic clock.
     follow_from: Duration,
@@ -158,8 +166,7 @@ impl Task {
                 rng: SmallRng::seed_from_u64(seed),
                 seen: Default::default(),
                 meter: Default::default(),
-                good: Default::default(),
-                tried: Default::default(),
+                files: FilesSeen::default(),
             },
             failures: 0,
             remarks: Vec::new(),
@@ -263,7 +270,7 @@ impl Task {
         let mut changed = Vec::new();
         for source in &self.mirror().config.sources {
             if let Source::File(path) = source {
-                let tried = self.refresher.tried.get(path).cloned().flatten();
+                let tried = self.refresher.files.tried(path).cloned();
                 let (path, zone) = (path.clone(), self.mirror().config.zone.clone());
                 let before = tried.clone();
                 let look = move || file::stamp_after(&path, &zone, before.as_ref());
@@ -286,7 +293,8 @@ impl Task {
             Some(_) => shared.member_refreshes.acquire().await.ok(),
             None => None,
         };
-        let (done, mut errors) = self.refresher.refresh(sources).await;
+        let (done, failures) = self.refresher.refresh(sources).await;
+        let mut errors: Vec<String> = failures.iter().map(Failure::to_string).collect();
         self.mirror().tell_age(self.shared());
         if done.is_none() {
             self.failures = self.failures.saturating_add(1);
@@ -294,16 +302,19 @@ impl Task {
             metrics.mirror_refresh_failures_total.inc();
             errors.extend(self.mirror().snapshot_error());
             let text = errors.join("; ");
-            self.mirror().fail(&text);
+            let sorts: Vec<String> = failures.iter().map(Failure::sort).collect();
+            let held = failures.iter().find_map(Failure::held);
+            self.mirror().fail(&text, &sorts.join(" "), held);
             return Err(text);
         }
         self.failures = 0;
         self.mirror().succeed();
-        if errors != self.remarks {
+        let sorts: Vec<String> = failures.iter().map(Failure::sort).collect();
+        if sorts != self.remarks {
             for error in &errors {
                 tracing::warn!(zone = %self.mirror().config.zone, error, "a source failed, another one served");
             }
-            self.remarks = errors;
+            self.remarks = sorts;
         }
         if done == Some(Done::Confirmed) {
             tracing::debug!(zone = %self.mirror().config.zone, "confirmed");
@@ -372,8 +383,10 @@ impl Task {
         }
         self.mirror()
             .set_rolled_back_from(standing.rolled_back_from);
+        let serial = generation.serial();
         self.mirror().swap(generation, self.shared());
         self.mirror().scrutinise();
+        self.recall_held(serial).await;
         Ok(())
     }
 
@@ -400,6 +413,21 @@ impl Task {
     async fn rows(&self) -> Vec<GenerationRow> {
         let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
         blocking(move || shared.store.rows(&zone)).await
+    }
+
+    /// Remembers the version that was held before this start and is newer than `current`, so that it is not fetched again
+    /// and `status` says why it waits.
+    async fn recall_held(&self, current: u32) {
+        let is_newer = |row: &GenerationRow| Soa::serial_newer(row.serial, current);
+        let held = |row: GenerationRow| match row.verdict {
+            Verdict::Held(reasons) => Some((row.serial, reasons)),
+            _ => None,
+        };
+        let rows = self.rows().await.into_iter().filter(is_newer);
+        let newest = rows.max_by_key(|row| row.verified_at).and_then(held);
+        if newest.is_some() {
+            self.mirror().set_held(newest);
+        }
     }
 
     /// When a NOTIFY that has just come is followed.

@@ -49,7 +49,7 @@ pub trait Resolve: Send + Sync + 'static {
     /// The answer, if it is at hand (a live cache entry). Must not wait for anything.
     fn cached(&self, question: &Question, options: Options) -> Option<Resolution>;
 
-    /// The answer, however long it takes; the resolver limits the time by itself.
+    /// The answer to what [`Resolve::cached`] has just not known, however long it takes; the resolver limits the time by itself.
     fn resolve(&self, question: Question, options: Options) -> BoxFuture<'_, Resolution>;
 }
 
@@ -59,7 +59,7 @@ impl Resolve for Resolver {
     }
 
     fn resolve(&self, question: Question, options: Options) -> BoxFuture<'_, Resolution> {
-        Box::pin(Resolver::resolve(self, question, options))
+        Box::pin(self.resolve_unknown(question, options))
     }
 }
 

@@ -23,7 +23,7 @@
 //! | `step` | `zone`, `learned_from`, `names`, `addresses` | the walk has come to this zone; its servers as far as known |
 //! | `exchange` | `server`, `name`, `transport`, `question`, `edns`, `outcome`, `taken`, `rtt_ms`, `late_ms` | one question to one address; `outcome` null: no answer yet when the record was closed; `late_ms`: the next server was asked after so long |
 //! | `mirror` | `zone`, `serial`, `age_s`, `trust`, `why`, `outcome` | the local copy answered this step |
-//! | `retained` | `zone`, `parent`, `age_s` | servers of the parent cannot be reached, so the delegation that they gave last is used |
+//! | `retained` | `zone`, `given_by`, `age_s` | servers of the parent cannot be reached, so the delegation that they gave last is used |
 //! | `retained_addresses` | `name`, `addresses` | addresses of a name server could not be looked up, so those found last are used |
 //! | `referral` | `zone`, `from`, `names`, `ds` | a zone below knows more; `ds`: `signed`, `unsigned`, `not told` |
 //! | `back` | `zone` | the servers of a known delegation failed, so the parent is asked anew |
@@ -123,7 +123,7 @@ pub enum What {
     },
     Retained {
         zone: String,
-        parent: String,
+        given_by: String,
         age_s: u64,
     },
     RetainedAddresses {
@@ -381,5 +381,19 @@ mod tests {
             serde_json::from_value::<Event>(json).unwrap(),
             trace.events().0[0]
         );
+    }
+
+    /// What happened lies flat beside the event's own keys, so it may have none of theirs.
+    #[test]
+    fn the_event_of_a_retained_delegation_can_be_read_back() {
+        let trace = Trace::recording(Now::default());
+        trace.note(Now::default(), || What::Retained {
+            zone: "a.b.".into(),
+            given_by: "b.".into(),
+            age_s: 1,
+        });
+        let text = serde_json::to_string(&trace.events().0[0]).unwrap();
+        let read = serde_json::from_str::<Event>(&text).unwrap();
+        assert_eq!(read, trace.events().0[0]);
     }
 }

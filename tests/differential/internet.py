@@ -52,6 +52,9 @@ class Zone:
         self.ds = []
         self.site = "leaf"
         self.fault = None
+        self.ttl, self.soa_numbers = 300, "1 3600 600 86400 60"
+        # Set by whoever makes several versions of a zone.
+        self.key = self.file = None
 
 
 class Internet:
@@ -188,14 +191,13 @@ class Internet:
     def _make(self, zone):
         if zone.site == "broken":
             return
-        zone.file = f"{zone.name}zone" if zone.name != "." else "root.zone"
-        ttl = 300
-        text = f"$ORIGIN {zone.name}\n$TTL {ttl}\n@ SOA ns1 ops 1 3600 600 86400 60\n{zone.body}"
+        zone.file = zone.file or (f"{zone.name}zone" if zone.name != "." else "root.zone")
+        text = f"$ORIGIN {zone.name}\n$TTL {zone.ttl}\n@ SOA ns1 ops {zone.soa_numbers}\n{zone.body}"
         if zone.denial is None:
             self._write(zone.file, text)
             return
         self._write(f"{zone.file}.unsigned", text)
-        key = self._key(zone.name, zone.algorithm)
+        key = zone.key = zone.key or self._key(zone.name, zone.algorithm)
         zone.ds = [self._ds(key, "-2")]
         flags = {"expired": ["-i", "20200101", "-e", "20200201"], "notyet": ["-i", "20500101", "-e", "20500201"]}.get(zone.fault, [])
         keys = [key]

@@ -42,9 +42,9 @@ def read_name(message, at):
             at += 1 + length
 
 
-def query(ident, name, rtype, *, dnssec=True, size=1232, cd=False):
+def query(ident, name, rtype, *, dnssec=True, size=1232, cd=False, ad=False):
     """A recursive query with EDNS."""
-    flags = 0x0100 | (0x0010 if cd else 0)
+    flags = 0x0100 | (0x0010 if cd else 0) | (0x0020 if ad else 0)
     head = struct.pack("!6H", ident, flags, 1, 0, 0, 1)
     opt = b"\0" + struct.pack("!HHIH", 41, size, 0x8000 if dnssec else 0, 0)
     return head + name_wire(name) + struct.pack("!HH", rtype, 1) + opt

@@ -50,6 +50,9 @@ async fn a_version_with_bad_signatures_is_refused_and_kept_for_inspection() {
         if restarted {
             lab.stop().await;
             lab.start().await;
+            // Known before anybody is asked, so that it is not fetched again.
+            let held = lab.mirror().held().map(|(serial, _)| serial);
+            assert_eq!(held, Some(11));
         }
         let error = lab.refresh().await.unwrap_err();
         assert!(error.contains("serial 11 refused: "), "{error}");
@@ -98,6 +101,8 @@ async fn a_version_without_a_protected_name_is_held() {
         let ru = generation.image().find(&name("ru.test."), Rtype::NS);
         assert!(ru.is_some());
     }
+    let next = "serve it with: holdfast mirror accept test. 11";
+    assert_eq!(log::count(next), 2, "once in each run of the server");
     let list = lab.mirrors.as_ref().unwrap().generations(&lab.mirror());
     assert!(
         list.iter()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Done, Refresher, SourceError, blocking};
+use super::{Done, Refresher, SourceError};
 use crate::config::{AxfrTls, HttpsUrl, Source};
 use crate::mirror::Generation;
 use crate::mirror::generation::Candidate;
@@ -14,6 +14,7 @@ use crate::mirror::source::https::{self, HttpsError, Way};
 use crate::mirror::source::meter::{MeteredConnect, Stage};
 use crate::mirror::source::tls::{self, Tls, TlsConnect, TrustError};
 use crate::mirror::store::{Channel, Provenance, SourceKind, Validators};
+use crate::mirror::work::{behind, blocking};
 use crate::tls::Identity;
 
 /// The version of a file that a web server had when it was last asked.
@@ -95,7 +96,7 @@ impl Refresher {
             self.mirror.config.bytes_max,
         );
         let from = url.path.clone();
-        let image = blocking(move || spool.into_zone(&from, &zone, bytes_max)).await;
+        let image = behind(move || spool.into_zone(&from, &zone, bytes_max)).await;
         let image = image.map_err(HttpsError::Spool)?;
         self.meter.set_records(image.record_count());
         let (serial, digest) = (image.serial(), image.digest());

@@ -26,8 +26,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::refresh::blocking;
 use super::super::store::Validators;
+use super::super::work::blocking;
 use super::axfr::{CONNECT_TIME_MAX_S, Fault, Limits, MESSAGE_TIME_MAX_S, Progress};
 use super::spool::{Spool, SpoolError};
 use super::tls::{self, Tls, TrustError};

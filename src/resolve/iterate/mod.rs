@@ -495,7 +495,7 @@ impl Iteration {
         };
         env.trace.note(now, || What::Retained {
             zone: note.zone.to_string(),
-            parent: note.parent.to_string(),
+            given_by: note.parent.to_string(),
             age_s: note.age_s,
         });
         env.budget.set_resorted();

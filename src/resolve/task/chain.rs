@@ -249,7 +249,13 @@ impl Shared {
         let mut chain = Chain::new(question);
         let mut given = None;
         loop {
-            let entry = match self.known_link(&chain.at, self.clock.now()) {
+            let now = self.clock.now();
+            // Whoever starts this has looked for the first link just before: only what was kept since is of interest.
+            let known = match chain.seen.is_empty() {
+                true => self.cache.find(&chain.at, now),
+                false => self.known_link(&chain.at, now),
+            };
+            let entry = match known {
                 Some(hit) => {
                     // What came along belongs to this link, which another question has brought meanwhile, not to a later one.
                     given = None;

@@ -179,6 +179,16 @@ impl Resolver {
             self.note_known(&question, options, trace);
             return known;
         }
+        self.find_out(question, options, trace).await
+    }
+
+    /// The same for what [`Resolver::known`] has just not known: that look is not taken again.
+    pub async fn resolve_unknown(&self, question: Question, options: Options) -> Resolution {
+        self.find_out(question, options, &Trace::off()).await
+    }
+
+    /// Joins the work on a question, or starts it, and waits as long as a client is made to wait.
+    async fn find_out(&self, question: Question, options: Options, trace: &Trace) -> Resolution {
         if !options.recursion {
             return self.0.without_recursion(&question).await;
         }
@@ -193,7 +203,8 @@ impl Resolver {
             let work = shared
                 .clone()
                 .work(question.clone(), options, budget.clone());
-            (budget, work)
+            // It is large, and handed on several times.
+            (budget, Box::pin(work))
         };
         let work = (shared.questions).run(key.clone(), QUESTIONS_IN_FLIGHT_MAX, start);
         let wait = match trace.is_on() {
