@@ -63,6 +63,14 @@ metrics! {
     queries_udp_total,
     /// Queries received over TCP.
     queries_tcp_total,
+    /// Queries received over TLS.
+    queries_tls_total,
+    /// Connections over TLS that clients have open, handshakes not counted.
+    tls_connections,
+    /// Connections over TLS whose handshake came to its end.
+    tls_connections_total,
+    /// Connections that were to become TLS and did not: no TLS, nothing agreed upon, too slow, or too many at once.
+    tls_handshake_failures_total,
     /// Packets that were no plain DNS query: they got no answer, or one that says why (FORMERR, NOTIMP, BADVERS).
     queries_malformed_total,
     /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.

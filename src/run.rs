@@ -17,7 +17,7 @@ pub mod versions;
 pub mod zones;
 
 use std::fs::DirBuilder;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use holdfast::config::{self, Config, NegativeTrustAnchor};
 use holdfast::control::api::Control;
 use holdfast::dns::Name;
 use holdfast::engine::{Engine, Outside};
+use holdfast::listen::tls::TlsDoor;
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
@@ -120,6 +121,8 @@ struct Server {
     operator: Arc<Operator>,
     /// Tells secondaries of new versions.
     notifier: Notifier,
+    /// Shows the certificate, where there are encrypted listeners.
+    tls: Option<Arc<TlsDoor>>,
     /// Closed and removed when the server ends.
     _control: Control,
 }
@@ -137,7 +140,7 @@ impl Server {
         raise_file_limit();
         make_data_dir(&config.server.data_dir)?;
         let clock = start_clock(&config)?;
-        let sockets = Sockets::bind(&config.server.listen, config.server.workers)?;
+        let sockets = Sockets::bind(&config.server.listen, dot(&config), config.server.workers)?;
         for (address, error) in &sockets.missing {
             tracing::warn!(%address, %error, "not listening on an address that this machine lacks");
         }
@@ -172,7 +175,11 @@ impl Server {
         });
         let control = Control::start(&config.control.socket, operator.clone())?;
         warn_of_ended(&config, &operator.clock);
+        let tls = config.server.tls.as_ref();
+        let tls = tls.map(|tls| TlsDoor::new(tls, &operator.clock, metrics.clone()));
+        let tls = tls.transpose()?.map(Arc::new);
         let mut server = Server {
+            tls: tls.clone(),
             file: file.to_owned(),
             levels,
             settings,
@@ -182,7 +189,8 @@ impl Server {
             config,
         };
         server.load_zones().await?;
-        let listeners = Listeners::start(sockets, pipeline, metrics, &server.config.limits)?;
+        let limits = &server.config.limits;
+        let listeners = Listeners::start(sockets, tls, pipeline, metrics, limits)?;
         Ok((server, listeners))
     }
 
@@ -191,9 +199,11 @@ impl Server {
         let addresses: Vec<_> = (self.config.server.listen.iter())
             .map(ToString::to_string)
             .collect();
+        let encrypted: Vec<_> = dot(&self.config).iter().map(ToString::to_string).collect();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses.join(" "),
+            dot = encrypted.join(" "),
             zones = self.config.zones.len(),
             "started"
         );
@@ -244,6 +254,7 @@ impl Server {
         }
         self.levels.set(config.log.level);
         self.config = taken_up(&self.config, config);
+        self.show_certificate();
         (self.operator.engine.resolver).set_log_servfail(self.config.log.servfail);
         self.set_negative_trust_anchors();
         match self.load_zones().await {
@@ -252,6 +263,16 @@ impl Server {
                 broken => tracing::warn!(broken, "reload: done but for own zones with errors"),
             },
             Err(error) => tracing::error!(%error, "reload: zones could not be read"),
+        }
+    }
+
+    /// Shows the certificate that the files hold now.
+    fn show_certificate(&self) {
+        let (Some(door), Some(config)) = (&self.tls, &self.config.server.tls) else {
+            return;
+        };
+        if let Err(error) = door.show(config) {
+            tracing::error!(%error, "reload: the certificate cannot be shown; keeping the one before");
         }
     }
 
@@ -335,6 +356,11 @@ fn fixed(config: &Config) -> config::Resolver {
     }
 }
 
+/// Where TLS is spoken.
+fn dot(config: &Config) -> &[SocketAddr] {
+    config.server.tls.as_ref().map_or(&[], |tls| &tls.dot)
+}
+
 /// The configuration in force after a reload: of the new one what a reload takes up, all else as the server was started.
 /// Own zones and special names so give way to the mirrors and forwarders that there are, not to those that will be; and what
 /// waits for a start is told at each reload until then.
@@ -343,6 +369,10 @@ fn taken_up(old: &Config, new: Config) -> Config {
     taken.access = new.access;
     taken.zones = new.zones;
     taken.server.udp_size_max = new.server.udp_size_max;
+    if let (Some(taken), Some(new)) = (&mut taken.server.tls, new.server.tls) {
+        taken.identity = new.identity;
+        taken.client_ca = new.client_ca;
+    }
     taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
     taken.log.level = new.log.level;
     taken.log.servfail = new.log.servfail;
@@ -359,6 +389,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("server.workers", old.server.workers != new.server.workers),
         ("server.cookies", old.server.cookies != new.server.cookies),
+        ("server.tls.dot", dot(old) != dot(new)),
         ("[resolver]", fixed(old) != fixed(new)),
         ("[cache]", old.cache != new.cache),
         ("[[forward]]", old.forwards != new.forwards),

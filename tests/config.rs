@@ -1,5 +1,7 @@
 //! The bundled `config.toml` tells the truth, and a wrong file is refused with the line and what is allowed.
 
+#[path = "config/encrypted.rs"]
+mod encrypted;
 #[path = "config/sources.rs"]
 mod sources;
 
@@ -118,8 +120,9 @@ fn every_key_is_in_the_bundled_file() {
         }
     }
     let named = |key: &str| {
-        // The long form of a source is shown in a comment.
-        if let Some(inner) = key.strip_prefix("mirror.sources.") {
+        // The long forms of a source and of a peer are shown in comments.
+        let inner = key.strip_prefix("mirror.sources.");
+        if let Some(inner) = inner.or(key.strip_prefix("access.allow_transfer.")) {
             return BUNDLED.contains(&format!(" {inner} = "));
         }
         written
@@ -611,11 +614,6 @@ fn unbuilt_features_may_only_be_off() {
         check("limits", key, "0", "4096");
     }
     check("control", "http", "\"\"", "'127.0.0.1:8053'");
-    let absent = "not built in this version; allowed is only to leave it out";
-    refused(
-        "[server.tls]\ncert = 'c'\n",
-        &[(1, &format!("server.tls: {absent}"))],
-    );
     // Nothing in it: nothing is asked for.
     assert_eq!(
         parse("forward = []\n[server.tls]\n# cert = 'c'\n").unwrap(),

@@ -13,6 +13,8 @@ mod lab;
 mod log;
 #[path = "mirror/mangle.rs"]
 mod mangle;
+#[path = "serve/namespace.rs"]
+mod namespace;
 #[path = "mirror/notify.rs"]
 mod notify;
 #[path = "mirror/secure.rs"]
@@ -440,6 +442,32 @@ async fn a_file_is_a_source_and_is_watched() {
     let error = lab.refresh().await.unwrap_err();
     assert!(error.contains("read: entity not found"), "{error}");
     assert_eq!(lab.serial(), Some(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_file_includes_is_watched_too() {
+    let mut lab = Lab::new();
+    let (path, body) = (
+        lab.dir.path().join("test.zone"),
+        lab.dir.path().join("body"),
+    );
+    lab.config.sources = vec![Source::File(path.clone())];
+    write_zone(&body, &signed(10));
+    std::fs::write(&path, "$INCLUDE body\n").unwrap();
+    lab.start().await;
+    lab.refresh().await.unwrap();
+    assert_eq!(lab.serial(), Some(10));
+    write_zone(&body, &signed(11));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(lab.serial(), Some(11));
+    // What is broken in it is told at its place, and noticed once it is mended.
+    std::fs::write(&body, "test. 60 IN A 192.0.2.1\nnonsense here\n").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let error = lab.mirror().last_error().unwrap();
+    assert!(error.contains("body:2:"), "{error}");
+    write_zone(&body, &signed(12));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(lab.serial(), Some(12));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,23 +1,30 @@
-//! The real program as a secondary of real NSD, Knot DNS and BIND on loopback: whole and incremental transfers, signed and
-//! unsigned, brought forward by their NOTIFY, and the whole zone where they have no changes any more.
+//! The real program as a secondary of real NSD, Knot DNS and BIND, each in a network namespace of its own: whole and incremental
+//! transfers, signed and unsigned, over TCP and TLS, brought forward by their NOTIFY, and the whole zone where they have no changes any more.
 //!
 //! A server that is not in the PATH is said to be skipped. Zones are unsigned: what verification makes of them is tested
 //! elsewhere, here it is what the servers say and in which form.
 
+#[path = "serve/authority.rs"]
+mod authority;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
+#[path = "serve/namespace.rs"]
+mod namespace;
 #[path = "primaries/servers.rs"]
 mod servers;
 
 use std::time::Duration;
 
+use authority::Authority;
 use daemon::{Daemon, now};
 use serde_json::Value;
-use servers::{KEY, Kind, Primary, SECRET};
+use servers::{How, KEY, Kind, Primary, SECRET};
 
 /// Transfers and NOTIFY retries of real servers take their time on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The name in the server's certificate.
+const PRIMARY: &str = "primary.example";
 /// Names of the zone: enough that a transfer is several messages.
 const NAMES: u32 = 4000;
 
@@ -41,20 +48,34 @@ fn with_and_without_key(kind: Kind) {
         println!("SKIPPED: needs {} in the PATH", kind.program());
         return;
     }
-    for signed in [false, true] {
-        follow(kind, signed);
+    if !namespace::enter() {
+        return;
+    }
+    for how in [How::Plain, How::Signed, How::Encrypted] {
+        if how == How::Encrypted && !kind.encrypts() {
+            println!("{kind:?} over TLS: left out, see Kind::encrypts");
+            continue;
+        }
+        follow(kind, how);
     }
 }
 
 /// From the first transfer over changes to a server that has forgotten them.
-fn follow(kind: Kind, signed: bool) {
+fn follow(kind: Kind, how: How) {
     let port = daemon::free_port();
-    let holdfast = start(port, signed, |mirror| {
-        Primary::start(kind, port, mirror, signed, &zone(1, ""))
+    let files = Files::new();
+    let (holdfast, mut primary) = start(port, how, &files, |mirror| {
+        Primary::start(kind, port, mirror, how, &zone(1, ""), &files.of_primary())
     });
-    let (holdfast, mut primary) = holdfast;
-    let what = format!("{kind:?}, signed: {signed}");
+    let signed = how != How::Plain;
+    let what = format!("{kind:?}, {how:?}");
     wait(&holdfast, &what, 1);
+    let channel = match how {
+        How::Plain => "plain",
+        How::Signed => "tsig",
+        How::Encrypted => "tls",
+    };
+    assert_eq!(mirror(&holdfast)["channel"], channel, "{what}");
     let source = &mirror(&holdfast)["sources"][0];
     assert!(source["last_ok"].is_string(), "{what}: {source}");
     for serial in [2, 3] {
@@ -126,24 +147,64 @@ fn signed_answers(daemon: &Daemon) {
     }
 }
 
+/// Certificates of both ends, in PEM form.
+struct Files {
+    ca: String,
+    /// The server's, and the program's own.
+    server: (String, String),
+    own: (String, String),
+}
+
+impl Files {
+    fn new() -> Files {
+        let authority = Authority::new();
+        Files {
+            ca: authority.pem(),
+            server: authority.identity(PRIMARY),
+            own: authority.identity("secondary.example"),
+        }
+    }
+
+    fn of_primary(&self) -> [(&str, &str); 3] {
+        [
+            ("ca.pem", &self.ca),
+            ("cert.pem", &self.server.0),
+            ("key.pem", &self.server.1),
+        ]
+    }
+}
+
 /// The program, once the primary knows its port.
 fn start(
     primary_port: u16,
-    signed: bool,
+    how: How,
+    files: &Files,
     primary: impl FnOnce(u16) -> Primary,
 ) -> (Daemon, Primary) {
-    let tsig = if signed {
-        format!(", tsig = \"{KEY}\"")
-    } else {
-        String::new()
+    let mut more = match how {
+        How::Plain => String::new(),
+        How::Signed | How::Encrypted => format!(", tsig = \"{KEY}\""),
     };
+    if how == How::Encrypted {
+        more += &format!(
+            ", tls = true, tls_name = \"{PRIMARY}\", ca = \"ca.pem\", cert = \"me.pem\", key = \"me.key\""
+        );
+    }
     let config = format!(
         "[server]\nlisten = [\"127.0.0.1:PORT\"]\n[resolver]\nprime = false\nquery_loopback = true\n[reachability]\nprobe = false\n\
          [[tsig]]\nname = \"{KEY}\"\nsecret_file = \"secret\"\n\
          [[mirror]]\nzone = \"x.test.\"\nuse = \"always\"\nverify = \"none\"\n\
-         sources = [{{ axfr = \"127.0.0.1:{primary_port}\"{tsig} }}]\n"
+         sources = [{{ axfr = \"127.0.0.1:{primary_port}\"{more} }}]\n"
     );
-    let daemon = Daemon::start(&config, &[("secret", SECRET)]);
+    let daemon = Daemon::start(
+        &config,
+        &[
+            ("secret", SECRET),
+            ("ca.pem", &files.ca),
+            ("me.pem", &files.own.0),
+            ("me.key", &files.own.1),
+        ],
+    );
     let primary = primary(daemon.port);
     (daemon, primary)
 }

@@ -1,11 +1,17 @@
-//! Secondaries of holdfast on loopback: real NSD, Knot DNS and BIND, and another holdfast.
+//! Secondaries of holdfast: real NSD, Knot DNS and BIND, and another holdfast. Each test has a network namespace of its own.
 //!
 //! Each fetches an own zone and a mirror whole, is told of a new version by NOTIFY (the zones' timers are hours), and fetches what
 //! changed. In the end each must serve the very records that holdfast has. A program that is not in the PATH is
 //! left out, and the test says so.
 
+#[path = "serve/authority.rs"]
+mod authority;
 #[path = "serve/daemon.rs"]
 mod daemon;
+#[path = "secondaries/encrypted.rs"]
+mod encrypted;
+#[path = "serve/namespace.rs"]
+mod namespace;
 #[path = "secondaries/peer.rs"]
 mod peer;
 
@@ -26,7 +32,8 @@ fn zone(serial: u32, hosts: u32) -> String {
     let mut text = format!(
         "$TTL 300\n@ SOA ns1 Host.Master {serial} 36000 9000 604800 60\n@ NS ns1\nns1 A 192.0.2.53\n\
          www A 192.0.2.80\nmail MX 10 www\n* TXT \"wild\" \"two strings\"\ncut NS ns.cut\nns.cut A 192.0.2.54\n\
-         odd TYPE65400 \\# 3 010203\nd DNAME elsewhere.test.\n"
+         odd TYPE65400 \\# 3 010203\nd DNAME elsewhere.test.\n\
+         svc HTTPS 1 . alpn=\"h2,h3\" ipv4hint=192.0.2.80\nsvc SVCB 2 www mandatory=port port=8443 key700=x\n"
     );
     for i in 0..hosts {
         let _ = writeln!(text, "host-{i} A 10.0.{}.{}", i / 250, i % 250);
@@ -205,6 +212,9 @@ fn real_secondaries_follow_with_a_shared_key() {
 }
 
 fn follow(key: bool) {
+    if !namespace::enter() {
+        return;
+    }
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let targets: Vec<SocketAddr> = ports.iter().copied().map(at).collect();
@@ -245,6 +255,9 @@ fn follow(key: bool) {
 
 #[test]
 fn holdfast_feeds_holdfast() {
+    if !namespace::enter() {
+        return;
+    }
     let (own, mirrored) = (zone(1, 3000), zone(1, 100));
     let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
     let primary = Daemon::start(&config(&[], false), &files);
@@ -304,6 +317,9 @@ fn ixfr(zone: &str, serial: u32) -> Message {
 
 #[test]
 fn questions_for_transfers_are_answered_as_the_rfcs_say() {
+    if !namespace::enter() {
+        return;
+    }
     let (own, mirrored) = (zone(1, 500), zone(1, 500));
     let files = [("own.zone", &own[..]), ("mirrored.zone", &mirrored[..])];
     let daemon = Daemon::start(&config(&[], false), &files);
@@ -371,6 +387,9 @@ fn narrow(server: SocketAddr) -> TcpStream {
 /// A client that reads nothing holds its place for a while, and a few messages; others get theirs.
 #[test]
 fn a_slow_reader_disturbs_nobody() {
+    if !namespace::enter() {
+        return;
+    }
     // More than the buffers of a connection hold.
     let (mut own, mirrored) = (zone(1, 10), zone(1, 10));
     for i in 0..10_000 {
@@ -412,6 +431,9 @@ fn hub(zones: &[&str], notify: SocketAddr) -> String {
 /// A fleet needs one list: zones come to holdfast and to Knot DNS, and go again, because the hub's catalog says so.
 #[test]
 fn a_catalog_feeds_a_fleet() {
+    if !namespace::enter() {
+        return;
+    }
     let any = zone(1, 30);
     let port = free_port();
     let at = SocketAddr::from(([127, 0, 0, 1], port));
@@ -496,6 +518,9 @@ fn a_catalog_feeds_a_fleet() {
 /// The members of the last good catalog stay, also when the program starts anew beside a broken one.
 #[test]
 fn a_broken_catalog_changes_nothing() {
+    if !namespace::enter() {
+        return;
+    }
     let any = zone(1, 5);
     let hub_daemon = Daemon::start(
         &hub(

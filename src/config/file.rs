@@ -12,11 +12,12 @@ use super::Located;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
+use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Peer, Reachability, Resolver, Retained, Server, ServerTls, Sha1, Source, Stale,
-    UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, scalar,
+    LogLevel, Peer, Reachability, Resolver, Retained, Server, Sha1, Source, Stale,
+    UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, scalar,
 };
 use crate::dns::Name;
 
@@ -85,8 +86,8 @@ fn socket_path(control: &mut Table<'_, '_>, data_dir: &Path) -> PathBuf {
 
 /// See [`Config::known_keys`].
 pub(super) fn known_keys() -> Vec<String> {
-    // A source in its long form is the only table whose keys are not asked for when it is absent.
-    let text = "[[mirror]]\nzone = '.'\nsources = [{ axfr = '192.0.2.1' }]\n";
+    // Tables in lists are the only ones whose keys are not asked for when they are absent.
+    let text = "[access]\nallow_transfer = [{}]\n[[mirror]]\nzone = '.'\nsources = [{ axfr = '192.0.2.1' }]\n";
     let doc = Document::new(Path::new("config.toml"), text);
     let (table, _) = DeTable::parse_recoverable(text);
     config(&doc, table.get_ref());
@@ -156,12 +157,19 @@ fn server(mut t: Table<'_, '_>) -> Server {
         cookies: t.read("cookies", default.cookies, Item::flag),
         tls: server_tls(t.table("tls")),
     };
+    if let Some(both) = (config.tls.iter())
+        .flat_map(|tls| &tls.dot)
+        .find(|at| config.listen.contains(at))
+    {
+        let message = format!("{both} is in listen and in tls.dot; allowed is one of them");
+        t.fault_at(&["tls", "listen"], &message);
+    }
     t.finish();
     config
 }
 
 fn listen(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
-    let list = item.list("ADDRESS:PORT, ...", scalar::listen_address)?;
+    let list = listeners(item)?;
     if item
         .value()
         .as_array()
@@ -169,6 +177,12 @@ fn listen(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
     {
         return item.fault("empty; allowed is a list of at least one ADDRESS:PORT");
     }
+    Some(list)
+}
+
+/// Addresses to listen on, or none.
+pub(super) fn listeners(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
+    let list = item.list("ADDRESS:PORT, ...", scalar::listen_address)?;
     if let Some(twice) = first_twice(&list) {
         return item.fault(format!("{twice} is listed twice; allowed is once"));
     }
@@ -179,30 +193,6 @@ fn udp_size(item: &Item<'_, '_>) -> Option<u16> {
     let (least, most) = (u64::from(UDP_SIZE_MIN_BYTES), u64::from(UDP_SIZE_MAX_BYTES));
     item.number(least, most, " bytes")
         .and_then(|size| u16::try_from(size).ok())
-}
-
-fn server_tls(mut t: Table<'_, '_>) -> Option<ServerTls> {
-    let listeners = |t: &mut Table<'_, '_>, key| t.read(key, Vec::new(), listen);
-    let (dot, doh, doq) = (
-        listeners(&mut t, "dot"),
-        listeners(&mut t, "doh"),
-        listeners(&mut t, "doq"),
-    );
-    let cert = need_if_written(
-        &mut t,
-        "cert",
-        "name the certificate chain (PEM)",
-        scalar::path,
-    );
-    let key = need_if_written(&mut t, "key", "name the private key (PEM)", scalar::path);
-    t.finish();
-    Some(ServerTls {
-        cert: cert?,
-        key: key?,
-        dot,
-        doh,
-        doq,
-    })
 }
 
 fn access(mut t: Table<'_, '_>) -> Access {
@@ -228,7 +218,10 @@ fn prefixes(item: &Item<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
 }
 
 fn peers(item: &Item<'_, '_>) -> Option<Vec<Peer>> {
-    item.list("prefixes, addresses or \"tsig:NAME\"", scalar::peer)
+    item.list(
+        "prefixes, addresses, \"tsig:NAME\", or { address = \"192.0.2.0/24\", tls = true }",
+        peer::peer,
+    )
 }
 
 pub(super) fn names(item: &Item<'_, '_>) -> Option<Vec<Name>> {
@@ -496,10 +489,7 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
         .allow_transfer
         .iter()
         .chain(&config.access.allow_notify);
-    let peers = peers.filter_map(|peer| match peer {
-        Peer::Tsig(name) => Some(name),
-        Peer::Net(_) => None,
-    });
+    let peers = peers.filter_map(|peer| peer.tsig.as_ref());
     let members = config.catalogs.iter().map(|catalog| &catalog.member);
     let mirrors = || config.mirrors.iter().chain(members.clone());
     let sources = mirrors().flat_map(|mirror| &mirror.sources);
@@ -519,6 +509,7 @@ fn check_references(root: &mut Table<'_, '_>, config: &Config) {
             &format!("the key {name} is not in any [[tsig]] table"),
         );
     }
+    peer::check_tls(root, config);
     for forward in &config.forwards {
         let zone = &forward.zone;
         let is_zone = |text: &str| scalar::is_name(text, zone);

@@ -166,6 +166,17 @@ pub struct AxfrTls {
     pub name: Option<String>,
     /// The certificates that it is checked against; `None` = the system's.
     pub ca: Option<PathBuf>,
+    /// What is shown to a server that asks who comes; `None` = nothing.
+    pub client: Option<ClientFiles>,
+}
+
+/// Where a certificate chain and its private key are. They are read for each transfer, so that a new certificate needs no start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The chain, PEM.
+    pub cert: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
 }
 
 /// A share in whole percent, 0 to 100.

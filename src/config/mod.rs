@@ -18,9 +18,11 @@ mod file;
 mod file_zones;
 pub mod hints;
 pub mod mirror;
+mod peer;
 mod reader;
 mod records;
 mod scalar;
+mod tls;
 mod tsig;
 mod unbuilt;
 pub mod url;
@@ -30,16 +32,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 
 use crate::dns::Name;
 use crate::dns::tsig::{Key, Keyring};
+use crate::tls::{Authorities, Identity};
 
 pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
 pub use hints::Hints;
 pub use mirror::{
-    AgeMax, AxfrTls, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget, Percent,
-    ProtectChanges, Source, Verify, ZoneConfig,
+    AgeMax, AxfrTls, ClientFiles, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget,
+    Percent, ProtectChanges, Source, Verify, ZoneConfig,
 };
 pub use url::{Host, HttpsUrl};
 
@@ -107,22 +111,22 @@ pub struct Server {
     pub udp_size_max: u16,
     /// Clients that send a DNS cookie get a server cookie (RFC 7873).
     pub cookies: bool,
-    /// `[server.tls]`; `None` = no encrypted listeners. Always `None` in this version.
+    /// `[server.tls]`; `None` = no encrypted listeners.
     pub tls: Option<ServerTls>,
 }
 
 /// `[server.tls]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerTls {
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
-    /// Addresses for DNS over TLS (RFC 7858).
+    /// What is in the files `cert` and `key`.
+    pub identity: Identity,
+    /// `client_ca`: who vouches for certificates of clients; `None` = clients are not asked for one.
+    pub client_ca: Option<Authorities>,
+    /// Addresses for DNS over TLS (RFC 7858) and transfers over it (RFC 9103).
     pub dot: Vec<SocketAddr>,
-    /// Addresses for DNS over HTTPS (RFC 8484).
+    /// Addresses for DNS over HTTPS (RFC 8484). Empty in this version.
     pub doh: Vec<SocketAddr>,
-    /// Addresses for DNS over QUIC (RFC 9250).
+    /// Addresses for DNS over QUIC (RFC 9250). Empty in this version.
     pub doq: Vec<SocketAddr>,
 }
 
@@ -139,13 +143,35 @@ pub struct Access {
     pub allow_notify: Vec<Peer>,
 }
 
-/// A party in `allow_transfer` and `allow_notify`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
+/// A party in `allow_transfer` and `allow_notify`: whoever meets everything that is said here, which is never nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Comes from this prefix.
+    pub net: Option<IpNet>,
+    /// Signs with this `[[tsig]]` key.
+    pub tsig: Option<Name>,
+    /// Comes over TLS.
+    pub tls: bool,
+    /// Has shown a certificate for this name; then `tls` is true.
+    pub tls_name: Option<ServerName<'static>>,
+}
+
+impl Peer {
     /// Anyone in this prefix.
-    Net(IpNet),
-    /// Whoever signs with this `[[tsig]]` key.
-    Tsig(Name),
+    pub fn net(net: IpNet) -> Peer {
+        Peer {
+            net: Some(net),
+            ..Peer::default()
+        }
+    }
+
+    /// Whoever signs with this key.
+    pub fn tsig(name: Name) -> Peer {
+        Peer {
+            tsig: Some(name),
+            ..Peer::default()
+        }
+    }
 }
 
 /// `[resolver]`

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::reader::Item;
+use super::reader::{Item, Table};
+use super::tls::load_identity;
 use super::url::HttpsUrl;
-use super::{AxfrTls, NegativeTrustAnchor, NotifyTarget, Peer, Percent, Source};
+use super::{AxfrTls, ClientFiles, NegativeTrustAnchor, NotifyTarget, Percent, Source};
 use crate::dns::Name;
 
 /// The port of DNS over UDP and TCP.
@@ -70,7 +71,7 @@ pub(super) fn prefix(item: &Item<'_, '_>) -> Option<IpNet> {
     prefix_or(item, "or one address")
 }
 
-fn prefix_or(item: &Item<'_, '_>, else_allowed: &str) -> Option<IpNet> {
+pub(super) fn prefix_or(item: &Item<'_, '_>, else_allowed: &str) -> Option<IpNet> {
     let allowed =
         &format!("a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\", {else_allowed}");
     let text = item.text(allowed)?;
@@ -81,21 +82,6 @@ fn prefix_or(item: &Item<'_, '_>, else_allowed: &str) -> Option<IpNet> {
         return item.refuse(&format!("\"{}\": no bits beyond the prefix", net.trunc()));
     }
     Some(net)
-}
-
-/// A prefix or `tsig:NAME`.
-pub(super) fn peer(item: &Item<'_, '_>) -> Option<Peer> {
-    let key = item
-        .value()
-        .as_str()
-        .and_then(|text| text.strip_prefix("tsig:"));
-    match key {
-        Some(key) => match parse_name(key) {
-            Some(name) => Some(Peer::Tsig(name)),
-            None => item.refuse("a prefix, an address, or \"tsig:NAME\""),
-        },
-        None => prefix_or(item, "one address, or \"tsig:NAME\"").map(Peer::Net),
-    }
 }
 
 /// Whether a text is this name, as [`name`] reads it.
@@ -221,7 +207,7 @@ fn parse_moment(text: &str) -> Option<u64> {
     u64::try_from(moment.unix_timestamp()).ok()
 }
 
-/// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ..., ca = ... }` or `{ https = ..., ca = ... }`.
+/// `{ axfr = ..., tsig = ..., tls = ..., tls_name = ..., ca = ..., cert = ..., key = ... }` or `{ https = ..., ca = ... }`.
 fn source_table(item: &Item<'_, '_>) -> Option<Source> {
     let mut table = item.as_table()?;
     let url = table.item("https");
@@ -236,13 +222,14 @@ fn source_table(item: &Item<'_, '_>) -> Option<Source> {
     if ca.is_some() && url.is_none() && !tls {
         table.fault_at(&["ca"], "ca is of no use without https or tls = true");
     }
+    let client = client_files(&mut table, tls);
     // What is written and wrong must not become "not written": it would weaken the check.
-    let (ca, tls_name) = match (ca, tls_name) {
-        (Some(None), _) | (_, Some(None)) => {
+    let (ca, tls_name, client) = match (ca, tls_name, client) {
+        (Some(None), _, _) | (_, Some(None), _) | (_, _, Err(())) => {
             table.finish();
             return None;
         }
-        (ca, name) => (ca.flatten(), name.flatten()),
+        (ca, name, Ok(client)) => (ca.flatten(), name.flatten(), client),
     };
     let source = match (&address, &url) {
         (Some(address), None) => {
@@ -250,7 +237,11 @@ fn source_table(item: &Item<'_, '_>) -> Option<Source> {
             let allowed = "an address such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
             let addr = address_with_default_port(address.text(allowed)?, port)
                 .or_else(|| address.refuse(allowed));
-            let tls = tls.then_some(AxfrTls { name: tls_name, ca });
+            let tls = tls.then_some(AxfrTls {
+                name: tls_name,
+                ca,
+                client,
+            });
             addr.map(|addr| Source::Axfr { addr, tsig, tls })
         }
         (None, Some(url)) => https(url, ca),
@@ -264,6 +255,30 @@ fn source_table(item: &Item<'_, '_>) -> Option<Source> {
     source
 }
 
+/// The certificate that a source is shown, with its key; an error if they are written and cannot be used.
+fn client_files(table: &mut Table<'_, '_>, tls: bool) -> Result<Option<ClientFiles>, ()> {
+    let cert = table.item("cert").map(|item| path(&item));
+    let key = table.item("key").map(|item| path(&item));
+    let (cert, key) = match (cert, key) {
+        (None, None) => return Ok(None),
+        (Some(cert), Some(key)) if tls => (cert.ok_or(())?, key.ok_or(())?),
+        (Some(_), Some(_)) => {
+            table.fault_at(&["cert"], "cert and key are of no use without tls = true");
+            return Err(());
+        }
+        (Some(_), None) => {
+            table.fault_at(&["cert"], "cert needs `key`, the file of its private key");
+            return Err(());
+        }
+        (None, Some(_)) => {
+            table.fault_at(&["key"], "key needs `cert`, the file of its certificate");
+            return Err(());
+        }
+    };
+    load_identity(table, &cert, &key).ok_or(())?;
+    Ok(Some(ClientFiles { cert, key }))
+}
+
 /// A source on a web server.
 fn https(item: &Item<'_, '_>, ca: Option<PathBuf>) -> Option<Source> {
     let allowed =
@@ -275,7 +290,7 @@ fn https(item: &Item<'_, '_>, ca: Option<PathBuf>) -> Option<Source> {
 }
 
 /// The name in a certificate: a host name or an address.
-fn host(item: &Item<'_, '_>) -> Option<String> {
+pub(super) fn host(item: &Item<'_, '_>) -> Option<String> {
     let allowed = "the host name in the server's certificate, such as \"hub.example\"";
     let text = item.text(allowed)?;
     // Whatever can stand in an https address can stand in a certificate.
@@ -335,7 +350,7 @@ fn parse_prefix(text: &str) -> Option<IpNet> {
         .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-fn parse_name(text: &str) -> Option<Name> {
+pub(super) fn parse_name(text: &str) -> Option<Name> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
     plain.then(|| text.parse().ok()).flatten()
 }

@@ -25,13 +25,12 @@ pub(super) enum Off {
     EmptyList,
     /// Only an empty string.
     EmptyText,
-    /// Nothing: the key must be absent; a table or list without anything in it is as good.
-    Absent,
 }
 
 /// All of them.
 pub(super) const UNBUILT: &[Unbuilt] = &[
-    row("server.tls", Off::Absent),
+    row("server.tls.doh", Off::EmptyList),
+    row("server.tls.doq", Off::EmptyList),
     row("stale.enabled", Off::False),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
@@ -66,11 +65,6 @@ impl Off {
                 .is_some_and(|number| number.as_str() == "0"),
             Off::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
             Off::EmptyText => value.as_str() == Some(""),
-            Off::Absent => match value {
-                DeValue::Table(table) => table.is_empty(),
-                DeValue::Array(list) => list.is_empty(),
-                _ => false,
-            },
         }
     }
 
@@ -80,7 +74,6 @@ impl Off {
             Off::Zero => "only 0",
             Off::EmptyList => "only []",
             Off::EmptyText => "only \"\"",
-            Off::Absent => "only to leave it out",
         }
     }
 }

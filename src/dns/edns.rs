@@ -7,6 +7,8 @@ use super::{Name, Rcode, WireError, record::Record};
 
 /// Option codes that the program knows.
 pub mod option {
+    /// Code and length of an option, in octets (RFC 6891 section 6.1.2).
+    pub const HEAD_LEN: usize = 4;
     /// Name server identifier (RFC 5001).
     pub const NSID: u16 = 3;
     /// Client subnet (RFC 7871).

@@ -4,6 +4,7 @@
 //! linear in the message. A record whose data has not the form of its type fails the whole message:
 //! its sender cannot be trusted to have meant the rest. Types without a known form always pass.
 
+use super::edns::option;
 use super::writer::Writer;
 use super::{Class, Edns, Name, Rcode, Record, Rtype, WireError, rdata};
 
@@ -178,7 +179,17 @@ impl Message {
     /// the answer or authority section, or the glue of a referral (RFC 2181 section 9, RFC 9471
     /// section 3); other additional data goes without a sign. OPT always fits.
     pub fn encode(&self, size_max: usize) -> Vec<u8> {
-        let opt = self.edns.as_ref().map(|e| e.to_record(self.rcode));
+        self.write(size_max, None)
+    }
+
+    /// As [`Message::encode`], and pads the message until it is a multiple of `block` octets long together with the `tail` octets
+    /// that the caller will append (RFC 7830, RFC 8467 section 4.1), or as long as it may be. Without EDNS nothing is padded.
+    pub fn encode_padded(&self, size_max: usize, block: usize, tail: usize) -> Vec<u8> {
+        self.write(size_max, Some((block, tail)))
+    }
+
+    fn write(&self, size_max: usize, padding: Option<(usize, usize)>) -> Vec<u8> {
+        let mut opt = self.edns.as_ref().map(|e| e.to_record(self.rcode));
         let opt_len = opt.as_ref().map_or(0, |r| 11 + r.rdata.len());
         let mut w = Writer::new(size_max.saturating_sub(opt_len));
         w.header(self);
@@ -203,6 +214,14 @@ impl Message {
             }
         }
         w.raise_limit(opt_len);
+        if let (Some((block, tail)), Some(opt)) = (padding, &mut opt) {
+            let len = w.len() + opt_len + option::HEAD_LEN;
+            let missing = (len + tail).next_multiple_of(block) - (len + tail);
+            if let Some(room) = size_max.checked_sub(len) {
+                w.raise_limit(option::HEAD_LEN + missing.min(room));
+                *opt = padded(opt, missing.min(room));
+            }
+        }
         if let Some(opt) = &opt {
             w.record(opt);
         }
@@ -223,6 +242,18 @@ impl Message {
     /// The extended errors that the message carries.
     pub fn errors(&self) -> Vec<super::Ede> {
         self.edns.iter().flat_map(|e| e.errors()).collect()
+    }
+}
+
+/// An OPT record with an option of so many octets more, all zero (RFC 7830 section 3).
+fn padded(opt: &Record, len: usize) -> Record {
+    let mut rdata = opt.rdata.to_vec();
+    rdata.extend(option::PADDING.to_be_bytes());
+    rdata.extend((len as u16).to_be_bytes());
+    rdata.resize(rdata.len() + len, 0);
+    Record {
+        rdata: rdata.into(),
+        ..opt.clone()
     }
 }
 
@@ -330,6 +361,35 @@ mod tests {
             let lost = short.answer.len() < 3 || short.authority.is_empty();
             assert_eq!(short.truncated, lost, "{size}");
         }
+    }
+
+    #[test]
+    fn padded_messages_fill_blocks() {
+        let mut message = sample();
+        message.edns = Some(Edns::new(1232, true));
+        let bare = message.encode(MESSAGE_LEN_MAX);
+        let check = |block, tail, size_max, expected: usize| {
+            let padded = message.encode_padded(size_max, block, tail);
+            assert_eq!(padded.len(), expected, "{block} {tail} {size_max}");
+            let mut back = Message::parse(&padded).unwrap();
+            let edns = back.edns.as_mut().unwrap();
+            if expected > bare.len() {
+                let (code, value) = edns.options.pop().unwrap();
+                assert_eq!(code, option::PADDING);
+                assert!(value.iter().all(|b| *b == 0));
+            }
+            assert_eq!(back, message);
+        };
+        check(468, 0, MESSAGE_LEN_MAX, 468);
+        check(468, 100, MESSAGE_LEN_MAX, 368);
+        check(bare.len() + 4, 0, MESSAGE_LEN_MAX, bare.len() + 4);
+        check(bare.len() + 3, 0, MESSAGE_LEN_MAX, 2 * bare.len() + 6);
+        // No longer than allowed, and whole rather than padded.
+        check(468, 0, bare.len() + 20, bare.len() + 20);
+        check(468, 0, bare.len() + 3, bare.len());
+        message.edns = None;
+        let plain = message.encode(MESSAGE_LEN_MAX);
+        assert_eq!(message.encode_padded(MESSAGE_LEN_MAX, 468, 0), plain);
     }
 
     #[test]

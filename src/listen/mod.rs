@@ -2,7 +2,7 @@
 //!
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
-//! TCP has tasks (`streams`); both call the same pipeline.
+//! TCP and TLS have tasks (`streams`, `tls`); all call the same pipeline.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
@@ -10,6 +10,7 @@
 
 mod datagram;
 pub mod streams;
+pub mod tls;
 pub mod udp;
 
 use std::io;
@@ -40,14 +41,19 @@ pub enum BindError {
     Refused {
         /// The address.
         address: SocketAddr,
-        /// `UDP` or `TCP`.
+        /// `UDP`, `TCP` or `TLS`.
         transport: &'static str,
         /// What the system says.
         error: io::Error,
     },
     /// No address is one of this machine.
-    #[error("cannot listen: this machine has none of the addresses in server.listen ({0})")]
-    NoAddress(String),
+    #[error("cannot listen: this machine has none of the addresses in {key} ({addresses})")]
+    NoAddress {
+        /// The key that names them.
+        key: &'static str,
+        /// All of them.
+        addresses: String,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -64,16 +70,21 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Sockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
     /// Addresses that this machine lacks, with what the system says about them.
     pub missing: Vec<(SocketAddr, io::Error)>,
 }
 
 impl Sockets {
-    /// Takes every address, for UDP `workers` times (0 = once per core).
+    /// Takes every address for UDP and TCP, for UDP `workers` times (0 = once per core), and those for TLS.
     ///
     /// # Errors
-    /// An address is refused, or the machine has none of them.
-    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, BindError> {
+    /// An address is refused, or the machine has none of one kind.
+    pub fn bind(
+        addresses: &[SocketAddr],
+        encrypted: &[SocketAddr],
+        workers: usize,
+    ) -> Result<Sockets, BindError> {
         let workers = match workers {
             0 => available_parallelism().map_or(1, |n| n.get()),
             n => n,
@@ -81,17 +92,13 @@ impl Sockets {
         let mut sockets = Sockets {
             udp: Vec::new(),
             tcp: Vec::new(),
+            tls: Vec::new(),
             missing: Vec::new(),
         };
         for &address in addresses {
             // TCP first: its address cannot be shared, so a second server is noticed here.
-            let listener = match bind_tcp(address) {
-                Ok(listener) => listener,
-                Err(error) if is_missing(&error) => {
-                    sockets.missing.push((address, error));
-                    continue;
-                }
-                Err(error) => return Err(refused(address, "TCP", error)),
+            let Some(listener) = sockets.stream(address, "TCP")? else {
+                continue;
             };
             sockets.tcp.push(listener);
             for _ in 0..workers {
@@ -99,11 +106,37 @@ impl Sockets {
                 sockets.udp.push(socket);
             }
         }
-        if sockets.tcp.is_empty() {
-            let list: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-            return Err(BindError::NoAddress(list.join(", ")));
+        for &address in encrypted {
+            let listener = sockets.stream(address, "TLS")?;
+            sockets.tls.extend(listener);
+        }
+        for (key, wanted, bound) in [
+            ("server.listen", addresses, &sockets.tcp),
+            ("server.tls.dot", encrypted, &sockets.tls),
+        ] {
+            if bound.is_empty() && !wanted.is_empty() {
+                let list: Vec<_> = wanted.iter().map(SocketAddr::to_string).collect();
+                let addresses = list.join(", ");
+                return Err(BindError::NoAddress { key, addresses });
+            }
         }
         Ok(sockets)
+    }
+
+    /// `None`: the machine lacks the address.
+    fn stream(
+        &mut self,
+        address: SocketAddr,
+        transport: &'static str,
+    ) -> Result<Option<TcpListener>, BindError> {
+        match bind_tcp(address) {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) if is_missing(&error) => {
+                self.missing.push((address, error));
+                Ok(None)
+            }
+            Err(error) => Err(refused(address, transport, error)),
+        }
     }
 }
 
@@ -114,17 +147,19 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Serves the sockets. When this returns, UDP and TCP answer.
+    /// Serves the sockets. When this returns, UDP and TCP answer, and TLS where there is a door.
     ///
     /// # Errors
     /// The system gave no thread or refused a socket option.
     pub fn start(
         sockets: Sockets,
+        door: Option<Arc<tls::TlsDoor>>,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
         limits: &Limits,
     ) -> io::Result<Listeners> {
-        let tcp = streams::Streams::start(sockets.tcp, pipeline.clone(), limits)?;
+        let encrypted = door.map(|door| (sockets.tls, door));
+        let tcp = streams::Streams::start(sockets.tcp, encrypted, pipeline.clone(), limits)?;
         let udp = udp::UdpThreads::start(sockets.udp, pipeline, metrics)?;
         Ok(Listeners { udp, tcp })
     }

@@ -1,4 +1,4 @@
-//! Queries over TCP (RFC 7766).
+//! Queries over TCP (RFC 7766), and over TLS (RFC 7858), which is TCP after a handshake (`tls`).
 //!
 //! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another. The messages of
 //! a zone transfer are made no faster than the client reads them; one that reads too slowly is disconnected.
@@ -12,15 +12,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::tls::TlsDoor;
 use crate::config::Limits;
 use crate::query::transfer::Outgoing;
 use crate::query::{Client, Pipeline, Step, Transport};
@@ -52,6 +53,7 @@ impl Streams {
     /// A listener cannot be handed to the runtime.
     pub fn start(
         listeners: Vec<TcpListener>,
+        encrypted: Encrypted,
         pipeline: Arc<Pipeline>,
         limits: &Limits,
     ) -> io::Result<Streams> {
@@ -66,7 +68,7 @@ impl Streams {
         let affordable = (super::open_files_max() / 4).max(1);
         let places = bound(limits.tcp_connections_max).min(affordable);
         let per_prefix = bound(limits.tcp_connections_per_prefix_max);
-        Streams::with_places(places, per_prefix, listeners, pipeline)
+        Streams::with_places(places, per_prefix, listeners, encrypted, pipeline)
     }
 
     /// As [`Streams::start`], with other limits.
@@ -74,18 +76,23 @@ impl Streams {
         total_max: usize,
         per_prefix_max: usize,
         listeners: Vec<TcpListener>,
+        encrypted: Encrypted,
         pipeline: Arc<Pipeline>,
     ) -> io::Result<Streams> {
         let (stop, stopped) = watch::channel(false);
         let (alive, done) = mpsc::channel(1);
-        let places = Arc::new(Places {
-            total_max,
-            per_prefix_max,
-            taken: Mutex::default(),
+        let places = Places::new(total_max, per_prefix_max);
+        let plain = listeners.into_iter().map(|listener| (listener, None));
+        let tls = encrypted.into_iter();
+        let tls = tls.flat_map(|(listeners, door)| {
+            listeners
+                .into_iter()
+                .map(move |listener| (listener, Some(door.clone())))
         });
-        for listener in listeners {
+        for (listener, tls) in plain.chain(tls) {
             let door = Door {
                 listener: tokio::net::TcpListener::from_std(listener)?,
+                tls,
                 pipeline: pipeline.clone(),
                 places: places.clone(),
                 stopped: stopped.clone(),
@@ -103,9 +110,13 @@ impl Streams {
     }
 }
 
+/// Listeners whose clients speak TLS, and how it is spoken.
+pub type Encrypted = Option<(Vec<TcpListener>, Arc<TlsDoor>)>;
+
 /// One listening socket.
 struct Door {
     listener: tokio::net::TcpListener,
+    tls: Option<Arc<TlsDoor>>,
     pipeline: Arc<Pipeline>,
     places: Arc<Places>,
     stopped: watch::Receiver<bool>,
@@ -133,15 +144,15 @@ impl Door {
             };
             let connection = Connection {
                 stream,
-                client,
+                client: Client::new(client, Transport::Tcp),
                 pipeline: self.pipeline.clone(),
                 place,
                 stopped: self.stopped.clone(),
             };
-            let alive = self.alive.clone();
+            let (tls, alive) = (self.tls.clone(), self.alive.clone());
             tokio::spawn(async move {
-                if let Err(error) = connection.converse().await {
-                    tracing::debug!(%client, %error, "TCP connection ends");
+                if let Err(error) = connection.serve(tls).await {
+                    tracing::debug!(%client, %error, "connection ends");
                 }
                 drop(alive);
             });
@@ -149,21 +160,47 @@ impl Door {
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    client: SocketAddr,
+struct Connection<S> {
+    stream: S,
+    client: Client,
     pipeline: Arc<Pipeline>,
     place: Place,
     stopped: watch::Receiver<bool>,
 }
 
-impl Connection {
-    async fn converse(mut self) -> io::Result<()> {
+impl Connection<TcpStream> {
+    async fn serve(mut self, tls: Option<Arc<TlsDoor>>) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let client = Client {
-            addr: self.client,
-            transport: Transport::Tcp,
+        let Some(tls) = tls else {
+            return self.converse().await;
         };
+        let address = self.client.addr;
+        let entered = tokio::select! {
+            entered = tls.enter(self.stream, address, self.place.is_crowded()) => entered?,
+            _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
+        };
+        let _open = entered.open;
+        let connection = Connection {
+            stream: entered.stream,
+            client: entered.client,
+            pipeline: self.pipeline,
+            place: self.place,
+            stopped: self.stopped,
+        };
+        connection.converse().await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Answers until the client ends it, or has to be left.
+    async fn converse(mut self) -> io::Result<()> {
+        let ended = self.answer_all().await;
+        // TLS says that it was the end (RFC 7858 section 3.4). Who reads nothing need not be told.
+        let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
+        ended
+    }
+
+    async fn answer_all(&mut self) -> io::Result<()> {
         loop {
             let idle = Duration::from_secs(match self.place.is_crowded() {
                 true => IDLE_TIMEOUT_CROWDED_S,
@@ -176,7 +213,7 @@ impl Connection {
             let Some(query) = read else {
                 return Ok(());
             };
-            let answer = match self.pipeline.begin(&query, client) {
+            let answer = match self.pipeline.begin(&query, self.client.clone()) {
                 Step::Done(None) => continue,
                 Step::Done(Some(answer)) => answer,
                 Step::Wait(job) => self.pipeline.finish(job).await,
@@ -209,12 +246,17 @@ impl Connection {
         // RFC 7766 section 8: length and message at once.
         let framed = [&length.to_be_bytes(), message].concat();
         let patience = Duration::from_secs(patience_s);
-        timeout(patience, self.stream.write_all(&framed)).await?
+        timeout(patience, async {
+            self.stream.write_all(&framed).await?;
+            // What TLS has not sent yet.
+            self.stream.flush().await
+        })
+        .await?
     }
 }
 
 /// One message; `None` at the end of the stream. Memory grows with what arrives, not with what is announced.
-async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.read_u16().await {
         Ok(length) => length,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -227,7 +269,7 @@ async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The bounded places for connections.
-struct Places {
+pub(super) struct Places {
     total_max: usize,
     per_prefix_max: usize,
     taken: Mutex<Taken>,
@@ -240,7 +282,16 @@ struct Taken {
 }
 
 impl Places {
-    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+    /// So many in all, and for one network of clients; loopback counts as none.
+    pub(super) fn new(total_max: usize, per_prefix_max: usize) -> Arc<Places> {
+        Arc::new(Places {
+            total_max,
+            per_prefix_max,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
         let mut taken = self.lock();
         let prefix = prefix(client);
         let own = taken.by_prefix.get(&prefix).copied().unwrap_or(0);
@@ -262,13 +313,14 @@ impl Places {
 }
 
 /// A taken place, free again when dropped.
-struct Place {
+pub(super) struct Place {
     places: Arc<Places>,
     prefix: IpAddr,
 }
 
 impl Place {
-    fn is_crowded(&self) -> bool {
+    /// More than half of all places are taken.
+    pub(super) fn is_crowded(&self) -> bool {
         self.places.lock().total > self.places.total_max / 2
     }
 }
@@ -297,6 +349,8 @@ fn prefix(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::dns::message::MESSAGE_LEN_MAX;
     use crate::dns::{Message, Question, Rcode, Rtype};
@@ -317,7 +371,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let streams = Streams::with_places(places, 1, vec![listener], pipeline).unwrap();
+        let streams = Streams::with_places(places, 1, vec![listener], None, pipeline).unwrap();
         (address, streams)
     }
 
@@ -356,11 +410,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_per_network_and_freed() {
-        let places = Arc::new(Places {
-            total_max: 5,
-            per_prefix_max: 2,
-            taken: Mutex::default(),
-        });
+        let places = Places::new(5, 2);
         let take = |ip: &str| places.take(ip.parse().unwrap());
         let first = take("192.0.2.1");
         let held = [&first, &take("192.0.2.2")].map(Option::is_some);

@@ -131,10 +131,7 @@ impl Shared {
 
     /// A panic is a defect to be mended, but must not take a share of all clients with it.
     fn begin(&self, query: &[u8], route: Route) -> Step {
-        let client = Client {
-            addr: route.client,
-            transport: Transport::Udp,
-        };
+        let client = Client::new(route.client, Transport::Udp);
         let begin = AssertUnwindSafe(|| self.pipeline.begin(query, client));
         catch_unwind(begin).unwrap_or_else(|_| {
             tracing::error!(client = %route.client, "the handling of a query panicked");

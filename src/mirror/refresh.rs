@@ -17,7 +17,7 @@ use rand::rngs::SmallRng;
 use super::brakes::{self, Brake, Policy};
 use super::generation::{Candidate, Generation, Proof, Verified};
 use super::source::axfr::{self, Fault, Fetched, Want};
-use super::source::file::{self, FileError, Stamp};
+use super::source::file::{self, FileError, Reading, Stamp};
 use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
 use super::source::tls::TrustError;
@@ -449,7 +449,8 @@ impl Refresher {
     }
 
     async fn try_file(&mut self, source: &Source, path: &Path) -> Result<Done, SourceError> {
-        let stamp = file::stamp(path, &self.mirror.config.zone);
+        let good = self.files.good.get(path);
+        let stamp = file::stamp_after(path, &self.mirror.config.zone, good);
         self.files
             .tried
             .insert(path.to_owned(), stamp.as_ref().ok().cloned());
@@ -459,7 +460,9 @@ impl Refresher {
         if current.is_some() && self.files.good.get(path) == Some(&stamp) {
             return self.nothing_new(Fetched::Same, SourceKind::File).await;
         }
-        let (image, stamp) = self.read_file(path).await?;
+        let Reading { stamp, zone } = self.read_file(path).await?;
+        (self.files.tried).insert(path.to_owned(), Some(stamp.clone()));
+        let image = zone?;
         let same_content = (current.as_ref()).is_some_and(|g| {
             g.image().digest() == image.digest() && !self.mirror.must_prove(g, &self.shared)
         });
@@ -479,7 +482,7 @@ impl Refresher {
         Ok(done)
     }
 
-    async fn read_file(&self, path: &Path) -> Result<(ZoneImage, Stamp), FileError> {
+    async fn read_file(&self, path: &Path) -> Result<Reading, FileError> {
         let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
         let bytes_max = self.mirror.config.bytes_max;
         let scratch = self.scratch(&zone).await?;
@@ -565,7 +568,7 @@ impl Refresher {
     /// Takes up a file that the operator hands over. It passes through everything that a source's version does.
     pub(super) async fn import(&mut self, path: &Path) -> Result<(), SourceError> {
         let _shown = self.begin(format!("import:{}", path.display()));
-        let (image, _) = self.read_file(path).await?;
+        let image = self.read_file(path).await?.zone?;
         self.meter.set_records(image.record_count());
         let current = self.mirror.current().filter(|g| !g.is_bootstrap());
         let want = Want {
@@ -654,7 +657,7 @@ impl Refresher {
         if current.as_ref().is_some_and(|g| !g.is_bootstrap()) {
             return Ok(());
         }
-        let (image, _) = self.read_file(&path).await?;
+        let image = self.read_file(&path).await?.zone?;
         if current.is_some_and(|g| !crate::dns::Soa::serial_newer(image.serial(), g.serial())) {
             return Ok(());
         }

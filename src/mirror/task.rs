@@ -272,7 +272,9 @@ impl Task {
             if let Source::File(path) = source {
                 let tried = self.refresher.files.tried(path).cloned();
                 let (path, zone) = (path.clone(), self.mirror().config.zone.clone());
-                let stamp = blocking(move || file::stamp(&path, &zone)).await.ok();
+                let before = tried.clone();
+                let look = move || file::stamp_after(&path, &zone, before.as_ref());
+                let stamp = blocking(look).await.ok();
                 if stamp.is_some() && stamp != tried {
                     changed.push(source.clone());
                 }

@@ -175,13 +175,14 @@ impl Pipeline {
         self.count_query(client.transport);
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
         if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| is_notify) {
-            let outcome = notify::take(wire, client, &settings, mirrors, clock);
+            let outcome = notify::take(wire, &client, &settings, mirrors, clock);
             return Step::Done(Some(self.count_notify(outcome)));
         }
-        let read = Request::read(wire, client).and_then(|request| self.take_cookie(request));
+        let read =
+            (Request::read(wire, client.clone())).and_then(|request| self.take_cookie(request));
         let request = match read {
             Ok(request) => request,
-            Err(rejected) => return Step::Done(self.reject(rejected, client, &settings)),
+            Err(rejected) => return Step::Done(self.reject(rejected, &client, &settings)),
         };
         let request = match self.authenticate(request, wire, &settings) {
             Ok(request) => request,
@@ -334,7 +335,7 @@ impl Pipeline {
 
     /// Notes what the answer's COOKIE option will be.
     fn take_cookie(&self, mut request: Request) -> Result<Request, Rejected> {
-        match self.cookie(&request.message, request.client) {
+        match self.cookie(&request.message, &request.client) {
             Ok(cookie) => request.cookie = cookie,
             Err(Malformed) => {
                 return Err(Rejected::With {
@@ -348,7 +349,7 @@ impl Pipeline {
     }
 
     /// The COOKIE option of the answer to `query`, if it is to have one.
-    fn cookie(&self, query: &Message, client: Client) -> Result<Option<Vec<u8>>, Malformed> {
+    fn cookie(&self, query: &Message, client: &Client) -> Result<Option<Vec<u8>>, Malformed> {
         let option = query.edns.as_ref().and_then(|e| e.option(option::COOKIE));
         let (Some((cookies, clock)), Some(option)) = (&self.cookies, option) else {
             return Ok(None);
@@ -363,7 +364,7 @@ impl Pipeline {
         Ok(Some(answer))
     }
 
-    fn reject(&self, rejected: Rejected, client: Client, settings: &Settings) -> Option<Vec<u8>> {
+    fn reject(&self, rejected: Rejected, client: &Client, settings: &Settings) -> Option<Vec<u8>> {
         let (query, rcode, error) = match rejected {
             Rejected::Silently => {
                 self.metrics.queries_malformed_total.inc();
@@ -403,6 +404,7 @@ impl Pipeline {
         match transport {
             Transport::Udp => self.metrics.queries_udp_total.inc(),
             Transport::Tcp => self.metrics.queries_tcp_total.inc(),
+            Transport::Tls { .. } => self.metrics.queries_tls_total.inc(),
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Outcome {
 /// Takes a NOTIFY, or says why not.
 pub(super) fn take(
     wire: &[u8],
-    client: Client,
+    client: &Client,
     settings: &Settings,
     mirrors: &Mirrors,
     clock: &Clock,
@@ -91,7 +91,7 @@ fn unreadable(wire: &[u8]) -> Message {
 
 fn judge(
     message: &Message,
-    client: Client,
+    client: &Client,
     key: Option<&crate::dns::Name>,
     settings: &Settings,
     mirrors: &Mirrors,
@@ -115,7 +115,7 @@ fn judge(
         key,
         serial: soa.and_then(|r| Soa::parse(&r.rdata)).map(|soa| soa.serial),
     };
-    if !mirror.is_of_source(notify) && !settings.access.may_notify(from, key) {
+    if !mirror.is_of_source(notify) && !settings.access.may_notify(client, key) {
         return Rcode::REFUSED;
     }
     mirror.notify(notify, now_s);

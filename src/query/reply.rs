@@ -16,8 +16,8 @@ use crate::zone::{Lookup, LookupKind};
 /// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
 const UDP_SIZE_MIN_BYTES: u16 = 512;
 
-/// Code and length of an EDNS option, in octets (RFC 6891 section 6.1.2).
-const OPTION_HEAD_LEN: usize = 4;
+/// Answers to who pads are padded to multiples of this, in octets (RFC 8467 section 4.1).
+const PADDING_BLOCK: usize = 468;
 /// An extended error without its text, in octets (RFC 8914 section 2).
 const EDE_CODE_LEN: usize = 2;
 
@@ -155,11 +155,14 @@ impl Answer {
             &self.errors,
         );
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
+        let is_padded = wants_padding(&request.message, request.client.transport);
         let Some(Signed { signer, at_s }) = &request.signed else {
-            return encode_within(reply, limit);
+            return encode_within(reply, limit, is_padded.then_some(0));
         };
         let mut signer = signer.clone();
-        let mut reply = encode_within(reply, limit.saturating_sub(signer.record_len()));
+        let room = signer.record_len();
+        let padding = is_padded.then_some(room);
+        let mut reply = encode_within(reply, limit.saturating_sub(room), padding);
         signer.sign(&mut reply, *at_s);
         reply
     }
@@ -176,7 +179,14 @@ pub fn rejected(
 ) -> Vec<u8> {
     let mut reply = query.reply(rcode);
     reply.edns = opt(query, udp_size_max, cookie, error);
-    encode_within(reply, size_limit(query, transport, udp_size_max))
+    let padding = wants_padding(query, transport).then_some(0);
+    encode_within(reply, size_limit(query, transport, udp_size_max), padding)
+}
+
+/// RFC 7830 section 4: who pads gets padding; section 6: only where nobody else can read the message anyway.
+fn wants_padding(query: &Message, transport: Transport) -> bool {
+    let edns = query.edns.as_ref().filter(|_| transport.is_encrypted());
+    edns.is_some_and(|edns| edns.option(option::PADDING).is_some())
 }
 
 /// An answer without records to any message, with OPT where that has one.
@@ -205,10 +215,15 @@ pub(super) fn opt<'e>(
 
 /// RFC 8914 section 3: extended errors go before any other data does. First their texts, which are for people, then the errors.
 /// Without TC for it, as in Unbound: a whole answer is not worth a second question for the sake of a comment.
-fn encode_within(mut reply: Message, size_max: usize) -> Vec<u8> {
+/// Where it is to be padded, `padding` says how many octets will follow.
+fn encode_within(mut reply: Message, size_max: usize, padding: Option<usize>) -> Vec<u8> {
+    let written = |reply: &Message| match padding {
+        Some(tail) => reply.encode_padded(size_max, PADDING_BLOCK, tail),
+        None => reply.encode(size_max),
+    };
     let is_error = |(code, _): &(u16, Vec<u8>)| *code == option::EDE;
     let Some(edns) = (reply.edns.as_mut()).filter(|edns| edns.options.iter().any(is_error)) else {
-        return reply.encode(size_max);
+        return written(&reply);
     };
     let whole = edns.options.clone();
     edns.options.retain(|o| !is_error(o));
@@ -220,10 +235,12 @@ fn encode_within(mut reply: Message, size_max: usize) -> Vec<u8> {
     }
     for options in [whole, short] {
         let errors = options.iter().filter(|o| is_error(o));
-        let len: usize = errors.map(|(_, value)| OPTION_HEAD_LEN + value.len()).sum();
+        let len: usize = errors
+            .map(|(_, value)| option::HEAD_LEN + value.len())
+            .sum();
         if len <= room {
             reply.edns = reply.edns.map(|edns| Edns { options, ..edns });
-            return reply.encode(size_max);
+            return written(&reply);
         }
     }
     bare
@@ -236,7 +253,7 @@ pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u1
     });
     match transport {
         Transport::Udp => usize::from(udp),
-        Transport::Tcp => MESSAGE_LEN_MAX,
+        Transport::Tcp | Transport::Tls { .. } => MESSAGE_LEN_MAX,
     }
 }
 

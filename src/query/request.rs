@@ -5,18 +5,33 @@
 //! gets the response code that says why, so that a broken client learns about it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dns::message::{HEADER_LEN, peek_id};
 use crate::dns::tsig::Signer;
 use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype};
+use crate::tls::Shown;
 
 /// Who asks, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Address and port that the query came from.
     pub addr: SocketAddr,
     /// How it came.
     pub transport: Transport,
+    /// The certificate that the client has proven to hold.
+    pub certificate: Option<Arc<Shown>>,
+}
+
+impl Client {
+    /// A client without a certificate.
+    pub fn new(addr: SocketAddr, transport: Transport) -> Client {
+        Client {
+            addr,
+            transport,
+            certificate: None,
+        }
+    }
 }
 
 /// How a query came.
@@ -26,6 +41,18 @@ pub enum Transport {
     Udp,
     /// A stream; the answer may be as long as a message can be.
     Tcp,
+    /// A stream that nobody else can read or change (RFC 7858).
+    Tls {
+        /// What was agreed upon is enough for zone transfers (RFC 9103 section 7.1): TLS 1.3 and the protocol `dot`.
+        for_transfers: bool,
+    },
+}
+
+impl Transport {
+    /// Whether nobody on the way can read the messages.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls { .. })
+    }
 }
 
 /// A well-formed question.
@@ -203,6 +230,7 @@ mod tests {
     const CLIENT: Client = Client {
         addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
         transport: Transport::Udp,
+        certificate: None,
     };
 
     fn query() -> Message {

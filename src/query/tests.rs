@@ -151,10 +151,7 @@ fn ask(owner: &str, rtype: Rtype) -> Ask {
 }
 
 fn client(addr: &str) -> Client {
-    Client {
-        addr: addr.parse::<SocketAddr>().unwrap(),
-        transport: Transport::Udp,
-    }
+    Client::new(addr.parse::<SocketAddr>().unwrap(), Transport::Udp)
 }
 
 impl Ask {

@@ -64,10 +64,7 @@ pub async fn trace(
         edns: Some(Edns::new(in_force.udp_size_max, true)),
         ..Message::query(0, asked.question.clone())
     };
-    let client = Client {
-        addr: CLIENT,
-        transport: Transport::Tcp,
-    };
+    let client = Client::new(CLIENT, Transport::Tcp);
     let reply = pipeline
         .answer(&query.encode(MESSAGE_LEN_MAX), client)
         .await;

@@ -2,14 +2,15 @@
 //!
 //! An entry is a line, or several that parentheses or a quoted string join. Cutting needs only the
 //! lexical rules of RFC 1035 section 5.1. [`Rewrite`] covers what the scanner does not: times with
-//! units, `@` as a name in data, names with an empty label, LOC. It keeps track of what it moved, so that
+//! units, `@` as a name in data, names with an empty label, LOC, SVCB and HTTPS. It keeps track of what it moved, so that
 //! an error points into the text as written.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::loc;
+use super::{loc, svcb};
+use crate::dns::Name;
 
 /// The longest entry (lines joined by parentheses), in octets.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -91,9 +92,9 @@ fn string_len(text: &[u8]) -> Option<usize> {
 }
 
 /// Types with names in their text, where a free-standing `@` is the origin (RFC 1035 section 5.1).
-const TYPES_WITH_NAMES: [&str; 18] = [
-    "NS", "CNAME", "PTR", "MX", "SOA", "SRV", "DNAME", "NSEC", "RRSIG", "NAPTR", "SVCB", "HTTPS",
-    "RP", "MINFO", "MB", "MG", "MR", "IPSECKEY",
+const TYPES_WITH_NAMES: [&str; 16] = [
+    "NS", "CNAME", "PTR", "MX", "SOA", "SRV", "DNAME", "NSEC", "RRSIG", "NAPTR", "RP", "MINFO",
+    "MB", "MG", "MR", "IPSECKEY",
 ];
 
 /// An entry in the words that the scanner knows: TTLs and SOA times as plain seconds, and for a name
@@ -107,12 +108,14 @@ pub struct Rewrite<'a> {
     pub fault: Option<(usize, &'static str)>,
 }
 
+/// There is nothing to complete a name with.
+pub const NO_ORIGIN: &str = "a relative name without an origin; end it with a dot or use $ORIGIN";
 /// Two dots in a row.
 const EMPTY_LABEL: &str = "bad name: empty label";
 
 impl<'a> Rewrite<'a> {
-    /// Rewrites an entry where it needs it.
-    pub fn of(entry: &'a [u8]) -> Rewrite<'a> {
+    /// Rewrites an entry where it needs it; `origin` completes relative names, in wire form.
+    pub fn of(entry: &'a [u8], origin: Option<&[u8]>) -> Rewrite<'a> {
         let mut out = Rewrite {
             text: Cow::Borrowed(entry),
             moved: Vec::new(),
@@ -138,14 +141,27 @@ impl<'a> Rewrite<'a> {
                 out.data(entry, words, text.eq_ignore_ascii_case(b"SOA"));
                 break;
             } else if text.eq_ignore_ascii_case(b"LOC") {
-                out.place(entry, word.end, words.collect());
+                let words: Vec<_> = words.collect();
+                let found = loc::read(words.iter().map(|w| &entry[w.clone()]));
+                let end = words.last().map_or(word.end, |w| w.end);
+                let found = found.map_err(|(at, what)| {
+                    let at = words.get(at).map_or(end, |w: &Range<usize>| w.start);
+                    (at, what)
+                });
+                out.generic(entry, words, found.as_ref().map(|data| &data[..]));
+                break;
+            } else if text.eq_ignore_ascii_case(b"SVCB") || text.eq_ignore_ascii_case(b"HTTPS") {
+                let words: Vec<_> = words.collect();
+                let end = words.last().map_or(word.end, |w| w.end);
+                let found = svcb::read(entry, words.clone(), end, origin);
+                out.generic(entry, words, found.as_ref().map(|data| &data[..]));
                 break;
             } else if !is_plain_ttl(text) && !is_class(text) {
                 // Another type: what follows is its data.
                 break;
             }
         }
-        out
+        out.finish(entry)
     }
 
     fn data(&mut self, entry: &[u8], words: impl Iterator<Item = Range<usize>>, soa: bool) {
@@ -164,37 +180,54 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Writes the data of a LOC record, behind its type, as RFC 3597 does.
-    fn place(&mut self, entry: &[u8], type_end: usize, words: Vec<Range<usize>>) {
+    /// Writes data, whose words these are, as RFC 3597 does, unless it is written so already.
+    fn generic(
+        &mut self,
+        entry: &[u8],
+        words: Vec<Range<usize>>,
+        data: Result<&[u8], &(usize, &'static str)>,
+    ) {
         if words.first().is_some_and(|w| entry[w.clone()] == *b"\\#") {
             return;
         }
-        match loc::read(words.iter().map(|w| &entry[w.clone()])) {
+        match data {
             Ok(data) => {
-                let mut generic = format!("\\# {} ", loc::LEN);
+                let mut generic = format!("\\# {} ", data.len());
                 for octet in data {
                     let _ = write!(generic, "{octet:02x}");
                 }
+                // Parentheses and line ends between the words stay.
                 for (i, word) in words.into_iter().enumerate() {
                     self.replace(entry, word, if i == 0 { &generic } else { "" });
                 }
             }
-            Err((at, what)) => {
-                let end = words.last().map_or(type_end, |w| w.end);
-                let at = words.get(at).map_or(end, |w| w.start);
-                self.fault.get_or_insert((at, what));
+            Err(fault) => {
+                self.fault.get_or_insert(*fault);
             }
         }
     }
 
-    /// Replaces a word of the original; later words only.
+    /// Replaces a word of the original; later words only. The work is in proportion to the entry, however many are replaced.
     fn replace(&mut self, entry: &[u8], word: Range<usize>, by: &str) {
-        let (here, there) = self.moved.last().copied().unwrap_or((0, 0));
-        let mut text = self.text[..here + (word.start - there)].to_vec();
+        let done = self.moved.last().map_or(0, |(_, there)| *there);
+        let text = match &mut self.text {
+            Cow::Owned(text) => text,
+            Cow::Borrowed(_) => {
+                self.text = Cow::Owned(Vec::with_capacity(entry.len() + by.len()));
+                self.text.to_mut()
+            }
+        };
+        text.extend_from_slice(&entry[done..word.start]);
         text.extend_from_slice(by.as_bytes());
         self.moved.push((text.len(), word.end));
-        text.extend_from_slice(&entry[word.end..]);
-        self.text = Cow::Owned(text);
+    }
+
+    /// Takes over what stands behind the last word that was replaced.
+    fn finish(mut self, entry: &[u8]) -> Rewrite<'a> {
+        if let Some((_, there)) = self.moved.last() {
+            self.text.to_mut().extend_from_slice(&entry[*there..]);
+        }
+        self
     }
 
     /// The offset in the original that belongs to one in `text`.
@@ -232,8 +265,79 @@ fn has_empty_label(word: &[u8]) -> bool {
     false
 }
 
+/// The name that is written there, in wire form, completed with the origin.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn absolute(word: &[u8], origin: Option<&[u8]>) -> Result<Vec<u8>, &'static str> {
+    if word == b"@" {
+        return Ok(origin.ok_or(NO_ORIGIN)?.to_vec());
+    }
+    if has_empty_label(word) {
+        return Err(EMPTY_LABEL);
+    }
+    let text = std::str::from_utf8(word).ok();
+    let name: Option<Name> = text.and_then(|text| text.parse().ok());
+    let name = name.ok_or("bad name")?.wire().to_vec();
+    if is_absolute(word) {
+        return Ok(name);
+    }
+    let labels = name.strip_suffix(&[0]).unwrap_or(&name);
+    let whole = [labels, origin.ok_or(NO_ORIGIN)?].concat();
+    match Name::from_wire(&whole) {
+        Ok(_) => Ok(whole),
+        Err(_) => Err("bad name: too long"),
+    }
+}
+
+/// What stands between the quotes of a word; `None` if it is not a quoted string and nothing else.
+pub fn is_quoted(word: &[u8]) -> Option<&[u8]> {
+    let whole = word.first() == Some(&b'"') && string_len(word) == Some(word.len());
+    whole.then(|| &word[1..word.len() - 1])
+}
+
+/// Whether a name as written ends with an unescaped dot.
+fn is_absolute(word: &[u8]) -> bool {
+    let mut escaped = false;
+    let mut dot = false;
+    for &b in word {
+        (escaped, dot) = (b == b'\\' && !escaped, b == b'.' && !escaped);
+    }
+    dot
+}
+
+/// What a word stands for: without its quotes, `\X` and `\DDD` as the octets that they are.
+pub fn unquoted(word: &[u8]) -> Vec<u8> {
+    let inner = word.strip_prefix(b"\"").and_then(|w| w.strip_suffix(b"\""));
+    let mut rest = inner.unwrap_or(word);
+    let mut out = Vec::with_capacity(rest.len());
+    while let Some((&b, after)) = rest.split_first() {
+        rest = after;
+        if b != b'\\' {
+            out.push(b);
+            continue;
+        }
+        let digits = rest
+            .first_chunk::<3>()
+            .filter(|d| d.iter().all(u8::is_ascii_digit));
+        let octet = digits.and_then(|d| std::str::from_utf8(d).ok()?.parse().ok());
+        match (octet, rest.split_first()) {
+            (Some(octet), _) => {
+                out.push(octet);
+                rest = &rest[3..];
+            }
+            (None, Some((&escaped, after))) => {
+                out.push(escaped);
+                rest = after;
+            }
+            (None, None) => {}
+        }
+    }
+    out
+}
+
 /// The words of an entry; a quoted string is one, with its quotes.
-fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
+pub fn words(entry: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {

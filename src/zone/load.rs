@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::build::{BuildError, BuildNotes, Builder, Parts};
 use super::image::ZoneImage;
-use super::parse::{ParseError, records};
+use super::include::Includes;
+use super::parse::{ParseError, Records, records, records_with};
 use crate::dns::{Name, Rtype};
 
 /// A zone from a file.
@@ -61,27 +62,28 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     let apex = match apex {
         Some(apex) => apex.clone(),
-        None => soa_owner(text, file)?.ok_or_else(|| LoadError::Build {
-            file: file.to_owned(),
-            error: BuildError::NoSoa(Name::root()),
-        })?,
+        None => soa_owner(records(text, file, None), file)?,
     };
     let builder = Builder::new(apex.clone()).bytes_max(bytes_max);
-    load_into(builder, text, file, &apex)
+    load_into(builder, text, file, &apex, None)
 }
 
-/// Loads the zone at `apex` from a text with a builder of the caller's.
+/// Loads the zone at `apex` from a text with a builder of the caller's; without `includes` it may include nothing.
 pub fn load_into(
     mut builder: Builder,
     text: &[u8],
     file: &str,
     apex: &Name,
+    includes: Option<&mut Includes>,
 ) -> Result<Loaded, LoadError> {
     let build_error = |error| LoadError::Build {
         file: file.to_owned(),
         error,
     };
-    let mut records = records(text, file, Some(apex));
+    let mut records = match includes {
+        Some(includes) => records_with(text, file, Some(apex), includes),
+        None => records(text, file, Some(apex)),
+    };
     while let Some(read) = records.advance() {
         read?;
         let record = records.record();
@@ -98,7 +100,7 @@ pub fn load_into(
     Ok(Loaded { image, notes })
 }
 
-/// Loads a zone from a file of at most `bytes_max` octets; see [`load`].
+/// Loads a zone from a file of at most `bytes_max` octets together with all that it includes; see [`load`].
 pub fn load_file(path: &Path, apex: Option<&Name>, bytes_max: u64) -> Result<Loaded, LoadError> {
     let file = path.display().to_string();
     let mut text = Vec::new();
@@ -114,18 +116,27 @@ pub fn load_file(path: &Path, apex: Option<&Name>, bytes_max: u64) -> Result<Loa
     if text.len() as u64 > bytes_max {
         return Err(LoadError::TooLarge { file, bytes_max });
     }
-    load(&text, &file, apex, bytes_max)
+    let includes = || Includes::of(path, text.len() as u64, bytes_max);
+    let apex = match apex {
+        Some(apex) => apex.clone(),
+        None => soa_owner(records_with(&text, &file, None, &mut includes()), &file)?,
+    };
+    let builder = Builder::new(apex.clone()).bytes_max(bytes_max);
+    load_into(builder, &text, &file, &apex, Some(&mut includes()))
 }
 
 /// The owner of the first SOA record.
-fn soa_owner(text: &[u8], file: &str) -> Result<Option<Name>, ParseError> {
-    for record in records(text, file, None) {
+fn soa_owner(records: Records<'_>, file: &str) -> Result<Name, LoadError> {
+    for record in records {
         let record = record?;
         if record.rtype == Rtype::SOA {
-            return Ok(Some(record.name));
+            return Ok(record.name);
         }
     }
-    Ok(None)
+    Err(LoadError::Build {
+        file: file.to_owned(),
+        error: BuildError::NoSoa(Name::root()),
+    })
 }
 
 #[cfg(test)]

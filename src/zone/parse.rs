@@ -4,19 +4,24 @@
 //! entries are read by the `domain` crate, which knows every DNSSEC type and RFC 3597.
 //! Here the text is cut into entries that are handed over one at a time. So memory does not grow with
 //! the file, every error names file, line and column of the token at fault, and what `domain` does not
-//! read is put into its words before (`entry`). $GENERATE is carried out here (`generate`), $INCLUDE is refused by name.
+//! read is put into its words before (`entry`). $GENERATE and $INCLUDE are carried out here (`generate`, `include`): an included file is
+//! a stream of its own inside the one that names it.
 //! After the first error the stream ends.
+
+mod included;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use domain::base::name::ToName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 
-use super::entry::{Cut, Rewrite, cut_entry, unit_seconds};
+use super::entry::{Cut, NO_ORIGIN, Rewrite, cut_entry, unit_seconds};
 use super::generate::Generate;
+use super::include::Includes;
 use super::quick::{self, Context, RecordBuf};
 use crate::dns::{Class, Name, Record, Rtype, rdata};
 
@@ -54,17 +59,38 @@ impl std::error::Error for ParseError {}
 
 /// The records of a zone file. Relative names are completed with `origin` until the file says
 /// `$ORIGIN`; without either they are an error.
+/// $INCLUDE is refused.
 pub fn records<'a>(text: &'a [u8], file: &'a str, origin: Option<&Name>) -> Records<'a> {
+    let origin = origin.map(|origin| origin.wire().to_vec());
+    start(Text::Borrowed(text), Cow::Borrowed(file), origin, None)
+}
+
+/// As [`records`], of a file that may include others.
+pub fn records_with<'a>(
+    text: &'a [u8],
+    file: &'a str,
+    origin: Option<&Name>,
+    includes: &'a mut Includes,
+) -> Records<'a> {
+    Records {
+        includes: Some(includes),
+        ..records(text, file, origin)
+    }
+}
+
+fn start<'a>(
+    text: Text<'a>,
+    file: Cow<'a, str>,
+    origin: Option<Vec<u8>>,
+    includes: Option<&'a mut Includes>,
+) -> Records<'a> {
     let mut scanner = Zonefile::with_capacity(SCANNER_BYTES);
     scanner.set_default_class(domain::base::iana::Class::IN);
-    let context = Context {
-        origin: origin.map(|o| o.wire().to_vec()),
-        ttl: None,
-    };
-    let origin = origin.and_then(|o| domain::base::Name::from_octets(o.wire().to_vec()).ok());
-    if let Some(origin) = origin {
+    let named = (origin.clone()).and_then(|wire| domain::base::Name::from_octets(wire).ok());
+    if let Some(origin) = named {
         scanner.set_origin(origin.to_name());
     }
+    let context = Context { origin, ttl: None };
     Records {
         quick: true,
         context,
@@ -81,8 +107,28 @@ pub fn records<'a>(text: &'a [u8], file: &'a str, origin: Option<&Name>) -> Reco
         scanner,
         fed_lines: 0,
         generate: None,
+        includes,
+        included: None,
         count: 0,
         done: false,
+    }
+}
+
+/// What is read: the caller's, or an included file's, which lives as long as its records are read.
+#[derive(Clone)]
+enum Text<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Arc<Vec<u8>>),
+}
+
+impl Deref for Text<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Borrowed(text) => text,
+            Text::Owned(text) => text,
+        }
     }
 }
 
@@ -92,8 +138,8 @@ const DIRECTIVE_LEN_SHOWN: usize = 32;
 
 /// Iterates over the records of a zone file.
 pub struct Records<'a> {
-    text: &'a [u8],
-    file: &'a str,
+    text: Text<'a>,
+    file: Cow<'a, str>,
     /// Where the next entry starts, and on which line.
     at: usize,
     line: usize,
@@ -117,6 +163,10 @@ pub struct Records<'a> {
     fed_lines: usize,
     /// The $GENERATE in hand, whose entry is the present one.
     generate: Option<Generate>,
+    /// What may be included; handed on to the file that is.
+    includes: Option<&'a mut Includes>,
+    /// The file that is being included, whose directive is the present entry.
+    included: Option<Box<Records<'a>>>,
     count: u64,
     done: bool,
 }
@@ -133,12 +183,13 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let found = self.advance()?;
+        let record = self.record();
         Some(found.map(|()| Record {
-            name: self.record.name(),
-            rtype: self.record.rtype,
+            name: record.name(),
+            rtype: record.rtype,
             class: Class::IN,
-            ttl: self.record.ttl,
-            rdata: self.record.rdata.as_slice().into(),
+            ttl: record.ttl,
+            rdata: record.rdata.as_slice().into(),
         }))
     }
 }
@@ -156,11 +207,17 @@ impl Records<'_> {
 
     /// The record in hand; its data has the form of its type.
     pub(super) fn record(&self) -> &RecordBuf {
-        &self.record
+        match &self.included {
+            Some(included) => included.record(),
+            None => &self.record,
+        }
     }
 
     /// An error about the record that came last, placed at its entry.
     pub fn error_here(&self, message: impl fmt::Display) -> ParseError {
+        if let Some(included) = &self.included {
+            return included.error_here(message);
+        }
         let entry = &self.text[self.entry.clone()];
         let start = entry.iter().position(|b| !b.is_ascii_whitespace());
         self.error_at(start.unwrap_or(0), message)
@@ -174,7 +231,7 @@ impl Records<'_> {
             .rposition(|&b| b == b'\n')
             .map_or(0, |i| i + 1);
         ParseError {
-            file: self.file.to_owned(),
+            file: self.file.clone().into_owned(),
             line: self.entry_line + count_lines(before),
             column: before.len() - line_start + 1,
             message: message.to_string(),
@@ -189,6 +246,9 @@ impl Records<'_> {
             ));
         }
         loop {
+            if self.next_included()? {
+                return Ok(Some(()));
+            }
             if self.next_generated()? {
                 return self.counted().map(Some);
             }
@@ -199,7 +259,7 @@ impl Records<'_> {
                 return Ok(None);
             }
             self.show_unseen()?;
-            let text = self.text;
+            let text = self.text.clone();
             let entry = &text[self.entry.clone()];
             let directive = entry.starts_with(b"$");
             if directive && self.is_carried_out(entry)? {
@@ -217,7 +277,7 @@ impl Records<'_> {
 
     /// Reads an entry; says whether it was a record.
     fn read(&mut self, entry: &[u8]) -> Result<bool, ParseError> {
-        let fixed = Rewrite::of(entry);
+        let fixed = Rewrite::of(entry, self.context.origin.as_deref());
         if let Some((at, what)) = fixed.fault {
             return Err(self.error_at(at, what));
         }
@@ -295,7 +355,9 @@ impl Records<'_> {
         lines.dedup();
         for unseen in lines {
             (self.entry, self.entry_line) = (unseen.entry, unseen.line);
-            self.feed(&Rewrite::of(&self.text[self.entry.clone()]))?;
+            let text = self.text.clone();
+            // Only lines read the quick way are here; none of them needs an origin to be rewritten.
+            self.feed(&Rewrite::of(&text[self.entry.clone()], None))?;
         }
         (self.entry, self.entry_line) = here;
         Ok(())
@@ -366,11 +428,14 @@ impl Records<'_> {
                 self.generate = Some(generate);
                 Ok(true)
             }
-            "$INCLUDE" => Err(self.error_at(0, "$INCLUDE is not supported in this version")),
-            _ => Err(self.error_at(
-                0,
-                format!("unknown directive {word}; $ORIGIN, $TTL and $GENERATE are known"),
-            )),
+            "$INCLUDE" => {
+                let at = entry.len() - rest.len();
+                self.include(entry, at).map(|()| true)
+            }
+            _ => {
+                let known = "$ORIGIN, $TTL, $INCLUDE and $GENERATE are known";
+                Err(self.error_at(0, format!("unknown directive {word}; {known}")))
+            }
         }
     }
 
@@ -385,7 +450,8 @@ impl Records<'_> {
         match self.scanner.next_entry() {
             Ok(Some(Entry::Record(record))) => Ok(Some(record)),
             Ok(Some(Entry::Include { .. })) => {
-                Err(self.error_at(0, "$INCLUDE is not supported in this version"))
+                // Such an entry has been carried out before the scanner saw it.
+                Err(self.error_at(0, "$INCLUDE at a place where it cannot be"))
             }
             Ok(None) => Ok(None),
             Err(error) => {
@@ -437,7 +503,6 @@ impl Records<'_> {
 }
 
 const ONLY_IN: &str = "only class IN is supported";
-const NO_ORIGIN: &str = "a relative name without an origin; end it with a dot or use $ORIGIN";
 const TOO_MANY_CLOSED: &str = "a closing parenthesis without its opening one";
 
 /// `domain`'s messages where they need its terms to be understood.
@@ -589,7 +654,7 @@ mod tests {
             ("a TXT \"x\n\n", "z:1:7: a quoted string is never closed"),
             (
                 "$ORIGIN b.\n$INCLUDE other\n",
-                "z:2:1: $INCLUDE is not supported in this version",
+                "z:2:1: $INCLUDE is for files of this machine only",
             ),
             ("\n$generate 1-9 a A 192.0.2\n", "z:2:1: "),
             ("$GENERATE 1 a A 192.0.2.$\n", "z:1:1: a range"),
@@ -623,6 +688,17 @@ mod tests {
         let relative: Vec<_> = records(b"a A 192.0.2.1", "z", None).collect();
         let error = relative[0].as_ref().unwrap_err().to_string();
         assert!(error.starts_with("z:1:1: a relative name"), "{error}");
+    }
+
+    /// The longest entry, every word of which has to be replaced: that takes as long as reading it.
+    #[test]
+    fn an_entry_of_replacements_is_read_once() {
+        let words = "@ ".repeat(super::super::entry::ENTRY_BYTES_MAX / 2 - 8);
+        let error = all(&format!("a NS {words}\n")).unwrap_err();
+        assert!(error.contains("more data than"), "{error}");
+        let words = "a=1 ".repeat(super::super::entry::ENTRY_BYTES_MAX / 4 - 8);
+        let error = all(&format!("a SVCB 1 . {words}\n")).unwrap_err();
+        assert!(error.contains("unknown key"), "{error}");
     }
 
     // Seeded: lines that the quick way takes and lines that it leaves mixed and damaged are what the scanner alone makes of

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use time::OffsetDateTime;
 
-use super::loc;
+use super::{loc, svcb};
 use crate::dns::rdata::type_bitmap;
 use crate::dns::{Name, Record, RrSet, Rtype, TypeBitmap};
 use crate::dnssec::nsec3::hash_label;
@@ -48,6 +48,8 @@ enum Field {
     Types,
     /// Everything of a LOC record.
     Place,
+    /// Everything of an SVCB or HTTPS record.
+    Service,
 }
 
 fn form(rtype: Rtype) -> Option<&'static [Field]> {
@@ -76,6 +78,7 @@ fn form(rtype: Rtype) -> Option<&'static [Field]> {
         Rtype::SSHFP => &[U8, U8, Hex],
         Rtype::OPENPGPKEY => &[Base64],
         Rtype::LOC => &[Place],
+        Rtype::SVCB | Rtype::HTTPS => &[Service],
         _ => return None,
     })
 }
@@ -191,6 +194,7 @@ fn write_field(out: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
             Some(())
         }
         Field::Place => loc::text(std::mem::take(rest)).map(|text| out.push_str(&text)),
+        Field::Service => svcb::text(std::mem::take(rest)).map(|text| out.push_str(&text)),
         Field::Types => {
             let bitmap = TypeBitmap(std::mem::take(rest));
             let types: Vec<Rtype> = bitmap.types().collect();
@@ -234,7 +238,7 @@ fn hex(octets: &[u8]) -> String {
     })
 }
 
-fn quoted(out: &mut String, text: &[u8]) -> Option<()> {
+pub(super) fn quoted(out: &mut String, text: &[u8]) -> Option<()> {
     out.push('"');
     for &b in text {
         match b {
@@ -247,7 +251,7 @@ fn quoted(out: &mut String, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn base64(out: &mut String, octets: &[u8]) {
+pub(super) fn base64(out: &mut String, octets: &[u8]) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in octets.chunks(3) {
         let word =
@@ -293,6 +297,8 @@ mod tests {
             "a.b.\t60\tIN\tNSEC3PARAM\t1 0 0 -",
             "a.b.\t60\tIN\tTYPE65280\t\\# 0",
             "a.b.\t60\tIN\tTYPE64\t\\# 4 00010000",
+            "a.b.\t60\tIN\tSVCB\t1 .",
+            "a.b.\t60\tIN\tHTTPS\t16 c.d. alpn=\"h2,h3\" port=53 key700=\"\\000\"",
             "a.b.\t60\tIN\tTYPE47\t\\# 5 0000024000",
             "a.b.\t60\tIN\tLOC\t42 21 54.000 N 71 6 18.000 W -24.00m 30m 10000m 10m",
             "a.b.\t60\tIN\tTYPE29\t\\# 2 0000",

@@ -256,7 +256,7 @@ const fn base64_values() -> [u8; 256] {
 static BASE64: [u8; 256] = base64_values();
 
 /// Base64 with all of its padding and no stray bits.
-fn push_base64(out: &mut Vec<u8>, word: &[u8]) -> Option<()> {
+pub(super) fn push_base64(out: &mut Vec<u8>, word: &[u8]) -> Option<()> {
     let digits = word.trim_ascii_end();
     let padding = digits.iter().rev().take_while(|b| **b == b'=').count();
     if digits.is_empty() || !digits.len().is_multiple_of(4) || padding > 2 {

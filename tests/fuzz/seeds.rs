@@ -47,6 +47,9 @@ www IN CNAME Web
 web ( A
  192.0.2.1 ) ; the web
 *.wild A 192.0.2.2
+svc SVCB 1 ns ( alpn="h2,a\\,b" mandatory=alpn port=853 ipv4hint=192.0.2.1 )
+@ HTTPS 1 . ech=AAEC ipv6hint=2001:db8::1,::2 dohpath=/q{?dns} key700="\001 x"
+@ HTTPS 0 web
 a.b.c SRV 1 2 53 ns
 sub NS ns.sub
 sub DS 1 13 2 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
@@ -90,6 +93,22 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let own = [text(ZONE), text(REWRITTEN), file("zones/lab.test.zone")];
             signed.into_iter().chain(own).collect()
         }
+        "include" => [
+            (
+                "@ 60 SOA ns h 1 2 3 4 5\n$INCLUDE inner a\n TXT x\n",
+                " NS ns\nb 61 A 192.0.2.1\n$ORIGIN c.\n",
+            ),
+            (
+                "$TTL 60\n@ SOA ns h 1 2 3 4 5\n$INCLUDE \"inn\\101r\"\n$INCLUDE inner .\n",
+                "$INCLUDE outer\n",
+            ),
+            (
+                "$INCLUDE ./inner @ ; all\n",
+                "@ 60 SOA ns h 1 2 3 4 5\nx ( 60\n NS ns )\n",
+            ),
+        ]
+        .map(|(outer, inner)| [outer.as_bytes(), &[0], inner.as_bytes()].concat())
+        .to_vec(),
         "spool" => {
             let zone = written(&records());
             let mut packing = GzEncoder::new(Vec::new(), Compression::best());

@@ -23,8 +23,8 @@ fn pipeline(lab: &Lab) -> Pipeline {
     let access = Access {
         allow: vec!["0.0.0.0/0".parse().unwrap()],
         allow_notify: vec![
-            Peer::Net("198.51.100.0/24".parse().unwrap()),
-            Peer::Tsig(name("hub-key.")),
+            Peer::net("198.51.100.0/24".parse().unwrap()),
+            Peer::tsig(name("hub-key.")),
         ],
         ..Access::default()
     };
@@ -46,10 +46,7 @@ fn pipeline(lab: &Lab) -> Pipeline {
 fn ask(pipeline: &Pipeline, wire: &[u8], from: &str) -> Option<Vec<u8>> {
     let from: IpAddr = from.parse().unwrap();
     for transport in [Transport::Tcp, Transport::Udp] {
-        let client = Client {
-            addr: (from, 5353).into(),
-            transport,
-        };
+        let client = Client::new((from, 5353).into(), transport);
         match pipeline.begin(wire, client) {
             Step::Done(reply) if transport == Transport::Udp => return reply,
             Step::Done(_) => {}

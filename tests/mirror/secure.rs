@@ -293,6 +293,7 @@ impl Secure {
             addr: XOT.parse().unwrap(),
             tsig: None,
             tls: Some(AxfrTls {
+                client: None,
                 name: Some(HUB.to_owned()),
                 ca: Some(self.ca.clone()),
             }),

@@ -268,7 +268,10 @@ async fn authorities_that_cannot_be_read_are_told() {
     );
     std::fs::remove_file(&secure.ca).unwrap();
     let error = secure.lab.refresh().await.unwrap_err();
-    assert!(error.contains("ca.pem: entity not found"), "{error}");
+    assert!(
+        error.contains("ca.pem: cannot be read: entity not found"),
+        "{error}"
+    );
     assert_eq!(secure.lab.serial(), Some(10));
 }
 

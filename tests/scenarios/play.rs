@@ -137,7 +137,7 @@ impl Stage {
         let asks: Vec<_> = (1..=step.times)
             .map(|number| {
                 let query = query(question(&numbered(asked, number)), &step.with, &self.cookie);
-                let pipeline = self.machine.pipeline.clone();
+                let (pipeline, client) = (self.machine.pipeline.clone(), client.clone());
                 tokio::spawn(async move { pipeline.answer(&query, client).await })
             })
             .collect();
@@ -266,13 +266,11 @@ async fn on_sockets(
 }
 
 fn client(with: &str) -> Client {
-    Client {
-        addr: "127.0.0.1:4000".parse().unwrap(),
-        transport: match has(with, "tcp") {
-            true => Transport::Tcp,
-            false => Transport::Udp,
-        },
-    }
+    let transport = match has(with, "tcp") {
+        true => Transport::Tcp,
+        false => Transport::Udp,
+    };
+    Client::new("127.0.0.1:4000".parse().unwrap(), transport)
 }
 
 fn query(question: Question, with: &str, cookie: &[u8]) -> Vec<u8> {

@@ -15,6 +15,7 @@ use crate::mirror::source::meter::{MeteredConnect, Stage};
 use crate::mirror::source::tls::{self, Tls, TlsConnect, TrustError};
 use crate::mirror::store::{Channel, Provenance, SourceKind, Validators};
 use crate::mirror::work::{behind, blocking};
+use crate::tls::Identity;
 
 /// The version of a file that a web server had when it was last asked.
 pub struct Seen {
@@ -42,7 +43,7 @@ impl Refresher {
         });
         let Source::Axfr {
             addr,
-            tls: Some(AxfrTls { name, ca }),
+            tls: Some(AxfrTls { name, ca, client }),
             ..
         } = source
         else {
@@ -53,11 +54,15 @@ impl Refresher {
             Some(name) => tls::server_name(name)?,
             None => tls::server_name(&addr.ip().to_string())?,
         };
-        let ca = ca.clone();
-        let roots = blocking(move || tls::roots(ca.as_deref())).await?;
+        let (ca, client) = (ca.clone(), client.clone());
+        let (roots, identity) = blocking(move || {
+            let identity = client.map(|files| Identity::load(&files.cert, &files.key));
+            Ok::<_, TrustError>((tls::roots(ca.as_deref())?, identity.transpose()?))
+        })
+        .await?;
         Ok(Arc::new(TlsConnect {
             inner: plain,
-            tls: Tls::for_transfers(roots, &self.shared.deps.clock),
+            tls: Tls::for_transfers(roots, identity.as_ref(), &self.shared.deps.clock),
             name,
         }))
     }

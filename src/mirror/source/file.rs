@@ -1,7 +1,7 @@
 //! Zone files of the operator's as a source.
 //!
 //! A file is watched by its length and modification time, which costs nothing, and read when they change. One that
-//! changes while it is read is left for the next look. What it holds is a candidate like any other.
+//! changes while it is read is left for the next look; so is what it includes. What it holds is a candidate like any other.
 //!
 //! A directory stands for the newest of the zone's files in it (`is_of_zone`): who delivers versions side by side, each
 //! under a name of its own, need not rename them. What is being written under another name is not looked at.
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::super::memory;
 use crate::dns::Name;
-use crate::zone::{self, Builder, ZoneImage};
+use crate::zone::{self, Builder, Included, Includes, ZoneImage};
 
 /// Most entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;
@@ -25,6 +25,16 @@ pub struct Stamp {
     pub path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
+    /// What it included when it was read.
+    included: Vec<Included>,
+}
+
+/// A file that was read.
+pub struct Reading {
+    /// The state that it and what it includes had.
+    pub stamp: Stamp,
+    /// The zone in it.
+    pub zone: Result<ZoneImage, FileError>,
 }
 
 /// Why a file brought no version.
@@ -67,11 +77,24 @@ pub fn stamp(path: &Path, apex: &Name) -> Result<Stamp, FileError> {
     }
 }
 
+/// As [`stamp`], for comparison with an earlier one: what the file included then is looked at too.
+///
+/// # Errors
+/// The file is not there or not accessible.
+pub fn stamp_after(path: &Path, apex: &Name, before: Option<&Stamp>) -> Result<Stamp, FileError> {
+    let mut stamp = stamp(path, apex)?;
+    if let Some(before) = before.filter(|before| before.path == stamp.path) {
+        stamp.included = before.included.iter().map(Included::again).collect();
+    }
+    Ok(stamp)
+}
+
 fn stamp_of(path: PathBuf, meta: &Metadata) -> Stamp {
     Stamp {
         path,
         len: meta.len(),
         modified: meta.modified().ok(),
+        included: Vec::new(),
     }
 }
 
@@ -133,16 +156,16 @@ fn is_of_zone(name: &str, stem: &str) -> bool {
         && !ASIDE.iter().any(|end| rest.ends_with(end))
 }
 
-/// Reads the zone in the file, or in the newest one of a directory, with what exceeds memory in `scratch`; blocks. Returns it with the stamp that it had.
+/// Reads the zone in the file, or in the newest one of a directory, with what exceeds memory in `scratch`; blocks.
 ///
 /// # Errors
-/// It cannot be read, is too large, or is no zone file of `apex`.
+/// It cannot be read or is too large. That it is no zone file of `apex` is part of what was read.
 pub fn read(
     path: &Path,
     apex: &Name,
     bytes_max: u64,
     scratch: &Path,
-) -> Result<(ZoneImage, Stamp), FileError> {
+) -> Result<Reading, FileError> {
     let before = stamp(path, apex)?;
     let path = &*before.path;
     if before.len > bytes_max {
@@ -161,10 +184,18 @@ pub fn read(
     let builder = (Builder::new(apex.clone()).bytes_max(memory::budget_bytes(bytes_max)))
         .run_bytes_max(memory::run_bytes())
         .scratch(scratch);
-    match zone::load_into(builder, &text, &file, apex) {
-        Ok(loaded) => Ok((loaded.image, before)),
-        Err(error) => Err(FileError::NotAZone(error.to_string())),
-    }
+    let mut includes = Includes::of(path, text.len() as u64, bytes_max);
+    let loaded = zone::load_into(builder, &text, &file, apex, Some(&mut includes));
+    let included = includes.into_seen();
+    let is_changing = included.iter().any(|file| *file != file.again());
+    Ok(Reading {
+        stamp: Stamp { included, ..before },
+        zone: match loaded {
+            _ if is_changing => Err(FileError::Changing),
+            Ok(loaded) => Ok(loaded.image),
+            Err(error) => Err(FileError::NotAZone(error.to_string())),
+        },
+    })
 }
 
 #[cfg(test)]
@@ -205,8 +236,8 @@ mod tests {
                 .unwrap();
         };
         let serial = || {
-            read(directory.path(), &apex, 1 << 20, directory.path())
-                .map(|(image, _)| image.serial())
+            let reading = read(directory.path(), &apex, 1 << 20, directory.path())?;
+            reading.zone.map(|image| image.serial())
         };
         assert_eq!(serial(), Err(FileError::NoneOfZone("ru".into())));
         write("ru-1", 1, 100);
@@ -219,5 +250,34 @@ mod tests {
         assert_eq!(serial(), Ok(5));
         write("ru-5", 6, 300);
         assert_eq!(serial(), Ok(6));
+    }
+
+    #[test]
+    fn what_a_file_includes_is_watched_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let apex: Name = "ru.".parse().unwrap();
+        let head = "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\n$INCLUDE more\n";
+        fs::write(at("ru"), head).unwrap();
+        let read = || read(&at("ru"), &apex, 1 << 20, directory.path()).unwrap();
+        let is_new = |stamp: &Stamp| stamp_after(&at("ru"), &apex, Some(stamp)).unwrap() != *stamp;
+        // What is not there is waited for.
+        let broken = read();
+        assert!(broken.zone.is_err() && !is_new(&broken.stamp));
+        fs::write(at("more"), "a 60 A 192.0.2.1\n").unwrap();
+        assert!(is_new(&broken.stamp));
+        let whole = read();
+        assert_eq!(whole.zone.unwrap().record_count(), 3);
+        assert!(!is_new(&whole.stamp));
+        fs::write(at("more"), "a 60 A 192.0.2.1\nb 60 A 192.0.2.1\n").unwrap();
+        assert!(is_new(&whole.stamp));
+        // Both together count against the limit.
+        let limit = fs::metadata(at("ru")).unwrap().len() + 10;
+        let large = super::read(&at("ru"), &apex, limit, directory.path()).unwrap();
+        let error = large.zone.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("the limit of {limit} octets")),
+            "{error}"
+        );
     }
 }

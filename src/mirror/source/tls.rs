@@ -10,44 +10,33 @@
 //!
 //! Failure: an [`io::Error`] that carries the reason, see [`fault_of`]. It names no time, so that it is logged once.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::time_provider::TimeProvider;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio_rustls::TlsConnector;
 
 use super::{BoxFuture, Connect, Stream};
 use crate::clock::Clock;
+use crate::tls::{self, ALPN_DOT, AUTHORITIES_MAX, Hands, Identity, IdentityError, PemError};
 
-/// Most authorities in one store.
-const ROOTS_MAX: usize = 10_000;
-/// Largest file of certificates, in octets.
-const CA_BYTES_MAX: u64 = 16 << 20;
-/// What a server of transfers must agree to speak (RFC 9103 section 7.1, RFC 7858).
-const ALPN_DOT: &[u8] = b"dot";
 /// What a web server is asked to speak.
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Why nobody can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// The file of authorities cannot be used.
-    #[error("{path}: {why}")]
-    Ca {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// A file of certificates cannot be used.
+    #[error(transparent)]
+    File(#[from] PemError),
+    /// What is to be shown cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The system has none.
     #[error(
         "this system trusts no certificates; install its package of them (ca-certificates), or name a file with `ca`"
@@ -62,46 +51,20 @@ pub enum TrustError {
 ///
 /// # Errors
 /// There are none.
-pub fn roots(ca: Option<&Path>) -> Result<RootCertStore, TrustError> {
-    let mut store = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let failed = |why: String| TrustError::Ca {
-                path: path.display().to_string(),
-                why,
-            };
-            for certificate in certificates(path).map_err(failed)? {
-                let added = store.add(certificate);
-                added.map_err(|e| failed(format!("a certificate that is none: {e}")))?;
-            }
-        }
+pub fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, TrustError> {
+    let store = match ca {
+        Some(path) => tls::Authorities::load(path)?.store(),
         // A certificate that the system lists and rustls cannot read is no reason to do without the others.
         None => {
+            let mut store = RootCertStore::empty();
             let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs.into_iter().take(ROOTS_MAX));
+            store.add_parsable_certificates(found.certs.into_iter().take(AUTHORITIES_MAX));
+            Arc::new(store)
         }
-    }
+    };
     match store.is_empty() {
         true => Err(TrustError::NoneHere),
         false => Ok(store),
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let mut text = Vec::new();
-    let opened = File::open(path);
-    let read = opened.and_then(|file| file.take(CA_BYTES_MAX + 1).read_to_end(&mut text));
-    read.map_err(|e| e.kind().to_string())?;
-    if text.len() as u64 > CA_BYTES_MAX {
-        return Err(format!("larger than {CA_BYTES_MAX} bytes"));
-    }
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text)
-        .take(ROOTS_MAX)
-        .collect();
-    match found {
-        Ok(found) if found.is_empty() => Err("it holds no certificate in PEM form".to_owned()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(format!("not PEM: {error}")),
     }
 }
 
@@ -110,8 +73,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 /// # Errors
 /// It is neither.
 pub fn server_name(text: &str) -> Result<ServerName<'static>, TrustError> {
-    let bare = text.strip_suffix('.').unwrap_or(text).to_owned();
-    ServerName::try_from(bare).map_err(|_| TrustError::BadName(text.to_owned()))
+    tls::name(text).ok_or_else(|| TrustError::BadName(text.to_owned()))
 }
 
 /// How connections of one purpose are secured.
@@ -124,29 +86,37 @@ pub struct Tls {
 
 impl Tls {
     /// For zone transfers: TLS 1.3 and the protocol `dot`, nothing less (RFC 9103 sections 7.1 and 7.2).
-    pub fn for_transfers(roots: RootCertStore, clock: &Clock) -> Tls {
-        Tls::new(roots, clock, &[&TLS13], ALPN_DOT, true)
+    /// To a server that asks, `identity` is shown (RFC 9103 section 9.3.3).
+    pub fn for_transfers(
+        roots: Arc<RootCertStore>,
+        identity: Option<&Identity>,
+        clock: &Clock,
+    ) -> Tls {
+        Tls::new(roots, identity, clock, &[&TLS13], ALPN_DOT, true)
     }
 
     /// For web servers, of which some still know TLS 1.2 only.
-    pub fn for_web(roots: RootCertStore, clock: &Clock) -> Tls {
-        Tls::new(roots, clock, &[&TLS13, &TLS12], ALPN_HTTP1, false)
+    pub fn for_web(roots: Arc<RootCertStore>, clock: &Clock) -> Tls {
+        Tls::new(roots, None, clock, &[&TLS13, &TLS12], ALPN_HTTP1, false)
     }
 
     fn new(
-        roots: RootCertStore,
+        roots: Arc<RootCertStore>,
+        identity: Option<&Identity>,
         clock: &Clock,
         versions: &[&'static SupportedProtocolVersion],
         alpn: &'static [u8],
         required: bool,
     ) -> Tls {
         let provider = Arc::new(ring::default_provider());
-        let mut config =
-            ClientConfig::builder_with_details(provider, Arc::new(Hands(clock.clone())))
-                .with_protocol_versions(versions)
-                .expect("ring knows both versions")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(Hands(clock.clone())))
+            .with_protocol_versions(versions)
+            .expect("ring knows both versions")
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![alpn.to_vec()];
         Tls {
             config: Arc::new(config),
@@ -170,22 +140,6 @@ impl Tls {
             Some(required) if agreed != Some(required) => Err(io::Error::other(NoTransfers)),
             _ => Ok(Box::new(secured)),
         }
-    }
-}
-
-/// The program's clock as rustls reads it.
-struct Hands(Clock);
-
-impl fmt::Debug for Hands {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hands")
-    }
-}
-
-impl TimeProvider for Hands {
-    fn current_time(&self) -> Option<UnixTime> {
-        let wall = std::time::Duration::from_secs(self.0.now().wall_s);
-        Some(UnixTime::since_unix_epoch(wall))
     }
 }
 

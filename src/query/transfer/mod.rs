@@ -117,6 +117,14 @@ impl Transfers {
             let text = "zone transfers are closed to this client";
             return Err(refuse(Rcode::REFUSED, Ede::PROHIBITED, text));
         }
+        // RFC 9103 section 7.1.
+        if let Transport::Tls {
+            for_transfers: false,
+        } = request.client.transport
+        {
+            let text = "transfers over TLS need TLS 1.3 and the protocol `dot` (ALPN)";
+            return Err(refuse(Rcode::REFUSED, Ede::PROHIBITED, text));
+        }
         let zone = &request.question.name;
         let is_axfr = request.question.rtype == Rtype::AXFR;
         // RFC 5936 section 4.2: there is no AXFR over UDP.
@@ -155,7 +163,7 @@ impl Transfers {
             return match request.client.transport {
                 // The client is to come over TCP.
                 Transport::Udp => Ok(Begun::Answer(soa_alone(current.image()))),
-                Transport::Tcp => Err(refuse(Rcode::SERVFAIL, Ede::NOT_READY, text)),
+                _ => Err(refuse(Rcode::SERVFAIL, Ede::NOT_READY, text)),
             };
         };
         let outgoing = Box::new(Outgoing {
@@ -172,7 +180,7 @@ impl Transfers {
                 request.client.transport,
                 settings.udp_size_max,
             ),
-            client: request.client,
+            client: request.client.clone(),
             signer: request.signed.as_ref().map(|signed| signed.signer.clone()),
             clock: self.clock.clone(),
             current,
@@ -181,7 +189,7 @@ impl Transfers {
         });
         Ok(match request.client.transport {
             Transport::Udp => Begun::Single(outgoing),
-            Transport::Tcp => Begun::Stream(outgoing),
+            _ => Begun::Stream(outgoing),
         })
     }
 
@@ -241,7 +249,7 @@ fn may_transfer(access: &AccessList, request: &Request) -> bool {
         .signed
         .as_ref()
         .map(|signed| signed.signer.key().name());
-    access.may_transfer(request.client.addr.ip(), key)
+    access.may_transfer(&request.client, key)
 }
 
 /// The serial that an IXFR question comes with.

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target("rdata", records::rdata),
     target("dnssec", dnssec::signed_sets),
     target("zone_file", stored::zone_file),
+    target("include", stored::include),
     target("catalog", stored::catalog),
     target("image", stored::image),
     target("note", stored::note),

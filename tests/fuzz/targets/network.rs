@@ -169,10 +169,8 @@ fn wire_of(item: &impl BinEncodable) -> Vec<u8> {
 
 /// A query is worked on, rejected with a short answer under its own ID, or dropped; responses are always dropped.
 pub fn request(data: &[u8]) -> bool {
-    let client = Client {
-        addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
-        transport: ClientTransport::Udp,
-    };
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
+    let client = Client::new(address, ClientTransport::Udp);
     let answer = match Request::read(data, client) {
         Ok(request) => {
             let question = &request.question;
@@ -214,11 +212,9 @@ pub fn transfer(data: &[u8]) -> bool {
         0 => ClientTransport::Udp,
         _ => ClientTransport::Tcp,
     };
-    let client = Client {
-        addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000),
-        transport,
-    };
-    let is_asked = Request::read(wire, client)
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
+    let client = Client::new(address, transport);
+    let is_asked = Request::read(wire, client.clone())
         .is_ok_and(|r| matches!(r.question.rtype, Rtype::AXFR | Rtype::IXFR));
     if !is_asked {
         return false;
@@ -244,7 +240,7 @@ fn transfers() -> &'static Pipeline {
         let text = "@ 60 SOA ns h 5 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
         let loaded = load(text.as_bytes(), "z", Some(&apex), 1 << 20).expect("a zone");
         let access = config::Access {
-            allow_transfer: vec![Peer::Net("127.0.0.0/8".parse().expect("a prefix"))],
+            allow_transfer: vec![Peer::net("127.0.0.0/8".parse().expect("a prefix"))],
             ..config::Access::default()
         };
         let settings = Settings {

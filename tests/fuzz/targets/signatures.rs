@@ -133,7 +133,7 @@ fn site() -> Site {
     let runtime = runtime.expect("a runtime");
     let mirrors = runtime.block_on(Mirrors::start(&config, deps));
     let access = Access {
-        allow_notify: vec![Peer::Tsig("hub-key.".parse().expect("a name"))],
+        allow_notify: vec![Peer::tsig("hub-key.".parse().expect("a name"))],
         ..Access::default()
     };
     let settings = Settings {
@@ -164,10 +164,7 @@ pub fn notify(data: &[u8]) -> bool {
     }
     let of_source = how & 1 == 1;
     let from: IpAddr = [192, 0, 2, if of_source { 1 } else { 2 }].into();
-    let client = Client {
-        addr: (from, 53).into(),
-        transport: Transport::Udp,
-    };
+    let client = Client::new((from, 53).into(), Transport::Udp);
     let signed = matches!(
         tsig::check_request(&wire, &keyring(), TSIG_AT_S),
         Received::Signed(_)

@@ -17,7 +17,7 @@ use holdfast::store::{
     ClockRow, CurrentRow, GenerationRow, OutageRow, RetainedHostRow, RetainedRow, Row, Tree,
     TrustAnchorRow, ValueFault, seal, unseal,
 };
-use holdfast::zone::{LookupKind, ZoneImage, load, parse, present};
+use holdfast::zone::{Includes, LookupKind, ZoneImage, load, load_file, parse, present};
 
 use super::sealed;
 
@@ -27,6 +27,8 @@ thread_local! {
 
 /// Octets that a zone from a fuzzed file may take.
 const ZONE_BYTES_MAX: u64 = 1 << 20;
+/// Records of files that include each other that are read.
+const RECORDS_MAX: usize = 100_000;
 /// Names of an image that are looked up.
 const NAMES_MAX: usize = 8;
 /// Noon of 2026-08-01, when the zones of the corpus are valid.
@@ -79,6 +81,41 @@ pub fn catalog(text: &[u8]) -> bool {
     let again = Membership::read(&again).expect("what was produced is read");
     assert!(again.members.keys().eq(listed.members.keys()));
     true
+}
+
+/// A zone file that includes another makes a zone or an error that names one of them and a line in it, and reading ends. Input: the
+/// one, a NUL, the other; they are called `outer` and `inner`.
+pub fn include(data: &[u8]) -> bool {
+    let mut parts = data.splitn(2, |b| *b == 0);
+    let (outer, inner) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let apex: Name = "example.".parse().expect("a name");
+    DIRECTORY.with(|directory| {
+        let path = directory.path().join("outer");
+        fs::write(&path, outer).expect("a file");
+        fs::write(directory.path().join("inner"), inner).expect("a file");
+        let mut includes = Includes::of(&path, outer.len() as u64, ZONE_BYTES_MAX);
+        let name = path.display().to_string();
+        let records = parse::records_with(outer, &name, Some(&apex), &mut includes);
+        for record in records.take(RECORDS_MAX) {
+            let Err(error) = record else { continue };
+            let of = |text: &[u8]| 1 + text.iter().filter(|b| **b == b'\n').count();
+            let lines = match error.file == name {
+                true => of(outer),
+                // A name may be another one of the same file.
+                false => of(outer)
+                    .max(of(inner))
+                    .max(of(&fs::read(&error.file).unwrap_or_default())),
+            };
+            assert!((1..=lines).contains(&error.line), "{error}");
+        }
+        let loaded = load_file(&path, Some(&apex), ZONE_BYTES_MAX);
+        let seen = includes.into_seen();
+        assert!(seen.iter().all(|file| *file == file.again()));
+        loaded.is_ok()
+    })
 }
 
 /// A zone file makes a zone or an error that names a place in it; the zone written as text makes the same zone; verifying it

@@ -1,0 +1,282 @@
+//! The handshake of clients that speak TLS (RFC 7858), and what it tells of them.
+//!
+//! Why here: before its end a handshake costs the server memory and signatures, and the client nothing but a connection. So it is
+//! bounded in time, and so is the number of handshakes, in all and per client network; that comes on top of the places for
+//! connections. Renegotiation does not exist in TLS 1.3 and is refused in TLS 1.2, data before the end of the handshake (0-RTT) is
+//! not taken. Sessions are resumed by tickets, so that nothing is kept here for clients that are gone.
+//!
+//! Model: [`TlsDoor`] holds the certificate in force, which a reload swaps; connections keep the one that they began with.
+//! Tickets end with their certificate and authorities, so that nobody resumes what would not be granted any more.
+//!
+//! Failure: an error for the log, a count in `tls_handshake_failures_total`, and the connection is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::streams::Places;
+use crate::clock::Clock;
+use crate::config::ServerTls;
+use crate::metrics::Metrics;
+use crate::query::{Client, Transport};
+use crate::tls::{ALPN_DOT, Hands, Shown};
+
+/// A handshake that takes longer is given up, in seconds.
+const HANDSHAKE_TIME_MAX_S: u64 = 5;
+/// The same while half of the places for connections or handshakes are taken, in seconds.
+const HANDSHAKE_TIME_CROWDED_S: u64 = 2;
+/// Handshakes at once; each may hold 64 KiB that the client has sent, and some of its own.
+const HANDSHAKES_MAX: usize = 512;
+/// Of these, of one client /24 or /56; loopback not counted.
+const HANDSHAKES_PER_PREFIX_MAX: usize = 64;
+
+/// Where clients become ones that speak TLS.
+pub struct TlsDoor {
+    config: ArcSwap<ServerConfig>,
+    clock: Clock,
+    handshakes: Arc<Places>,
+    metrics: Arc<Metrics>,
+}
+
+/// A client whose handshake is done.
+pub struct Entered<S> {
+    /// Its connection.
+    pub stream: TlsStream<S>,
+    /// Who it is.
+    pub client: Client,
+    /// To be kept for as long as the connection.
+    pub open: Open,
+}
+
+/// Counts an open connection while it is there.
+pub struct Open(Arc<Metrics>);
+
+impl Open {
+    fn new(metrics: Arc<Metrics>) -> Open {
+        metrics.tls_connections.step(false, true);
+        Open(metrics)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.tls_connections.step(true, false);
+    }
+}
+
+impl TlsDoor {
+    /// Shows the certificate of `[server.tls]`.
+    ///
+    /// # Errors
+    /// TLS cannot be spoken with it.
+    pub fn new(config: &ServerTls, clock: &Clock, metrics: Arc<Metrics>) -> io::Result<TlsDoor> {
+        Ok(TlsDoor {
+            config: ArcSwap::from_pointee(server_config(config, clock)?),
+            clock: clock.clone(),
+            handshakes: Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_PREFIX_MAX),
+            metrics,
+        })
+    }
+
+    /// Shows another certificate from now on.
+    ///
+    /// # Errors
+    /// TLS cannot be spoken with it; the one before stays.
+    pub fn show(&self, config: &ServerTls) -> io::Result<()> {
+        self.config
+            .store(Arc::new(server_config(config, &self.clock)?));
+        Ok(())
+    }
+
+    /// Does the handshake. `crowded`: there are better uses for the connection's place.
+    ///
+    /// # Errors
+    /// It comes to nothing.
+    pub async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        address: SocketAddr,
+        crowded: bool,
+    ) -> io::Result<Entered<S>> {
+        let entered = self.shake_hands(stream, address, crowded).await;
+        match &entered {
+            Ok(_) => self.metrics.tls_connections_total.inc(),
+            Err(_) => self.metrics.tls_handshake_failures_total.inc(),
+        }
+        entered
+    }
+
+    async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        address: SocketAddr,
+        crowded: bool,
+    ) -> io::Result<Entered<S>> {
+        let Some(place) = self.handshakes.take(address.ip()) else {
+            return Err(io::Error::other("too many handshakes at once"));
+        };
+        let patience = Duration::from_secs(match crowded || place.is_crowded() {
+            true => HANDSHAKE_TIME_CROWDED_S,
+            false => HANDSHAKE_TIME_MAX_S,
+        });
+        let acceptor = TlsAcceptor::from(self.config.load_full());
+        let stream = timeout(patience, acceptor.accept(stream)).await??;
+        let client = client(&stream, address);
+        Ok(Entered {
+            stream,
+            client,
+            open: Open::new(self.metrics.clone()),
+        })
+    }
+}
+
+/// What the handshake has told.
+fn client<S>(stream: &TlsStream<S>, address: SocketAddr) -> Client {
+    let session = stream.get_ref().1;
+    // RFC 9103 sections 7.1 and 7.2.
+    let for_transfers = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        && session.alpn_protocol() == Some(ALPN_DOT);
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    Client {
+        certificate: certificate.map(|own| Arc::new(Shown::new(own.clone().into_owned()))),
+        ..Client::new(address, Transport::Tls { for_transfers })
+    }
+}
+
+fn server_config(config: &ServerTls, clock: &Clock) -> io::Result<ServerConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let hands = Arc::new(Hands(clock.clone()));
+    let builder = ServerConfig::builder_with_details(provider.clone(), hands)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(io::Error::other)?;
+    let builder = match &config.client_ca {
+        // Who shows none may ask questions; access lists say what takes one.
+        Some(authorities) => {
+            let store = authorities.store();
+            let verifier = WebPkiClientVerifier::builder_with_provider(store, provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(io::Error::other)?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut made = builder.with_cert_resolver(config.identity.resolver());
+    // A client without ALPN speaks DNS here as well (RFC 7858 knows none); one that wants only something else is refused.
+    made.alpn_protocols = vec![ALPN_DOT.to_vec()];
+    made.session_storage = Arc::new(NoServerSessionStorage {});
+    made.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Identity;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    fn door() -> (Arc<TlsDoor>, Arc<Metrics>) {
+        let directory = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["ns.example".to_owned()]).unwrap();
+        let (cert, key) = (
+            directory.path().join("cert.pem"),
+            directory.path().join("key.pem"),
+        );
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let config = ServerTls {
+            identity: Identity::load(&cert, &key).unwrap(),
+            client_ca: None,
+            dot: Vec::new(),
+            doh: Vec::new(),
+            doq: Vec::new(),
+        };
+        let metrics = Arc::new(Metrics::default());
+        let door = TlsDoor::new(&config, &Clock::system(), metrics.clone()).unwrap();
+        (Arc::new(door), metrics)
+    }
+
+    fn client(host: u16) -> SocketAddr {
+        let [high, low] = host.to_be_bytes();
+        ([10, high, low, 1], 4000).into()
+    }
+
+    /// Silent clients, those who say a little at a time, and those who say what is no handshake.
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_ends_in_time() {
+        let (door, metrics) = door();
+        let clock = Clock::system();
+        for (crowded, limit_s) in [
+            (false, HANDSHAKE_TIME_MAX_S),
+            (true, HANDSHAKE_TIME_CROWDED_S),
+        ] {
+            let begun = clock.now().mono;
+            let (ours, mut theirs) = duplex(1 << 10);
+            let trickle = tokio::spawn(async move {
+                // The head of a record of 16 KiB, then octets of it for ever.
+                theirs.write_all(&[22, 3, 1, 0x3F, 0xFF]).await?;
+                loop {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    theirs.write_u8(1).await?;
+                }
+                #[allow(unreachable_code)]
+                io::Result::Ok(())
+            });
+            assert!(door.enter(ours, client(1), crowded).await.is_err());
+            let took = clock.now().mono - begun;
+            assert_eq!(took.as_secs(), limit_s, "{took:?}");
+            assert!(trickle.await.unwrap().is_err());
+        }
+        let (ours, mut theirs) = duplex(1 << 10);
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(door.enter(ours, client(1), false).await.is_err());
+        // No more than an alert.
+        let mut said = Vec::new();
+        theirs.read_to_end(&mut said).await.unwrap();
+        assert!(said.len() <= 7, "{said:?}");
+        assert_eq!(metrics.tls_handshake_failures_total.value(), 3);
+        assert_eq!(metrics.tls_connections_total.value(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn handshakes_are_bounded_in_number() {
+        let (door, metrics) = door();
+        let mut held = Vec::new();
+        let mut open = |address: SocketAddr| {
+            let (ours, theirs) = duplex(64);
+            held.push(theirs);
+            let door = door.clone();
+            tokio::spawn(async move { door.enter(ours, address, false).await.map(drop) })
+        };
+        let crowd: Vec<_> = (0..HANDSHAKES_PER_PREFIX_MAX)
+            .map(|_| open(client(1)))
+            .collect();
+        tokio::task::yield_now().await;
+        let refused = open(client(1)).await.unwrap().unwrap_err();
+        assert_eq!(refused.to_string(), "too many handshakes at once");
+        let others =
+            (HANDSHAKES_PER_PREFIX_MAX..HANDSHAKES_MAX).map(|i| open(client(i as u16 + 2)));
+        let others: Vec<_> = others.collect();
+        tokio::task::yield_now().await;
+        let refused = open(client(2000)).await.unwrap().unwrap_err();
+        assert_eq!(refused.to_string(), "too many handshakes at once");
+        for task in crowd.into_iter().chain(others) {
+            assert!(task.await.unwrap().is_err());
+        }
+        let all = HANDSHAKES_MAX as u64 + 2;
+        assert_eq!(metrics.tls_handshake_failures_total.value(), all);
+        // All places are free again.
+        assert!(door.handshakes.take(client(1).ip()).is_some());
+    }
+}
