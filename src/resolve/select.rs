@@ -34,7 +34,7 @@ use crate::upstream::{Doubt, Transport};
 /// Shortest wait before the next server is asked.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 /// Longest wait before the next server is asked.
-const WAIT_MAX: Duration = Duration::from_millis(1500);
+pub const WAIT_MAX: Duration = Duration::from_millis(1500);
 /// Wait for a server that was never asked.
 const WAIT_NEW: Duration = Duration::from_millis(400);
 /// First and longest pause before a silent server is tried again; a returned one is found within it.
@@ -54,6 +54,11 @@ pub const FAILED_FOR: Duration = Duration::from_secs(5);
 const BOGUS_FOR: Duration = Duration::from_secs(30);
 /// How long an address is asked over TCP after it answered only so.
 const TCP_FOR: Duration = Duration::from_secs(300);
+/// Questions in a row without an answer after which every second one goes over TCP.
+const TCP_AFTER: u32 = 2;
+/// Within how long after so many lost datagrams an answer over TCP is taken for the mark of a server that answers only so, and not
+/// of one that has come back: one step asks in this time.
+const TCP_TELLS_WITHIN: Duration = Duration::from_secs(3);
 /// Zones remembered per address as not served.
 const BAD_ZONES_MAX: usize = 16;
 /// Refusals of the network in a row after which an address family counts as dead here.
@@ -72,6 +77,11 @@ struct Server {
     retry_at: Duration,
     quirks: Quirks,
     tcp_until: Duration,
+    /// So many of them, the last ones, went as datagrams; since then.
+    lost_datagrams: u32,
+    lost_from: Duration,
+    /// It was silent and then answered over TCP: it is cut off from datagrams, or has come back.
+    tcp_helped: bool,
     bad_zones: Vec<BadZone>,
     used_at: Duration,
 }
@@ -207,10 +217,15 @@ impl Servers {
         (table.get(&server)).map_or_else(Quirks::default, |s| s.quirks.clone())
     }
 
-    /// Over what `server` is best asked first.
-    pub fn transport(&self, server: IpAddr, now: Duration) -> Transport {
+    /// Over what `server` is best asked next. Who stays silent may be cut off from datagrams only: one question over TCP in
+    /// the end tells of one server, and of several each has to be asked so. `again` when it has been silent in this very step.
+    pub fn transport(&self, server: IpAddr, again: bool, now: Duration) -> Transport {
         let table = self.table();
-        match table.get(&server).is_some_and(|s| s.tcp_until > now) {
+        let over_tcp = |s: &Server| {
+            let in_turn = s.late >= TCP_AFTER && s.lost_datagrams > 0;
+            s.tcp_until > now || in_turn || ((again || s.late > 0) && s.tcp_helped)
+        };
+        match table.get(&server).is_some_and(over_tcp) {
             true => Transport::Tcp,
             false => Transport::Udp,
         }
@@ -221,8 +236,16 @@ impl Servers {
         self.family(server).store(0, Ordering::Relaxed);
         self.update(server, now, |s| {
             // Datagrams do not get through, or the case of names does not.
-            if over == Transport::Tcp && s.late > 1 {
-                s.tcp_until = now + TCP_FOR;
+            match over {
+                Transport::Udp => s.tcp_helped = false,
+                Transport::Tcp if s.late >= TCP_AFTER || (s.late > 0 && s.tcp_helped) => {
+                    let just_now = s.lost_from + TCP_TELLS_WITHIN > now;
+                    if s.tcp_helped || (just_now && s.lost_datagrams >= TCP_AFTER) {
+                        s.tcp_until = now + TCP_FOR;
+                    }
+                    s.tcp_helped = true;
+                }
+                Transport::Tcp => {}
             }
             // RFC 6298 section 2.
             match s.srtt {
@@ -235,15 +258,15 @@ impl Servers {
                     s.srtt = Some((srtt * 7 + rtt) / 8);
                 }
             }
-            s.late = 0;
+            (s.late, s.lost_datagrams) = (0, 0);
             s.retry_at = Duration::ZERO;
         });
     }
 
     /// The network says that the server cannot be reached.
-    pub fn unreachable(&self, server: IpAddr, now: Duration) {
+    pub fn unreachable(&self, server: IpAddr, over: Transport, now: Duration) {
         self.not_sent(server);
-        self.late(server, now);
+        self.late(server, over, now);
     }
 
     /// This machine could not send to the server.
@@ -252,9 +275,16 @@ impl Servers {
     }
 
     /// The server has not answered within its wait.
-    pub fn late(&self, server: IpAddr, now: Duration) {
+    pub fn late(&self, server: IpAddr, over: Transport, now: Duration) {
         self.update(server, now, |s| {
             s.late = s.late.saturating_add(1);
+            if s.lost_datagrams == 0 {
+                s.lost_from = now;
+            }
+            s.lost_datagrams = match over {
+                Transport::Udp => s.lost_datagrams.saturating_add(1),
+                Transport::Tcp => 0,
+            };
             s.retry_at = now + backoff(s.late);
         });
     }
@@ -424,6 +454,9 @@ mod tests {
     const NEAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
+    const UDP: Transport = Transport::Udp;
+    const TCP: Transport = Transport::Tcp;
+
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
     }
@@ -457,7 +490,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_asked_beside_a_living_one_once_per_backoff() {
         let servers = known();
-        servers.late(NEAR, ms(100));
+        servers.late(NEAR, UDP, ms(100));
         assert_eq!(firsts(&servers, ms(200), 100), (0, 0));
         assert_eq!(firsts(&servers, ms(700), 100), (0, 1));
         servers.answered(NEAR, Transport::Udp, ms(10), ms(800));
@@ -468,7 +501,7 @@ mod tests {
     fn a_returned_server_is_found_within_the_longest_backoff() {
         let servers = known();
         for i in 0..50 {
-            servers.late(NEAR, ms(i * 10));
+            servers.late(NEAR, UDP, ms(i * 10));
         }
         assert_eq!(firsts(&servers, ms(500) + BACKOFF_MAX, 10).1, 1);
     }
@@ -478,7 +511,7 @@ mod tests {
         let servers = known();
         let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
         for n in 0..4 {
-            servers.unreachable(six(n), ms(0));
+            servers.unreachable(six(n), UDP, ms(0));
         }
         let mut rng = SmallRng::seed_from_u64(7);
         let new = "192.0.2.77".parse().unwrap();
@@ -508,7 +541,7 @@ mod tests {
     fn servers_of_bogus_data_stand_between_the_good_and_the_silent() {
         let (servers, root) = (known(), Name::root());
         let silent = "192.0.2.3".parse().unwrap();
-        servers.late(silent, ms(0));
+        servers.late(silent, UDP, ms(0));
         servers.bogus_for(NEAR, &root, ms(0));
         let mut rng = SmallRng::seed_from_u64(7);
         let mut order = |zone: &Name, now| {
@@ -520,10 +553,44 @@ mod tests {
         assert_eq!(order(&root, BOGUS_FOR + ms(1))[2], silent);
         assert_eq!(order(&root.child(b"com").unwrap(), ms(1))[2], silent);
         // Who is worse besides stands with the worse.
-        servers.late(NEAR, ms(2));
+        servers.late(NEAR, UDP, ms(2));
         assert_eq!(order(&root, ms(3))[0], FAR);
         servers.bad_for(NEAR, &root, ms(3), LAME_FOR);
         assert_eq!(order(&root, ms(4)), [FAR, silent, NEAR]);
+    }
+
+    #[test]
+    fn who_stays_silent_is_asked_over_tcp_every_second_time() {
+        let servers = Servers::default();
+        let mut asked = Vec::new();
+        for n in 0..6 {
+            let over = servers.transport(NEAR, false, ms(n));
+            servers.late(NEAR, over, ms(n));
+            asked.push(over);
+        }
+        assert_eq!(asked, [UDP, UDP, TCP, UDP, TCP, UDP]);
+        // It may have come back, and is asked as ever.
+        servers.answered(NEAR, TCP, ms(10), ms(10));
+        assert_eq!(servers.transport(NEAR, false, ms(20)), UDP);
+        // Silent again: that was it.
+        assert_eq!(servers.transport(NEAR, true, ms(20)), TCP);
+        servers.late(NEAR, UDP, ms(20));
+        assert_eq!(servers.transport(NEAR, false, ms(30)), TCP);
+        servers.answered(NEAR, TCP, ms(10), ms(40));
+        let later = TCP_FOR + ms(40);
+        assert_eq!(servers.transport(NEAR, false, later - ms(1)), TCP);
+        // Until a datagram is answered.
+        assert_eq!(servers.transport(NEAR, false, later), UDP);
+        servers.answered(NEAR, UDP, ms(10), later);
+        servers.late(NEAR, UDP, later);
+        assert_eq!(servers.transport(NEAR, true, later), UDP);
+        // Who loses one datagram after the other, and answers over TCP at once, has not come back just then.
+        servers.late(NEAR, UDP, later + ms(100));
+        let answered = |then| {
+            servers.answered(NEAR, TCP, ms(10), later + then);
+            servers.transport(NEAR, false, later + then)
+        };
+        assert_eq!(answered(ms(200)), TCP);
     }
 
     #[test]
@@ -531,9 +598,9 @@ mod tests {
         let servers = known();
         assert_eq!(servers.wait(NEAR), WAIT_MIN);
         assert_eq!(servers.wait(FAR), ms(600));
-        servers.late(FAR, ms(0));
+        servers.late(FAR, UDP, ms(0));
         assert_eq!(servers.wait(FAR), ms(1200));
-        servers.late(FAR, ms(0));
+        servers.late(FAR, UDP, ms(0));
         assert_eq!(servers.wait(FAR), WAIT_MAX);
         assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
     }

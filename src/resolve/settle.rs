@@ -96,7 +96,7 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
             Said::Silent
         }
         ExchangeError::Unreachable(why) => {
-            env.servers.unreachable(server, now.mono);
+            env.servers.unreachable(server, ask.transport, now.mono);
             observe(env, zone, ask, Outcome::Unreachable);
             Said::Unreachable(why)
         }

@@ -15,6 +15,7 @@ mod oracle;
 mod outage;
 mod quirks;
 mod rollover;
+mod searches;
 mod security;
 mod signer;
 mod trace;

@@ -280,7 +280,8 @@ impl Iteration {
                 if let Some(attempt) = &mut self.attempt
                     && attempt.is_served_by(&name)
                 {
-                    let found = attempt.found(env, &self.manner, &name, rtype, found, why);
+                    let what = (&name, rtype);
+                    let found = attempt.found(env, &self.manner, what, found, why, now);
                     if found == Found::Nothing {
                         self.look_further(env, now, &mut out);
                     }

@@ -1,8 +1,9 @@
 //! The search for addresses of a zone's name servers, beside the questions to those that are known.
 //!
 //! Why: a delegation names servers, and often not where they are. Each name is a question of its own, of which a stranger's
-//! delegation could make hundreds (NXNSAttack, CVE-2020-12667), so they are counted, and only a few run at a time. And what such a
-//! search once found is no more than hearsay: nobody validates it, so it may have to be searched for anew.
+//! delegation could make hundreds (NXNSAttack, CVE-2020-12667), so they are counted, and only a few run at a time; one that takes long
+//! makes room for the next. And what such a search once found is no more than hearsay: nobody validates it, so it may have to be
+//! searched for anew, which is counted apart, or names that lead nowhere would protect a forged address.
 //!
 //! Model: per step one [`Search`]. A name and a family are *wanted*, then *awaited*, then perhaps *looked up*; what was looked up may be
 //! doubted, and is wanted again.
@@ -18,6 +19,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -30,8 +32,12 @@ use crate::resolve::delegation::Delegation;
 
 /// Addresses of name servers that are asked for per delegation (NXNSAttack).
 const ASKS_MAX: u8 = 4;
-/// Of those, how many at a time.
+/// Addresses that are asked for anew, besides.
+const ASKS_ANEW_MAX: u8 = 2;
+/// How many are looked for at a time.
 const ASKS_AT_ONCE: usize = 2;
+/// A search that takes longer than this holds up no other: somebody on its way is silent.
+const SEARCH_PATIENCE: Duration = Duration::from_millis(800);
 
 /// A name to be looked for.
 struct Wanted {
@@ -41,14 +47,25 @@ struct Wanted {
     anew: bool,
 }
 
+/// A name that is being looked for.
+struct Awaited {
+    name: Name,
+    rtype: Rtype,
+    /// When others need not wait for it any more.
+    until: Duration,
+}
+
 /// The search of one step.
 #[derive(Default)]
 pub(super) struct Search {
     wanted: VecDeque<Wanted>,
-    awaited: Vec<(Name, Rtype)>,
+    awaited: Vec<Awaited>,
     /// Name servers outside the zone whose addresses were looked up.
     looked_up: Vec<(Name, Rtype)>,
     asks: u8,
+    asks_anew: u8,
+    /// When it was last seen to what is wanted.
+    asked_at: Duration,
     /// The first name server whose addresses could not be had, and why.
     nameless: Option<(Name, String)>,
 }
@@ -137,7 +154,7 @@ impl Search {
 
     /// The sub-question for this name came to its end, with addresses or not.
     pub fn ended(&mut self, name: &Name, rtype: Rtype, found: bool, why: Option<String>) {
-        self.awaited.retain(|(n, t)| n != name || *t != rtype);
+        self.awaited.retain(|a| a.name != *name || a.rtype != rtype);
         if found {
             self.looked_up.push((name.clone(), rtype));
         } else if self.nameless.is_none() {
@@ -149,13 +166,13 @@ impl Search {
     /// Nobody answers at addresses that were looked up. They may have changed since, or be forged: no validation covers them, and
     /// whoever gave them may have said that they hold for a day.
     pub fn doubt(&mut self, env: &Env<'_>, now: Now) {
-        // Whom nobody has looked for comes first: the searches are counted.
-        if !self.wanted.is_empty() {
+        // Whom nobody has looked for comes first.
+        if self.wanted.iter().any(|w| self.may_ask(w)) {
             return;
         }
         let doubted = std::mem::take(&mut self.looked_up).into_iter();
         let due = |(name, rtype): &(Name, Rtype)| env.knowledge.claim_new_look(name, *rtype, now);
-        let free = usize::from(ASKS_MAX.saturating_sub(self.asks));
+        let free = usize::from(ASKS_ANEW_MAX.saturating_sub(self.asks_anew));
         let anew = doubted.filter(due).map(|(name, rtype)| Wanted {
             name,
             rtype,
@@ -164,23 +181,64 @@ impl Search {
         self.wanted.extend(anew.take(free));
     }
 
+    /// When a search takes long, so that another may begin.
+    pub fn next_at(&self) -> Option<Duration> {
+        let wanted = self.wanted.iter().any(|w| self.may_ask(w));
+        let later = self.awaited.iter().map(|a| a.until);
+        later.filter(|at| wanted && *at > self.asked_at).min()
+    }
+
+    /// Whether that time has come.
+    pub fn is_due(&self, now: Now) -> bool {
+        self.next_at().is_some_and(|at| at <= now.mono)
+    }
+
+    fn may_ask(&self, wanted: &Wanted) -> bool {
+        match wanted.anew {
+            true => self.asks_anew < ASKS_ANEW_MAX,
+            false => self.asks < ASKS_MAX,
+        }
+    }
+
+    /// Which of the wanted is next. What holds up the search for a name in one family holds it up in the other: other names come
+    /// first, and as long as the search for one of them may still succeed, nothing is spent on a name that takes long.
+    fn next_wanted(&self, now: Duration) -> Option<usize> {
+        let fresh = |a: &Awaited| a.until > now;
+        let searched = |w: &Wanted| self.awaited.iter().find(|a| a.name == w.name);
+        let first = |fits: &dyn Fn(&Wanted) -> bool| {
+            let mut wanted = self.wanted.iter();
+            wanted.position(|w| self.may_ask(w) && fits(w))
+        };
+        let idle = !self.awaited.iter().any(fresh);
+        first(&|w| searched(w).is_none())
+            .or_else(|| first(&|w| idle || searched(w).is_some_and(fresh)))
+    }
+
     /// Asks for what is wanted, as far as that is allowed; false when the client question has no sub-question left.
     pub fn ask(&mut self, sender: &mut Sender<'_, '_>) -> bool {
         if sender.manner.depth >= DEPTH_MAX {
             return true;
         }
-        while self.awaited.len() < ASKS_AT_ONCE && self.asks < ASKS_MAX {
-            // What holds up the search for a name in one family holds it up in the other: other names come first.
-            let is_new = |wanted: &Wanted| self.awaited.iter().all(|(n, _)| *n != wanted.name);
-            let next = self.wanted.iter().position(is_new).unwrap_or(0);
-            let Some(Wanted { name, rtype, anew }) = self.wanted.remove(next) else {
+        let now = sender.now.mono;
+        self.asked_at = now;
+        while self.awaited.iter().filter(|a| a.until > now).count() < ASKS_AT_ONCE {
+            let next = self.next_wanted(now);
+            let Some(Wanted { name, rtype, anew }) = next.and_then(|n| self.wanted.remove(n))
+            else {
                 return true;
             };
             if !sender.env.budget.take_sub_question() {
                 return false;
             }
-            self.asks += 1;
-            self.awaited.push((name.clone(), rtype));
+            match anew {
+                true => self.asks_anew += 1,
+                false => self.asks += 1,
+            }
+            self.awaited.push(Awaited {
+                name: name.clone(),
+                rtype,
+                until: now + SEARCH_PATIENCE,
+            });
             sender.out.push(Action::Addresses { name, rtype, anew });
         }
         true

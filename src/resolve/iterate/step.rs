@@ -10,6 +10,7 @@
 //! | 2 | cautiously: small datagrams, no options, no EDNS where nothing shows that it is taken (`quirks`) |
 //! | 3 | TCP |
 //!
+//! Who was silent to earlier questions may have its turn over TCP before (`select`): with several silent servers no time is left for round 3.
 //! A server that refuses EDNS, an option or a cookie is asked again at once without; one whose answer was cut or may be a
 //! forgery is asked over TCP, and if that fails once more over UDP without what made the answer doubtful, which
 //! leaves the port and the ID to be guessed, twice.
@@ -29,6 +30,7 @@ use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::quirks::EdnsLevel;
+use crate::resolve::select::WAIT_MAX;
 use crate::resolve::trace::What;
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Doubt, Transport};
@@ -282,7 +284,7 @@ impl Attempt {
                 // fold the case of names.
                 transport: match self.rounds + 1 == ROUNDS_MAX {
                     true => Transport::Tcp,
-                    false => env.servers.transport(server, now.mono),
+                    false => env.servers.transport(server, self.rounds > 0, now.mono),
                 },
                 cautious: self.rounds > 0,
             })
@@ -292,10 +294,8 @@ impl Attempt {
     }
 
     pub fn wake_at(&self) -> Option<Duration> {
-        match (self.hedge_at, self.next_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let times = [self.hedge_at, self.next_at, self.search.next_at()];
+        times.into_iter().flatten().min()
     }
 
     pub fn hedge_due(&self, now: Now) -> bool {
@@ -490,10 +490,10 @@ impl Attempt {
         &mut self,
         env: &Env<'_>,
         manner: &Manner,
-        name: &Name,
-        rtype: Rtype,
+        (name, rtype): (&Name, Rtype),
         found: Vec<IpAddr>,
         why: Option<String>,
+        now: Now,
     ) -> Found {
         self.search.ended(name, rtype, !found.is_empty(), why);
         let mut new = false;
@@ -509,7 +509,7 @@ impl Attempt {
                 self.addresses.push(server);
                 self.order.push_front(Try {
                     server,
-                    transport: Transport::Udp,
+                    transport: env.servers.transport(server, false, now.mono),
                     cautious: false,
                 });
             }
@@ -543,6 +543,8 @@ impl Attempt {
         }
         if self.knows_only_silent() {
             self.search.doubt(sender.env, sender.now);
+        }
+        if self.knows_only_silent() || self.search.is_due(sender.now) {
             self.ask_for_addresses(sender);
         }
         if self.is_waiting() {
@@ -676,7 +678,14 @@ impl Attempt {
                 let wait = self.send(sender, next);
                 self.next_at = wait.map(|w| sender.now.mono + w);
                 if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
-                    self.send(sender, Try { server, ..next });
+                    let servers = sender.env.servers;
+                    let transport = servers.transport(server, false, sender.now.mono);
+                    let explored = Try {
+                        server,
+                        transport,
+                        ..next
+                    };
+                    self.send(sender, explored);
                 }
             }
             Some(_) => {}
@@ -717,7 +726,7 @@ impl Attempt {
         let (wait, timeout) = match to.transport {
             Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
             Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
-            Transport::Tcp => (wait * 3, TCP_TIMEOUT),
+            Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
         };
         let size = match cautious && over_udp {
             true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,

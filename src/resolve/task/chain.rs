@@ -20,7 +20,7 @@ use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sour
 /// Links of a chain of aliases.
 pub(super) const CHAIN_MAX: usize = 12;
 /// How often a question whose answer is bogus is asked: first, from others, from the mirror.
-const ATTEMPTS_MAX: u8 = 3;
+pub(super) const ATTEMPTS_MAX: u8 = 3;
 
 /// Why a question has no answer for its client.
 pub(super) struct Unanswered {

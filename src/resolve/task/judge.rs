@@ -46,6 +46,15 @@ impl ReferralChecks {
 /// What a validation is told, and why it is told nothing.
 type Told = (Event, Option<Failure>);
 
+/// For whom an answer is judged.
+pub(super) struct Asker {
+    /// Links are looked for at the depth of the answer, so that they wait for deeper work only.
+    pub depth: u8,
+    /// The questions that they are looked for.
+    pub ancestry: Vec<Question>,
+    pub budget: Arc<Budget>,
+}
+
 /// A link of a chain that a server gave.
 struct Link {
     question: Question,
@@ -54,14 +63,30 @@ struct Link {
 }
 
 impl Shared {
-    /// Judges the answer to `question`, and tells reachability whose data proved right or wrong.
-    /// Everything is insecure where validation is off.
+    /// Judges the answer to a client's question.
     pub(super) async fn judge(
         self: &Arc<Self>,
         question: &Question,
         response: &Response,
         budget: &Arc<Budget>,
     ) -> Verdict {
+        let asker = Asker {
+            depth: 0,
+            ancestry: Vec::new(),
+            budget: budget.clone(),
+        };
+        self.judge_for(&asker, question, response).await
+    }
+
+    /// Judges the answer to `question`, and tells reachability whose data proved right or wrong.
+    /// Everything is insecure where validation is off.
+    pub(super) async fn judge_for(
+        self: &Arc<Self>,
+        asker: &Asker,
+        question: &Question,
+        response: &Response,
+    ) -> Verdict {
+        let budget = &asker.budget;
         let Some(validator) = &self.validator else {
             return without_chain(response, Security::Insecure);
         };
@@ -102,7 +127,7 @@ impl Shared {
                 Step::Ask(asks) => {
                     for ask in asks {
                         let wait = validation.keeps_links().then_some(LINK_WAIT);
-                        self.ask_link(ask, wait, &links, budget, &trace, &tell);
+                        self.ask_link(asker, ask, wait, &links, &trace, &tell);
                     }
                 }
             }
@@ -183,15 +208,18 @@ impl Shared {
     /// Fetches a link; who gave a bad one before is avoided.
     fn ask_link(
         self: &Arc<Self>,
+        asker: &Asker,
         ask: SubAsk,
         wait: Option<Duration>,
         links: &[Link],
-        budget: &Arc<Budget>,
         trace: &Trace,
         tell: &UnboundedSender<Box<Told>>,
     ) {
         let SubAsk { question, attempt } = ask;
+        let budget = &asker.budget;
         let mut raw = RawAsk::new(question.clone());
+        raw.depth = asker.depth;
+        raw.ancestry.clone_from(&asker.ancestry);
         raw.trace = trace.clone();
         raw.attempt = attempt;
         raw.for_chain = true;

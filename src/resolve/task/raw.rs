@@ -8,7 +8,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep_until;
 
 use super::Shared;
+use super::chain::ATTEMPTS_MAX;
 use super::inflight::Part;
+use super::judge::Asker;
 use crate::cache::entry::negative_ttl_s;
 use crate::clock::Now;
 use crate::dns::{Name, Question, RrSet, Rtype};
@@ -19,7 +21,7 @@ use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
 use crate::resolve::settle::settle;
 use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
-use crate::resolve::{Cover, LocalAnswer, LocalZones, Origin, Response};
+use crate::resolve::{Cover, LocalAnswer, LocalZones, Origin, Response, Security};
 use crate::upstream::{Ask, Transport};
 
 /// Raw questions under way at a time.
@@ -261,7 +263,8 @@ impl Shared {
                 biased;
                 result = &mut exchange => result,
                 () = tokio::time::sleep(wait) => {
-                    shared.servers.late(ask.server.ip(), shared.clock.now().mono);
+                    let now = shared.clock.now().mono;
+                    shared.servers.late(ask.server.ip(), ask.transport, now);
                     told.amend(|what| note_late(what, wait));
                     exchange.await
                 }
@@ -361,7 +364,10 @@ impl Shared {
             return Ok(known);
         }
         let again = ask.attempt > 0;
-        let result = self.raw(ask, budget).await;
+        let result = match anew {
+            true => self.raw_judged(ask, budget).await,
+            false => self.raw(ask, budget).await,
+        };
         let now = self.clock.now();
         let learn = |found: &[IpAddr], from, ttl_s| {
             (self.knowledge).learn_addresses(name, rtype, found.to_vec(), from, ttl_s, now);
@@ -397,6 +403,39 @@ impl Shared {
                 Err(failure.to_string())
             }
         }
+    }
+}
+
+impl Shared {
+    /// An answer that validates, if there is one. Addresses of name servers are taken unseen until they lead nowhere: then nobody
+    /// who lies about them may stand in the way of those who do not. A zone that is broken may still say where its servers are.
+    async fn raw_judged(self: &Arc<Self>, mut ask: RawAsk, budget: &Arc<Budget>) -> RawResult {
+        let question = ask.question.clone();
+        let mut asker = Asker {
+            depth: ask.depth,
+            ancestry: ask.ancestry.clone(),
+            budget: budget.clone(),
+        };
+        asker.ancestry.push(question.clone());
+        let mut bogus = None;
+        while ask.attempt < ATTEMPTS_MAX {
+            let response = match self.raw(ask.clone(), budget).await {
+                Ok(response) => response,
+                Err(failure) => return bogus.ok_or(failure),
+            };
+            let verdict = self.judge_for(&asker, &question, &response).await;
+            if !matches!(verdict.security, Security::Bogus(_)) {
+                return Ok(response);
+            }
+            if let Origin::Network(server) = response.origin {
+                let now = self.clock.now().mono;
+                self.servers.bogus_for(server, &response.zone, now);
+                ask.avoid.push(server);
+            }
+            ask.attempt += 1;
+            bogus.get_or_insert(response);
+        }
+        bogus.ok_or_else(|| too_late(&question))
     }
 }
 

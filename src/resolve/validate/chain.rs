@@ -67,6 +67,8 @@ pub struct Validation {
     hints: Vec<Name>,
     /// Hints that were followed.
     tried: Vec<Name>,
+    /// Hints whose link was bad.
+    dropped: Vec<Question>,
     /// Questions that will be needed if the hints are right.
     forecast: Vec<Question>,
     pub(super) place: Place,
@@ -133,6 +135,7 @@ impl Validation {
             budget: Budget::new(),
             hints: Vec::new(),
             tried: Vec::new(),
+            dropped: Vec::new(),
             forecast: Vec::new(),
             // Replaced by the first event.
             place: Place::AtCut(Cut::anchor(Name::root(), Anchor::default())),
@@ -237,18 +240,24 @@ impl Validation {
     }
 
     /// The deepest zone known at or above `below`. A link that could not be proven is remembered at a name that need be no
-    /// zone at all: what is signed by a zone above that name does not need it.
+    /// zone at all: what is signed by a zone above that name does not need it, and what is signed by one below it
+    /// perhaps not, for its DS may stand in the zone above.
     fn deepest(&self, below: &Name, now: Now) -> Option<(Name, Known)> {
         let cache = self.ctx.cache();
         let (broken, known) = cache.deepest(below, &self.anchor, now)?;
         if !matches!(known.status, ZoneStatus::Bogus(_)) {
             return Some((broken, known));
         }
-        let above = |signer: &Name| broken.is_below(signer) && signer.is_within(&self.anchor);
-        let signed = signers(&self.response)
-            .filter(above)
-            .max_by_key(Name::label_count);
-        let proven = signed.and_then(|signer| cache.deepest(&signer, &self.anchor, now));
+        let from = |signer: Name| match signer.is_below(&broken) {
+            true if self.home.is_within(&signer) => broken.parent(),
+            false if broken.is_below(&signer) => Some(signer),
+            _ => None,
+        };
+        let proven = signers(&self.response)
+            .filter_map(from)
+            .filter(|from| from.is_within(&self.anchor))
+            .max_by_key(Name::label_count)
+            .and_then(|from| cache.deepest(&from, &self.anchor, now));
         Some(proven.unwrap_or((broken, known)))
     }
 
@@ -400,6 +409,10 @@ impl Validation {
                     return Progress::Halt(Step::Done(verdict));
                 }
                 Err(ede) if self.may_refresh(&zone, &ede, now) => return self.refresh(zone, now),
+                Err(ede) if self.is_claimed_by(&zone, &ede) => {
+                    let culprit = Culprit::of(&self.response);
+                    return Progress::Halt(self.bogus(ede, Some(culprit)));
+                }
                 Err(ede) => self.complaint = Some((zone.name.clone(), ede)),
             }
         }
@@ -427,6 +440,15 @@ impl Validation {
             now,
         };
         court.judge(&self.question, &self.response)
+    }
+
+    /// Whether data passes for the zone's own and nobody else's, and a key of the zone has spoken against it: that a zone further
+    /// down has no signatures would be no excuse for it.
+    fn is_claimed_by(&self, zone: &Zone, ede: &Ede) -> bool {
+        let mut signers = signers(&self.response);
+        !self.response.answer.is_empty()
+            && ede.code == Ede::BOGUS
+            && signers.all(|signer| signer == zone.name)
     }
 
     /// Whether the complaint may come from keys that the zone has replaced since they were learned.
@@ -463,9 +485,13 @@ impl Validation {
     ) -> Progress {
         let jump = candidate.label_count() > zone.reached.label_count() + 1;
         let question = Question::new(candidate.clone(), Rtype::DS);
+        let broken = self.ctx.cache().broken_at(&candidate, now);
+        if let Some(ede) = broken.filter(|_| !jump) {
+            return self.past_broken(&candidate, ede, now);
+        }
         let response = match self.fetch(&question, &zone.reached) {
             Fetched::Response(response) => response,
-            Fetched::NotHad if jump => return self.drop_hint(),
+            Fetched::NotHad if jump => return self.drop_hint(None),
             Fetched::NotHad => return self.unfetched(question, candidate, now),
             Fetched::Halt(step) => return Progress::Halt(step),
         };
@@ -501,7 +527,7 @@ impl Validation {
                 self.descend(zone, candidate, judged, as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(candidate, now),
-            Err(_) if jump => self.drop_hint(),
+            Err(_) if jump => self.drop_hint(Some(question)),
             Err(ede) if self.may_refresh(&zone, &ede, now) => self.refresh(zone, now),
             Err(ede) => self.retry(question, candidate, ede, &response, now),
         }
@@ -574,8 +600,10 @@ impl Validation {
         true
     }
 
-    fn drop_hint(&mut self) -> Progress {
+    /// The hint leads nowhere, or to a bad link, of which others may give a good one.
+    fn drop_hint(&mut self, bad: Option<Question>) -> Progress {
         self.hints.pop();
+        self.dropped.extend(bad);
         Progress::Go
     }
 
@@ -653,6 +681,40 @@ impl Validation {
             Some((ede, culprit)) => (ede, Some(culprit)),
             None => (bogus(format!("the chain to {zone} is broken")), None),
         };
+        self.remember_broken(zone.clone(), &ede, now);
+        self.links.fault = culprit.map(|culprit| (ede.clone(), culprit));
+        match self.place {
+            Place::InZone(_) => self.past_broken(&zone, ede, now),
+            Place::AtCut(_) => self.end_broken(&zone, ede, now),
+        }
+    }
+
+    /// Nobody gave a good link to `broken`, which need be no zone. One that lies deeper, and whose own link was bad, may still
+    /// have a good one from others: a zone that cannot deny leaves no other way to it.
+    fn past_broken(&mut self, broken: &Name, ede: Ede, now: Now) -> Progress {
+        let deeper = |q: &Question| q.name.is_below(broken);
+        while let Some(at) = self.dropped.iter().rposition(deeper) {
+            let question = self.dropped.remove(at);
+            if self.links.next_attempt(&question) < ATTEMPTS_MAX {
+                self.hints.push(question.name);
+                return Progress::Go;
+            }
+        }
+        self.end_broken(broken, ede, now)
+    }
+
+    fn end_broken(&mut self, broken: &Name, ede: Ede, now: Now) -> Progress {
+        let on_the_way = |s: &Name| s.is_below(broken) && self.home.is_within(s);
+        let signed = signers(&self.response).filter(on_the_way);
+        if let Some(signer) = signed.max_by_key(Name::label_count) {
+            // There was no way past it either.
+            self.remember_broken(signer, &ede, now);
+        }
+        let fault = self.links.fault.take();
+        Progress::Halt(self.fail(ede, fault.map(|(_, culprit)| culprit)))
+    }
+
+    fn remember_broken(&self, zone: Name, ede: &Ede, now: Now) {
         let known = Known {
             status: ZoneStatus::Bogus(ede.clone()),
             life: Lifetime::seconds(now, BOGUS_TTL_S),
@@ -660,7 +722,6 @@ impl Validation {
             refresh_from: now.mono,
         };
         self.ctx.cache().insert(zone, known, self.epoch, now);
-        Progress::Halt(self.fail(ede, culprit))
     }
 
     /// The end of a walk without a verdict of its own: what was wrong with the response itself tells more

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{AsOf, Lifetime, ZoneStatus};
 use crate::clock::Now;
-use crate::dns::Name;
+use crate::dns::{Ede, Name};
 
 /// Entries that are looked at to find one to drop.
 const EVICTION_SAMPLE: usize = 16;
@@ -64,6 +64,15 @@ impl KeyCache {
                 let known = self.zones.get(&zone).filter(|k| k.life.holds(now))?;
                 Some((zone, known.clone()))
             })
+    }
+
+    /// Why the chain to exactly this name is known to be broken.
+    pub(super) fn broken_at(&self, name: &Name, now: Now) -> Option<Ede> {
+        let known = self.zones.get(name).filter(|k| k.life.holds(now))?;
+        match &known.status {
+            ZoneStatus::Bogus(ede) => Some(ede.clone()),
+            _ => None,
+        }
     }
 
     /// Keeps what was learned since `epoch`. As-of knowledge from before a purge is left out.

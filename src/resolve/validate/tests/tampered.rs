@@ -468,3 +468,68 @@ fn a_link_that_cannot_be_had_is_no_insecurity() {
     }
     assert_eq!(world.ctx.zones_known(), 0);
 }
+
+/// Takes away what proves that there is no DS at a name without data: the zone cannot deny.
+fn without_proofs(ask: &Question, response: &mut Response) {
+    if ask.rtype == Rtype::DS && response.answer.is_empty() {
+        response.authority.clear();
+    }
+}
+
+/// `ent.test.` is no zone, and `test.` cannot prove it. The first DS of the zone below was bad; step by step nobody comes there.
+#[test]
+fn a_zone_below_one_that_cannot_deny_is_reached_by_its_ds() {
+    let q = question("www.deep.ent.test. A");
+    let ds = question("deep.ent.test. DS");
+    for (bad, expected) in [(0, "secure"), (1, "secure"), (2, "secure"), (3, "bogus 12")] {
+        let mut world = World::new();
+        let verdict = world.validate_tampered(&q, |ask, attempt, r| {
+            without_proofs(ask, r);
+            if *ask == ds && attempt.is_some_and(|n| n < bad) {
+                unsign(r);
+            }
+        });
+        assert_eq!(standing(&verdict), expected, "{bad}: {}", text_of(&verdict));
+        let asked = |q: &Question| world.asked.iter().filter(|a| a.question == *q).count();
+        assert_eq!(asked(&ds), usize::from(bad.min(2)) + 1, "{bad}");
+        assert!(asked(&question("ent.test. DS")) <= 3, "{bad}");
+        // What could not be had is remembered for a moment, and so is what could.
+        assert_eq!(standing(&world.validate(&q)), expected);
+        assert!(world.asked.is_empty(), "{bad}: {:?}", world.asked);
+    }
+}
+
+/// That nobody proves a link to `ent.test.` is remembered; the zone below has its own link.
+#[test]
+fn a_broken_link_to_no_zone_is_in_nobodys_way() {
+    let mut world = World::new();
+    let tamper = |ask: &Question, _: Option<u8>, r: &mut Response| without_proofs(ask, r);
+    let beside = question("x.ent.test. A");
+    let mut response = world.answer(&question("www.plain.test. A"));
+    response.zone = name("test.");
+    response.answer[0].name = beside.name.clone();
+    let verdict = world.validate_response(&beside, response, |ask, r| {
+        without_proofs(&ask.question, r);
+        true
+    });
+    assert_eq!(standing(&verdict), "bogus 12", "{}", text_of(&verdict));
+    let verdict = world.validate_tampered(&question("www.deep.ent.test. A"), tamper);
+    assert_eq!(standing(&verdict), "secure", "{}", text_of(&verdict));
+    let unproven = |a: &SubAsk| a.question == question("ent.test. DS");
+    assert!(!world.asked.iter().any(unproven), "{:?}", world.asked);
+}
+
+/// Data that a zone has signed, and wrongly, is bogus whatever is below the zone: others are asked for it, and not for zone cuts.
+#[test]
+fn what_a_zone_has_signed_wrongly_is_not_looked_for_below_it() {
+    let q = question("a.b.ent.leaf.test. A");
+    let mut world = World::new();
+    assert_eq!(standing(&world.validate(&q)), "secure");
+    let verdict = world.validate_tampered(&q, |ask, _, r| {
+        if *ask == q {
+            *r.answer[0].rdatas[0].last_mut().unwrap() ^= 1;
+        }
+    });
+    assert_eq!(standing(&verdict), "bogus 6");
+    assert!(world.asked.is_empty(), "{:?}", world.asked);
+}
