@@ -29,6 +29,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod future;
+pub mod lines;
 pub mod metrics;
 pub mod tls;
 

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::dns::tsig::Keyring;
 use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
+use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
 pub use crate::resolve::task::Options;
@@ -63,6 +64,9 @@ impl Resolve for Resolver {
     }
 }
 
+/// Lines in a second about other servers that were refused something.
+const REFUSALS_PER_S_MAX: u32 = 2;
+
 /// What a reload may change.
 #[derive(Clone, Default)]
 pub struct Settings {
@@ -91,6 +95,8 @@ pub struct Pipeline {
     transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
+    /// What is logged of servers that were refused something.
+    refusals: Lines,
     metrics: Arc<Metrics>,
 }
 
@@ -137,6 +143,7 @@ impl Pipeline {
             cookies: None,
             transfers: None,
             mirrors: None,
+            refusals: Lines::new(REFUSALS_PER_S_MAX),
             metrics,
         }
     }
@@ -176,7 +183,7 @@ impl Pipeline {
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
         if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| is_notify) {
             let outcome = notify::take(wire, &client, &settings, mirrors, clock);
-            return Step::Done(Some(self.count_notify(outcome)));
+            return Step::Done(Some(self.count_notify(outcome, &client)));
         }
         let read =
             (Request::read(wire, client.clone())).and_then(|request| self.take_cookie(request));
@@ -254,6 +261,11 @@ impl Pipeline {
         };
         match begun {
             Begun::Answer(answer) => {
+                if answer.rcode != Rcode::NOERROR {
+                    let why = answer.errors.first().map_or("", |error| &error.text);
+                    let (question, rcode) = (&request.question, answer.rcode);
+                    self.tell_refused(&request.client, &format!("{question}: {rcode}: {why}"));
+                }
                 self.count_answer(&answer);
                 Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
             }
@@ -311,7 +323,10 @@ impl Pipeline {
         match standing {
             signed::Standing::Unsigned => {}
             signed::Standing::Signed(signer) => request.signed = Some(Signed { signer, at_s }),
-            signed::Standing::Refused(reply) => return Err(reply),
+            signed::Standing::Refused(reply, why) => {
+                self.tell_refused(&request.client, &why);
+                return Err(reply);
+            }
         }
         Ok(request)
     }
@@ -324,13 +339,28 @@ impl Pipeline {
         }
     }
 
-    fn count_notify(&self, outcome: notify::Outcome) -> Vec<u8> {
+    fn count_notify(&self, outcome: notify::Outcome, client: &Client) -> Vec<u8> {
         self.count_signature(outcome.signature);
-        match outcome.taken {
-            true => self.metrics.notifies_taken_total.inc(),
-            false => self.metrics.notifies_refused_total.inc(),
+        match &outcome.refused {
+            None => self.metrics.notifies_taken_total.inc(),
+            Some(why) => {
+                self.metrics.notifies_refused_total.inc();
+                self.tell_refused(client, &format!("NOTIFY: {why}"));
+            }
         }
         outcome.reply
+    }
+
+    /// Says in the log that another server was refused something. Its operator will ask this one's why.
+    fn tell_refused(&self, client: &Client, why: &str) {
+        let second = match &self.mirrors {
+            Some((_, clock)) => clock.now().mono.as_secs(),
+            None => return,
+        };
+        if let Some(left_out) = self.refusals.claim(second) {
+            let from = client.addr.ip();
+            tracing::info!(%from, transport = ?client.transport, why, left_out, "another server is refused");
+        }
     }
 
     /// Notes what the answer's COOKIE option will be.

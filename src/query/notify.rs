@@ -25,7 +25,8 @@ pub(super) fn is_notify(wire: &[u8]) -> bool {
 
 /// What is made of a NOTIFY.
 pub(super) struct Outcome {
-    pub taken: bool,
+    /// Why it is not taken.
+    pub refused: Option<String>,
     pub reply: Vec<u8>,
     /// What its signature was worth, where it had one.
     pub signature: Option<bool>,
@@ -44,7 +45,7 @@ pub(super) fn take(
         Ok(message) => message,
         Err(_) => {
             return Outcome {
-                taken: false,
+                refused: Some("malformed message".to_owned()),
                 reply: unreadable(wire).encode(PLAIN_LEN),
                 signature: None,
             };
@@ -53,9 +54,9 @@ pub(super) fn take(
     let standing = signed::check(&message, wire, settings, now_s);
     let signature = standing.signature();
     let signer = match standing {
-        signed::Standing::Refused(reply) => {
+        signed::Standing::Refused(reply, why) => {
             return Outcome {
-                taken: false,
+                refused: Some(why),
                 reply,
                 signature,
             };
@@ -70,7 +71,10 @@ pub(super) fn take(
         signer.sign(&mut reply, now_s);
     }
     Outcome {
-        taken: rcode == Rcode::NOERROR,
+        refused: (rcode != Rcode::NOERROR).then(|| {
+            let zone = message.question.as_ref().map(|q| q.name.to_string());
+            format!("{rcode} for {}", zone.unwrap_or_default())
+        }),
         reply,
         signature,
     }

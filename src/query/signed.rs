@@ -13,8 +13,8 @@ pub(super) enum Standing {
     Unsigned,
     /// It is right; this signs the answer.
     Signed(Signer),
-    /// It is not taken: this is the answer.
-    Refused(Vec<u8>),
+    /// It is not taken: this is the answer, and why.
+    Refused(Vec<u8>, String),
 }
 
 impl Standing {
@@ -23,7 +23,7 @@ impl Standing {
         match self {
             Standing::Unsigned => None,
             Standing::Signed(_) => Some(true),
-            Standing::Refused(_) => Some(false),
+            Standing::Refused(..) => Some(false),
         }
     }
 }
@@ -39,12 +39,18 @@ pub(super) fn check(message: &Message, wire: &[u8], settings: &Settings, now_s: 
     match tsig::check_request(wire, &settings.keys, now_s) {
         Received::Unsigned => Standing::Unsigned,
         Received::Signed(signer) => Standing::Signed(signer),
-        Received::Malformed => Standing::Refused(reply(Rcode::FORMERR)),
+        Received::Malformed => {
+            Standing::Refused(reply(Rcode::FORMERR), "malformed signature".to_owned())
+        }
         Received::Refused(refusal) => {
-            tracing::debug!(key = %refusal.key_name(), error = %refusal.error(), "signature not taken");
             let mut reply = reply(refusal.rcode());
             refusal.append(&mut reply, now_s);
-            Standing::Refused(reply)
+            let why = format!(
+                "signature with the key {} is not taken: {}",
+                refusal.key_name(),
+                refusal.error()
+            );
+            Standing::Refused(reply, why)
         }
     }
 }

@@ -5,26 +5,18 @@
 //! more than [`LINES_PER_S_MAX`] in a second: an outage must not fill the disk. What was left out is counted in the next line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::Shared;
 use crate::dns::{Ede, Question};
+use crate::lines::Lines;
 
 /// Lines in one second.
 const LINES_PER_S_MAX: u32 = 20;
 
 /// The switch, and what was logged in the present second.
-#[derive(Default)]
 pub(super) struct ServfailLog {
     on: AtomicBool,
-    window: Mutex<Window>,
-}
-
-#[derive(Default)]
-struct Window {
-    second: u64,
-    lines: u32,
-    left_out: u64,
+    lines: Lines,
 }
 
 impl ServfailLog {
@@ -32,7 +24,7 @@ impl ServfailLog {
     pub fn new(on: bool) -> ServfailLog {
         ServfailLog {
             on: AtomicBool::new(on),
-            ..ServfailLog::default()
+            lines: Lines::new(LINES_PER_S_MAX),
         }
     }
 
@@ -45,20 +37,6 @@ impl ServfailLog {
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
-
-    /// Whether there is room for a line in this second; with it, how many had none since the last one.
-    fn claim(&self, second: u64) -> Option<u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.second != second {
-            (window.second, window.lines) = (second, 0);
-        }
-        if window.lines >= LINES_PER_S_MAX {
-            window.left_out += 1;
-            return None;
-        }
-        window.lines += 1;
-        Some(std::mem::take(&mut window.left_out))
-    }
 }
 
 impl Shared {
@@ -67,23 +45,10 @@ impl Shared {
         if !self.log.is_on() {
             return;
         }
-        let Some(left_out) = self.log.claim(self.clock.now().mono.as_secs()) else {
+        let Some(left_out) = self.log.lines.claim(self.clock.now().mono.as_secs()) else {
             return;
         };
         let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
         tracing::info!(%question, why = why.join("; "), left_out, "SERVFAIL");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_bounded_per_second_and_those_left_out_are_counted() {
-        let log = ServfailLog::default();
-        let logged = (0..50).filter(|_| log.claim(7) == Some(0)).count();
-        assert_eq!(logged, LINES_PER_S_MAX as usize);
-        assert_eq!((log.claim(8), log.claim(8)), (Some(30), Some(0)));
     }
 }
