@@ -12,12 +12,15 @@
 //! referrals steer questions, live in `resolve::delegation` and are never answers; records beside the answer are not taken at all.
 //! Among answers, what is better proven is never replaced by what is less so while it lives.
 //!
+//! What has run out is kept for a time for outages (`stale`), in the same room: it goes first when room is wanted.
+//!
 //! Failure: a full cache forgets what was not asked for lately; nothing else depends on what it holds.
 
 pub mod account;
 pub mod entry;
 mod packed;
 mod s3fifo;
+pub mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -162,6 +165,8 @@ pub struct Cache {
     hasher: RandomState,
     /// A DNAME was ever put: most caches see none for long, and need not look for one above each name.
     knows_dnames: AtomicBool,
+    /// For how long what has run out is kept, in seconds.
+    stale_s: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -194,6 +199,7 @@ impl Cache {
                 .collect(),
             hasher: RandomState::new(),
             knows_dnames: AtomicBool::new(false),
+            stale_s: 0,
             metrics,
         }
     }
@@ -266,9 +272,9 @@ impl Cache {
         occasion: Occasion,
         now: Now,
     ) {
-        // RFC 1035 section 3.2.1: a TTL of zero is for the question under way only.
+        // RFC 1035 section 3.2.1: a TTL of zero is for the question under way only, but what it replaces is no better.
         if ttl_s == 0 {
-            return;
+            return self.supersede(&question.name, &[question.rtype, Rtype::CNAME], now);
         }
         let rtype = if entry.rcode == Rcode::NXDOMAIN {
             NXDOMAIN_KEY
@@ -299,6 +305,10 @@ impl Cache {
         if rtype != NXDOMAIN_KEY {
             self.outdate_denial(&question.name, entry);
         }
+        if self.stale_s > 0 {
+            let outdated = stale::outdated_by(rtype, question.rtype);
+            self.supersede(&question.name, &outdated, now);
+        }
     }
 
     fn put_slot(&self, key: Key<'_>, slot: Slot, now: Now) {
@@ -313,17 +323,17 @@ impl Cache {
         self.change(&mut shard, |shard| {
             let Shard { map, tally } = shard;
             let (kind, bytes) = (slot.kind, slot.heap_bytes());
-            let is_dead = |s: &Slot| !s.expiry.is_live(now);
+            let standing = |s: &Slot| self.standing(s, now);
             let gone = |s: Slot| {
                 uncount(tally, &s);
                 match () {
-                    () if is_dead(&s) => self.metrics.cache_expired_total.inc(),
+                    () if !s.expiry.is_live(now) => self.metrics.cache_expired_total.inc(),
                     // Its successor is no loss.
                     () if key.is_of(&s) => {}
                     () => self.metrics.cache_evictions_total.inc(),
                 }
             };
-            if map.put(key.low(), slot, |s| key.is_of(s), is_dead, gone) {
+            if map.put(key.low(), slot, |s| key.is_of(s), standing, gone) {
                 let tally = &mut tally[kind as usize];
                 tally.entries += 1;
                 tally.bytes += bytes;

@@ -17,8 +17,6 @@ pub(super) struct Unbuilt {
 /// The accepted form of an unbuilt key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
-    /// Only `false`.
-    False,
     /// Only 0.
     Zero,
     /// Only an empty list.
@@ -32,7 +30,6 @@ pub(super) enum Off {
 /// All of them.
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls", Off::Absent),
-    row("stale.enabled", Off::False),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),
@@ -60,7 +57,6 @@ pub(super) fn refusal(key: &str, value: &DeValue<'_>) -> Option<String> {
 impl Off {
     fn accepts(self, value: &DeValue<'_>) -> bool {
         match self {
-            Off::False => value.as_bool() == Some(false),
             Off::Zero => value
                 .as_integer()
                 .is_some_and(|number| number.as_str() == "0"),
@@ -76,7 +72,6 @@ impl Off {
 
     fn allowed(self) -> &'static str {
         match self {
-            Off::False => "only false",
             Off::Zero => "only 0",
             Off::EmptyList => "only []",
             Off::EmptyText => "only \"\"",

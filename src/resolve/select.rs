@@ -58,6 +58,8 @@ const TCP_FOR: Duration = Duration::from_secs(300);
 const BAD_ZONES_MAX: usize = 16;
 /// Refusals of the network in a row after which an address family counts as dead here.
 const FAMILY_DEAD_AFTER: u32 = 4;
+/// Questions in a row after which silence is no lost packet.
+const SILENT_AFTER: u32 = 2;
 /// Addresses in the table.
 const SERVERS_MAX: usize = 50_000;
 
@@ -194,6 +196,28 @@ impl Servers {
         let answering = known().filter(|s| s.late == 0);
         let best = answering.filter_map(|s| Some(s.srtt? + 4 * s.rttvar)).min();
         best.or_else(|| known().any(|s| s.late > 0).then_some(Duration::ZERO))
+    }
+
+    /// Whether each of these servers has left several questions in a row unanswered, as far as they were ever asked: those of an
+    /// address family that this machine has no way out for need not be.
+    pub fn are_silent(&self, servers: &[IpAddr]) -> bool {
+        let table = self.table();
+        let silent = |a: &IpAddr| match table.get(a) {
+            Some(server) => server.late >= SILENT_AFTER,
+            None => self.is_family_dead(*a),
+        };
+        servers.iter().all(silent)
+    }
+
+    /// Whether one of these servers has answered the last time.
+    pub fn is_any_good(&self, servers: &[IpAddr]) -> bool {
+        let table = self.table();
+        let good = |a: &IpAddr| {
+            table
+                .get(a)
+                .is_some_and(|s| s.late == 0 && s.srtt.is_some())
+        };
+        servers.iter().any(good)
     }
 
     /// Whether `server` has answered with EDNS of late.

@@ -80,6 +80,10 @@ impl Shared {
     }
 
     async fn refresh(self: Arc<Self>, question: Question) {
+        // Whose servers are known to be dead is looked for now and then, not for each answer that runs out.
+        if self.trouble(&question, self.clock.now()).is_some() {
+            return;
+        }
         let budget = Arc::new(Budget::new(self.clock.now()));
         let ask = RawAsk {
             refresh: true,

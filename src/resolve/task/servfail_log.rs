@@ -47,7 +47,7 @@ impl ServfailLog {
     }
 
     /// Whether there is room for a line in this second; with it, how many had none since the last one.
-    fn claim(&self, second: u64) -> Option<u64> {
+    pub fn claim(&self, second: u64) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.second != second {
             (window.second, window.lines) = (second, 0);
