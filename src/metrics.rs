@@ -113,6 +113,14 @@ metrics! {
     stale_refreshes_total,
     /// Of these, the ones that found nothing.
     stale_refresh_failures_total,
+    /// Answers on disk, for an outage.
+    stale_disk_entries,
+    /// Bytes of them there.
+    stale_disk_bytes,
+    /// Rows of them written or removed.
+    stale_writes_total,
+    /// Answers that found no place on the way to the disk, and rows that were unsound or too old when they were read.
+    stale_dropped_total,
     /// Zones in whose place old data began to be answered.
     stale_zones_total,
     /// Packets sent upstream.

@@ -19,6 +19,7 @@
 pub mod account;
 pub mod entry;
 mod packed;
+pub mod persist;
 mod s3fifo;
 pub mod stale;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 
 use entry::{Entry, Expiry, Security, shares_alias};
 use packed::Packed;
+use persist::{Note, Noted};
 use s3fifo::{S3Fifo, Weigh};
 
 /// Type under which a name's non-existence is kept; not a type that can be asked for (RFC 6895).
@@ -46,6 +48,9 @@ const SHARD_BYTES_MIN: usize = 256 << 10;
 const REFRESH_SHARE: u32 = 10;
 /// Only an entry that was asked for so often is worth it.
 const REFRESH_ASKED_MIN: u8 = 2;
+
+/// An entry that was asked for so often is worth a place on disk.
+const NOTED_AT: u8 = 2;
 
 /// What an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,17 @@ struct Slot {
     asked: u8,
     /// Somebody refreshes it already.
     claimed: bool,
+}
+
+impl Slot {
+    fn noted(&self, now: Now) -> Noted {
+        Noted {
+            packed: self.packed.clone(),
+            ran_out_s: now.wall_s + u64::from(self.expiry.left_s(now)),
+            kind: self.kind,
+            asked: self.asked > 0,
+        }
+    }
 }
 
 impl Weigh for Slot {
@@ -167,6 +183,7 @@ pub struct Cache {
     knows_dnames: AtomicBool,
     /// For how long what has run out is kept, in seconds.
     stale_s: u64,
+    notes: stale::Notes,
     metrics: Arc<Metrics>,
 }
 
@@ -200,6 +217,7 @@ impl Cache {
             hasher: RandomState::new(),
             knows_dnames: AtomicBool::new(false),
             stale_s: 0,
+            notes: stale::Notes::default(),
             metrics,
         }
     }
@@ -274,6 +292,10 @@ impl Cache {
     ) {
         // RFC 1035 section 3.2.1: a TTL of zero is for the question under way only, but what it replaces is no better.
         if ttl_s == 0 {
+            for rtype in [question.rtype, Rtype::CNAME] {
+                self.notes
+                    .leave(|| Note::Gone(question.name.clone(), rtype));
+            }
             return self.supersede(&question.name, &[question.rtype, Rtype::CNAME], now);
         }
         let rtype = if entry.rcode == Rcode::NXDOMAIN {
@@ -301,6 +323,7 @@ impl Cache {
             asked: u8::from(occasion == Occasion::Question),
             claimed: false,
         };
+        self.notes.leave(|| Note::Put(slot.noted(now)));
         self.put_slot(key, slot, now);
         if rtype != NXDOMAIN_KEY {
             self.outdate_denial(&question.name, entry);
@@ -320,25 +343,27 @@ impl Cache {
         }) {
             return;
         }
-        self.change(&mut shard, |shard| {
-            let Shard { map, tally } = shard;
-            let (kind, bytes) = (slot.kind, slot.heap_bytes());
-            let standing = |s: &Slot| self.standing(s, now);
-            let gone = |s: Slot| {
-                uncount(tally, &s);
-                match () {
-                    () if !s.expiry.is_live(now) => self.metrics.cache_expired_total.inc(),
-                    // Its successor is no loss.
-                    () if key.is_of(&s) => {}
-                    () => self.metrics.cache_evictions_total.inc(),
-                }
-            };
-            if map.put(key.low(), slot, |s| key.is_of(s), standing, gone) {
-                let tally = &mut tally[kind as usize];
-                tally.entries += 1;
-                tally.bytes += bytes;
+        self.change(&mut shard, |shard| self.insert(shard, key, slot, now));
+    }
+
+    fn insert(&self, shard: &mut Shard, key: Key<'_>, slot: Slot, now: Now) {
+        let Shard { map, tally } = shard;
+        let (kind, bytes) = (slot.kind, slot.heap_bytes());
+        let standing = |s: &Slot| self.standing(s, now);
+        let gone = |s: Slot| {
+            uncount(tally, &s);
+            match () {
+                () if !s.expiry.is_live(now) => self.metrics.cache_expired_total.inc(),
+                // Its successor is no loss.
+                () if key.is_of(&s) => {}
+                () => self.metrics.cache_evictions_total.inc(),
             }
-        });
+        };
+        if map.put(key.low(), slot, |s| key.is_of(s), standing, gone) {
+            let tally = &mut tally[kind as usize];
+            tally.entries += 1;
+            tally.bytes += bytes;
+        }
     }
 
     /// The name exists after all: its denial goes, unless it is better proven.
@@ -369,6 +394,9 @@ impl Cache {
                 return None;
             }
             slot.asked = slot.asked.saturating_add(1);
+            if slot.asked == NOTED_AT {
+                self.notes.leave(|| Note::Asked(slot.noted(now)));
+            }
             let due = !slot.claimed
                 && slot.asked >= REFRESH_ASKED_MIN
                 && left_s.saturating_mul(REFRESH_SHARE) <= slot.packed.ttl_s();

@@ -10,8 +10,12 @@
 //!
 //! Failure: none; what is not kept is not found.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::entry::{Entry, Expiry, Security, shares_alias};
 use super::packed::Packed;
+use super::persist::{Kept, Note};
 use super::s3fifo::Standing;
 use super::{Cache, Kind, NXDOMAIN_KEY, Slot, Tally, lock, uncount};
 use crate::clock::Now;
@@ -34,6 +38,28 @@ const USUAL_TYPES: [Rtype; 11] = [
     Rtype::HTTPS,
     Rtype::DNAME,
 ];
+
+/// Notes between two looks at them: what comes in a second at the most.
+const NOTES_MAX: usize = 65_536;
+
+/// What the cache has taken in, for whoever keeps it on disk; nothing unless somebody does.
+#[derive(Debug, Default)]
+pub(super) struct Notes(AtomicBool, Mutex<Vec<Note>>);
+
+impl Notes {
+    pub fn leave(&self, note: impl FnOnce() -> Note) {
+        if self.0.load(Ordering::Relaxed) {
+            let mut list = self.list();
+            if list.len() < NOTES_MAX {
+                list.push(note());
+            }
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Note>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// An entry that has run out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +171,38 @@ impl Cache {
             })
     }
 
+    /// Puts what was kept on disk back in its place, as run out; false where something is known there, which is newer.
+    pub fn restore(&self, kept: Kept, now: Now) -> bool {
+        let rtype = kept.rtype;
+        let key = self.key(&kept.name, rtype);
+        let slot = Slot {
+            packed: kept.packed,
+            expiry: Expiry::before(now, kept.ran_out_s),
+            kind: Kind::of(&kept.entry),
+            asked: 0,
+            claimed: false,
+        };
+        let mut shard = self.shard(key);
+        if shard.map.peek(key.low(), |s| key.is_of(s)).is_some() {
+            return false;
+        }
+        self.change(&mut shard, |shard| self.insert(shard, key, slot, now));
+        if rtype == Rtype::DNAME {
+            self.knows_dnames.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Leaves a note of whatever is taken in from now on, for [`Cache::take_notes`].
+    pub fn start_noting(&self) {
+        self.notes.0.store(true, Ordering::Relaxed);
+    }
+
+    /// What was noted since the last call.
+    pub fn take_notes(&self) -> Vec<Note> {
+        std::mem::take(&mut self.notes.list())
+    }
+
     /// Drops what has run out of these types at the name: something newer is known.
     pub(super) fn supersede(&self, name: &Name, rtypes: &[Rtype], now: Now) {
         if self.stale_s == 0 {
@@ -188,6 +246,11 @@ impl Cache {
         }
         tally
     }
+}
+
+/// Whether what is proven under this key goes for everything below the name: RFC 8020, RFC 6672.
+pub(super) fn signed_above(rtype: Rtype, kind: Kind) -> bool {
+    rtype == NXDOMAIN_KEY || rtype == Rtype::DNAME && kind == Kind::Answer
 }
 
 /// Whether the signatures that proved the entry are within their validity (RFC 4034 section 3.1.5) at `wall_s`, seconds since 1970.

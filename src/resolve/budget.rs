@@ -127,6 +127,11 @@ impl Budget {
         self.packets_left.load(Ordering::Relaxed)
     }
 
+    /// Nobody waits for the outcome any more: no more than so many packets are sent from now on.
+    pub fn limit_packets(&self, packets: u32) {
+        self.packets_left.fetch_min(packets, Ordering::Relaxed);
+    }
+
     /// A part of the answer has run out.
     pub fn set_stale(&self) {
         self.stale.store(true, Ordering::Relaxed);

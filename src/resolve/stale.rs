@@ -374,7 +374,7 @@ impl Troubles {
         ended.map(|t| (t.answers, t.since_s))
     }
 
-    /// There is new data for the question.
+    /// There is new data for the question, or its trouble is that of its zone.
     pub fn answered(&self, question: &Question) {
         if !self.is_quiet() {
             let mut tables = self.tables();
@@ -410,17 +410,17 @@ impl Troubles {
         }
         let tables = self.tables();
         let own = tables.names.get(question);
-        if let Some(own) = own.filter(|t| now.mono < t.next_at + FORGET_AFTER) {
-            return Some(Known {
-                why: own.why.clone(),
-                zone: None,
-                due: now.mono >= own.next_at && now.mono >= own.refreshing_until,
-            });
-        }
-        if tables.zones.is_empty() {
-            return None;
-        }
-        let found = (0..=question.name.label_count()).rev().find_map(|labels| {
+        let own = own.filter(|t| now.mono < t.next_at + FORGET_AFTER);
+        let own = own.map(|t| Known {
+            why: t.why.clone(),
+            zone: None,
+            due: now.mono >= t.next_at && now.mono >= t.refreshing_until,
+        });
+        let labels = match tables.zones.is_empty() {
+            true => 0..0,
+            false => 0..question.name.label_count() + 1,
+        };
+        let zone = labels.rev().find_map(|labels| {
             let zone = question.name.suffix(labels);
             let known = tables.zones.get(&zone)?;
             let remembered = now.mono < known.next_at + FORGET_AFTER;
@@ -431,12 +431,14 @@ impl Troubles {
         });
         // The way is looked up in other tables, which have locks of their own.
         drop(tables);
-        let (zone, why, silent, due) = found?;
-        leads(&zone, &silent).then_some(Known {
+        // One look for a zone is worth more than one for each of its names.
+        let zone = zone.filter(|(zone, _, silent, _)| leads(zone, silent));
+        let zone = zone.map(|(zone, why, _, due)| Known {
             why,
             zone: Some(zone),
             due,
-        })
+        });
+        zone.or(own)
     }
 
     /// An answer was given in place of one of the zone's. True for the first.

@@ -17,6 +17,7 @@ mod quirks;
 mod rollover;
 mod security;
 mod signer;
+mod stale;
 mod trace;
 mod transfer;
 mod types;

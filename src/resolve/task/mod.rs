@@ -10,6 +10,7 @@
 //!
 //! Failure: a question that cannot be answered is SERVFAIL with the reason as EDE, remembered for a while (`failures`).
 
+mod answers;
 mod chain;
 mod failures;
 mod inflight;
@@ -22,8 +23,8 @@ mod stale;
 mod without_rd;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::cache::{Cache, CacheStats, Tally};
@@ -115,6 +116,8 @@ pub(in crate::resolve) struct Shared {
     cache: Cache,
     troubles: Troubles,
     stale_work: stale::Work,
+    /// Answers on disk, where they are kept.
+    shelf: OnceLock<Arc<answers::Shelf>>,
     failures: Failures,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
@@ -150,6 +153,7 @@ impl Resolver {
             cache: stale::cache(&settings, &metrics),
             troubles: Troubles::default(),
             stale_work: stale::Work::new(),
+            shelf: OnceLock::new(),
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
@@ -405,6 +409,7 @@ impl Resolver {
             failures: shared.failures.forget(name, tree),
             retained,
             answers: shared.cache.forget(name, tree),
+            on_disk: shared.forget_on_disk(name, tree),
         }
     }
 
@@ -505,6 +510,8 @@ pub struct Flushed {
     pub failures: usize,
     /// Retained delegations.
     pub retained: usize,
+    /// Answers on disk.
+    pub on_disk: usize,
 }
 
 impl Shared {

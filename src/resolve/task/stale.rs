@@ -40,6 +40,10 @@ use crate::resolve::{Resolution, Response, Security, Sources};
 
 /// Questions that wait to be refreshed.
 const WAITING_MAX: usize = 1024;
+/// How often a question that waits looks whether its servers are known to be dead by now.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What a question may still send to dead servers when its client has been answered.
+const PACKETS_IN_VAIN_MAX: u32 = 1;
 /// Refreshes under way at a time.
 const REFRESHES_MAX: usize = 64;
 
@@ -93,12 +97,14 @@ enum Moment {
 #[derive(Clone, Copy)]
 enum From {
     Memory,
+    Disk,
 }
 
 impl From {
     fn word(self) -> &'static str {
         match self {
             From::Memory => "memory",
+            From::Disk => "disk",
         }
     }
 }
@@ -206,9 +212,12 @@ impl Shared {
             return self.link(ask, options, Occasion::Question, budget).await;
         }
         let question = ask.question.clone();
-        let is_at_hand = self.stale_in_memory(&question, self.clock.now()).is_some();
-        if is_at_hand && let Some(known) = self.trouble(&question, self.clock.now()) {
-            if let Some(entry) = self.old(&question, &known.why, Moment::Known, budget) {
+        let now = self.clock.now();
+        let is_at_hand =
+            self.stale_in_memory(&question, now).is_some() || self.is_on_disk(&question);
+        if is_at_hand && let Some(known) = self.trouble(&question, now) {
+            let old = self.old(&question, &known.why, Moment::Known, budget).await;
+            if let Some(entry) = old {
                 self.look_after(question, known, self.clock.now());
                 return Ok((entry, None));
             }
@@ -221,8 +230,8 @@ impl Shared {
             Ok(Ok(link)) => Ok(link),
             Ok(Err(unanswered)) => {
                 let why = why(&unanswered);
-                let entry = self.old(&question, &why, Moment::Failed, budget);
-                entry.map(|entry| (entry, None)).ok_or(unanswered)
+                let old = self.old(&question, &why, Moment::Failed, budget).await;
+                old.map(|entry| (entry, None)).ok_or(unanswered)
             }
             Err(entry) => Ok((*entry, None)),
         }
@@ -240,14 +249,25 @@ impl Shared {
         let until = budget.deadline().saturating_sub(TIME_MAX) + self.settings.stale.answer_after;
         let (shared, own) = (self.clone(), budget.clone());
         let mut work = tokio::spawn(async move { shared.link_noted(ask, options, &own).await });
-        if let Ok(done) = timeout_at(self.clock.instant(until), &mut work).await {
-            return Ok(done.unwrap_or_else(|_| Err(overloaded())));
+        loop {
+            let look_at = until.min(self.clock.now().mono + LOOK_EVERY);
+            if let Ok(done) = timeout_at(self.clock.instant(look_at), &mut work).await {
+                return Ok(done.unwrap_or_else(|_| Err(overloaded())));
+            }
+            // Others may have found out meanwhile that the servers are dead.
+            if look_at == until || self.trouble(&question, self.clock.now()).is_some() {
+                break;
+            }
         }
         let why = self.note_late(&question, budget);
-        match self.old(&question, &why, Moment::Late, budget) {
-            Some(entry) => Err(Box::new(entry)),
-            None => Ok(work.await.unwrap_or_else(|_| Err(overloaded()))),
+        let Some(entry) = self.old(&question, &why, Moment::Late, budget).await else {
+            return Ok(work.await.unwrap_or_else(|_| Err(overloaded())));
+        };
+        // What is known to be dead is not worth what is left of the budget, unless the chain goes on.
+        if why.kind == Kind::Unreachable && entry.alias(question.rtype).is_none() {
+            budget.limit_packets(PACKETS_IN_VAIN_MAX);
         }
+        Err(Box::new(entry))
     }
 
     /// A link, and note is taken of its failure.
@@ -265,20 +285,28 @@ impl Shared {
         result
     }
 
-    /// Old data as a link of an answer, counted and written down.
-    fn old(
-        &self,
+    /// Old data as a link of an answer, counted and written down. From the disk where memory has none.
+    async fn old(
+        self: &Arc<Self>,
         question: &Question,
         why: &Why,
         moment: Moment,
         budget: &Budget,
     ) -> Option<Entry> {
+        let in_memory = self.stale_in_memory(question, self.clock.now());
+        let (stale, from) = match in_memory {
+            Some(stale) => (stale, From::Memory),
+            None if self.recall(question).await => {
+                let read = self.stale_in_memory(question, self.clock.now())?;
+                (read, From::Disk)
+            }
+            None => return None,
+        };
         let now = self.clock.now();
-        let stale = self.stale_in_memory(question, now)?;
         let link = self.old_link(question, stale, why, now)?;
-        self.count_stale(why, From::Memory, moment);
+        self.count_stale(why, from, moment);
         budget.set_stale();
-        let told = || told(question, &link, why, From::Memory);
+        let told = || told(question, &link, why, from);
         budget.trace().note(now, told);
         Some(link.entry)
     }
@@ -336,6 +364,7 @@ impl Shared {
         }
         match from {
             From::Memory => metrics.stale_memory_total.inc(),
+            From::Disk => metrics.stale_disk_total.inc(),
         }
     }
 
@@ -390,7 +419,8 @@ impl Shared {
         })
     }
 
-    /// The addresses of the servers of a zone, if they are known of each; those that are never asked are left out.
+    /// The addresses of the servers of a zone, if they are known of each; those that are never asked are left out, and those whose
+    /// address would have to be asked for where nobody answers.
     fn all_addresses(&self, zone: &Name, now: Now) -> Option<Vec<IpAddr>> {
         let delegation = self
             .knowledge
@@ -402,7 +432,8 @@ impl Shared {
         for (name, glue) in &delegation.servers {
             let learned = |rtype| self.knowledge.addresses(name, rtype, now);
             let (four, six) = (learned(Rtype::A), learned(Rtype::AAAA));
-            if glue.is_empty() && four.is_none() && six.is_none() {
+            let known = !glue.is_empty() || four.is_some() || six.is_some();
+            if !known && !self.is_named_by_the_silent(name, now) {
                 return None;
             }
             all.extend(glue);
@@ -410,6 +441,26 @@ impl Shared {
         }
         all.retain(|a| self.settings.may_ask(*a));
         (!all.is_empty()).then_some(all)
+    }
+
+    /// Whether the address of a name server would have to be asked for at servers that are all silent.
+    fn is_named_by_the_silent(&self, server: &Name, now: Now) -> bool {
+        let question = Question::new(server.clone(), Rtype::A);
+        if self.local.cover(&question, now).is_some() {
+            return false;
+        }
+        let delegation = self.knowledge.deepest(&question, now);
+        let mut all = Vec::new();
+        for (name, glue) in &delegation.servers {
+            let learned = self.knowledge.addresses(name, Rtype::A, now);
+            let learned = learned.unwrap_or_default();
+            if glue.is_empty() && learned.is_empty() {
+                return false;
+            }
+            all.extend(glue.iter().chain(&learned));
+        }
+        all.retain(|a| self.settings.may_ask(*a));
+        !all.is_empty() && self.are_silent(&all, now)
     }
 
     /// The servers of a zone, where all of them are known to be silent.
@@ -438,7 +489,7 @@ impl Shared {
                 self.troubles.note_zone(zone, why.clone(), &silent, now);
                 // Where it is not silence that ails the zone, its servers' health says nothing of its return.
                 if self.leads_through(question, zone, now) {
-                    return;
+                    return self.troubles.answered(question);
                 }
             }
             Some((FailureKind::BadAnswers, zone)) => {
@@ -446,7 +497,14 @@ impl Shared {
             }
             _ => {}
         }
-        if why.kind != Kind::Overload && self.stale_in_memory(question, now).is_some() {
+        if self
+            .trouble(question, now)
+            .is_some_and(|known| known.zone.is_some())
+        {
+            return self.troubles.answered(question);
+        }
+        let is_kept = || self.stale_in_memory(question, now).is_some() || self.is_on_disk(question);
+        if why.kind != Kind::Overload && is_kept() {
             let zone = unanswered.failed.as_ref().map(|(_, zone)| zone);
             self.troubles
                 .note_name(question, zone, why, Duration::ZERO, now);
