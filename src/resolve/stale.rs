@@ -58,6 +58,11 @@ const NAME_AFTER_MAX: Duration = Duration::from_secs(30);
 const ZONE_AFTER: Duration = Duration::from_secs(2);
 const ZONE_EVERY: Duration = Duration::from_secs(4);
 const ZONE_EVERY_MAX: Duration = Duration::from_secs(8);
+/// One question in this time finds out whether servers that are suspected to be dead are.
+const SCOUT_EVERY: Duration = Duration::from_millis(500);
+/// So many questions without an answer in time make a zone suspected, for so long.
+const OVERDUE_MIN: u32 = 2;
+const OVERDUE_FOR: Duration = Duration::from_secs(2);
 /// A refresh that has not ended by then never will.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(15);
 /// What nobody has asked for so long after it was due is forgotten, and resolved first again.
@@ -191,6 +196,10 @@ struct Tables {
     zones: HashMap<Name, ZoneTrouble>,
     /// Zones whose servers failed at a question, and how many times in a row.
     failing: HashMap<Name, (u8, Duration)>,
+    /// Zones whose servers have been slow, how many times since they were last heard, and until when that counts.
+    overdue: HashMap<Name, (u32, Duration)>,
+    /// Zones whose servers are suspected to be dead, and until when somebody finds out.
+    scouted: HashMap<Name, Duration>,
     bucket: Bucket,
 }
 
@@ -365,6 +374,7 @@ impl Troubles {
         }
         let mut tables = self.tables();
         tables.failing.remove(zone);
+        tables.overdue.remove(zone);
         let ended = tables.zones.remove(zone);
         if ended.is_some() {
             // What failed because of it is resolved first again.
@@ -439,6 +449,50 @@ impl Troubles {
             due,
         });
         zone.or(own)
+    }
+
+    /// A question to the zone has no answer after a time in which most have one.
+    pub fn note_overdue(&self, zone: &Name, now: Now) {
+        let mut tables = self.tables();
+        if tables.overdue.len() >= ZONES_MAX {
+            tables.overdue.retain(|_, (_, until)| now.mono < *until);
+            if tables.overdue.len() >= ZONES_MAX {
+                return;
+            }
+        }
+        let row = tables.overdue.entry(zone.clone()).or_default();
+        let count = if now.mono < row.1 { row.0 } else { 0 };
+        *row = (count + 1, now.mono + OVERDUE_FOR);
+        self.counted(&tables);
+    }
+
+    /// Whether several questions to the zone are overdue, and nothing was heard of it since.
+    pub fn is_overdue(&self, zone: &Name, now: Now) -> bool {
+        if self.is_quiet() {
+            return false;
+        }
+        let tables = self.tables();
+        let known = tables.overdue.get(zone);
+        known.is_some_and(|(count, until)| *count >= OVERDUE_MIN && now.mono < *until)
+    }
+
+    /// Whether the asker is to find out if the suspected servers of the zone are dead; others wait for what he finds.
+    pub fn scout(&self, zone: &Name, now: Now) -> bool {
+        let mut tables = self.tables();
+        if tables
+            .scouted
+            .get(zone)
+            .is_some_and(|until| now.mono < *until)
+        {
+            return false;
+        }
+        if tables.scouted.len() >= ZONES_MAX {
+            tables.scouted.retain(|_, until| now.mono < *until);
+        }
+        if tables.scouted.len() < ZONES_MAX {
+            tables.scouted.insert(zone.clone(), now.mono + SCOUT_EVERY);
+        }
+        true
     }
 
     /// An answer was given in place of one of the zone's. True for the first.
@@ -569,7 +623,8 @@ impl Troubles {
     }
 
     fn counted(&self, tables: &Tables) {
-        let len = tables.names.len() + tables.zones.len() + tables.failing.len();
+        let len =
+            tables.names.len() + tables.zones.len() + tables.failing.len() + tables.overdue.len();
         self.len.store(len, Ordering::Relaxed);
     }
 

@@ -119,7 +119,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ),
         "note" => flagged(&[0, 1, 3], vec![version_file()]),
         "ledger" => rows(),
-        "answer" => answers().iter().map(Row::body).collect(),
+        "answer" => kept_answers().iter().map(Row::body).collect(),
         // The target has no files beside the configuration.
         "config" => {
             let own = String::from_utf8(file("config.toml")).expect("text");
@@ -588,14 +588,14 @@ fn rows() -> Vec<Vec<u8>> {
         used_at: NOON.wall_s,
     };
     add(6, row.key(), seal(&row));
-    for row in answers() {
+    for row in kept_answers() {
         add(7, row.key(), seal(&row));
     }
     out
 }
 
 /// Answers as they stand on disk: an address, an alias, a denial with its SOA, a name's denial.
-fn answers() -> Vec<AnswerRow> {
+fn kept_answers() -> Vec<AnswerRow> {
     let row = |owner: &str, rtype: u16, rcode: u8, sets: &[&str]| {
         // The form is specified in `cache/packed.rs`.
         let key = name(owner);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::dns::{Ede, Rtype};
+use holdfast::dns::{Ede, Question, Rtype};
 use holdfast::resolve::Resolution;
+use holdfast::resolve::task::Options;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -67,7 +68,13 @@ async fn load(lab: &Arc<Lab>, per_s: u64, seconds: u64, round: u64) -> Vec<Asked
         for (question, of_big) in questions {
             let lab = lab.clone();
             under_way.spawn(async move {
-                let (answer, took) = lab.timed(&question).await;
+                let asked = Question::new(name(&question), Rtype::A);
+                // As a listening thread does, which has popular answers refreshed.
+                let known = lab.resolver.known(&asked, Options::default());
+                let (answer, took) = match known {
+                    Some(known) => (known, Duration::ZERO),
+                    None => lab.timed(&question).await,
+                };
                 let at = at - began;
                 Asked {
                     at,

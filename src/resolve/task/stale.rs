@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::interpret;
 use crate::resolve::iterate::FailureKind;
+use crate::resolve::select::Silence;
 use crate::resolve::stale::{Kind, Known, Refreshed, Why};
 use crate::resolve::trace::{Trace, What};
 use crate::resolve::{Resolution, Response, Security, Sources};
@@ -42,6 +43,9 @@ use crate::resolve::{Resolution, Response, Security, Sources};
 const WAITING_MAX: usize = 1024;
 /// How often a question that waits looks whether its servers are known to be dead by now.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A question is overdue after twice what the zone's servers usually take, within these bounds.
+const OVERDUE_MIN: Duration = Duration::from_millis(50);
+const OVERDUE_MAX: Duration = Duration::from_millis(400);
 /// What a question may still send to dead servers when its client has been answered.
 const PACKETS_IN_VAIN_MAX: u32 = 1;
 /// Refreshes under way at a time.
@@ -247,12 +251,26 @@ impl Shared {
         let question = ask.question.clone();
         // One wait for a client, however many links there are.
         let until = budget.deadline().saturating_sub(TIME_MAX) + self.settings.stale.answer_after;
+        if !self.is_worth_asking(&question, until).await {
+            let why = self.note_late(&question, budget);
+            if let Some(entry) = self.old(&question, &why, Moment::Late, budget).await {
+                return Err(Box::new(entry));
+            }
+        }
         let (shared, own) = (self.clone(), budget.clone());
         let mut work = tokio::spawn(async move { shared.link_noted(ask, options, &own).await });
+        let mut is_overdue = false;
         loop {
-            let look_at = until.min(self.clock.now().mono + LOOK_EVERY);
+            let pause = match is_overdue {
+                false => self.overdue_after(&question),
+                true => LOOK_EVERY,
+            };
+            let look_at = until.min(self.clock.now().mono + pause);
             if let Ok(done) = timeout_at(self.clock.instant(look_at), &mut work).await {
                 return Ok(done.unwrap_or_else(|_| Err(overloaded())));
+            }
+            if !std::mem::replace(&mut is_overdue, true) {
+                self.note_overdue(&question);
             }
             // Others may have found out meanwhile that the servers are dead.
             if look_at == until || self.trouble(&question, self.clock.now()).is_some() {
@@ -268,6 +286,50 @@ impl Shared {
             budget.limit_packets(PACKETS_IN_VAIN_MAX);
         }
         Err(Box::new(entry))
+    }
+
+    /// Waits while somebody else finds out whether the servers of the question's zone are dead, until then at most: what many names of
+    /// a zone would ask at the same moment one of them may as well. False when they are.
+    async fn is_worth_asking(&self, question: &Question, until: Duration) -> bool {
+        loop {
+            let now = self.clock.now();
+            if self.trouble(question, now).is_some() {
+                return false;
+            }
+            if !self.is_suspected(question, now) || now.mono >= until {
+                return true;
+            }
+            let look_at = until.min(now.mono + LOOK_EVERY);
+            tokio::time::sleep_until(self.clock.instant(look_at)).await;
+        }
+    }
+
+    /// Whether the servers of the question's zone may be dead, and somebody else is finding out.
+    pub(super) fn is_suspected(&self, question: &Question, now: Now) -> bool {
+        let silent = self.silent_way(question, now, Silence::Suspected);
+        let zone = silent.map(|(zone, _)| zone).or_else(|| {
+            let zone = &self.knowledge.deepest(question, now).zone;
+            self.troubles.is_overdue(zone, now).then(|| zone.clone())
+        });
+        zone.is_some_and(|zone| !self.troubles.scout(&zone, now))
+    }
+
+    /// After which time most questions to the zone have an answer.
+    pub(super) fn overdue_after(&self, question: &Question) -> Duration {
+        let now = self.clock.now();
+        let zone = &self.knowledge.deepest(question, now).zone;
+        let addresses = self.all_addresses(zone, now).unwrap_or_default();
+        let usual = self.servers.usual_rtt(&addresses).unwrap_or_default();
+        (usual * 2).clamp(OVERDUE_MIN, OVERDUE_MAX)
+    }
+
+    /// The question has no answer after a time in which most have one.
+    pub(super) fn note_overdue(&self, question: &Question) {
+        let now = self.clock.now();
+        let zone = &self.knowledge.deepest(question, now).zone;
+        if self.leads_through(question, zone, now) {
+            self.troubles.note_overdue(zone, now);
+        }
     }
 
     /// A link, and note is taken of its failure.
@@ -396,6 +458,27 @@ impl Shared {
 
     /// The zone that the question would be put to, if all of its servers are known to be silent: it is in trouble from now on.
     fn silent_zone(&self, question: &Question, now: Now) -> Option<Known> {
+        let (zone, addresses) = self.silent_way(question, now, Silence::Sure)?;
+        let text = format!("{zone}: none of its servers answers");
+        let why = Why {
+            kind: Kind::Unreachable,
+            ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
+        };
+        self.troubles.note_zone(&zone, why.clone(), &addresses, now);
+        Some(Known {
+            why,
+            zone: Some(zone),
+            due: false,
+        })
+    }
+
+    /// The zone that the question would be put to, and its servers, if these are as silent as that.
+    fn silent_way(
+        &self,
+        question: &Question,
+        now: Now,
+        silence: Silence,
+    ) -> Option<(Name, Vec<IpAddr>)> {
         let held = self.local.cover(question, now);
         if (self.settings.forwards.governing(question, held.as_ref())).is_some() {
             return None;
@@ -403,20 +486,8 @@ impl Shared {
         let delegation = self.knowledge.deepest(question, now);
         let zone = &delegation.zone;
         let addresses = self.all_addresses(zone, now)?;
-        if !self.are_silent(&addresses, now) || !self.leads_through(question, zone, now) {
-            return None;
-        }
-        let text = format!("{zone}: none of its servers answers");
-        let why = Why {
-            kind: Kind::Unreachable,
-            ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
-        };
-        self.troubles.note_zone(zone, why.clone(), &addresses, now);
-        Some(Known {
-            why,
-            zone: Some(zone.clone()),
-            due: false,
-        })
+        let is_so = self.silence(&addresses, now) == silence;
+        (is_so && self.leads_through(question, zone, now)).then(|| (zone.clone(), addresses))
     }
 
     /// The addresses of the servers of a zone, if they are known of each; those that are never asked are left out, and those whose
@@ -474,9 +545,14 @@ impl Shared {
 
     /// Whether none of these servers can be expected to answer.
     fn are_silent(&self, servers: &[IpAddr], now: Now) -> bool {
+        self.silence(servers, now) == Silence::Sure
+    }
+
+    /// How silent these servers are. Who stands in a dead prefix is.
+    fn silence(&self, servers: &[IpAddr], now: Now) -> Silence {
         let lost = |a: &IpAddr| self.health.avoid(*a, now);
         let rest: Vec<IpAddr> = servers.iter().copied().filter(|a| !lost(a)).collect();
-        self.servers.are_silent(&rest)
+        self.servers.silence(&rest)
     }
 
     /// Takes note of a question that came to nothing.
