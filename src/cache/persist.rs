@@ -588,5 +588,4 @@ fn content(entry: &Entry) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "persist_tests.rs"]
 mod tests;

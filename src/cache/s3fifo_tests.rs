@@ -194,7 +194,7 @@ fn what_has_run_out_goes_before_what_lives_unless_it_was_used() {
         map.get(old, |v| v.key == old);
     }
     let kept = |dead: bool, used: bool| {
-        let of = |key: &u32| (key % 2 == 0) == dead && (key % 10 == 0) == used;
+        let of = |key: &u32| key.is_multiple_of(2) == dead && key.is_multiple_of(10) == used;
         let keys = (0..400u32).filter(of);
         let there: Vec<bool> = keys
             .map(|key| map.locate(key, |v| v.key == key).is_some())

@@ -635,5 +635,4 @@ impl Troubles {
 }
 
 #[cfg(test)]
-#[path = "stale_tests.rs"]
 mod tests;

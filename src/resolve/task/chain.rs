@@ -129,12 +129,12 @@ impl Shared {
         &self,
         question: &Question,
         now: Now,
-    ) -> Result<(Resolution, Vec<Question>), Option<Chain>> {
+    ) -> Result<(Resolution, Vec<Question>), Option<Box<Chain>>> {
         let mut chain = Chain::new(question);
         let mut due = Vec::new();
         loop {
             let Some(hit) = self.known_link(&chain.at, now) else {
-                return Err(Some(chain));
+                return Err(Some(Box::new(chain)));
             };
             if hit.refresh_due {
                 due.push(chain.at.clone());

@@ -314,7 +314,7 @@ impl Resolver {
             Ok(known) => return Some(known),
             Err(chain) => chain.filter(|_| options.recursion),
         };
-        if let Some(stale) = chain.and_then(|chain| self.0.stale_at_hand(chain, now)) {
+        if let Some(stale) = chain.and_then(|chain| self.0.stale_at_hand(*chain, now)) {
             return Some((stale, Vec::new()));
         }
         let key = (question.clone(), options.checking_disabled);

@@ -142,7 +142,7 @@ impl Shared {
             due: false,
         };
         let chain = self.cached(question, now).err().flatten()?;
-        let (resolution, used) = self.stale_chain(chain, now, |_| Some(known.clone()))?;
+        let (resolution, used) = self.stale_chain(*chain, now, |_| Some(known.clone()))?;
         for (_, known) in used {
             self.count_stale(&known.why, From::Memory, Moment::Known);
         }
