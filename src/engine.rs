@@ -164,6 +164,9 @@ impl Engine {
         if let Some(ledger) = &retained_in {
             tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
         }
+        if config.cache.persist && config.stale.enabled {
+            tasks.spawn(resolver.clone().keep_answers(ledger.clone()));
+        }
         tasks.spawn(reach::task::run(reach_deps, machines));
         let catalogs = Catalogs::new(
             config,
@@ -223,6 +226,7 @@ impl Engine {
         if let Some(ledger) = &self.retained_in {
             self.resolver.save_retained(ledger).await;
         }
+        self.resolver.save_answers().await;
     }
 }
 

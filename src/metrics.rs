@@ -103,6 +103,34 @@ metrics! {
     answers_bogus_total,
     /// Answers that rest on signatures accepted as of their verification.
     answers_as_of_total,
+    /// Answers with a part that has run out, because nothing newer could be had (RFC 8767).
+    answers_stale_total,
+    /// Links of answers that had run out and were answered at once: their authorities are known to be dead.
+    stale_known_total,
+    /// The same, after the resolution had failed.
+    stale_failed_total,
+    /// The same, because the resolution took longer than clients wait; it went on.
+    stale_late_total,
+    /// The same, in place of data that did not validate.
+    stale_bogus_total,
+    /// Of all of these, links that were found in memory.
+    stale_memory_total,
+    /// Of all of these, links that were read from disk.
+    stale_disk_total,
+    /// Looks whether something newer can be had.
+    stale_refreshes_total,
+    /// Of these, the ones that found nothing.
+    stale_refresh_failures_total,
+    /// Answers on disk, for an outage.
+    stale_disk_entries,
+    /// Bytes of them there.
+    stale_disk_bytes,
+    /// Rows of them written or removed.
+    stale_writes_total,
+    /// Answers that found no place on the way to the disk, and rows that were unsound or too old when they were read.
+    stale_dropped_total,
+    /// Zones in whose place old data began to be answered.
+    stale_zones_total,
     /// Packets sent upstream.
     upstream_sent_total,
     /// Upstream questions without an answer in time.

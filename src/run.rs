@@ -392,6 +392,8 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.tls.dot", dot(old) != dot(new)),
         ("[resolver]", fixed(old) != fixed(new)),
         ("[cache]", old.cache != new.cache),
+        ("[stale]", old.stale != new.stale),
+        ("[retained]", old.retained != new.retained),
         ("[[forward]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),

@@ -603,7 +603,6 @@ fn unbuilt_features_may_only_be_off() {
         let expected = format!("{table}.{key}: not built in this version; allowed is only {off}");
         refused(&format!("[{table}]\n{key} = {on}\n"), &[(2, &expected)]);
     };
-    check("stale", "enabled", "false", "true");
     check("reachability", "domestic", "[]", "['192.0.2.0/24']");
     check("limits", "exempt", "[]", "['192.0.2.0/24']");
     for key in [

@@ -22,7 +22,18 @@ pub struct Expiry {
     wall_s: u64,
 }
 
+/// Where the monotonic clock begins for an [`Expiry`], in milliseconds: what ran out before the program was started has one, too.
+const MONO_BASE_MS: u64 = 1 << 42;
+
 impl Expiry {
+    /// So many seconds ago.
+    pub fn before(now: Now, ago_s: u64) -> Expiry {
+        Expiry {
+            mono_ms: mono_ms(now).saturating_sub(ago_s.saturating_mul(1000)),
+            wall_s: now.wall_s.saturating_sub(ago_s),
+        }
+    }
+
     /// `ttl_s` seconds from now.
     pub fn after(now: Now, ttl_s: u32) -> Expiry {
         Expiry {
@@ -43,11 +54,27 @@ impl Expiry {
     pub fn is_live(self, now: Now) -> bool {
         self.left_s(now) > 0
     }
+
+    /// Seconds since the data died, by whichever clock says more; 0 while it lives.
+    pub fn dead_s(self, now: Now) -> u64 {
+        let mono_s = mono_ms(now).saturating_sub(self.mono_ms) / 1000;
+        mono_s.max(now.wall_s.saturating_sub(self.wall_s))
+    }
+
+    /// A measure of when data of this TTL was stored: larger is later.
+    pub fn stored_ms(self, ttl_s: u32) -> u64 {
+        self.mono_ms.saturating_sub(u64::from(ttl_s) * 1000)
+    }
+
+    /// When it dies, seconds since 1970.
+    pub fn wall_s(self) -> u64 {
+        self.wall_s
+    }
 }
 
 /// Milliseconds are fine enough, and half the size.
 fn mono_ms(now: Now) -> u64 {
-    u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX / 2)
+    MONO_BASE_MS + u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
 /// The security status of data (RFC 4035 section 4.3, and as-of validation).
@@ -180,6 +207,28 @@ mod tests {
                 assert_eq!(expiry.left_s(now), left, "{start_ms} + {later_ms}");
             }
         }
+    }
+
+    #[test]
+    fn the_dead_are_as_old_as_the_clock_that_moved_further_says() {
+        let expiry = Expiry::after(at(10, 1000), 60);
+        for (now, dead) in [
+            (at(10, 1000), 0),
+            (at(70, 1060), 0),
+            (at(100, 1090), 30),
+            (at(100, 1000), 30),
+            (at(71, 5060), 4000),
+        ] {
+            assert_eq!(expiry.dead_s(now), dead, "{now:?}");
+        }
+        // Before the program began.
+        let old = Expiry::before(at(5, 9000), 7000);
+        assert_eq!(
+            (old.dead_s(at(5, 9000)), old.left_s(at(5, 9000))),
+            (7000, 0)
+        );
+        assert_eq!(old.dead_s(at(15, 9010)), 7010);
+        assert!(old.stored_ms(60) < expiry.stored_ms(60));
     }
 
     fn soa(ttl: u32, minimum: u32) -> RrSet {

@@ -12,12 +12,16 @@
 //! referrals steer questions, live in `resolve::delegation` and are never answers; records beside the answer are not taken at all.
 //! Among answers, what is better proven is never replaced by what is less so while it lives.
 //!
+//! What has run out is kept for a time for outages (`stale`), in the same room: it goes first when room is wanted.
+//!
 //! Failure: a full cache forgets what was not asked for lately; nothing else depends on what it holds.
 
 pub mod account;
 pub mod entry;
 mod packed;
+pub mod persist;
 mod s3fifo;
+pub mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +35,7 @@ use crate::metrics::Metrics;
 
 use entry::{Entry, Expiry, Security, shares_alias};
 use packed::Packed;
+use persist::{Note, Noted};
 use s3fifo::{S3Fifo, Weigh};
 
 /// Type under which a name's non-existence is kept; not a type that can be asked for (RFC 6895).
@@ -43,6 +48,9 @@ const SHARD_BYTES_MIN: usize = 256 << 10;
 const REFRESH_SHARE: u32 = 10;
 /// Only an entry that was asked for so often is worth it.
 const REFRESH_ASKED_MIN: u8 = 2;
+
+/// An entry that was asked for so often is worth a place on disk.
+const NOTED_AT: u8 = 2;
 
 /// What an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +98,17 @@ struct Slot {
     asked: u8,
     /// Somebody refreshes it already.
     claimed: bool,
+}
+
+impl Slot {
+    fn noted(&self, now: Now) -> Noted {
+        Noted {
+            packed: self.packed.clone(),
+            ran_out_s: now.wall_s + u64::from(self.expiry.left_s(now)),
+            kind: self.kind,
+            asked: self.asked > 0,
+        }
+    }
 }
 
 impl Weigh for Slot {
@@ -162,6 +181,9 @@ pub struct Cache {
     hasher: RandomState,
     /// A DNAME was ever put: most caches see none for long, and need not look for one above each name.
     knows_dnames: AtomicBool,
+    /// For how long what has run out is kept, in seconds.
+    stale_s: u64,
+    notes: stale::Notes,
     metrics: Arc<Metrics>,
 }
 
@@ -194,6 +216,8 @@ impl Cache {
                 .collect(),
             hasher: RandomState::new(),
             knows_dnames: AtomicBool::new(false),
+            stale_s: 0,
+            notes: stale::Notes::default(),
             metrics,
         }
     }
@@ -266,9 +290,13 @@ impl Cache {
         occasion: Occasion,
         now: Now,
     ) {
-        // RFC 1035 section 3.2.1: a TTL of zero is for the question under way only.
+        // RFC 1035 section 3.2.1: a TTL of zero is for the question under way only, but what it replaces is no better.
         if ttl_s == 0 {
-            return;
+            for rtype in [question.rtype, Rtype::CNAME] {
+                self.notes
+                    .leave(|| Note::Gone(question.name.clone(), rtype));
+            }
+            return self.supersede(&question.name, &[question.rtype, Rtype::CNAME], now);
         }
         let rtype = if entry.rcode == Rcode::NXDOMAIN {
             NXDOMAIN_KEY
@@ -295,9 +323,14 @@ impl Cache {
             asked: u8::from(occasion == Occasion::Question),
             claimed: false,
         };
+        self.notes.leave(|| Note::Put(slot.noted(now)));
         self.put_slot(key, slot, now);
         if rtype != NXDOMAIN_KEY {
             self.outdate_denial(&question.name, entry);
+        }
+        if self.stale_s > 0 {
+            let outdated = stale::outdated_by(rtype, question.rtype);
+            self.supersede(&question.name, &outdated, now);
         }
     }
 
@@ -310,25 +343,27 @@ impl Cache {
         }) {
             return;
         }
-        self.change(&mut shard, |shard| {
-            let Shard { map, tally } = shard;
-            let (kind, bytes) = (slot.kind, slot.heap_bytes());
-            let is_dead = |s: &Slot| !s.expiry.is_live(now);
-            let gone = |s: Slot| {
-                uncount(tally, &s);
-                match () {
-                    () if is_dead(&s) => self.metrics.cache_expired_total.inc(),
-                    // Its successor is no loss.
-                    () if key.is_of(&s) => {}
-                    () => self.metrics.cache_evictions_total.inc(),
-                }
-            };
-            if map.put(key.low(), slot, |s| key.is_of(s), is_dead, gone) {
-                let tally = &mut tally[kind as usize];
-                tally.entries += 1;
-                tally.bytes += bytes;
+        self.change(&mut shard, |shard| self.insert(shard, key, slot, now));
+    }
+
+    fn insert(&self, shard: &mut Shard, key: Key<'_>, slot: Slot, now: Now) {
+        let Shard { map, tally } = shard;
+        let (kind, bytes) = (slot.kind, slot.heap_bytes());
+        let standing = |s: &Slot| self.standing(s, now);
+        let gone = |s: Slot| {
+            uncount(tally, &s);
+            match () {
+                () if !s.expiry.is_live(now) => self.metrics.cache_expired_total.inc(),
+                // Its successor is no loss.
+                () if key.is_of(&s) => {}
+                () => self.metrics.cache_evictions_total.inc(),
             }
-        });
+        };
+        if map.put(key.low(), slot, |s| key.is_of(s), standing, gone) {
+            let tally = &mut tally[kind as usize];
+            tally.entries += 1;
+            tally.bytes += bytes;
+        }
     }
 
     /// The name exists after all: its denial goes, unless it is better proven.
@@ -359,6 +394,9 @@ impl Cache {
                 return None;
             }
             slot.asked = slot.asked.saturating_add(1);
+            if slot.asked == NOTED_AT {
+                self.notes.leave(|| Note::Asked(slot.noted(now)));
+            }
             let due = !slot.claimed
                 && slot.asked >= REFRESH_ASKED_MIN
                 && left_s.saturating_mul(REFRESH_SHARE) <= slot.packed.ttl_s();

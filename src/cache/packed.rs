@@ -72,6 +72,16 @@ impl Packed {
         Some(Packed(out.into()))
     }
 
+    /// The form as it was kept somewhere; whether it is one shows when it is read.
+    pub fn from_octets(octets: &[u8]) -> Packed {
+        Packed(octets.into())
+    }
+
+    /// The form itself.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Whether this is the entry of that key.
     pub fn is_for(&self, name: &Name, rtype: Rtype) -> bool {
         let wire = name.wire();

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Entries stand in one vector, linked by index in their queue, found by an open-addressed index of 4 bytes per place. A ghost is
-//! 4 bytes of the hash. A hit changes a counter and nothing else. What is dead goes first, wherever the hand meets it; what is put again
+//! 4 bytes of the hash. A hit changes a counter and nothing else. What is dead goes first, wherever the hand meets it; what has run out but is
+//! still good for an outage stays for one round if it was used, whatever its uses; what is put again
 //! keeps its place and its uses, so that a popular name does not start anew at each end of its TTL.
 //!
 //! [`S3Fifo::bytes`] counts all of it: values, places, index, ghosts.
@@ -35,6 +36,17 @@ const GROWTH_SHARE: usize = 8;
 const GROWTH_MIN: usize = 8;
 /// Places of the smallest index.
 const INDEX_MIN: usize = 16;
+
+/// What is left of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is of full use.
+    Live,
+    /// It has run out, and is of use only while there is nothing newer.
+    Stale,
+    /// It is of no use.
+    Dead,
+}
 
 /// What an entry costs.
 pub(super) trait Weigh {
@@ -131,7 +143,7 @@ impl<V: Weigh> S3Fifo<V> {
         hash: u32,
         value: V,
         same: impl Fn(&V) -> bool,
-        is_dead: impl Fn(&V) -> bool,
+        standing: impl Fn(&V) -> Standing,
         mut gone: impl FnMut(V),
     ) -> bool {
         let size = value.heap_bytes();
@@ -142,11 +154,11 @@ impl<V: Weigh> S3Fifo<V> {
             if let Some(old) = self.replace(at, value) {
                 gone(old);
             }
-            while self.bytes() > self.bytes_max && self.evict(&is_dead, &mut gone) {}
+            while self.bytes() > self.bytes_max && self.evict(&standing, &mut gone) {}
             return true;
         }
         while self.bytes() + size + self.growth_bytes() > self.bytes_max
-            && self.evict(&is_dead, &mut gone)
+            && self.evict(&standing, &mut gone)
         {}
         let in_main = self.take_ghost(hash);
         self.insert(hash, value, in_main);
@@ -156,6 +168,11 @@ impl<V: Weigh> S3Fifo<V> {
     pub fn remove(&mut self, hash: u32, same: impl Fn(&V) -> bool) -> Option<V> {
         let at = self.locate(hash, same)?;
         self.take(at)
+    }
+
+    /// All values, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.nodes.iter().filter_map(|node| node.value.as_ref())
     }
 
     /// Forgets what `keep` says no to; it goes to `gone`.
@@ -220,7 +237,7 @@ impl<V: Weigh> S3Fifo<V> {
     }
 
     /// Makes one step towards more room; false when nothing is left to forget.
-    fn evict(&mut self, is_dead: &impl Fn(&V) -> bool, gone: &mut impl FnMut(V)) -> bool {
+    fn evict(&mut self, standing: &impl Fn(&V) -> Standing, gone: &mut impl FnMut(V)) -> bool {
         loop {
             let from_small =
                 self.small.bytes > self.bytes_max / SMALL_SHARE || self.main.oldest == NIL;
@@ -232,7 +249,8 @@ impl<V: Weigh> S3Fifo<V> {
                 return false;
             }
             let node = &mut self.nodes[at as usize];
-            let dead = node.value.as_ref().is_none_or(is_dead);
+            let standing = node.value.as_ref().map_or(Standing::Dead, standing);
+            let dead = standing == Standing::Dead;
             if dead || node.uses == 0 {
                 let hash = node.hash;
                 if from_small && !dead {
@@ -243,8 +261,12 @@ impl<V: Weigh> S3Fifo<V> {
                 }
                 return true;
             }
-            // A use in the newcomers' queue is the ticket to the main one; there it buys one more round.
-            node.uses = if from_small { 0 } else { node.uses - 1 };
+            // A use in the newcomers' queue is the ticket to the main one; there it buys one more round, and what has run out has
+            // one for all its uses.
+            node.uses = match standing == Standing::Stale || from_small {
+                true => 0,
+                false => node.uses - 1,
+            };
             let size = self.unlink(at);
             self.nodes[at as usize].in_main = true;
             self.push(at, size);

@@ -28,6 +28,13 @@ fn item(key: u32, size: usize) -> Item {
     }
 }
 
+fn standing(item: &Item) -> Standing {
+    match item.dead {
+        true => Standing::Dead,
+        false => Standing::Live,
+    }
+}
+
 /// Few different hashes, so that the index has to tell equal ones apart.
 fn poor_hash(key: u32) -> u32 {
     key % 37
@@ -101,7 +108,7 @@ fn random_use_agrees_with_a_naive_model() {
                     let new = item(key, rng.random_range(0..400));
                     let mut gone = Vec::new();
                     let same = |v: &Item| v.key == key;
-                    let kept = map.put(hash(key), new.clone(), same, |v| v.dead, |v| gone.push(v));
+                    let kept = map.put(hash(key), new.clone(), same, standing, |v| gone.push(v));
                     if kept {
                         // The replaced one leaves first; the new one may even go by itself.
                         let before = model.insert(key, new);
@@ -131,7 +138,7 @@ fn too_large_an_entry_pushes_nobody_out() {
     let mut map: S3Fifo<Item> = S3Fifo::new(4_000);
     let mut put = |key, size| {
         let same = |v: &Item| v.key == key;
-        map.put(key, item(key, size), same, |_| false, |_| {})
+        map.put(key, item(key, size), same, |_| Standing::Live, |_| {})
     };
     assert!(put(1, 100));
     assert!(!put(2, 1_000));
@@ -147,12 +154,58 @@ fn the_dead_go_first() {
             dead: key % 2 == 0,
             ..item(key, 100)
         };
-        map.put(key, new, |v| v.key == key, |v| v.dead, |v| gone.push(v));
+        map.put(key, new, |v| v.key == key, standing, |v| gone.push(v));
         // All are popular, so only death tells them apart.
         map.get(key, |v| v.key == key);
     }
     let dead = gone.iter().filter(|v| v.dead).count();
     assert!(dead > 450, "{dead} of {}", gone.len());
+}
+
+#[test]
+fn what_has_run_out_goes_before_what_lives_unless_it_was_used() {
+    let mut map: S3Fifo<Item> = S3Fifo::new(100_000);
+    // `dead` marks what has run out here. Both kinds fill the main queue, and were used thrice.
+    let worth = |v: &Item| match v.dead {
+        true => Standing::Stale,
+        false => Standing::Live,
+    };
+    let put = |map: &mut S3Fifo<Item>, key: u32, dead| {
+        let new = Item {
+            dead,
+            ..item(key, 100)
+        };
+        map.put(key, new, |v| v.key == key, worth, |_| {});
+    };
+    for key in 0..400 {
+        put(&mut map, key, key % 2 == 0);
+        map.get(key, |v| v.key == key);
+    }
+    // A flood that nobody asks for again moves them to the main queue, where all are used more than once.
+    (10_000..11_000).for_each(|key| put(&mut map, key, false));
+    for key in (0..1_200).map(|n| n % 400) {
+        map.get(key, |v| v.key == key);
+    }
+    // Newcomers that are asked for again, while each tenth of the old ones still is.
+    for key in 1_000..1_800 {
+        put(&mut map, key, false);
+        map.get(key, |v| v.key == key);
+        let old = (key % 40) * 10;
+        map.get(old, |v| v.key == old);
+    }
+    let kept = |dead: bool, used: bool| {
+        let of = |key: &u32| key.is_multiple_of(2) == dead && key.is_multiple_of(10) == used;
+        let keys = (0..400u32).filter(of);
+        let there: Vec<bool> = keys
+            .map(|key| map.locate(key, |v| v.key == key).is_some())
+            .collect();
+        there.iter().filter(|t| **t).count() * 100 / there.len()
+    };
+    let (stale, stale_used, live) = (kept(true, false), kept(true, true), kept(false, false));
+    assert!(
+        stale < live && stale_used > stale,
+        "{stale} {stale_used} {live}"
+    );
 }
 
 /// A rule for a cache of so many entries; true for a hit, a miss fetches.
@@ -168,8 +221,13 @@ impl Rule for Ours {
         if self.0.get(hash, |v| v.key == key).is_some() {
             return true;
         }
-        self.0
-            .put(hash, item(key, 100), |v| v.key == key, |_| false, |_| {});
+        self.0.put(
+            hash,
+            item(key, 100),
+            |v| v.key == key,
+            |_| Standing::Live,
+            |_| {},
+        );
         false
     }
 }

@@ -393,3 +393,130 @@ fn random_use_agrees_with_a_naive_model() {
         assert_eq!(cache.stats().entries, model.len());
     }
 }
+
+/// RFC 8767: what has run out is found for a time, the newest of what may speak for a question.
+#[test]
+fn what_was_stored_last_is_the_one_that_has_run_out() {
+    use Security::{Insecure, Secure};
+    let address = |ip: &str| answer(&format!("www.test. 60 A 192.0.2.{ip}"), Secure);
+    let alias = answer("www.test. 60 CNAME a.test.", Secure);
+    let dname = answer("test. 60 DNAME other.", Secure);
+    let nothing = entry(Rcode::NOERROR, vec![], Secure);
+    let denied = |s| denial(s);
+    let a = q("www.test.", Rtype::A);
+    // What was put, at second 0, 100, ...; and what is found for `www.test. A` at second 1000.
+    for (puts, expected) in [
+        (vec![(&a, address("1"))], "192.0.2.1"),
+        (vec![(&a, address("1")), (&a, address("2"))], "192.0.2.2"),
+        (vec![(&a, address("1")), (&a, alias.clone())], "CNAME"),
+        (vec![(&a, alias.clone()), (&a, address("1"))], "192.0.2.1"),
+        (vec![(&a, address("1")), (&a, denied(Insecure))], "denied"),
+        (vec![(&a, denied(Secure)), (&a, address("1"))], "192.0.2.1"),
+        (vec![(&a, address("1")), (&a, nothing)], "nothing"),
+        // Asked for with another type, it speaks for this one too.
+        (
+            vec![
+                (&a, address("1")),
+                (&q("www.test.", Rtype::MX), denied(Secure)),
+            ],
+            "denied",
+        ),
+        // Proven above, it speaks for what is below, unproven not.
+        (
+            vec![(&a, address("1")), (&q("test.", Rtype::A), denied(Secure))],
+            "denied above",
+        ),
+        (
+            vec![
+                (&a, address("1")),
+                (&q("test.", Rtype::A), denied(Insecure)),
+            ],
+            "192.0.2.1",
+        ),
+        (
+            vec![(&q("test.", Rtype::A), denied(Secure)), (&a, address("1"))],
+            "192.0.2.1",
+        ),
+        (
+            vec![(&a, address("1")), (&q("test.", Rtype::DNAME), dname)],
+            "DNAME above",
+        ),
+    ] {
+        let cache = Cache::new(ROOM, Arc::default()).keeping_stale(5000);
+        for (n, (question, entry)) in puts.iter().enumerate() {
+            put(&cache, question, entry, 60, at(100 * n as u64));
+        }
+        assert!(cache.find(&a, at(1000)).is_none());
+        let found = cache.find_stale(&a, at(1000), |_| true).unwrap();
+        let above = if found.above.is_some() { " above" } else { "" };
+        let last = found.entry.answer.last();
+        let said = match last.map(|set| set.rtype) {
+            _ if found.entry.rcode == Rcode::NXDOMAIN => "denied".to_owned(),
+            None => "nothing".to_owned(),
+            Some(Rtype::A) => format!("192.0.2.{}", last.unwrap().rdatas[0][3]),
+            Some(other) => other.to_string(),
+        };
+        assert_eq!(format!("{said}{above}"), expected, "{puts:?}");
+        assert_eq!(
+            found.ran_out_s,
+            1000 - 60
+                - 100
+                    * (puts.len() as u64 - 1).min(
+                        if expected == "192.0.2.1" && puts.len() == 2 && puts[1].1 != address("1") {
+                            0
+                        } else {
+                            9
+                        }
+                    )
+        );
+        assert_eq!(cache.stale_stats(at(1000)).entries, cache.stats().entries);
+    }
+}
+
+#[test]
+fn what_has_run_out_is_of_use_for_so_long_and_no_longer() {
+    let a = q("www.test.", Rtype::A);
+    let address = answer("www.test. 60 A 192.0.2.1", Security::Secure);
+    let cache = Cache::new(ROOM, Arc::default()).keeping_stale(500);
+    put(&cache, &a, &address, 60, at(0));
+    for (s, found) in [(59, false), (60, true), (559, true), (560, false)] {
+        assert_eq!(
+            cache.find_stale(&a, at(s), |_| true).is_some(),
+            found,
+            "{s}"
+        );
+    }
+    // Newer for a moment only: with a TTL of 0 it is not kept, and what it replaced is no better.
+    put(&cache, &a, &address, 0, at(100));
+    assert_eq!(cache.find_stale(&a, at(100), |_| true), None);
+    // Nothing is kept where nothing is to be.
+    let (cache, _) = empty();
+    put(&cache, &a, &address, 60, at(0));
+    assert_eq!(cache.find_stale(&a, at(100), |_| true), None);
+}
+
+/// A denial that is forgotten before the data that it ended must not bring it back.
+#[test]
+fn a_denial_takes_what_has_run_out_away() {
+    let cache = Cache::new(ROOM, Arc::default()).keeping_stale(5000);
+    let types = [Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::TXT, Rtype::HTTPS];
+    for rtype in types {
+        let nothing = entry(Rcode::NOERROR, vec![], Security::Insecure);
+        put(&cache, &q("www.test.", rtype), &nothing, 60, at(0));
+    }
+    put(
+        &cache,
+        &q("www.test.", Rtype::A),
+        &denial(Security::Insecure),
+        60,
+        at(100),
+    );
+    assert_eq!(cache.stats().entries, 1);
+    assert_eq!(cache.forget(&name("www.test."), false), 1);
+    for rtype in types {
+        assert_eq!(
+            cache.find_stale(&q("www.test.", rtype), at(200), |_| true),
+            None
+        );
+    }
+}

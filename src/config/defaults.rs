@@ -114,9 +114,11 @@ impl Default for Cache {
 impl Default for Stale {
     fn default() -> Stale {
         Stale {
-            enabled: false,
+            enabled: true,
             answer_after_ms: 1800,
             age_max_s: 3 * 86_400,
+            entries_max: 100_000,
+            bytes_max: 64 << 20,
         }
     }
 }

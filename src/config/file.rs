@@ -29,6 +29,8 @@ const TTL_MAX_S: u64 = 604_800;
 const WORKERS_MAX: u64 = 1024;
 /// A cache smaller than this cannot hold what one resolution needs.
 const CACHE_BYTES_MIN: u64 = 1 << 20;
+/// Less than this on disk is not worth the writing.
+const STALE_BYTES_MIN: u64 = 1 << 20;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 /// `sun_path` of a unix socket address, without its final NUL.
@@ -360,6 +362,12 @@ fn stale(mut t: Table<'_, '_>) -> Stale {
         answer_after_ms: t.read("answer_after_ms", default.answer_after_ms, wait_ms),
         age_max_s: t.read("age_max", default.age_max_s, |item| {
             scalar::seconds(item, "")
+        }),
+        entries_max: t.read("entries_max", default.entries_max, |item| {
+            item.number(1, COUNT_MAX, "")
+        }),
+        bytes_max: t.read("bytes_max", default.bytes_max, |item| {
+            scalar::bytes(item, STALE_BYTES_MIN)
         }),
     };
     t.finish();

@@ -70,7 +70,7 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// `[cache]`: the answer cache.
     pub cache: Cache,
-    /// `[stale]`: answers past their TTL (RFC 8767). Not enabled in this version.
+    /// `[stale]`: answers past their TTL (RFC 8767).
     pub stale: Stale,
     /// `[retained]`: delegations kept past their TTL.
     pub retained: Retained,
@@ -278,19 +278,23 @@ pub struct Cache {
     pub ttl_min_s: u32,
     /// TTLs above this are lowered to it, in seconds; at least `ttl_min_s`.
     pub ttl_max_s: u32,
-    /// Retained delegations survive a restart.
+    /// Stale answers and retained delegations survive a restart.
     pub persist: bool,
 }
 
 /// `[stale]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stale {
-    /// Always false in this version.
+    /// What has run out is kept, and used while nothing newer can be had.
     pub enabled: bool,
     /// RFC 8767 client timer, in milliseconds.
     pub answer_after_ms: u64,
     /// How long past its TTL an answer may be used, in seconds.
     pub age_max_s: u64,
+    /// How many are kept on disk.
+    pub entries_max: u64,
+    /// Bytes that these take.
+    pub bytes_max: u64,
 }
 
 /// `[retained]`

@@ -17,8 +17,6 @@ pub(super) struct Unbuilt {
 /// The accepted form of an unbuilt key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
-    /// Only `false`.
-    False,
     /// Only 0.
     Zero,
     /// Only an empty list.
@@ -31,7 +29,6 @@ pub(super) enum Off {
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls.doh", Off::EmptyList),
     row("server.tls.doq", Off::EmptyList),
-    row("stale.enabled", Off::False),
     row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),
@@ -59,7 +56,6 @@ pub(super) fn refusal(key: &str, value: &DeValue<'_>) -> Option<String> {
 impl Off {
     fn accepts(self, value: &DeValue<'_>) -> bool {
         match self {
-            Off::False => value.as_bool() == Some(false),
             Off::Zero => value
                 .as_integer()
                 .is_some_and(|number| number.as_str() == "0"),
@@ -70,7 +66,6 @@ impl Off {
 
     fn allowed(self) -> &'static str {
         match self {
-            Off::False => "only false",
             Off::Zero => "only 0",
             Off::EmptyList => "only []",
             Off::EmptyText => "only \"\"",

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, ages and durations are in the unit that the key names. A value that does not
 //! exist (yet) is `null`. Keys are only ever added: scripts read this.
 
+mod stale;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::Table;
 
+pub use stale::{StaleStatus, StaleZoneStatus};
 pub use versions::{EscalationStatus, MirrorDone, TransferStatus, VersionStatus, versions_text};
 
 /// The state of the server.
@@ -39,6 +41,9 @@ pub struct Status {
     /// Delegations kept past their TTL.
     #[serde(default)]
     pub retained: RetainedStatus,
+    /// Answers past their TTL.
+    #[serde(default)]
+    pub stale: StaleStatus,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -288,6 +293,9 @@ pub struct CacheStatus {
     pub prefetches_total: u64,
     /// Of these, the ones that failed.
     pub prefetch_failures_total: u64,
+    /// Of the entries, those that have run out and are kept for outages.
+    #[serde(default)]
+    pub stale_entries: u64,
     /// The entries by what they say.
     pub kinds: Vec<KindStatus>,
     /// What is kept beside the answers, each table with a limit of its own.
@@ -338,6 +346,9 @@ pub struct FlushDone {
     /// Retained delegations.
     #[serde(default)]
     pub retained: u64,
+    /// Answers on disk.
+    #[serde(default)]
+    pub on_disk: u64,
 }
 
 impl FlushDone {
@@ -345,7 +356,7 @@ impl FlushDone {
     pub fn to_text(&self) -> String {
         let place = if self.tree { "at and below" } else { "at" };
         format!(
-            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures, {} retained delegations\n",
+            "forgotten {place} {}: {} answers, {} delegations, {} server addresses, {} links, {} zones' keys, {} failures, {} retained delegations, {} answers on disk\n",
             self.flushed,
             self.answers,
             self.delegations,
@@ -353,7 +364,8 @@ impl FlushDone {
             self.links,
             self.keys,
             self.failures,
-            self.retained
+            self.retained,
+            self.on_disk
         )
     }
 }
@@ -365,8 +377,8 @@ impl CacheStatus {
         let lookups = self.hits_total + self.misses_total;
         let share = (self.hits_total * 100).checked_div(lookups).unwrap_or(0);
         format!(
-            "cache: {} entries, {used} of {limit}, {share} % of {lookups} lookups found there\n",
-            self.entries
+            "cache: {} entries ({} past their TTL), {used} of {limit}, {share} % of {lookups} lookups found there\n",
+            self.entries, self.stale_entries
         )
     }
 
@@ -416,6 +428,7 @@ impl Status {
         self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
         self.write_retained(&mut out);
+        self.stale.write(&mut out);
         self.write_counts(&mut out);
         out
     }
@@ -739,7 +752,7 @@ mod tests {
             ..CacheStatus::default()
         };
         let expected = "\
-cache: 3 entries, 2.0 KiB of 1.0 MiB, 75 % of 4 lookups found there
+cache: 3 entries (0 past their TTL), 2.0 KiB of 1.0 MiB, 75 % of 4 lookups found there
 evicted 7, expired 0, fetched early 0 (0 failed)
 
 KEPT    ENTRIES  SIZE
@@ -825,7 +838,7 @@ NOT VALIDATED    TIME LEFT
 broken.example.  1 day 1 hour
 corp.example.    no end
 
-cache: 0 entries, 0 bytes of 0 bytes, 0 % of 0 lookups found there
+cache: 0 entries (0 past their TTL), 0 bytes of 0 bytes, 0 % of 0 lookups found there
 ";
         assert_eq!(status.to_text(), expected);
         let json = serde_json::to_string(&status).unwrap();

@@ -195,6 +195,17 @@ fn line(what: &What) -> String {
             "retained: {given_by} cannot be reached, so the delegation of {zone} that it gave {} ago is used",
             duration_words(*age_s)
         ),
+        What::Stale {
+            question,
+            rcode,
+            ran_out_s,
+            why,
+            kind,
+            from,
+        } => format!(
+            "stale: {question} -> {rcode}, which ran out {} ago, from {from} [{kind}: {why}]",
+            duration_words(*ran_out_s)
+        ),
         What::RetainedAddresses { name, addresses } => {
             format!("retained: {addresses} addresses of {name}, which cannot be looked up now")
         }

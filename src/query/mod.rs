@@ -295,6 +295,9 @@ impl Pipeline {
 
     fn resolved(&self, resolution: Resolution, options: Options, so_far: Answer) -> Answer {
         let sources = &resolution.sources;
+        if sources.stale {
+            self.metrics.answers_stale_total.inc();
+        }
         match (sources.packets, sources.mirrors.is_empty()) {
             (0, true) => self.metrics.answers_cache_total.inc(),
             (_, false) => self.metrics.answers_mirror_total.inc(),

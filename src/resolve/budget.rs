@@ -32,6 +32,7 @@ pub struct Budget {
     deadline: Duration,
     hedged: AtomicBool,
     resorted: AtomicBool,
+    stale: AtomicBool,
     mirrors: Mutex<Vec<MirrorNote>>,
     /// The last failure of a step, for whoever is told before the end.
     trouble: Mutex<Option<String>>,
@@ -41,12 +42,18 @@ pub struct Budget {
 impl Budget {
     /// A full budget, from now on.
     pub fn new(now: Now) -> Budget {
+        Budget::of(PACKETS_MAX, now)
+    }
+
+    /// A budget of so many packets, from now on; never more than a client question has.
+    pub fn of(packets: u32, now: Now) -> Budget {
         Budget {
-            packets_left: AtomicU32::new(PACKETS_MAX),
+            packets_left: AtomicU32::new(packets.min(PACKETS_MAX)),
             sub_questions_left: AtomicU32::new(SUB_QUESTIONS_MAX),
             deadline: now.mono + TIME_MAX,
             hedged: AtomicBool::new(false),
             resorted: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
             mirrors: Mutex::new(Vec::new()),
             trouble: Mutex::default(),
             trace: Trace::off(),
@@ -115,6 +122,21 @@ impl Budget {
         self.resorted.store(true, Ordering::Relaxed);
     }
 
+    /// Packets that may still be sent.
+    pub fn packets_left(&self) -> u32 {
+        self.packets_left.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits for the outcome any more: no more than so many packets are sent from now on.
+    pub fn limit_packets(&self, packets: u32) {
+        self.packets_left.fetch_min(packets, Ordering::Relaxed);
+    }
+
+    /// A part of the answer has run out.
+    pub fn set_stale(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
     /// A mirror answered a step.
     pub fn used_mirror(&self, note: &MirrorNote) {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +149,7 @@ impl Budget {
     pub fn sources(&self) -> Sources {
         Sources {
             packets: PACKETS_MAX - self.packets_left.load(Ordering::Relaxed),
+            stale: self.stale.load(Ordering::Relaxed),
             mirrors: (self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)).clone(),
         }
     }

@@ -16,6 +16,7 @@ pub mod retained;
 pub mod select;
 pub mod settings;
 pub mod settle;
+pub mod stale;
 pub mod task;
 pub mod trace;
 
@@ -119,7 +120,7 @@ impl RetainedNote {
 }
 
 /// An age in the largest unit of which there are at least two.
-fn age_words(age_s: u64) -> String {
+pub(crate) fn age_words(age_s: u64) -> String {
     match age_s {
         172_800.. => format!("{} days", age_s / 86_400),
         7200.. => format!("{} hours", age_s / 3600),
@@ -238,4 +239,6 @@ pub struct Sources {
     pub packets: u32,
     /// Mirrors that answered a step.
     pub mirrors: Vec<MirrorNote>,
+    /// A part of it has run out (RFC 8767).
+    pub stale: bool,
 }

@@ -63,6 +63,8 @@ const TCP_TELLS_WITHIN: Duration = Duration::from_secs(3);
 const BAD_ZONES_MAX: usize = 16;
 /// Refusals of the network in a row after which an address family counts as dead here.
 const FAMILY_DEAD_AFTER: u32 = 4;
+/// Questions in a row, on average over the servers of a zone, after which silence is no lost packet.
+const SILENT_AFTER: u32 = 2;
 /// Addresses in the table.
 const SERVERS_MAX: usize = 50_000;
 
@@ -116,6 +118,17 @@ pub struct ServerStatus {
     pub state: ServerState,
     /// What is special about asking it.
     pub quirks: Vec<&'static str>,
+}
+
+/// How silent servers are together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// One of them answers, or was never asked.
+    None,
+    /// Each owes an answer; that may be a lost packet.
+    Suspected,
+    /// They owe so many that they do not answer.
+    Sure,
 }
 
 /// The order in which to ask.
@@ -204,6 +217,38 @@ impl Servers {
         let answering = known().filter(|s| s.late == 0);
         let best = answering.filter_map(|s| Some(s.srtt? + 4 * s.rttvar)).min();
         best.or_else(|| known().any(|s| s.late > 0).then_some(Duration::ZERO))
+    }
+
+    /// How silent these servers are together. Those of an address family that this machine has no way out for need not be asked for it.
+    pub fn silence(&self, servers: &[IpAddr]) -> Silence {
+        let table = self.table();
+        let late = |a: &IpAddr| match table.get(a) {
+            Some(server) => server.late,
+            None if self.is_family_dead(*a) => SILENT_AFTER,
+            None => 0,
+        };
+        let late: Vec<u32> = servers.iter().map(late).collect();
+        if late.contains(&0) {
+            return Silence::None;
+        }
+        let sum = late
+            .iter()
+            .fold(0u32, |sum, late| sum.saturating_add(*late));
+        match sum >= SILENT_AFTER * late.len() as u32 {
+            true => Silence::Sure,
+            false => Silence::Suspected,
+        }
+    }
+
+    /// Whether one of these servers has answered the last time.
+    pub fn is_any_good(&self, servers: &[IpAddr]) -> bool {
+        let table = self.table();
+        let good = |a: &IpAddr| {
+            table
+                .get(a)
+                .is_some_and(|s| s.late == 0 && s.srtt.is_some())
+        };
+        servers.iter().any(good)
     }
 
     /// Whether `server` has answered with EDNS of late.
@@ -591,6 +636,26 @@ mod tests {
             servers.transport(NEAR, false, later + then)
         };
         assert_eq!(answered(ms(200)), TCP);
+    }
+
+    #[test]
+    fn servers_are_silent_together_when_each_is_and_it_is_no_lost_packet() {
+        let servers = known();
+        let other = "192.0.2.3".parse().unwrap();
+        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
+        servers.late(NEAR, UDP, ms(0));
+        servers.late(NEAR, UDP, ms(1));
+        servers.late(NEAR, UDP, ms(2));
+        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
+        assert_eq!(servers.silence(&[NEAR]), Silence::Sure);
+        servers.late(FAR, UDP, ms(3));
+        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::Sure);
+        assert_eq!(servers.silence(&[FAR]), Silence::Suspected);
+        assert_eq!(servers.silence(&[NEAR, FAR, other]), Silence::None);
+        assert!(!servers.is_any_good(&[NEAR, FAR, other]));
+        servers.answered(FAR, Transport::Udp, ms(10), ms(9));
+        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
+        assert!(servers.is_any_good(&[NEAR, FAR]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::config::{Anchors, Config, DnssecMode, Sha1};
 use crate::dns::{Class, Name, Rdata, Record, Rtype};
 use crate::resolve::forward::{Forward, Forwards};
 use crate::resolve::retained;
+use crate::resolve::stale;
 use crate::resolve::validate::{self, Validator};
 
 /// The port of every name server (RFC 1035 section 4.2).
@@ -52,6 +53,8 @@ pub struct Settings {
     pub prefetch: bool,
     /// Delegations kept past their TTL.
     pub retained: retained::Settings,
+    /// Data past its TTL (RFC 8767).
+    pub stale: stale::Settings,
     /// Port of the servers; other than 53 only in tests.
     pub port: u16,
     /// Seed of the random choices among servers.
@@ -83,6 +86,7 @@ impl Default for Settings {
             log_servfail: false,
             prefetch: true,
             retained: retained::Settings::default(),
+            stale: stale::Settings::default(),
             port: DNS_PORT,
             seed: 0,
         }
@@ -118,6 +122,13 @@ impl Settings {
                 enabled: config.retained.enabled,
                 age_max_s: config.retained.age_max_s,
                 entries_max: usize::try_from(config.retained.entries_max).unwrap_or(usize::MAX),
+            },
+            stale: stale::Settings {
+                enabled: config.stale.enabled && config.stale.age_max_s > 0,
+                answer_after: Duration::from_millis(config.stale.answer_after_ms),
+                age_max_s: config.stale.age_max_s,
+                entries_max: usize::try_from(config.stale.entries_max).unwrap_or(usize::MAX),
+                bytes_max: usize::try_from(config.stale.bytes_max).unwrap_or(usize::MAX),
             },
             port: DNS_PORT,
             seed,

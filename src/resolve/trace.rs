@@ -24,6 +24,7 @@
 //! | `exchange` | `server`, `name`, `transport`, `question`, `edns`, `outcome`, `taken`, `rtt_ms`, `late_ms` | one question to one address; `outcome` null: no answer yet when the record was closed; `late_ms`: the next server was asked after so long |
 //! | `mirror` | `zone`, `serial`, `age_s`, `trust`, `why`, `outcome` | the local copy answered this step |
 //! | `retained` | `zone`, `given_by`, `age_s` | servers of the parent cannot be reached, so the delegation that they gave last is used |
+//! | `stale` | `question`, `rcode`, `ran_out_s`, `why`, `kind`, `from` | no new data could be had, so that of before is answered, which ran out so many seconds ago; `kind`: `unreachable`, `failing`, `late`, `bogus`, `overload`; `from`: `memory` or `disk` |
 //! | `retained_addresses` | `name`, `addresses` | addresses of a name server could not be looked up, so those found last are used |
 //! | `referral` | `zone`, `from`, `names`, `ds` | a zone below knows more; `ds`: `signed`, `unsigned`, `not told` |
 //! | `back` | `zone` | the servers of a known delegation failed, so the parent is asked anew |
@@ -129,6 +130,14 @@ pub enum What {
     RetainedAddresses {
         name: String,
         addresses: usize,
+    },
+    Stale {
+        question: String,
+        rcode: String,
+        ran_out_s: u64,
+        why: String,
+        kind: String,
+        from: String,
     },
     Referral {
         zone: String,

@@ -12,7 +12,8 @@ use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, GoneStatus, HeldStatus,
     KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, SourceStatus,
-    Status, TableStatus, TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus, TrustKeyStatus,
+    TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -23,6 +24,7 @@ use holdfast::query::own::OwnZone;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
+use holdfast::resolve::stale::ZoneInTrouble;
 use serde_json::Value;
 
 use super::{system_clock, trace, versions};
@@ -168,6 +170,7 @@ impl Operator {
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
             retained: self.retained(),
+            stale: self.stale(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -299,6 +302,26 @@ impl Operator {
         }
     }
 
+    fn stale(&self) -> StaleStatus {
+        let resolver = &self.engine.resolver;
+        let (held, disk) = (resolver.stale_stats(), resolver.answers_on_disk());
+        let zone = |zone: ZoneInTrouble| StaleZoneStatus {
+            zone: zone.zone.to_string(),
+            since: format_utc(zone.since_s),
+            answers: zone.answers,
+            why: zone.why,
+        };
+        StaleStatus {
+            entries: held.entries as u64,
+            bytes: held.bytes as u64,
+            disk_entries: disk.entries as u64,
+            disk_bytes: disk.disk_bytes as u64,
+            disk_list_bytes: disk.bytes as u64,
+            answers_total: self.metrics.answers_stale_total.value(),
+            zones: resolver.zones_in_trouble().into_iter().map(zone).collect(),
+        }
+    }
+
     fn cache(&self) -> CacheStatus {
         let resolver = &self.engine.resolver;
         let stats = resolver.cache_stats();
@@ -329,6 +352,7 @@ impl Operator {
             prefetches_total: self.metrics.prefetches_total.value(),
             prefetch_failures_total: self.metrics.prefetch_failures_total.value(),
             kinds: Kind::ALL.into_iter().zip(stats.kinds).map(kind).collect(),
+            stale_entries: resolver.stale_stats().entries as u64,
             tables: tables.chain([keys]).collect(),
         }
     }
@@ -347,6 +371,7 @@ impl Operator {
             keys: gone.keys as u64,
             failures: gone.failures as u64,
             retained: gone.retained as u64,
+            on_disk: gone.on_disk as u64,
         }
     }
 }

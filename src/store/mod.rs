@@ -41,9 +41,9 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use crate::metrics::Metrics;
 pub use rows::{
-    Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow,
-    RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Validators, Verdict,
-    zone_key,
+    AnswerRow, Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance,
+    RetainedHostRow, RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Validators,
+    Verdict, zone_key,
 };
 pub use value::{ValueFault, seal, unseal};
 
@@ -105,6 +105,16 @@ pub trait Row: Serialize + DeserializeOwned {
 
     /// Its key. A row found under another key does not check.
     fn key(&self) -> Vec<u8>;
+
+    /// Its body: JSON, unless the row says otherwise.
+    fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("rows are plain data with text keys")
+    }
+
+    /// The row that a body is; `None` if it is none.
+    fn from_body(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
 }
 
 /// How durable a commit is when it returns.

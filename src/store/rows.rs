@@ -368,6 +368,88 @@ impl Row for RetainedHostRow {
     }
 }
 
+/// An answer that may be of use past its TTL. There are many of them, so its body is not JSON but, numbers big-endian:
+///
+/// ```text
+///  0  when it was stored           u64
+///  8  when it ran or runs out      u64
+/// 16  when it was last used        u64
+/// 24  how often it was used        u16
+/// 26  type of its key              u16
+/// 28  name of its key              wire form
+///     the answer, packed           to the end (`cache::packed`)
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// The name.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// The type; 0 for the name's non-existence.
+    pub rtype: u16,
+    /// When it was stored.
+    pub stored_at: u64,
+    /// When it ran out, or will.
+    pub ran_out_at: u64,
+    /// How often it was used, recent uses counting more.
+    pub uses: u16,
+    /// When it was last used.
+    pub used_at: u64,
+    /// The answer, packed.
+    pub packed: Vec<u8>,
+}
+
+impl AnswerRow {
+    /// Octets before the name.
+    const HEAD_LEN: usize = 28;
+
+    /// The key of one answer.
+    pub fn key_of(name: &Name, rtype: u16) -> Vec<u8> {
+        [&zone_key(name)[..], &rtype.to_be_bytes()].concat()
+    }
+
+    /// About what it takes on disk, in bytes.
+    pub fn size(&self) -> usize {
+        AnswerRow::HEAD_LEN + 2 * self.name.wire().len() + self.packed.len()
+    }
+}
+
+impl Row for AnswerRow {
+    const TREE: Tree = Tree::Answers;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        AnswerRow::key_of(&self.name, self.rtype)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.size());
+        for time in [self.stored_at, self.ran_out_at, self.used_at] {
+            out.extend(time.to_be_bytes());
+        }
+        out.extend(self.uses.to_be_bytes());
+        out.extend(self.rtype.to_be_bytes());
+        out.extend(self.name.wire());
+        out.extend(&self.packed);
+        out
+    }
+
+    fn from_body(body: &[u8]) -> Option<AnswerRow> {
+        let u64_at = |at| Some(u64::from_be_bytes(*body.get(at..)?.first_chunk()?));
+        let u16_at = |at| Some(u16::from_be_bytes(*body.get(at..)?.first_chunk()?));
+        let rest = body.get(AnswerRow::HEAD_LEN..)?;
+        let (name, len) = Name::from_wire_prefix(rest).ok()?;
+        Some(AnswerRow {
+            name,
+            rtype: u16_at(26)?,
+            stored_at: u64_at(0)?,
+            ran_out_at: u64_at(8)?,
+            uses: u16_at(24)?,
+            used_at: u64_at(16)?,
+            packed: rest.get(len..)?.to_vec(),
+        })
+    }
+}
+
 /// The key of a zone's rows.
 pub fn zone_key(zone: &Name) -> Vec<u8> {
     zone.wire().to_ascii_lowercase()

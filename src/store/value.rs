@@ -3,7 +3,7 @@
 //! ```text
 //! octet 0      format version of the body, Row::VERSION
 //! octets 1-4   CRC-32 over tree name, 0, key length (u32), key, version octet and body, little endian
-//! octets 5-    body: the row as JSON
+//! octets 5-    body: the row as JSON, or for answers as `rows::AnswerRow` says
 //! ```
 //!
 //! Tree and key are under the checksum, so a value that sled returns for the wrong key does not check either.
@@ -34,7 +34,7 @@ pub enum ValueFault {
 
 /// The sealed form of a row.
 pub fn seal<R: Row>(row: &R) -> Vec<u8> {
-    let body = serde_json::to_vec(row).expect("rows are plain data with text keys");
+    let body = row.body();
     let crc = checksum(R::TREE, &row.key(), R::VERSION, &body);
     let mut out = Vec::with_capacity(HEAD_LEN + body.len());
     out.push(R::VERSION);
@@ -53,7 +53,7 @@ pub fn unseal<R: Row>(key: &[u8], bytes: &[u8]) -> Result<R, ValueFault> {
         version if version == R::VERSION => {}
         other => return Err(ValueFault::Version(other)),
     }
-    let row: R = serde_json::from_slice(body).map_err(|_| ValueFault::Body)?;
+    let row = R::from_body(body).ok_or(ValueFault::Body)?;
     if row.key() == key {
         Ok(row)
     } else {

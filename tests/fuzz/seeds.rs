@@ -12,12 +12,14 @@ use holdfast::clock::Now;
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
 use holdfast::dns::tsig::{self, Algorithm, Key};
-use holdfast::dns::{Class, Ede, Edns, Message, Name, Question, Rcode, Record, RrSet, Rtype};
+use holdfast::dns::{
+    Class, Ede, Edns, Message, Name, Question, Rcode, Record, RrSet, Rtype, group,
+};
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow, RetainedRow, Row,
-    SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
+    AnswerRow, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow,
+    RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
@@ -136,6 +138,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ),
         "note" => flagged(&[0, 1, 3], vec![version_file()]),
         "ledger" => rows(),
+        "answer" => kept_answers().iter().map(Row::body).collect(),
         // The target has no files beside the configuration.
         "config" => {
             let own = String::from_utf8(file("config.toml")).expect("text");
@@ -604,5 +607,62 @@ fn rows() -> Vec<Vec<u8>> {
         used_at: NOON.wall_s,
     };
     add(6, row.key(), seal(&row));
+    for row in kept_answers() {
+        add(7, row.key(), seal(&row));
+    }
     out
+}
+
+/// Answers as they stand on disk: an address, an alias, a denial with its SOA, a name's denial.
+fn kept_answers() -> Vec<AnswerRow> {
+    let row = |owner: &str, rtype: u16, rcode: u8, sets: &[&str]| {
+        // The form is specified in `cache/packed.rs`.
+        let key = name(owner);
+        let sets: Vec<RrSet> = group(&sets.iter().map(|line| rr(line)).collect::<Vec<_>>());
+        let (answers, authority) = sets
+            .iter()
+            .partition::<Vec<&RrSet>, _>(|s| s.rtype != Rtype::SOA);
+        let mut packed = vec![0, 0, 0, 60];
+        packed.extend(rtype.to_be_bytes());
+        packed.extend([rcode, 3]);
+        packed.extend((answers.len() as u16).to_be_bytes());
+        packed.extend((authority.len() as u16).to_be_bytes());
+        packed.push(0);
+        packed.extend(key.wire());
+        for set in answers.into_iter().chain(authority) {
+            let labels = set.name.wire();
+            let own = labels.len() - 1;
+            packed.push(own as u8);
+            packed.extend(&labels[..own]);
+            packed.push((key.wire().len() - 1) as u8);
+            packed.extend(set.rtype.0.to_be_bytes());
+            packed.extend((set.rdatas.len() as u16).to_be_bytes());
+            packed.extend([0, 0]);
+            for rdata in &set.rdatas {
+                packed.extend((rdata.len() as u16).to_be_bytes());
+                packed.extend(&rdata[..]);
+            }
+        }
+        AnswerRow {
+            name: key,
+            rtype,
+            stored_at: NOON.wall_s - 60,
+            ran_out_at: NOON.wall_s,
+            uses: 3,
+            used_at: NOON.wall_s,
+            packed,
+        }
+    };
+    let soa = "example. 60 SOA ns.example. host.example. 1 2 3 4 60";
+    vec![
+        row(
+            "www.example.",
+            1,
+            0,
+            &["www.example. 60 A 192.0.2.1", "www.example. 60 A 192.0.2.2"],
+        ),
+        row("www.example.", 5, 0, &["www.example. 60 CNAME a.example."]),
+        row("www.example.", 28, 0, &[soa]),
+        row("none.example.", 0, 3, &[soa]),
+    ]
 }

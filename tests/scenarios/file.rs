@@ -77,6 +77,10 @@ pub struct Settings {
     pub ttl_min_s: Option<u32>,
     pub ttl_max_s: Option<u32>,
     pub cache_bytes_max: Option<u64>,
+    /// `stale.enabled`
+    pub stale: Option<bool>,
+    pub answer_after_ms: Option<u64>,
+    pub stale_age_max_s: Option<u64>,
     /// `NAME`, or `NAME SECONDS` with its end, counted from the beginning of the timeline.
     #[serde(default)]
     pub negative_trust_anchors: Vec<String>,

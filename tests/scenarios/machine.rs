@@ -227,6 +227,10 @@ pub fn config(scenario: &Scenario, internet: &Internet, builder: &Builder) -> Co
     cache.ttl_min_s = settings.ttl_min_s.unwrap_or(cache.ttl_min_s);
     cache.ttl_max_s = settings.ttl_max_s.unwrap_or(cache.ttl_max_s);
     cache.bytes_max = settings.cache_bytes_max.unwrap_or(cache.bytes_max);
+    let stale = &mut config.stale;
+    set(&mut stale.enabled, settings.stale);
+    stale.answer_after_ms = settings.answer_after_ms.unwrap_or(stale.answer_after_ms);
+    stale.age_max_s = settings.stale_age_max_s.unwrap_or(stale.age_max_s);
     config.forwards = scenario.forward.iter().map(forward).collect();
     config
 }

@@ -18,6 +18,7 @@ mod rollover;
 mod searches;
 mod security;
 mod signer;
+mod stale;
 mod trace;
 mod transfer;
 mod types;

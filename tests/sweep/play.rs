@@ -121,6 +121,8 @@ impl Stage {
             s.seed = plan.seed;
             // The reference resolver has no memory: what is found without a parent is the matter of tests/sim/harvest.rs.
             s.retained.enabled = false;
+            // Nor does it know what has run out: tests/sim/stale.rs.
+            s.stale.enabled = false;
         });
         for id in &plan.mirrors {
             let image = zones[*id].image.clone();

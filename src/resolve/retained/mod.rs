@@ -331,6 +331,11 @@ impl Retained {
         Some(When::Explore)
     }
 
+    /// Whether something is kept that leads the question past the servers of `zone`.
+    pub fn leads_past(&self, zone: &Name, question: &Question) -> bool {
+        self.tables().child(zone, question).is_some()
+    }
+
     /// Whether it is time that a question asks the parent of `zone` again, although the entry is in use.
     pub fn is_parent_due(&self, zone: &Name, now: Now) -> bool {
         let tables = self.tables();

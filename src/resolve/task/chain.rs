@@ -28,6 +28,8 @@ pub(super) struct Unanswered {
     pub errors: Vec<Ede>,
     /// It will not be better in a moment: worth remembering (RFC 9520).
     pub lasting: bool,
+    /// The zone whose step failed, and how, where that is known.
+    pub failed: Option<(FailureKind, Name)>,
 }
 
 impl From<Failure> for Unanswered {
@@ -36,13 +38,14 @@ impl From<Failure> for Unanswered {
             security: Security::Insecure,
             errors: vec![failure.ede()],
             lasting: failure.kind != FailureKind::Overload,
+            failed: Some((failure.kind, failure.zone)),
         }
     }
 }
 
 /// A chain under construction.
-struct Chain {
-    at: Question,
+pub(super) struct Chain {
+    pub at: Question,
     seen: Vec<Name>,
     answer: Vec<RrSet>,
     authority: Vec<RrSet>,
@@ -51,7 +54,7 @@ struct Chain {
 }
 
 /// What comes after a link.
-enum Next {
+pub(super) enum Next {
     Follow,
     End(Box<Resolution>),
     Broken(&'static str),
@@ -69,11 +72,14 @@ impl Chain {
         }
     }
 
-    fn add(&mut self, entry: Entry) -> Next {
+    pub fn add(&mut self, entry: Entry) -> Next {
         let alias = entry.alias(self.at.rtype);
         self.security = weaker(self.security.clone(), entry.security);
         for error in entry.errors {
-            if !self.errors.contains(&error) {
+            // Of several links that have run out the first speaks for all.
+            let is_stale = matches!(error.code, Ede::STALE_ANSWER | Ede::STALE_NXDOMAIN);
+            let same = |e: &Ede| *e == error || is_stale && e.code == error.code;
+            if !self.errors.iter().any(same) {
                 self.errors.push(error);
             }
         }
@@ -117,23 +123,26 @@ fn weaker(a: Security, b: Security) -> Security {
 }
 
 impl Shared {
-    /// The resolution as far as the cache knows it whole, and the links on the way that are due for a refresh.
+    /// The resolution as far as the cache knows it whole, and the links on the way that are due for a refresh; else the chain as
+    /// far as it is known, if old data may take it further.
     pub(super) fn cached(
         &self,
         question: &Question,
         now: Now,
-    ) -> Option<(Resolution, Vec<Question>)> {
+    ) -> Result<(Resolution, Vec<Question>), Option<Box<Chain>>> {
         let mut chain = Chain::new(question);
         let mut due = Vec::new();
         loop {
-            let hit = self.known_link(&chain.at, now)?;
+            let Some(hit) = self.known_link(&chain.at, now) else {
+                return Err(Some(Box::new(chain)));
+            };
             if hit.refresh_due {
                 due.push(chain.at.clone());
             }
             match chain.add(hit.entry) {
                 Next::Follow => {}
-                Next::End(resolution) => return Some((*resolution, due)),
-                Next::Broken(_) => return None,
+                Next::End(resolution) => return Ok((*resolution, due)),
+                Next::Broken(_) => return Err(None),
             }
         }
     }
@@ -192,7 +201,7 @@ impl Shared {
 
     /// Whether what is proven of everything below `top` goes for the question. Who is exempt from validation is exempt from its
     /// proofs; a zone that is held or forwarded is there.
-    fn is_spoken_for(&self, question: &Question, top: &Name, now: Now) -> bool {
+    pub(super) fn is_spoken_for(&self, question: &Question, top: &Name, now: Now) -> bool {
         let validated = (self.validator.as_ref()).is_some_and(|v| v.covers(question, now));
         let held = self.local.cover(question, now);
         let forward = self.settings.forwards.governing(question, held.as_ref());
@@ -273,7 +282,7 @@ impl Shared {
                     ask.trace = budget.trace().clone();
                     let link = match told {
                         Some(link) => link,
-                        None => self.link(ask, options, Occasion::Question, budget).await?,
+                        None => self.link_or_stale(ask, options, budget).await?,
                     };
                     given = link.1;
                     link.0
@@ -296,6 +305,7 @@ impl Shared {
                         security: Security::Insecure,
                         errors: vec![Ede::new(Ede::OTHER, format!("{question}: {why}"))],
                         lasting: true,
+                        failed: None,
                     });
                 }
             }
@@ -363,11 +373,13 @@ impl Shared {
                 security: Security::Bogus(ede.clone()),
                 errors: std::iter::once(ede).chain(entry.errors).collect(),
                 lasting: true,
+                failed: None,
             }),
             None => Err(Unanswered {
                 security: Security::Insecure,
                 errors: Vec::new(),
                 lasting: true,
+                failed: None,
             }),
         }
     }
@@ -375,6 +387,7 @@ impl Shared {
     /// Keeps a link; a proven denial under the highest name that it denies, and a proven DNAME under its own name too.
     fn keep(&self, question: &Question, entry: &Entry, ttl_s: u32, occasion: Occasion) {
         let now = self.clock.now();
+        self.troubles.answered(question);
         let proven = entry.security == Security::Secure;
         if proven && entry.rcode == Rcode::NXDOMAIN {
             let denied = denied_name(&question.name, &entry.authority);

@@ -10,6 +10,7 @@
 //!
 //! Failure: a question that cannot be answered is SERVFAIL with the reason as EDE, remembered for a while (`failures`).
 
+mod answers;
 mod chain;
 mod failures;
 mod inflight;
@@ -18,14 +19,15 @@ mod prefetch;
 mod raw;
 mod retain;
 mod servfail_log;
+mod stale;
 mod without_rd;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::cache::{Cache, CacheStats};
+use crate::cache::{Cache, CacheStats, Tally};
 use crate::clock::{Clock, Now};
 use crate::config::{Anchors, NegativeTrustAnchor};
 use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
@@ -36,6 +38,7 @@ use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
+use crate::resolve::stale::{Troubles, ZoneInTrouble};
 use crate::resolve::trace::{Trace, What};
 use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
@@ -111,6 +114,10 @@ pub(in crate::resolve) struct Shared {
     servers: Servers,
     retained: Arc<Retained>,
     cache: Cache,
+    troubles: Troubles,
+    stale_work: stale::Work,
+    /// Answers on disk, where they are kept.
+    shelf: OnceLock<Arc<answers::Shelf>>,
     failures: Failures,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
@@ -143,7 +150,10 @@ impl Resolver {
             knowledge: Knowledge::new(settings.root_hints.clone()),
             servers: Servers::default(),
             retained,
-            cache: Cache::new(settings.cache_bytes_max, metrics.clone()),
+            cache: stale::cache(&settings, &metrics),
+            troubles: Troubles::default(),
+            stale_work: stale::Work::new(),
+            shelf: OnceLock::new(),
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
@@ -213,7 +223,9 @@ impl Resolver {
         };
         let resolution = match tokio::time::timeout(wait, work).await {
             Ok(Some((_, resolution))) => resolution,
-            Ok(None) => servfail(overloaded()),
+            Ok(None) => (self.0)
+                .stale_of_overload(&question)
+                .unwrap_or_else(|| servfail(overloaded())),
             Err(_) => {
                 let trouble = shared.questions.side(&key).and_then(|b| b.trouble());
                 servfail(still_trying(&question, trouble))
@@ -260,6 +272,9 @@ impl Resolver {
         let mut at = question.clone();
         for _ in 0..chain::CHAIN_MAX {
             let Some(hit) = self.0.known_link(&at, now) else {
+                if self.0.note_stale_known(&at, trace, now) {
+                    return;
+                }
                 break;
             };
             trace.note(now, || chain::cached_told(&at, &hit.entry));
@@ -296,7 +311,7 @@ impl Resolver {
 
     /// Refreshes popular answers before they run out, for as long as it is polled.
     pub async fn keep_fresh(self) {
-        self.0.refresh_loop().await;
+        tokio::join!(self.0.clone().refresh_loop(), self.0.stale_loop());
     }
 
     /// What is known, and which links of it are due for a refresh.
@@ -306,8 +321,12 @@ impl Resolver {
         options: Options,
     ) -> Option<(Resolution, Vec<Question>)> {
         let now = self.0.clock.now();
-        if let Some(known) = self.0.cached(question, now) {
-            return Some(known);
+        let chain = match self.0.cached(question, now) {
+            Ok(known) => return Some(known),
+            Err(chain) => chain.filter(|_| options.recursion),
+        };
+        if let Some(stale) = chain.and_then(|chain| self.0.stale_at_hand(*chain, now)) {
+            return Some((stale, Vec::new()));
         }
         let key = (question.clone(), options.checking_disabled);
         let failed = self.0.failures.find(&key, now)?;
@@ -319,6 +338,7 @@ impl Resolver {
             security: failed.security,
             errors,
             lasting: true,
+            failed: None,
         });
         Some((remembered, Vec::new()))
     }
@@ -345,6 +365,7 @@ impl Resolver {
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
         self.0.failures.forget_all();
+        self.0.troubles.forget_all();
     }
 
     /// The zone's DNSKEY set and who gave it, fresh from the network past every cache and copy, not validated; from
@@ -389,6 +410,7 @@ impl Resolver {
         let (retained, _) = shared.retained.forget(name, tree);
         let (delegations, addresses, links) = shared.knowledge.forget_under(name, tree);
         let validator = shared.validator.as_ref();
+        shared.troubles.forget(name, tree);
         // Answers last: what is resolved meanwhile must not rest on what goes.
         Flushed {
             delegations,
@@ -398,6 +420,7 @@ impl Resolver {
             failures: shared.failures.forget(name, tree),
             retained,
             answers: shared.cache.forget(name, tree),
+            on_disk: shared.forget_on_disk(name, tree),
         }
     }
 
@@ -436,7 +459,7 @@ impl Resolver {
     }
 
     /// Everything else that is kept beside the cache, by name, in numbers.
-    pub fn tables_stats(&self) -> [(&'static str, TableStats); 6] {
+    pub fn tables_stats(&self) -> [(&'static str, TableStats); 7] {
         let [delegations, addresses, links] = self.0.knowledge.stats();
         let kept = self.0.retained.stats();
         [
@@ -444,6 +467,7 @@ impl Resolver {
             ("addresses", addresses),
             ("links", links),
             ("failures", self.0.failures.stats()),
+            ("troubles", self.0.troubles.stats()),
             ("retained", kept.zones),
             ("retained servers", kept.hosts),
         ]
@@ -452,6 +476,16 @@ impl Resolver {
     /// Retained delegations in numbers.
     pub fn retained_stats(&self) -> retained::Stats {
         self.0.retained.stats()
+    }
+
+    /// Zones in whose place old data is answered.
+    pub fn zones_in_trouble(&self) -> Vec<ZoneInTrouble> {
+        self.0.troubles.zones()
+    }
+
+    /// Answers in the cache that have run out and are kept for outages. Looks at every entry.
+    pub fn stale_stats(&self) -> Tally {
+        self.0.cache.stale_stats(self.0.clock.now())
     }
 
     /// Zones whose servers are known to be gone, and whose retained delegations are in use.
@@ -487,6 +521,8 @@ pub struct Flushed {
     pub failures: usize,
     /// Retained delegations.
     pub retained: usize,
+    /// Answers on disk.
+    pub on_disk: usize,
 }
 
 impl Shared {
@@ -598,6 +634,7 @@ fn still_trying(question: &Question, trouble: Option<String>) -> Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::NO_REACHABLE_AUTHORITY, text)],
         lasting: false,
+        failed: None,
     }
 }
 
@@ -606,5 +643,6 @@ fn overloaded() -> Unanswered {
         security: Security::Insecure,
         errors: vec![Ede::new(Ede::OTHER, "too many questions under way")],
         lasting: false,
+        failed: None,
     }
 }

@@ -9,10 +9,12 @@
 //! Failure: a refresh that fails, is bogus, or finds the queue full changes nothing: the entry lives to its end and the next client's
 //! question fetches it. Failures are not remembered against that question (RFC 9520 is about clients' ones).
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 use super::raw::RawAsk;
 use super::{Options, Shared};
@@ -25,6 +27,12 @@ use crate::resolve::budget::Budget;
 const WAITING_MAX: usize = 1024;
 /// Refreshes under way at a time.
 const REFRESHES_MAX: usize = 256;
+
+/// Packets of one refresh: nobody waits for it.
+const PACKETS_MAX: u32 = 24;
+
+/// The same once several have no answer in time.
+const PACKETS_WHEN_SUSPECTED: u32 = 1;
 
 /// The way from hits to the loop.
 pub(super) struct Queue {
@@ -80,13 +88,29 @@ impl Shared {
     }
 
     async fn refresh(self: Arc<Self>, question: Question) {
-        let budget = Arc::new(Budget::new(self.clock.now()));
+        // Whose servers are known to be dead is looked for now and then, not for each answer that runs out.
+        let now = self.clock.now();
+        if self.trouble(&question, now).is_some() || self.is_suspected(&question, now) {
+            return;
+        }
+        let budget = Arc::new(Budget::of(PACKETS_MAX, now));
         let ask = RawAsk {
             refresh: true,
-            ..RawAsk::new(question)
+            ..RawAsk::new(question.clone())
         };
         let options = Options::default();
-        let done = self.link(ask, options, Occasion::Refresh, &budget).await;
+        let mut work = pin!(self.link(ask, options, Occasion::Refresh, &budget));
+        let done = match timeout(self.overdue_after(&question), &mut work).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.note_overdue(&question);
+                if self.is_suspected(&question, self.clock.now()) {
+                    // Somebody else finds out.
+                    budget.limit_packets(PACKETS_WHEN_SUSPECTED);
+                }
+                work.await
+            }
+        };
         self.metrics.prefetches_total.inc();
         if done.is_err() {
             self.metrics.prefetch_failures_total.inc();

@@ -51,6 +51,7 @@ impl Shared {
 
     /// A server of the zone has answered. If it was thought to be gone, what was found without it is found anew.
     pub(super) fn note_heard(&self, zone: &Name) {
+        self.note_zone_back(zone);
         let Some(back) = self.retained.heard(zone) else {
             return;
         };

@@ -134,6 +134,7 @@ impl Shared {
             sources: Sources {
                 packets: 0,
                 mirrors: vec![note],
+                stale: false,
             },
         })
     }
@@ -186,6 +187,7 @@ fn unknown_here(question: &Question) -> Resolution {
             security: Security::Insecure,
             errors: vec![Ede::new(Ede::NOT_AUTHORITATIVE, text)],
             lasting: false,
+            failed: None,
         })
     }
 }

@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     target("image", stored::image),
     target("note", stored::note),
     target("ledger", stored::ledger),
+    target("answer", stored::answer),
     target("config", texts::config),
     target("anchors", texts::anchors),
     target("clock", texts::clock),

@@ -5,8 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast::cache::Cache;
+use holdfast::cache::persist::Answers;
+use holdfast::cache::stale::{STALE_TTL_S, signatures_hold};
 use holdfast::catalog::{Ignored, Membership, Step, plan, produce};
-use holdfast::clock::Now;
+use holdfast::clock::{Now, WALL_MAX_S};
 use holdfast::dns::{Name, Question, Rtype};
 use holdfast::mirror::source::spool::Spool;
 use holdfast::mirror::store::image_file;
@@ -14,8 +17,8 @@ use holdfast::mirror::verify::{Policy, Trust, verify, verify_unsigned};
 use holdfast::resolve::delegation::NAMES_MAX as NAMES_MAX_OF_DELEGATION;
 use holdfast::resolve::retained::{Retained, Settings};
 use holdfast::store::{
-    ClockRow, CurrentRow, GenerationRow, OutageRow, RetainedHostRow, RetainedRow, Row, Tree,
-    TrustAnchorRow, ValueFault, seal, unseal,
+    AnswerRow, ClockRow, CurrentRow, GenerationRow, OutageRow, RetainedHostRow, RetainedRow, Row,
+    Tree, TrustAnchorRow, ValueFault, seal, unseal,
 };
 use holdfast::zone::{Includes, LookupKind, ZoneImage, load, load_file, parse, present};
 
@@ -258,8 +261,51 @@ pub fn ledger(data: &[u8]) -> bool {
         3 => row::<TrustAnchorRow>(key, value, right),
         5 => row::<RetainedRow>(key, value, right) && retained(key, value, right),
         6 => row::<RetainedHostRow>(key, value, right),
+        7 => row::<AnswerRow>(key, value, right),
         _ => row::<ClockRow>(key, value, right),
     }
+}
+
+/// An answer from the disk is a sound one of its own key, which then serves as run out and as nothing else, no larger than it was
+/// there; or it is not used at all. Input: the body of its row.
+pub fn answer(body: &[u8]) -> bool {
+    let Some(row) = AnswerRow::from_body(body) else {
+        return false;
+    };
+    assert_eq!(row.body(), body);
+    assert_eq!(unseal(&row.key(), &seal(&row)), Ok(row.clone()));
+    let age_max_s = 86_400;
+    let wall_s = row.ran_out_at.saturating_add(9).min(WALL_MAX_S);
+    let now = Now::new(Duration::from_secs(1), wall_s);
+    let answers = Answers::new(10, 1 << 20, age_max_s);
+    let kept = answers.admit(&row, now);
+    answers.restore(&row, now);
+    assert_eq!(answers.stats().entries, usize::from(kept.is_some()));
+    let Some(kept) = kept else {
+        return false;
+    };
+    let cache = Cache::new(1 << 20, Default::default()).keeping_stale(age_max_s);
+    assert!(cache.restore(kept, now));
+    let rtype = match row.rtype {
+        0 => Rtype::A,
+        other => Rtype(other),
+    };
+    let question = Question::new(row.name.clone(), rtype);
+    assert!(cache.find(&question, now).is_none());
+    let Some(found) = cache.find_stale(&question, now, |_| true) else {
+        // What stands in place of an alias speaks for no other type.
+        return false;
+    };
+    let entry = found.entry;
+    assert!(entry.rcode.is_answer() && found.ran_out_s < age_max_s);
+    let _ = signatures_hold(&entry, wall_s);
+    let sets = entry.answer.iter().chain(&entry.authority);
+    let octets: usize = (sets.inspect(|set| assert_eq!(set.ttl, STALE_TTL_S)))
+        .flat_map(|set| set.rdatas.iter().chain(&set.sigs))
+        .map(|rdata| rdata.len())
+        .sum();
+    assert!(octets <= row.packed.len());
+    true
 }
 
 /// What is taken back leads below the zone that gave it, and no further than it may.

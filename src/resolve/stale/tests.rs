@@ -1,0 +1,271 @@
+//! Names and zones in trouble, by hand and by the clock.
+
+use super::*;
+use crate::cache::entry::{Entry, Security};
+use crate::dns::Rtype;
+
+fn at(ms: u64) -> Now {
+    Now::new(Duration::from_millis(ms), 1_000_000 + ms / 1000)
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn q(text: &str) -> Question {
+    Question::new(name(text), Rtype::A)
+}
+
+fn why(kind: Kind) -> Why {
+    Why {
+        kind,
+        ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, "a.: dead"),
+    }
+}
+
+fn any(_: &Name, _: &[IpAddr]) -> bool {
+    true
+}
+
+/// What is known, as `name` or `zone ZONE`, with `due`.
+fn told(troubles: &Troubles, question: &str, now: Now) -> String {
+    let Some(known) = troubles.find(&q(question), now, any) else {
+        return "none".into();
+    };
+    let due = if known.due { " due" } else { "" };
+    match known.zone {
+        Some(zone) => format!("zone {zone}{due}"),
+        None => format!("name{due}"),
+    }
+}
+
+#[test]
+fn names_are_looked_for_later_each_time_up_to_half_a_minute() {
+    let troubles = Troubles::default();
+    assert!(troubles.is_quiet());
+    assert_eq!(told(&troubles, "www.a.", at(0)), "none");
+    let mut now_ms = 0;
+    troubles.note_name(
+        &q("www.a."),
+        None,
+        why(Kind::Failing),
+        Duration::ZERO,
+        at(0),
+    );
+    for wait_s in [5, 10, 20, 30, 30] {
+        assert_eq!(
+            told(&troubles, "www.a.", at(now_ms + wait_s * 1000 - 1)),
+            "name"
+        );
+        now_ms += wait_s * 1000;
+        assert_eq!(told(&troubles, "www.a.", at(now_ms)), "name due");
+        assert_eq!(told(&troubles, "mail.a.", at(now_ms)), "none");
+        // One at a time.
+        let granted = troubles.claim(&q("www.a."), None, at(now_ms));
+        assert_eq!(granted, Some(NAME_PACKETS));
+        assert_eq!(troubles.claim(&q("www.a."), None, at(now_ms)), None);
+        assert_eq!(told(&troubles, "www.a.", at(now_ms + 1)), "name");
+        let failed = Refreshed::Failed(why(Kind::Failing));
+        troubles.refreshed(&q("www.a."), None, failed, (NAME_PACKETS, 4), at(now_ms));
+    }
+    // Nobody asks any more.
+    assert_eq!(told(&troubles, "www.a.", at(now_ms + 89_000)), "name due");
+    assert_eq!(told(&troubles, "www.a.", at(now_ms + 90_000)), "none");
+    troubles.answered(&q("www.a."));
+    assert!(troubles.is_quiet());
+}
+
+#[test]
+fn a_zone_in_trouble_speaks_for_all_below_it_until_it_is_heard() {
+    let troubles = Troubles::default();
+    troubles.note_zone(&name("a."), why(Kind::Unreachable), &[], at(0));
+    for (question, told_of) in [
+        ("www.a.", "zone a."),
+        ("x.y.a.", "zone a."),
+        ("a.", "zone a."),
+        ("b.", "none"),
+        (".", "none"),
+    ] {
+        assert_eq!(told(&troubles, question, at(1)), told_of, "{question}");
+    }
+    // Not where the way leads past it.
+    assert_eq!(troubles.find(&q("www.a."), at(1), |_, _| false), None);
+    // The deepest zone is the one that matters.
+    troubles.note_zone(&name("y.a."), why(Kind::Unreachable), &[], at(0));
+    assert_eq!(told(&troubles, "x.y.a.", at(1)), "zone y.a.");
+    assert_eq!(troubles.zones(), []);
+    assert!(troubles.count_answer(&name("a.")));
+    assert!(!troubles.count_answer(&name("a.")));
+    assert_eq!(troubles.zones().len(), 1);
+    // Its own names' troubles end with it.
+    troubles.note_name(
+        &q("x.a."),
+        Some(&name("a.")),
+        why(Kind::Failing),
+        Duration::ZERO,
+        at(1),
+    );
+    assert_eq!(troubles.heard(&name("a.")), Some((2, 1_000_000)));
+    assert_eq!(told(&troubles, "x.a.", at(2)), "none");
+    assert_eq!(troubles.heard(&name("a.")), None);
+}
+
+#[test]
+fn the_more_ask_for_a_zone_the_sooner_it_is_looked_for_within_bounds() {
+    let troubles = Troubles::default();
+    let zone = name("a.");
+    troubles.note_zone(&zone, why(Kind::Unreachable), &[], at(0));
+    let look = |now_ms: u64| {
+        let granted = troubles.claim(&q("www.a."), Some(&zone), at(now_ms));
+        if let Some(granted) = granted {
+            let failed = Refreshed::Failed(why(Kind::Unreachable));
+            troubles.refreshed(&q("www.a."), Some(&zone), failed, (granted, 0), at(now_ms));
+        }
+        granted
+    };
+    assert_eq!(look(1999), None);
+    assert_eq!(look(2000), Some(ZONE_PACKETS));
+    // Nobody asks.
+    assert_eq!(look(6000), None);
+    assert_eq!(look(9999), None);
+    assert_eq!(look(10_000), Some(ZONE_PACKETS));
+    // Many ask.
+    for _ in 0..QUESTIONS_PER_PACKET * ZONE_PACKETS {
+        troubles.count_answer(&zone);
+    }
+    assert_eq!(look(13_999), None);
+    assert_eq!(look(14_000), Some(ZONE_PACKETS));
+    // A way that is longer gets more.
+    let granted = troubles
+        .claim(&q("www.a."), Some(&zone), at(22_000))
+        .unwrap();
+    let now = at(22_000);
+    troubles.refreshed(
+        &q("www.a."),
+        Some(&zone),
+        Refreshed::TooShort,
+        (granted, 0),
+        now,
+    );
+    assert_eq!(look(30_000), Some(2 * ZONE_PACKETS));
+}
+
+#[test]
+fn all_looks_together_are_bounded() {
+    let troubles = Troubles::default();
+    let zones: Vec<Name> = (0..1000).map(|n| name(&format!("z{n}."))).collect();
+    for zone in &zones {
+        troubles.note_zone(zone, why(Kind::Unreachable), &[], at(0));
+    }
+    let mut sent = 0;
+    for second in 2..32 {
+        for zone in &zones {
+            let question = Question::new(zone.clone(), Rtype::A);
+            let granted = troubles.claim(&question, Some(zone), at(second * 1000));
+            sent += granted.unwrap_or(0);
+            if let Some(granted) = granted {
+                let failed = Refreshed::Failed(why(Kind::Unreachable));
+                let now = at(second * 1000);
+                troubles.refreshed(&question, Some(zone), failed, (granted, 0), now);
+            }
+        }
+    }
+    assert!(sent <= 30 * PACKETS_PER_S_MAX, "{sent}");
+    assert!(sent >= 29 * PACKETS_PER_S_MAX, "{sent}");
+}
+
+#[test]
+fn a_zone_that_fails_at_everything_is_in_trouble_and_one_that_fails_at_a_name_is_not() {
+    let troubles = Troubles::default();
+    for times in 1..=FAILURES_IN_A_ROW {
+        assert_eq!(told(&troubles, "www.a.", at(0)), "none", "{times}");
+        troubles.note_failing(&name("a."), why(Kind::Failing), at(0));
+    }
+    assert_eq!(told(&troubles, "www.a.", at(0)), "zone a.");
+    // A useful answer between two failures makes it one name's trouble.
+    for _ in 0..20 {
+        troubles.note_failing(&name("b."), why(Kind::Failing), at(0));
+        troubles.heard(&name("b."));
+    }
+    assert_eq!(told(&troubles, "www.b.", at(0)), "none");
+}
+
+#[test]
+fn what_is_late_is_not_looked_for_beside_the_work_on_it() {
+    let troubles = Troubles::default();
+    let busy_until = Duration::from_secs(10);
+    troubles.note_name(&q("www.a."), None, why(Kind::Late), busy_until, at(1800));
+    assert_eq!(told(&troubles, "www.a.", at(9999)), "name");
+    assert_eq!(told(&troubles, "www.a.", at(10_000)), "name due");
+}
+
+#[test]
+fn forgotten_is_forgotten() {
+    for (of, tree, left) in [
+        ("a.", false, 2),
+        ("a.", true, 1),
+        (".", true, 0),
+        ("b.", true, 3),
+    ] {
+        let troubles = Troubles::default();
+        troubles.note_zone(&name("a."), why(Kind::Unreachable), &[], at(0));
+        troubles.note_name(&q("x.a."), None, why(Kind::Failing), Duration::ZERO, at(0));
+        troubles.note_zone(&name("c."), why(Kind::Unreachable), &[], at(0));
+        troubles.forget(&name(of), tree);
+        assert_eq!(troubles.stats().entries, left, "{of} {tree}");
+        troubles.forget_all();
+        assert!(troubles.is_quiet());
+    }
+}
+
+#[test]
+fn the_tables_are_bounded() {
+    let troubles = Troubles::default();
+    for n in 0..NAMES_MAX + 100 {
+        let question = q(&format!("n{n}."));
+        troubles.note_name(&question, None, why(Kind::Failing), Duration::ZERO, at(0));
+    }
+    assert_eq!(troubles.stats().entries, NAMES_MAX);
+    for n in 0..ZONES_MAX + 100 {
+        troubles.note_zone(&name(&format!("n{n}.")), why(Kind::Unreachable), &[], at(0));
+    }
+    assert_eq!(troubles.stats().entries, NAMES_MAX + ZONES_MAX);
+    // What has been left alone makes room.
+    let later = at(100_000);
+    troubles.note_zone(&name("new."), why(Kind::Unreachable), &[], later);
+    assert_eq!(told(&troubles, "new.", later), "zone new.");
+}
+
+#[test]
+fn only_what_is_proven_stands_for_bogus_data_and_errors_say_why() {
+    for (kind, proven, admitted) in [
+        (Kind::Bogus, true, true),
+        (Kind::Bogus, false, false),
+        (Kind::Unreachable, false, true),
+        (Kind::Late, false, true),
+    ] {
+        assert_eq!(why(kind).admits(proven), admitted, "{kind:?} {proven}");
+    }
+    let stale = |rcode| Stale {
+        entry: Entry {
+            rcode,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            security: Security::Insecure,
+            errors: Vec::new(),
+        },
+        ran_out_s: 8000,
+        above: None,
+    };
+    let told = why(Kind::Unreachable).errors(&stale(Rcode::NOERROR));
+    let text = "ran out 2 hours ago; a.: dead";
+    assert_eq!(told, [Ede::new(Ede::STALE_ANSWER, text)]);
+    let told = why(Kind::Unreachable).errors(&stale(Rcode::NXDOMAIN));
+    assert_eq!(told, [Ede::new(Ede::STALE_NXDOMAIN, text)]);
+    let bogus = Why {
+        kind: Kind::Bogus,
+        ede: Ede::new(Ede::BOGUS, "bad"),
+    };
+    let told = bogus.errors(&stale(Rcode::NOERROR));
+    assert_eq!(told.iter().map(|e| e.code).collect::<Vec<_>>(), [3, 6]);
+}

@@ -1,0 +1,340 @@
+//! Old answers (RFC 8767) under load: what an outage costs its clients, the dead servers, and everybody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::dns::{Ede, Question, Rtype};
+use holdfast::resolve::Resolution;
+use holdfast::resolve::task::Options;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::build::Builder;
+use crate::lab::{Lab, brief, codes};
+use crate::net::Fault;
+use crate::signer::name;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+/// TTL of everything, seconds.
+const TTL: u32 = 40;
+/// Names of the operator who vanishes.
+const NAMES: u64 = 100;
+/// Servers of his.
+const DEAD: [&str; 4] = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"];
+
+/// `address`: what the names of `big.com.` have.
+fn build(address: &str) -> Builder {
+    let b = Builder::new(5)
+        .zone(".")
+        .signed()
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .signed()
+        .server("ns1.com.", &["192.0.2.1"])
+        .zone("other.com.")
+        .ttl(TTL)
+        .signed()
+        .server("ns1.other.com.", &["203.0.113.9"])
+        .record("*.w A 203.0.113.90")
+        .zone("big.com.")
+        .ttl(TTL)
+        .signed()
+        .server("ns1.big.com.", &DEAD[..2])
+        .server("ns2.big.com.", &DEAD[2..]);
+    (0..NAMES).fold(b, |b, n| b.record(&format!("n{n} A {address}")))
+}
+
+/// A question of the load, and what became of it.
+struct Asked {
+    at: Duration,
+    took: Duration,
+    of_big: bool,
+    answer: Resolution,
+}
+
+/// Asks so many times a second, for so many seconds, and half as often for other names, which nobody has asked for before.
+async fn load(lab: &Arc<Lab>, per_s: u64, seconds: u64, round: u64) -> Vec<Asked> {
+    let (began, mut under_way, mut done) = (Instant::now(), JoinSet::new(), Vec::new());
+    for n in 0..per_s * seconds {
+        let at = began + SECOND * n as u32 / per_s as u32;
+        tokio::time::sleep_until(at).await;
+        // Some names are asked for much more than others.
+        let rank = (n * 7919) % NAMES;
+        let mut questions = vec![(format!("n{}.big.com.", rank * rank / NAMES), true)];
+        if n % 2 == 0 {
+            questions.push((format!("x{round}-{n}.w.other.com."), false));
+        }
+        for (question, of_big) in questions {
+            let lab = lab.clone();
+            under_way.spawn(async move {
+                let asked = Question::new(name(&question), Rtype::A);
+                // As a listening thread does, which has popular answers refreshed.
+                let known = lab.resolver.known(&asked, Options::default());
+                let (answer, took) = match known {
+                    Some(known) => (known, Duration::ZERO),
+                    None => lab.timed(&question).await,
+                };
+                let at = at - began;
+                Asked {
+                    at,
+                    took,
+                    of_big,
+                    answer,
+                }
+            });
+        }
+        while let Some(asked) = under_way.try_join_next() {
+            done.push(asked.unwrap());
+        }
+    }
+    while let Some(asked) = under_way.join_next().await {
+        done.push(asked.unwrap());
+    }
+    done
+}
+
+/// October 2021: every server of a busy operator is gone (issue: vanishing operator).
+#[tokio::test(start_paused = true)]
+async fn who_vanishes_is_answered_for_and_left_alone_until_he_returns() {
+    const PER_S: u64 = 50;
+    let lab = Arc::new(Lab::new(build("203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    let before = load(&lab, PER_S, 60, 0).await;
+    assert!(before.iter().all(|a| brief(&a.answer).contains(" A ")));
+    lab.net.set("big.com.", Fault::Silent);
+    lab.net.take_packets();
+    let gone_at = Instant::now();
+    let during = load(&lab, PER_S, 180, 1).await;
+    // Nothing is lost, and from the first seconds on nobody waits.
+    let mut slow = 0;
+    for asked in &during {
+        let got = brief(&asked.answer);
+        let expected = if asked.of_big {
+            "203.0.113.80"
+        } else {
+            "203.0.113.90"
+        };
+        assert!(
+            got.ends_with(expected),
+            "{:?}: {got} {:?}",
+            asked.at,
+            asked.answer.errors
+        );
+        assert!(
+            asked.took <= 1850 * MS,
+            "{:?} took {:?}",
+            asked.at,
+            asked.took
+        );
+        slow += u32::from(asked.took > 100 * MS);
+        let late = asked.at > Duration::from_secs(u64::from(TTL) + 5);
+        assert!(
+            !late || asked.took < 100 * MS,
+            "{:?} took {:?}",
+            asked.at,
+            asked.took
+        );
+    }
+    let stale = during
+        .iter()
+        .filter(|a| codes(&a.answer).contains(&Ede::STALE_ANSWER));
+    let stale = stale.count();
+    let packets = lab.net.take_packets();
+    let dead = |host: &std::net::IpAddr| DEAD.contains(&host.to_string().as_str());
+    let to_dead: Vec<_> = packets.iter().filter(|p| dead(&p.host)).collect();
+    let late = to_dead
+        .iter()
+        .filter(|p| p.at > gone_at + 5 * SECOND)
+        .count();
+    if std::env::var("STALE_SHOW").is_ok() {
+        for p in &to_dead {
+            println!(
+                "PKT {} {} {:?}",
+                (p.at - gone_at).as_millis(),
+                p.question,
+                p.transport
+            );
+        }
+    }
+    let questions = during
+        .iter()
+        .filter(|a| a.of_big && a.at > 5 * SECOND)
+        .count();
+    println!(
+        "{questions} questions, {stale} old answers, {slow} slow, {late} packets to dead servers from 5 s on"
+    );
+    assert!(stale * 2 > questions, "{stale} of {questions}");
+    assert!(
+        late * 20 <= questions,
+        "{late} packets for {questions} questions"
+    );
+    assert!(slow < 50, "{slow} waited");
+    for second in 5..180 {
+        let from = gone_at + second * SECOND;
+        let sent = to_dead
+            .iter()
+            .filter(|p| p.at >= from && p.at < from + SECOND)
+            .count();
+        assert!(sent <= 20, "{sent} packets in second {second}");
+    }
+
+    // He is back, and has moved.
+    lab.net.heal();
+    let images = build("203.0.113.81").build().images;
+    for host in DEAD {
+        lab.net
+            .serve(host, images[&name("big.com.")].clone(), &["big.com."]);
+    }
+    let after = load(&lab, PER_S, 60, 2).await;
+    let is_old = |a: &&Asked| a.of_big && brief(&a.answer).ends_with("203.0.113.80");
+    let last_old = after.iter().filter(is_old).map(|a| a.at).max();
+    println!("the last old answer {last_old:?} after the return");
+    assert!(last_old.unwrap_or_default() < 10 * SECOND, "{last_old:?}");
+    for asked in after.iter().filter(|a| a.of_big && a.at > 10 * SECOND) {
+        assert!(brief(&asked.answer).ends_with("203.0.113.81"));
+        assert_eq!(codes(&asked.answer), [0u16; 0]);
+    }
+    assert_eq!(lab.resolver.zones_in_trouble(), []);
+}
+
+/// Many zones on the same dead servers: one look finds the way back for all.
+#[tokio::test(start_paused = true)]
+async fn many_zones_on_dead_servers_are_found_again_together() {
+    let zones = 300;
+    let mut b = Builder::new(6)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns1.com.", &["192.0.2.1"])
+        .zone("host.com.")
+        .server("ns1.host.com.", &["203.0.113.1"])
+        .server("ns2.host.com.", &["203.0.113.2"]);
+    for n in 0..zones {
+        b = b
+            .zone(&format!("z{n}.com."))
+            .ttl(TTL)
+            .server("ns1.host.com.", &[])
+            .server("ns2.host.com.", &[])
+            .record("www A 203.0.113.80");
+        // The hosts serve all of them.
+        b = b.server(&format!("ns.z{n}.com."), &["203.0.113.1"]);
+    }
+    let lab = Arc::new(Lab::new(b.build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    let ask_all = async |from: u64| {
+        let mut slow = 0;
+        for n in 0..zones {
+            let (answer, took) = lab.timed(&format!("www.z{n}.com.")).await;
+            assert!(
+                brief(&answer).ends_with("203.0.113.80"),
+                "{from} {n}: {:?}",
+                answer.errors
+            );
+            slow += u32::from(took > 500 * MS);
+            if took > 500 * MS && std::env::var("STALE_SHOW").is_ok() {
+                println!("SLOW {n} {took:?} {:?}", answer.errors);
+            }
+        }
+        slow
+    };
+    ask_all(0).await;
+    tokio::time::sleep(50 * SECOND).await;
+    lab.net.set("203.0.113.1", Fault::Silent);
+    lab.net.set("203.0.113.2", Fault::Silent);
+    let slow = ask_all(1).await;
+    // The first ones find out that the servers are silent; the others know it.
+    assert!(slow < 10, "{slow} of {zones} waited");
+    lab.net.take_packets();
+    for _ in 0..10 {
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(ask_all(2).await, 0);
+    }
+    let packets = lab.net.take_packets();
+    let to_dead = packets
+        .iter()
+        .filter(|p| p.host.to_string().starts_with("203.0.113."));
+    let to_dead = to_dead.count();
+    assert!(to_dead <= 20 * 11, "{to_dead} packets in 10 s");
+    lab.net.heal();
+    tokio::time::sleep(SECOND).await;
+    for second in 0.. {
+        ask_all(3).await;
+        let old = async |n: u64| {
+            !lab.timed(&format!("www.z{n}.com."))
+                .await
+                .0
+                .errors
+                .is_empty()
+        };
+        let mut still = 0;
+        for n in 0..zones {
+            still += u32::from(old(n).await);
+        }
+        if still == 0 {
+            break;
+        }
+        assert!(
+            second < 10,
+            "{still} zones are not found {second} s after the return"
+        );
+        tokio::time::sleep(SECOND).await;
+    }
+}
+
+/// RFC 8767 section 5: who may wait longer than the client timer is answered by then, once for a whole chain of aliases.
+#[tokio::test(start_paused = true)]
+async fn one_wait_is_all_that_a_chain_costs() {
+    let mut b = Builder::new(7)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns1.com.", &["192.0.2.1"]);
+    for n in 0..5u8 {
+        let next = n + 1;
+        b = b
+            .zone(&format!("z{n}.com."))
+            .ttl(TTL)
+            .server(&format!("ns.z{n}.com."), &[&format!("203.0.113.{}", n + 1)]);
+        b = match n {
+            4 => b.record("www A 203.0.113.80"),
+            _ => b.record(&format!("www CNAME www.z{next}.com.")),
+        };
+    }
+    let lab = Lab::new(b.build());
+    lab.ask("www.z0.com.", Rtype::A).await;
+    tokio::time::sleep(100 * SECOND).await;
+    for n in 0..5 {
+        lab.net.set(&format!("z{n}.com."), Fault::Silent);
+    }
+    let (answer, took) = lab.timed("www.z0.com.").await;
+    assert!(brief(&answer).ends_with("203.0.113.80"), "{answer:?}");
+    assert!(took <= 1850 * MS, "{took:?}");
+    assert_eq!(answer.answer.len(), 5);
+    assert!(answer.answer.iter().all(|set| set.ttl == 30));
+    // One error speaks for all links.
+    assert_eq!(codes(&answer), [Ede::STALE_ANSWER]);
+    assert!(answer.sources.stale);
+}
+
+/// Total loss of the uplink, with or without anything known of who is dead: everything that was known is answered.
+#[tokio::test(start_paused = true)]
+async fn nothing_that_was_known_is_lost_without_an_uplink() {
+    let lab = Arc::new(Lab::new(build("203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    load(&lab, 50, 30, 0).await;
+    tokio::time::sleep(3 * 3600 * SECOND).await;
+    for zone in [".", "com.", "big.com.", "other.com."] {
+        lab.net.set(zone, Fault::Unreachable);
+    }
+    for n in 0..NAMES {
+        let asked = format!("n{}.big.com.", n * n / NAMES);
+        let (answer, took) = lab.timed(&asked).await;
+        assert!(
+            brief(&answer).ends_with("203.0.113.80"),
+            "{asked}: {:?}",
+            answer.errors
+        );
+        assert!(took <= 1850 * MS, "{asked}: {took:?}");
+    }
+}
