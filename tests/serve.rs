@@ -4,6 +4,8 @@
 mod clock;
 #[path = "serve/daemon.rs"]
 mod daemon;
+#[path = "serve/old_answers.rs"]
+mod old_answers;
 #[path = "serve/protocol.rs"]
 mod protocol;
 #[path = "serve/versions.rs"]

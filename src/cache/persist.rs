@@ -4,9 +4,9 @@
 //! every query's way, and looked up only when servers have failed at a question that memory knows nothing about.
 //!
 //! Model: the cache leaves a [`Note`] of what it takes in and of what is asked for again. [`Answers`] is the list of what stands on
-//! disk, one [`Meta`] per row, without the answers themselves; it turns notes into [`Change`]s for the one writer. A row is worth
-//! writing when its answer was asked for twice, or after [`YOUNG_S`] where there is room, so that a flood of names that nobody asks
-//! for again writes little. An answer that says the same as its row is not written again for [`REWRITE_AFTER_S`]: all that would
+//! disk, one `Meta` per row, without the answers themselves; it turns notes into [`Change`]s for the one writer. A row is worth
+//! writing when its answer was asked for twice, or after `YOUNG_S` where there is room, so that a flood of names that nobody asks
+//! for again writes little. An answer that says the same as its row is not written again for `REWRITE_AFTER_S`: all that would
 //! change is its age.
 //!
 //! What is newer wins on disk as in memory: a row goes when its name is denied, or becomes an alias, and everything below a name goes

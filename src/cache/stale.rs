@@ -5,7 +5,7 @@
 //!
 //! Model: several entries may speak for one question, and only the newest of them is right: a name that was an alias and has an
 //! address now, or was denied since, alone or with everything below a name above it. The newest is the one that was stored last,
-//! whether it has run out or not. What replaces an entry under another key takes the old one away at once ([`outdated_by`]), so that
+//! whether it has run out or not. What replaces an entry under another key takes the old one away at once (`outdated_by`), so that
 //! it cannot come back when the newer one is forgotten first.
 //!
 //! Failure: none; what is not kept is not found.

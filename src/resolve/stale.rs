@@ -18,8 +18,8 @@
 //!
 //! | | first try after | then | packets |
 //! |---|---|---|---|
-//! | name | 5 s | doubling to 30 s (RFC 8767 section 5: no more often) | [`NAME_PACKETS`], bogus data [`BOGUS_PACKETS`] |
-//! | zone | 2 s | 4 s where as many ask as make it cheap, 8 s at the most | [`ZONE_PACKETS`], more where the way to it is longer |
+//! | name | 5 s | doubling to 30 s (RFC 8767 section 5: no more often) | `NAME_PACKETS`, bogus data `BOGUS_PACKETS` |
+//! | zone | 2 s | 4 s where as many ask as make it cheap, 8 s at the most | `ZONE_PACKETS`, more where the way to it is longer |
 //!
 //! All refreshes together send [`PACKETS_PER_S_MAX`] packets a second. RFC 8767 would have servers left alone for 30 s; a zone is
 //! looked for more often, because its return is to be found within seconds and one zone costs less than a packet a second.
