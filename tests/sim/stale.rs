@@ -94,6 +94,42 @@ async fn load(lab: &Arc<Lab>, per_s: u64, seconds: u64, round: u64) -> Vec<Asked
     done
 }
 
+/// The same without anything old: nobody has asked before, so nothing can be answered, and still few packets are sent and the return is
+/// found at once.
+#[tokio::test(start_paused = true)]
+async fn who_vanishes_and_was_not_asked_before_is_left_alone_too() {
+    const PER_S: u64 = 50;
+    let lab = Arc::new(Lab::new(build("203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    // His delegation is known, his names are not.
+    lab.ask("nosuch.big.com.", Rtype::A).await;
+    lab.net.set("big.com.", Fault::Silent);
+    lab.net.take_packets();
+    let gone_at = Instant::now();
+    let during = load(&lab, PER_S, 90, 1).await;
+    let of_others = during.iter().filter(|a| !a.of_big);
+    for asked in of_others {
+        assert!(brief(&asked.answer).ends_with("203.0.113.90"));
+        assert!(asked.took < 200 * MS, "{:?}", asked.took);
+    }
+    let is_dead = |host: &std::net::IpAddr| DEAD.contains(&host.to_string().as_str());
+    let packets = lab.net.take_packets();
+    let late = (packets.iter())
+        .filter(|p| is_dead(&p.host) && p.at > gone_at + 10 * SECOND)
+        .count();
+    let questions = (during.iter())
+        .filter(|a| a.of_big && a.at > 10 * SECOND)
+        .count();
+    println!("{late} packets to dead servers for {questions} questions");
+    assert!(late * 20 <= questions, "{late} for {questions}");
+    lab.net.heal();
+    let after = load(&lab, PER_S, 30, 2).await;
+    let failed = |a: &&Asked| a.of_big && !brief(&a.answer).ends_with("203.0.113.80");
+    let last = after.iter().filter(failed).map(|a| a.at).max();
+    println!("the last failure {last:?} after the return");
+    assert!(last.unwrap_or_default() < 10 * SECOND, "{last:?}");
+}
+
 /// October 2021: every server of a busy operator is gone (issue: vanishing operator).
 #[tokio::test(start_paused = true)]
 async fn who_vanishes_is_answered_for_and_left_alone_until_he_returns() {

@@ -364,7 +364,7 @@ impl Resolver {
 
     /// Reachability changed: what failed may succeed now.
     pub fn forget_failures(&self) {
-        self.0.failures.forget_all();
+        self.0.failures.forget_all(self.0.clock.now());
         self.0.troubles.forget_all();
     }
 
@@ -554,6 +554,7 @@ impl Shared {
         budget: Arc<Budget>,
     ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
+        let began = self.clock.now().mono;
         match self.chain(&question, options, &budget).await {
             Ok(resolution) => {
                 self.failures.clear(&key);
@@ -564,9 +565,10 @@ impl Shared {
                 let failed = Failed {
                     security: unanswered.security.clone(),
                     errors: unanswered.errors.clone(),
+                    silent: self.silent_at(&unanswered),
                 };
                 if unanswered.lasting {
-                    self.failures.remember(key, failed, self.clock.now());
+                    (self.failures).remember(key, failed, began, self.clock.now());
                 }
                 let mut resolution = servfail(unanswered);
                 resolution.sources = budget.sources();

@@ -52,6 +52,7 @@ impl Shared {
     /// A server of the zone has answered. If it was thought to be gone, what was found without it is found anew.
     pub(super) fn note_heard(&self, zone: &Name) {
         self.note_zone_back(zone);
+        self.failures.heard(zone);
         let Some(back) = self.retained.heard(zone) else {
             return;
         };
@@ -64,7 +65,7 @@ impl Shared {
         // Not for a moment's silence: failures are remembered for a reason.
         let gone_s = self.clock.now().wall_s.saturating_sub(back.since_s);
         match gone_s >= FORGET_FAILURES_AFTER_S {
-            true if is_top => self.failures.forget_all(),
+            true if is_top => self.failures.forget_all(self.clock.now()),
             true => drop(self.failures.forget(zone, true)),
             false => {}
         }

@@ -230,7 +230,7 @@ impl Shared {
         }
         let result = match is_at_hand {
             true => self.link_in_time(ask, options, budget).await,
-            false => Ok(self.link_noted(ask, options, budget).await),
+            false => Ok(self.link_or_silence(ask, options, budget).await),
         };
         match result {
             Ok(Ok(link)) => Ok(link),
@@ -545,6 +545,54 @@ impl Shared {
         }
     }
 
+    /// A link that there is nothing old for. Where every server of its zone is known to be silent it is not asked (RFC 9520
+    /// section 2.1), but for one question now and then that looks for them.
+    async fn link_or_silence(
+        self: &Arc<Self>,
+        ask: RawAsk,
+        options: Options,
+        budget: &Arc<Budget>,
+    ) -> Result<(Entry, Option<Response>), Unanswered> {
+        let (question, now) = (ask.question.clone(), self.clock.now());
+        let known = self.trouble(&question, now);
+        let Some((zone, why)) = known.and_then(|known| Some((known.zone?, known.why))) else {
+            return self.link_noted(ask, options, budget).await;
+        };
+        if self.silent_servers(&zone, now).is_empty() {
+            return self.link_noted(ask, options, budget).await;
+        }
+        self.troubles.count_answer(&zone);
+        let Some(granted) = self.troubles.claim(&question, Some(&zone), now) else {
+            return Err(Unanswered {
+                security: Security::Insecure,
+                errors: vec![why.ede],
+                lasting: true,
+                failed: Some((FailureKind::Unreachable, zone)),
+            });
+        };
+        let before = budget.packets_left();
+        let result = self.link_noted(ask, options, budget).await;
+        let outcome = match &result {
+            Ok(_) => Refreshed::Well,
+            Err(unanswered) => Refreshed::Failed(self::why(unanswered)),
+        };
+        let spent = before.saturating_sub(budget.packets_left());
+        let sent = (granted, granted.saturating_sub(spent));
+        (self.troubles).refreshed(&question, Some(&zone), outcome, sent, self.clock.now());
+        result
+    }
+
+    /// The zone that a question has failed at, where all of its servers are silent.
+    pub(super) fn silent_at(&self, unanswered: &Unanswered) -> Option<Name> {
+        match &unanswered.failed {
+            Some((FailureKind::Unreachable, zone)) => {
+                let silent = self.silent_servers(zone, self.clock.now());
+                (!silent.is_empty()).then(|| zone.clone())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether none of these servers can be expected to answer.
     fn are_silent(&self, servers: &[IpAddr], now: Now) -> bool {
         self.silence(servers, now) == Silence::Sure
@@ -636,7 +684,7 @@ impl Shared {
             self.metrics.stale_zones_total.inc();
             if let Some(left_out) = self.stale_work.log.claim(now.mono.as_secs()) {
                 let why = known.why.ede.text.as_str();
-                tracing::warn!(%zone, why, left_out, "old answers are given in place of the zone's");
+                tracing::warn!(%zone, why, left_out, "the zone's servers are out of reach: old answers take the place of new ones, where there are any");
             }
         }
         if known.due
