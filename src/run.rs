@@ -51,9 +51,9 @@ use clock_file::ClockFile;
 use logging::LogLevels;
 use operator::Operator;
 
-/// What still runs when the program ends gets this long, in milliseconds.
 /// How long the end waits for what is to be kept.
 const SAVE_TIME_MAX: Duration = Duration::from_millis(800);
+/// What still runs when the program ends gets this long, in milliseconds.
 const RUNTIME_STOP_MS: u64 = 300;
 
 /// A fault of this machine or of its setup, for people.
@@ -228,13 +228,15 @@ impl Server {
         }
         tracing::info!("stopping");
         tell_service_manager(&[NotifyState::Stopping]);
-        listeners.stop().await;
+        // Whoever takes over can only answer when this one has gone, so it answers as long as there is something else to do.
+        listeners.prepare_stop();
         // An end takes 2 s at most; what is not written then is learned again.
         let _ = tokio::time::timeout(SAVE_TIME_MAX, self.operator.engine.save()).await;
         if let Some(keeper) = self.operator.engine.timekeeper.clone() {
             let write = move || keeper.persist(Durability::Synced);
             let _ = tokio::task::spawn_blocking(write).await;
         }
+        listeners.stop().await;
     }
 
     /// SIGHUP: reads the configuration and the zone files again. A bad configuration changes nothing.

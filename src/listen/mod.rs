@@ -30,8 +30,9 @@ use crate::query::Pipeline;
 const TCP_BACKLOG_MAX: i32 = 1024;
 /// Asked of the kernel for each UDP socket and direction; it grants what its limits allow.
 const UDP_BUFFER_BYTES: usize = 4 << 20;
-/// How long the queries in work may take when stopping, in milliseconds.
-const STOP_GRACE_MS: u64 = 700;
+/// How long the queries in work may take when stopping, in milliseconds: what an answer from elsewhere usually takes. Who waits
+/// longer than that waits for servers that do not answer, while everybody else would find the port closed.
+const STOP_GRACE_MS: u64 = 100;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -164,10 +165,16 @@ impl Listeners {
         Ok(Listeners { udp, tcp })
     }
 
-    /// Takes no more queries and gives those in work a moment to end.
+    /// Says that [`Listeners::stop`] will come soon, so that it will be quick. Until then everything is answered.
+    pub fn prepare_stop(&self) {
+        self.udp.prepare_stop();
+    }
+
+    /// Gives the queries in work a moment to end, and ends. What needs no waiting is answered over UDP to the last.
     pub async fn stop(self) {
         let grace = Duration::from_millis(STOP_GRACE_MS);
-        tokio::join!(self.udp.stop(grace), self.tcp.stop(grace));
+        tokio::join!(self.udp.drain(grace), self.tcp.stop(grace));
+        self.udp.stop().await;
     }
 }
 

@@ -28,6 +28,8 @@ use crate::query::{Client, Job, Pipeline, Step, Transport};
 const WAITING_MAX: u32 = 20_000;
 /// A thread looks this often whether it is to stop, in milliseconds.
 const STOP_LOOK_INTERVAL_MS: u64 = 100;
+/// The same once the end is near.
+const STOP_LOOK_INTERVAL_SHORT_MS: u64 = 5;
 /// Pause after a socket error, so that a persistent one does not burn a core, in milliseconds.
 const ERROR_PAUSE_MS: u64 = 1;
 
@@ -39,6 +41,7 @@ struct Shared {
     /// A place for each query that waits, `places` in all.
     waiting: Arc<Semaphore>,
     places: u32,
+    stop_is_near: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -74,6 +77,7 @@ impl UdpThreads {
             runtime: Handle::current(),
             waiting: Arc::new(Semaphore::new(places as usize)),
             places,
+            stop_is_near: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let mut threads = Vec::with_capacity(sockets.len());
@@ -88,11 +92,21 @@ impl UdpThreads {
         Ok(UdpThreads { shared, threads })
     }
 
-    /// Takes no more queries, then waits up to `grace` for those that are being worked on.
-    pub async fn stop(self, grace: Duration) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+    /// The threads will have to leave soon, and from now on look more often for it.
+    pub fn prepare_stop(&self) {
+        self.shared.stop_is_near.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes no more queries that have to wait, and waits up to `grace` for those that do. All others are answered as before.
+    pub async fn drain(&self, grace: Duration) {
+        self.prepare_stop();
         let all = self.shared.waiting.acquire_many(self.shared.places);
         let _ = tokio::time::timeout(grace, all).await;
+    }
+
+    /// Ends the threads. Queries that still wait get no answer.
+    pub async fn stop(self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             // They leave within STOP_LOOK_INTERVAL_MS.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -105,7 +119,13 @@ impl Shared {
         let outbox = Arc::new(Outbox::new(socket.clone()));
         let mut inbox = Inbox::default();
         let mut answers = Vec::new();
+        let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
+            if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {
+                let often = Duration::from_millis(STOP_LOOK_INTERVAL_SHORT_MS);
+                let _ = socket.set_read_timeout(Some(often));
+                looks_often = true;
+            }
             match inbox.receive(socket) {
                 Ok(()) => {}
                 Err(e) if is_pause(&e) => continue,
@@ -341,10 +361,40 @@ mod tests {
         running.send(1, "slow.");
         running.send(2, "known.");
         assert_eq!(running.receive_id(), 2);
-        let stop = tokio::spawn(running.threads.stop(Duration::from_secs(10)));
+        let drain = async move {
+            running.threads.drain(Duration::from_secs(10)).await;
+            running.threads.stop().await;
+        };
+        let stop = tokio::spawn(drain);
         running.go.send(true).unwrap();
         stop.await.unwrap();
         let mut buffer = [0; 512];
         assert!(running.client.recv(&mut buffer).is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn while_some_wait_in_vain_at_the_end_all_others_are_answered() {
+        let running = running(3);
+        running.send(1, "slow.");
+        running.send(2, "known.");
+        assert_eq!(running.receive_id(), 2);
+        let mut drain = Box::pin(running.threads.drain(Duration::from_secs(60)));
+        // It has begun.
+        assert!(is_pending(&mut drain).await);
+        for id in 3..10 {
+            running.send(id, "known.");
+            assert_eq!(running.receive_id(), id);
+        }
+        drop(drain);
+        running.threads.stop().await;
+    }
+
+    /// Polls once; whether it has not ended.
+    async fn is_pending(work: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+        std::future::poll_fn(|cx| {
+            let pending = std::pin::Pin::new(&mut *work).poll(cx).is_pending();
+            std::task::Poll::Ready(pending)
+        })
+        .await
     }
 }

@@ -13,6 +13,7 @@ use super::{SharedSettings, special};
 use crate::clock::Now;
 use crate::dns::{Name, Question};
 use crate::resolve::{Cover, LocalAnswer, LocalTrust, LocalZones, MirrorNote, Prefer};
+use crate::zone::LookupKind;
 
 /// The own zones in force, and who else holds zones.
 pub struct OwnFirst {
@@ -51,6 +52,17 @@ impl LocalZones for OwnFirst {
     fn explore(&self, zone: &Name, now: Now) -> bool {
         let own = self.settings.load().zones.zone(zone).is_some();
         !own && self.others.explore(zone, now)
+    }
+
+    fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
+        let settings = self.settings.load();
+        match settings.zones.zone(zone) {
+            Some(OwnZone::Loaded(image)) => {
+                let lookup = image.lookup(&question.name, question.rtype);
+                matches!(lookup.kind, LookupKind::Referral(_))
+            }
+            _ => self.others.delegates(zone, question, now),
+        }
     }
 
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {

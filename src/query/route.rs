@@ -121,6 +121,19 @@ impl LocalZones for Route {
     }
 
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {
+        let answer = self.look(zone, question, now)?;
+        self.metrics.failover_steps_total.inc();
+        Some(answer)
+    }
+
+    fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
+        let answer = self.look(zone, question, now);
+        answer.is_some_and(|local| matches!(local.lookup.kind, LookupKind::Referral(_)))
+    }
+}
+
+impl Route {
+    fn look(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {
         let mirror = self.mirrors.find(zone)?;
         let generation = mirror.current()?;
         standing(&generation, mirror.config(), now.wall_s)?;
@@ -136,7 +149,6 @@ impl LocalZones for Route {
             Trust::Insecure => LocalTrust::Insecure,
             Trust::Refused => return None,
         };
-        self.metrics.failover_steps_total.inc();
         let age_s = mirror::age_s(&generation, now.wall_s);
         let note = MirrorNote {
             zone: zone.clone(),

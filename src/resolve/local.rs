@@ -43,6 +43,29 @@ pub fn read(zone: &Name, question: &Question, local: LocalAnswer, now: Now) -> O
     }))
 }
 
+/// Who serves `zone`, as its own copy answers when asked for the NS set at the apex; `None` when it gives no address.
+pub fn apex(zone: &Name, local: LocalAnswer, now: Now) -> Option<Delegation> {
+    let LocalAnswer { lookup, note } = local;
+    let at_apex = |s: &&RrSet| s.rtype == Rtype::NS && s.name == *zone;
+    let ns = lookup.answer.iter().find(at_apex)?;
+    let delegation = delegation(ns, &lookup.additional, note.trust, now);
+    let is_addressed = delegation.servers.iter().any(|(_, a)| !a.is_empty());
+    is_addressed.then_some(delegation)
+}
+
+fn delegation(ns: &RrSet, addresses: &[RrSet], trust: LocalTrust, now: Now) -> Delegation {
+    let ttl_max_s = match trust {
+        LocalTrust::SecureAsOf => AS_OF_TTL_MAX_S,
+        _ => DELEGATION_TTL_MAX_S,
+    };
+    Delegation {
+        zone: ns.name.clone(),
+        servers: interpret::servers(ns, addresses, None),
+        expiry: Some(Expiry::after(now, ns.ttl.min(ttl_max_s))),
+        origin: DelegationOrigin::Mirror(trust),
+    }
+}
+
 fn referral(
     zone: &Name,
     cut: &Name,
@@ -53,16 +76,7 @@ fn referral(
 ) -> Option<Referral> {
     let at_cut = |rtype| move |s: &&RrSet| s.rtype == rtype && s.name == *cut;
     let ns = authority.iter().find(at_cut(Rtype::NS))?;
-    let ttl_max_s = match note.trust {
-        LocalTrust::SecureAsOf => AS_OF_TTL_MAX_S,
-        _ => DELEGATION_TTL_MAX_S,
-    };
-    let delegation = Delegation {
-        zone: cut.clone(),
-        servers: interpret::servers(ns, glue, None),
-        expiry: Some(Expiry::after(now, ns.ttl.min(ttl_max_s))),
-        origin: DelegationOrigin::Mirror(note.trust),
-    };
+    let delegation = delegation(ns, glue, note.trust, now);
     let ds_set = authority.iter().find(at_cut(Rtype::DS));
     let ds = Response {
         zone: zone.clone(),

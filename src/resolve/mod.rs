@@ -26,7 +26,7 @@ use std::time::Duration;
 pub use crate::cache::entry::Security;
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, RrSet};
-use crate::zone::Lookup;
+use crate::zone::{Lookup, LookupKind};
 
 pub mod validate;
 
@@ -45,6 +45,12 @@ pub trait LocalZones: Send + Sync + 'static {
     /// What the copy of `zone` (as named by [`LocalZones::cover`]) says to the question. `None` when it
     /// may not be used: too old, or with signatures that ran out and that policy does not accept.
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer>;
+
+    /// Whether the copy of `zone` leaves the question to a zone below.
+    fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
+        let answer = self.answer(zone, question, now);
+        answer.is_some_and(|local| matches!(local.lookup.kind, LookupKind::Referral(_)))
+    }
 }
 
 /// A locally held zone above a name.

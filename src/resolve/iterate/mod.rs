@@ -362,10 +362,10 @@ impl Iteration {
             let text = "too many referrals".to_string();
             return self.fail(FailureKind::Loop, delegation.zone.clone(), text, out);
         }
-        let cover = env.local.cover(&self.question, now);
-        let mut cover = cover.filter(|c| c.zone.is_within(&delegation.zone));
+        let mut delegation = delegation;
+        let mut cover = copy_within(env, now, &self.question, &delegation.zone);
         let mut exploring = false;
-        if let Some(c) = &mut cover {
+        while let Some(c) = &mut cover {
             let at_once = match c.prefer {
                 Prefer::Now => true,
                 Prefer::Hedge => env.budget.has_hedged() || self.manner.prefer_mirror,
@@ -380,11 +380,29 @@ impl Iteration {
                 (true, false) => Prefer::Now,
                 (false, false) => c.prefer,
             };
-        }
-        if let Some(c) = cover.take_if(|c| c.prefer == Prefer::Now)
-            && self.ask_mirror(env, now, &c, out)
-        {
-            return;
+            if c.prefer == Prefer::Now && self.ask_mirror(env, now, c, out) {
+                return;
+            }
+            if c.zone == delegation.zone {
+                cover.take_if(|c| c.prefer == Prefer::Now);
+                break;
+            }
+            // Its servers are not known, and those of a zone above could answer in their place.
+            if c.prefer == Prefer::Hedge
+                && !self.went_back
+                && let Some(known) = self.apex(env, now, &c.zone)
+            {
+                delegation = known;
+                break;
+            }
+            let ds = Question::new(c.zone.clone(), Rtype::DS);
+            match copy_within(env, now, &ds, &delegation.zone) {
+                Some(above) => cover = Some(above),
+                None => {
+                    cover.take_if(|c| c.prefer == Prefer::Now);
+                    break;
+                }
+            }
         }
         let zone = delegation.zone.clone();
         let kept = match cover {
@@ -406,6 +424,20 @@ impl Iteration {
         env.trace.note(now, || attempt.told());
         self.attempt = Some(attempt);
         self.go_on(env, now, true, out);
+    }
+
+    /// The servers of a mirrored zone, as its copy names them.
+    fn apex(&self, env: &Env<'_>, now: Now, zone: &Name) -> Option<Arc<Delegation>> {
+        let question = Question::new(zone.clone(), Rtype::NS);
+        let delegation = local::apex(zone, env.local.answer(zone, &question, now)?, now)?;
+        let referral = Referral {
+            delegation,
+            ds: None,
+        };
+        env.trace.note(now, || step::referral_told(&referral));
+        let delegation = Arc::new(referral.delegation);
+        env.knowledge.learn(delegation.clone(), None, now);
+        Some(delegation)
     }
 
     /// Takes the mirror's answer for this step; false when it has none to give.
@@ -727,6 +759,12 @@ fn note_failed(env: &Env<'_>, zone: &Name, now: Now) {
         // It may have moved since it was learned who serves it.
         env.knowledge.forget(zone);
     }
+}
+
+/// The deepest copy that serves the question, at or below `zone`.
+fn copy_within(env: &Env<'_>, now: Now, question: &Question, zone: &Name) -> Option<Cover> {
+    let cover = env.local.cover(question, now);
+    cover.filter(|cover| cover.zone.is_within(zone))
 }
 
 /// The deepest delegation above a known one.

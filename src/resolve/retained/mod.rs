@@ -548,6 +548,17 @@ impl Retained {
         gone
     }
 
+    /// The deepest zone above `name` whose servers are known to be gone.
+    pub fn gone_above(&self, name: &Name) -> Option<Name> {
+        let tables = self.tables();
+        if tables.gone.is_empty() {
+            return None;
+        }
+        let above = (1..name.label_count()).rev().map(|n| name.suffix(n));
+        let mut gone = above.filter(|zone| tables.gone.contains_key(zone));
+        gone.next()
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // Sound between any two operations.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)

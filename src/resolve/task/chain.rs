@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::placed::Placed;
 use super::raw::RawAsk;
 use super::{Options, Shared};
 use crate::cache::entry::Entry;
@@ -21,6 +22,8 @@ use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sour
 pub(super) const CHAIN_MAX: usize = 12;
 /// How often a question whose answer is bogus is asked: first, from others, from the mirror.
 pub(super) const ATTEMPTS_MAX: u8 = 3;
+/// How often an answer is passed over because another zone has to give it.
+const PASSED_OVER_MAX: u8 = 2;
 
 /// Why a question has no answer for its client.
 pub(super) struct Unanswered {
@@ -323,8 +326,8 @@ impl Shared {
             question: question.to_string(),
         };
         budget.trace().note(self.clock.now(), told);
-        let (entry, ttl_s) = self.judged(question, &response, budget).await;
-        if matches!(entry.security, Security::Bogus(_)) {
+        let (entry, ttl_s, placed) = self.judged(question, &response, budget).await;
+        if matches!(entry.security, Security::Bogus(_)) || placed != Placed::Well {
             return None;
         }
         self.keep(question, &entry, ttl_s, Occasion::Question);
@@ -342,13 +345,18 @@ impl Shared {
     ) -> Result<(Entry, Option<Response>), Unanswered> {
         let question = &ask.question.clone();
         let mut bogus: Option<(Entry, Ede)> = None;
+        let mut passed_over = 0;
         while ask.attempt < ATTEMPTS_MAX {
             let response = match (self.raw(ask.clone(), budget).await, &bogus) {
                 (Ok(response), _) => response,
                 (Err(failure), None) => return Err(failure.into()),
                 (Err(_), Some(_)) => break,
             };
-            let (entry, ttl_s) = self.judged(question, &response, budget).await;
+            let (entry, ttl_s, placed) = self.judged(question, &response, budget).await;
+            if passed_over < PASSED_OVER_MAX && self.ask_below(&mut ask, placed, budget).await {
+                passed_over += 1;
+                continue;
+            }
             let Security::Bogus(ede) = entry.security.clone() else {
                 self.keep(question, &entry, ttl_s, occasion);
                 return Ok((entry, self.next_given(question, response)));
@@ -440,10 +448,13 @@ impl Shared {
         question: &Question,
         response: &Response,
         budget: &Arc<Budget>,
-    ) -> (Entry, u32) {
+    ) -> (Entry, u32, Placed) {
         let mut verdict = self.judge(question, response, budget).await;
+        let placed = self.placed(question, response, &verdict);
         if let Origin::Network(_) = response.origin {
-            self.note_denial(question, response, &verdict);
+            if placed == Placed::Well {
+                self.note_denial(question, response, &verdict);
+            }
             if let Some(note) = self.retained.through(&response.zone, self.clock.now()) {
                 let ttl_max_s = verdict.ttl_max_s.unwrap_or(u32::MAX);
                 verdict.ttl_max_s = Some(ttl_max_s.min(retained::ANSWER_TTL_MAX_S));
@@ -460,7 +471,7 @@ impl Shared {
         };
         let ttl_s = entry.ttl_s(self.settings.ttl);
         let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
-        (entry.with_ttl(ttl_s), ttl_s)
+        (entry.with_ttl(ttl_s), ttl_s, placed)
     }
 }
 

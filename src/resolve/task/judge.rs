@@ -10,12 +10,13 @@ use tokio::time::{timeout, timeout_at};
 
 use super::Shared;
 use super::raw::RawAsk;
+use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rrsig, Rtype};
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::Failure;
 use crate::resolve::trace::{Trace, What, origin_words, security_word};
 use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
-use crate::resolve::{Observation, Origin, Outcome, Response, Security};
+use crate::resolve::{Observation, Origin, Outcome, Prefer, Response, Security};
 
 /// Time between two checks of referrals from one zone.
 const REFERRAL_CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -97,11 +98,16 @@ impl Shared {
             errors: Vec::new(),
         });
         let validation = Validation::new(question.clone(), response.clone(), validator.clone());
-        let kept = match response.origin {
-            Origin::Network(_) => self.retained.cuts(&question.name, self.clock.now()),
-            Origin::Mirror(_) => Vec::new(),
+        let (kept, stops) = match response.origin {
+            Origin::Network(_) => {
+                let now = self.clock.now();
+                let kept = self.retained.cuts(&question.name, now);
+                (kept, self.stops(question, now))
+            }
+            Origin::Mirror(_) => Default::default(),
         };
-        let mut validation = validation.traced(trace.clone()).keeping(kept);
+        let validation = validation.traced(trace.clone()).keeping(kept);
+        let mut validation = validation.by_way_of(stops);
         // Boxed: a channel takes room for 32 messages when it is made.
         let (tell, mut told) = unbounded_channel::<Box<Told>>();
         // The answer to a question for keys is a link of its own chain, and whoever gave it may have lied.
@@ -145,6 +151,20 @@ impl Shared {
             failures.extend(failure);
             event = next;
         }
+    }
+
+    /// Where a chain of trust is looked for first: at a zone that is gone, for nothing can be had from below it, and below a copy that answers
+    /// at once. If that shows that there is no chain, no server need be asked for what follows.
+    fn stops(&self, question: &Question, now: Now) -> Vec<Name> {
+        let name = &question.name;
+        let copy = self.local.cover(question, now);
+        let copy = copy.filter(|copy| copy.prefer == Prefer::Now);
+        let below = copy.map(|copy| name.suffix(copy.zone.label_count() + 1));
+        self.retained
+            .gone_above(name)
+            .into_iter()
+            .chain(below)
+            .collect()
     }
 
     fn report(&self, verdict: &Verdict, response: &Response, links: &[Link], vouched: &[Question]) {
@@ -340,5 +360,6 @@ fn without_chain(response: &Response, security: Security) -> Verdict {
         ttl_max_s: None,
         errors: Vec::new(),
         bogus_from: None,
+        unsigned_from: None,
     }
 }

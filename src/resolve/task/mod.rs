@@ -15,6 +15,7 @@ mod chain;
 mod failures;
 mod inflight;
 mod judge;
+mod placed;
 mod prefetch;
 mod raw;
 mod retain;

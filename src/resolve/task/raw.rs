@@ -60,6 +60,8 @@ pub(super) struct RawAsk {
     pub network_only: bool,
     /// The parent of the zone of that name is asked, though its delegation is known.
     pub from_parent: bool,
+    /// The way begins at a copy.
+    pub from_copy: bool,
 }
 
 /// Stands for the copies where only the network's word counts.
@@ -88,6 +90,7 @@ impl RawAsk {
             refresh: false,
             network_only: false,
             from_parent: false,
+            from_copy: false,
         }
     }
 
@@ -135,7 +138,8 @@ impl Shared {
             purpose: ask.purpose().into(),
             outcome: None,
         });
-        let result = if ask.attempt > 0 || ask.from_parent {
+        let alone = ask.attempt > 0 || ask.from_parent || ask.from_copy;
+        let result = if alone {
             self.clone().iterate(ask.clone(), budget.clone()).await
         } else {
             self.raw_joined(&ask, budget).await
@@ -192,7 +196,7 @@ impl Shared {
                 Manner {
                     depth: ask.depth,
                     avoid: ask.avoid.clone(),
-                    prefer_mirror: ask.attempt >= 2,
+                    prefer_mirror: ask.attempt >= 2 || ask.from_copy,
                     from_parent: ask.from_parent,
                     seed: self.next_seed(),
                 },

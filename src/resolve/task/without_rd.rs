@@ -119,7 +119,7 @@ impl Shared {
         let (entry, additional) = match local::read(&cover.zone, question, copy, now)? {
             LocalSaid::Answer(response) => {
                 let budget = Arc::new(Budget::new(now));
-                let (entry, _) = self.judged(question, &response, &budget).await;
+                let (entry, ..) = self.judged(question, &response, &budget).await;
                 (entry, Vec::new())
             }
             LocalSaid::Referral(_) => (referral_entry(referral, &note), glue),

@@ -63,6 +63,8 @@ pub struct Validation {
     home: Name,
     /// Where the walk begins; the root until it has begun.
     anchor: Name,
+    /// Where to look for zones before all others.
+    stops: Vec<Name>,
     /// Where to look for zones, the next one last.
     hints: Vec<Name>,
     /// Hints that were followed.
@@ -133,6 +135,7 @@ impl Validation {
         let epoch = ctx.cache().epoch();
         Validation {
             budget: Budget::new(),
+            stops: Vec::new(),
             hints: Vec::new(),
             tried: Vec::new(),
             dropped: Vec::new(),
@@ -154,6 +157,13 @@ impl Validation {
             home,
             anchor: Name::root(),
         }
+    }
+
+    /// The same, with zones on the way to the answer's home that are looked for first, the nearest last: their DS is quickly had, or those
+    /// below it are not.
+    pub fn by_way_of(mut self, zones: impl IntoIterator<Item = Name>) -> Validation {
+        self.stops.extend(zones);
+        self
     }
 
     /// Takes an event, says what to do next. Call with [`Event::Start`] first; after [`Step::Done`]
@@ -270,6 +280,7 @@ impl Validation {
             self.forecast = link_questions(&signer);
             self.hints.push(signer);
         }
+        self.hints.append(&mut self.stops);
     }
 
     fn advance(&mut self, now: Now) -> Step {
@@ -394,7 +405,10 @@ impl Validation {
             ZoneStatus::Secure(keys) => keys.clone(),
             ZoneStatus::Insecure(why) => {
                 let verdict = self.insecure(why.clone(), zone.known.as_of.as_ref());
-                return Progress::Halt(Step::Done(verdict));
+                return Progress::Halt(Step::Done(Verdict {
+                    unsigned_from: Some(zone.name),
+                    ..verdict
+                }));
             }
             ZoneStatus::Bogus(ede) => return Progress::Halt(self.bogus(ede.clone(), None)),
         };
@@ -788,6 +802,7 @@ impl Validation {
             }),
             errors,
             bogus_from: None,
+            unsigned_from: None,
         }
     }
 
@@ -801,6 +816,7 @@ impl Validation {
             ttl_max_s: as_of.map(|_| AS_OF_TTL_MAX_S),
             errors,
             bogus_from: None,
+            unsigned_from: None,
         }
     }
 
@@ -816,6 +832,7 @@ impl Validation {
             ttl_max_s: None,
             errors: Vec::new(),
             bogus_from: from,
+            unsigned_from: None,
         }
     }
 }

@@ -389,6 +389,8 @@ pub struct Verdict {
     pub errors: Vec<Ede>,
     /// Who gave the data that was found bad, when somebody did.
     pub bogus_from: Option<Culprit>,
+    /// Insecure because the chain of signatures ends at this cut.
+    pub unsigned_from: Option<Name>,
 }
 
 /// Where bad data came from.
