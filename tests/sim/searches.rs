@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use holdfast::dns::Rtype;
+use holdfast::resolve::Security;
 
 use crate::build::Builder;
 use crate::lab::{Lab, brief};
 use crate::net::Fault;
+use crate::signer::Denial;
 
 const WWW: &str = "NOERROR www.a.com. A 203.0.113.80";
 
@@ -123,5 +125,34 @@ async fn names_that_lead_nowhere_protect_no_forged_address() {
         let (found, took) = lab.timed("www.a.com.").await;
         assert_eq!(brief(&found), WWW, "{seed}");
         assert!(took < Duration::from_secs(2), "{seed}: {took:?}");
+    }
+}
+
+// A zone that cannot deny leaves an unsigned answer and its links unproven, whoever is asked for them. The silent server, which comes
+// last, does not cost the time in which another is asked for the answer.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_silent_when_the_answer_is_what_is_bad() {
+    for seed in 0..12 {
+        let internet = Builder::new(seed)
+            .zone(".")
+            .server("a.root.", &["198.51.100.1"])
+            .signed()
+            .zone("com.")
+            .server("ns.com.", &["192.0.2.1"])
+            .signed()
+            .zone("a.com.")
+            .server("ns1.a.com.", &["203.0.113.1"])
+            .server("ns2.a.com.", &["203.0.113.2"])
+            .server("ns3.a.com.", &["203.0.113.3"])
+            .signed_with(|s| s.denial = Denial::None);
+        let internet = (0..8).fold(internet, |b, n| b.record(&format!("h{n} A 203.0.113.8{n}")));
+        let lab = Lab::with(internet.build(), |s| s.seed = seed);
+        lab.net.set("203.0.113.2", Fault::NoEdns);
+        lab.net.set("203.0.113.3", Fault::Silent);
+        for n in 0..8 {
+            let (found, took) = lab.timed(&format!("h{n}.a.com.")).await;
+            assert_eq!(found.security, Security::Secure, "{seed} {n}: {found:?}");
+            assert!(took < Duration::from_secs(4), "{seed} {n}: {took:?}");
+        }
     }
 }

@@ -57,6 +57,8 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(4000);
 const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 /// Packets for one question at one zone whose servers are all known to be silent.
 const SENDS_SILENT_MAX: u8 = 4;
+/// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for.
+const SENDS_LEFT_MAX: u8 = 1;
 /// Kinds of failures that are told to people, per step.
 const EVIDENCE_MAX: usize = 6;
 /// Addresses of one kind that are named; more are counted.
@@ -139,6 +141,8 @@ pub(super) struct Attempt {
     rounds: u8,
     sends: u8,
     sends_max: u8,
+    /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
+    only_silent: bool,
     search: Search,
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
@@ -180,6 +184,7 @@ impl Attempt {
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
+            only_silent: false,
             search: Search::default(),
             evidence: Vec::new(),
             somebody_answered: false,
@@ -249,7 +254,11 @@ impl Attempt {
             self.shunned = std::mem::take(&mut self.addresses);
         }
         if self.fill(env, now, rng) {
-            self.sends_max = SENDS_SILENT_MAX;
+            self.only_silent = true;
+            self.sends_max = match self.leaves_out {
+                true => SENDS_LEFT_MAX,
+                false => SENDS_SILENT_MAX,
+            };
         }
         let delay = self.mirror.as_ref().map(|m| match m.prefer {
             Prefer::Now | Prefer::Hedge => self.hedge_delay(env),
@@ -364,7 +373,7 @@ impl Attempt {
 
     fn new_question(&mut self) {
         // Somebody answers here.
-        self.sends_max = SENDS_MAX;
+        (self.sends_max, self.only_silent) = (SENDS_MAX, false);
         self.under_way.clear();
         self.rounds = 0;
         self.sends = 0;
@@ -517,12 +526,12 @@ impl Attempt {
         env.health
             .zone_servers(&self.delegation.zone, &self.addresses);
         // Those under way were late before.
-        let late = self.rounds > 0 || self.knows_only_silent();
+        let late = self.rounds > 0 || self.only_silent;
         match (new, late) {
             (false, _) => Found::Nothing,
             (true, false) => Found::InTurn,
             (true, true) => {
-                self.sends_max = SENDS_MAX;
+                (self.sends_max, self.only_silent) = (SENDS_MAX, false);
                 Found::AtOnce
             }
         }
@@ -541,10 +550,10 @@ impl Attempt {
             self.next_at = None;
             self.send_next(sender);
         }
-        if self.knows_only_silent() {
+        if self.only_silent {
             self.search.doubt(sender.env, sender.now);
         }
-        if self.knows_only_silent() || self.search.is_due(sender.now) {
+        if self.only_silent || self.search.is_due(sender.now) {
             self.ask_for_addresses(sender);
         }
         if self.is_waiting() {
@@ -637,15 +646,15 @@ impl Attempt {
         self.leaves_out
     }
 
-    /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
+    /// No known address is likely to answer.
     pub fn knows_only_silent(&self) -> bool {
-        self.sends_max == SENDS_SILENT_MAX
+        self.only_silent
     }
 
     /// Every server whose address is known has failed or is late, and no copy stands by.
     pub fn is_failing(&self) -> bool {
         let asked = self.sends > 0 && (self.under_way.is_empty() || self.rounds > 0);
-        (asked || self.knows_only_silent()) && self.mirror.is_none()
+        (asked || self.only_silent) && self.mirror.is_none()
     }
 
     /// Whether the zone's delegation lists this name server.
@@ -672,7 +681,7 @@ impl Attempt {
         }
         match self.order.pop_front() {
             Some(mut next) if self.sends < self.sends_max => {
-                if self.sends + 1 == self.sends_max {
+                if self.sends > 0 && self.sends + 1 == self.sends_max {
                     next.transport = Transport::Tcp;
                 }
                 let wait = self.send(sender, next);
@@ -727,6 +736,11 @@ impl Attempt {
             Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
             Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
             Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
+        };
+        // There are others, and the client waits.
+        let timeout = match self.leaves_out {
+            true => timeout.min(WAIT_MAX),
+            false => timeout,
         };
         let size = match cautious && over_udp {
             true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,
