@@ -272,7 +272,7 @@ impl Attempt {
         let usable: Vec<IpAddr> = (self.addresses.iter().copied())
             .filter(|a| !self.excluded.contains(a))
             .collect();
-        let avoid = |a| env.health.avoid(a, now);
+        let avoid = |a| env.health.avoid(a);
         let zone = &self.delegation.zone;
         let plan = env.servers.plan(zone, &usable, now.mono, &avoid, rng);
         self.order = (plan.order.into_iter())
@@ -485,7 +485,8 @@ impl Attempt {
         }
     }
 
-    /// A sub-question for addresses came to its end. New ones come first in the order: nobody there was late yet.
+    /// A sub-question for addresses came to its end. New ones come first in the order, for
+    /// nobody there was late yet, but for those in dead prefixes.
     pub fn found(
         &mut self,
         env: &Env<'_>,
@@ -507,11 +508,15 @@ impl Attempt {
             } else {
                 new = true;
                 self.addresses.push(server);
-                self.order.push_front(Try {
+                let to = Try {
                     server,
                     transport: Transport::Udp,
                     cautious: false,
-                });
+                };
+                match env.health.avoid(server) {
+                    true => self.order.push_back(to),
+                    false => self.order.push_front(to),
+                }
             }
         }
         env.health
