@@ -16,6 +16,12 @@
 //!    +---------> good <---------------------------+
 //! ```
 //!
+//! Addresses in dead prefixes come after the silent ones, for all zones that have others; those that were asked before are asked
+//! again beside like silent ones, and at once where nobody else is good.
+//!
+//! Over UDP or TCP: a server that answered over TCP what it twice did not over UDP is asked over TCP for a second; when one question that
+//! goes over UDP meanwhile, or the next one after it, fares the same, for longer ([`TCP_FOR`]). One answer over UDP ends it.
+//!
 //! Failure: when all are silent they are asked anyway, the one first that is due first. The table is
 //! bounded; what is forgotten is merely new again.
 
@@ -52,8 +58,19 @@ pub const LAME_FOR: Duration = Duration::from_secs(30);
 pub const FAILED_FOR: Duration = Duration::from_secs(5);
 /// How long an address whose data of a zone did not validate comes after others for it.
 const BOGUS_FOR: Duration = Duration::from_secs(30);
-/// How long an address is asked over TCP after it answered only so.
-const TCP_FOR: Duration = Duration::from_secs(300);
+/// How long an address is asked over TCP after it answered only so once, twice, and more often in a row.
+const TCP_FOR: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+];
+/// Meanwhile one question in this time goes over UDP, or in half the time that it lasts.
+const UDP_RETRY: Duration = Duration::from_secs(10);
+/// What stayed unanswered over UDP before that counts beside an answer over TCP, if it is no longer ago than this.
+const UDP_MISSED_AFTER: u32 = 2;
+const SAME_TIME: Duration = Duration::from_secs(3);
+/// How long an address is asked over TCP after no cookie suited it over UDP.
+const COOKIE_TCP_FOR: Duration = Duration::from_secs(300);
 /// Zones remembered per address as not served.
 const BAD_ZONES_MAX: usize = 16;
 /// Refusals of the network in a row after which an address family counts as dead here.
@@ -71,9 +88,40 @@ struct Server {
     /// While silent: when it is worth another question.
     retry_at: Duration,
     quirks: Quirks,
+    /// Questions over UDP in a row that stayed unanswered, and when the last one was late.
+    udp_missed: u32,
+    udp_missed_at: Duration,
+    /// How often in a row it answered over TCP while it did not over UDP.
+    tcp_only: usize,
     tcp_until: Duration,
+    /// While asked over TCP: when a question goes over UDP.
+    udp_retry_at: Duration,
+    cookie_tcp_until: Duration,
     bad_zones: Vec<BadZone>,
     used_at: Duration,
+}
+
+impl Server {
+    /// Datagrams may not get through, or the case of names may not, if they failed at the same time.
+    fn answered_over_tcp(&mut self, now: Duration) {
+        let enough = match self.tcp_only {
+            0 => UDP_MISSED_AFTER,
+            _ => 1,
+        };
+        if self.udp_missed < enough || self.udp_missed_at + SAME_TIME < now {
+            return;
+        }
+        let time = TCP_FOR[self.tcp_only.min(TCP_FOR.len() - 1)];
+        self.tcp_only += 1;
+        self.udp_missed = 0;
+        self.tcp_until = now + time;
+        self.udp_retry_at = now + UDP_RETRY.min(time / 2);
+    }
+
+    fn was_late(&mut self, now: Duration) {
+        self.late = self.late.saturating_add(1);
+        self.retry_at = now + backoff(self.late);
+    }
 }
 
 /// A zone for which a server is asked after others.
@@ -115,7 +163,7 @@ pub struct Plan {
     pub order: Vec<IpAddr>,
     /// A silent address to be asked beside the first one, so that its return is noticed.
     pub explore: Option<IpAddr>,
-    /// Every address owes answers.
+    /// Every address owes answers, or stands in a dead prefix.
     pub all_silent: bool,
 }
 
@@ -138,6 +186,10 @@ impl Servers {
         rng: &mut SmallRng,
     ) -> Plan {
         let mut table = self.table();
+        let dead: Vec<IpAddr> = (addresses.iter().copied()).filter(|a| avoid(*a)).collect();
+        // Of a zone that has nothing else, they are asked as ever.
+        let in_dead = |a| dead.contains(&a);
+        let avoided = |a| in_dead(a) && dead.len() < addresses.len();
         let mut ranked: Vec<(Rank, IpAddr)> = addresses
             .iter()
             .map(|&a| {
@@ -146,7 +198,7 @@ impl Servers {
                     Some(server) => server.late > 0,
                     None => self.is_family_dead(a),
                 };
-                (rank(known, zone, now, avoid(a), silent, rng), a)
+                (rank(known, zone, now, avoided(a), silent, rng), a)
             })
             .collect();
         ranked.sort();
@@ -159,15 +211,19 @@ impl Servers {
             let other = rng.random_range(1..good);
             ranked.swap(0, other);
         }
-        let due = ranked.iter().filter(|_| good > 0).find(|(r, a)| {
-            r.class == RankClass::Silent && table.get(a).is_some_and(|s| s.retry_at <= now)
+        let due = ranked.iter().find(|(r, a)| match r.class {
+            RankClass::Silent => good > 0 && table.get(a).is_some_and(|s| s.retry_at <= now),
+            // Nobody else is likely to answer: the verdict may be wrong.
+            RankClass::DeadPrefix if good == 0 => true,
+            RankClass::DeadPrefix => table.get(a).is_some_and(|s| s.retry_at <= now),
+            _ => false,
         });
         let explore = due.map(|(_, a)| *a);
         // Claimed: no second question asks it again in this backoff.
         if let Some(server) = explore.and_then(|a| table.get_mut(&a)) {
             server.retry_at = now + backoff(server.late);
         }
-        let silent = |(r, _): &(Rank, IpAddr)| r.class == RankClass::Silent;
+        let silent = |(r, a): &(Rank, IpAddr)| r.class == RankClass::Silent || in_dead(*a);
         Plan {
             all_silent: ranked.iter().all(silent),
             order: ranked.into_iter().map(|(_, a)| a).collect(),
@@ -207,22 +263,33 @@ impl Servers {
         (table.get(&server)).map_or_else(Quirks::default, |s| s.quirks.clone())
     }
 
-    /// Over what `server` is best asked first.
+    /// Over what `server` is best asked first. Of one that is asked over TCP, this claims the question that looks whether
+    /// UDP works again.
     pub fn transport(&self, server: IpAddr, now: Duration) -> Transport {
-        let table = self.table();
-        match table.get(&server).is_some_and(|s| s.tcp_until > now) {
-            true => Transport::Tcp,
-            false => Transport::Udp,
+        let mut table = self.table();
+        let Some(s) = table.get_mut(&server) else {
+            return Transport::Udp;
+        };
+        if s.cookie_tcp_until > now {
+            return Transport::Tcp;
         }
+        if s.tcp_until <= now {
+            return Transport::Udp;
+        }
+        if s.udp_retry_at <= now {
+            s.udp_retry_at = now + UDP_RETRY;
+            return Transport::Udp;
+        }
+        Transport::Tcp
     }
 
     /// The server sent something that matched, whatever it said.
     pub fn answered(&self, server: IpAddr, over: Transport, rtt: Duration, now: Duration) {
         self.family(server).store(0, Ordering::Relaxed);
         self.update(server, now, |s| {
-            // Datagrams do not get through, or the case of names does not.
-            if over == Transport::Tcp && s.late > 1 {
-                s.tcp_until = now + TCP_FOR;
+            match over {
+                Transport::Udp => (s.udp_missed, s.tcp_only, s.tcp_until) = Default::default(),
+                Transport::Tcp => s.answered_over_tcp(now),
             }
             // RFC 6298 section 2.
             match s.srtt {
@@ -243,19 +310,26 @@ impl Servers {
     /// The network says that the server cannot be reached.
     pub fn unreachable(&self, server: IpAddr, now: Duration) {
         self.not_sent(server);
-        self.late(server, now);
+        self.update(server, now, |s| s.was_late(now));
     }
 
-    /// This machine could not send to the server.
+    /// The network has no way to the server, or this machine has none to its address family.
     pub fn not_sent(&self, server: IpAddr) {
         self.family(server).fetch_add(1, Ordering::Relaxed);
     }
 
     /// The server has not answered within its wait.
-    pub fn late(&self, server: IpAddr, now: Duration) {
+    pub fn late(&self, server: IpAddr, over: Transport, now: Duration) {
         self.update(server, now, |s| {
-            s.late = s.late.saturating_add(1);
-            s.retry_at = now + backoff(s.late);
+            if over == Transport::Udp {
+                s.udp_missed = s.udp_missed.saturating_add(1);
+                s.udp_missed_at = now;
+                // It was expected, and asked only to see.
+                if s.tcp_until > now {
+                    return;
+                }
+            }
+            s.was_late(now);
         });
     }
 
@@ -303,7 +377,7 @@ impl Servers {
 
     /// No cookie suits the server over UDP.
     pub fn prefers_tcp(&self, server: IpAddr, now: Duration) {
-        self.update(server, now, |s| s.tcp_until = now + TCP_FOR);
+        self.update(server, now, |s| s.cookie_tcp_until = now + COOKIE_TCP_FOR);
     }
 
     /// The server answered a question that went without mixed case for want of anything better.
@@ -323,7 +397,7 @@ impl Servers {
                     _ => ServerState::Silent,
                 },
                 quirks: {
-                    let tcp = (s.tcp_until > now).then_some("TCP");
+                    let tcp = (s.tcp_until.max(s.cookie_tcp_until) > now).then_some("TCP");
                     tcp.into_iter().chain(s.quirks.words(now)).collect()
                 },
             })
@@ -457,7 +531,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_asked_beside_a_living_one_once_per_backoff() {
         let servers = known();
-        servers.late(NEAR, ms(100));
+        servers.late(NEAR, Transport::Udp, ms(100));
         assert_eq!(firsts(&servers, ms(200), 100), (0, 0));
         assert_eq!(firsts(&servers, ms(700), 100), (0, 1));
         servers.answered(NEAR, Transport::Udp, ms(10), ms(800));
@@ -468,7 +542,7 @@ mod tests {
     fn a_returned_server_is_found_within_the_longest_backoff() {
         let servers = known();
         for i in 0..50 {
-            servers.late(NEAR, ms(i * 10));
+            servers.late(NEAR, Transport::Udp, ms(i * 10));
         }
         assert_eq!(firsts(&servers, ms(500) + BACKOFF_MAX, 10).1, 1);
     }
@@ -508,7 +582,7 @@ mod tests {
     fn servers_of_bogus_data_stand_between_the_good_and_the_silent() {
         let (servers, root) = (known(), Name::root());
         let silent = "192.0.2.3".parse().unwrap();
-        servers.late(silent, ms(0));
+        servers.late(silent, Transport::Udp, ms(0));
         servers.bogus_for(NEAR, &root, ms(0));
         let mut rng = SmallRng::seed_from_u64(7);
         let mut order = |zone: &Name, now| {
@@ -520,10 +594,72 @@ mod tests {
         assert_eq!(order(&root, BOGUS_FOR + ms(1))[2], silent);
         assert_eq!(order(&root.child(b"com").unwrap(), ms(1))[2], silent);
         // Who is worse besides stands with the worse.
-        servers.late(NEAR, ms(2));
+        servers.late(NEAR, Transport::Udp, ms(2));
         assert_eq!(order(&root, ms(3))[0], FAR);
         servers.bad_for(NEAR, &root, ms(3), LAME_FOR);
         assert_eq!(order(&root, ms(4)), [FAR, silent, NEAR]);
+    }
+
+    #[test]
+    fn of_dead_prefixes_known_addresses_are_asked_beside_and_all_of_them_where_nobody_else_is_good()
+    {
+        let (servers, root) = (known(), Name::root());
+        let new: IpAddr = "192.0.2.9".parse().unwrap();
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut plan = |addresses: &[IpAddr], dead: &[IpAddr], now| {
+            servers.plan(&root, addresses, now, &|a| dead.contains(&a), &mut rng)
+        };
+        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(1));
+        assert_eq!((found.order[0], found.explore), (FAR, Some(NEAR)));
+        assert!(!found.all_silent);
+        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(2));
+        assert_eq!(found.explore, None, "once per backoff");
+        // Nothing else there: as ever, and fewer packets.
+        let found = plan(&[FAR, NEAR], &[FAR, NEAR], ms(3));
+        assert!(found.all_silent && found.order.len() == 2);
+        servers.late(FAR, Transport::Udp, ms(4));
+        let found = plan(&[new, FAR], &[new], ms(5));
+        assert_eq!((found.order[0], found.explore), (FAR, Some(new)));
+        assert!(found.all_silent);
+    }
+
+    #[test]
+    fn tcp_is_preferred_by_what_udp_fails_at_and_one_answer_over_udp_ends_it() {
+        let servers = known();
+        let misses = |n: u32, at| (0..n).for_each(|_| servers.late(NEAR, Transport::Udp, ms(at)));
+        let over_tcp = |at| servers.answered(NEAR, Transport::Tcp, ms(20), ms(at));
+        let is_tcp = |at| servers.transport(NEAR, ms(at)) == Transport::Tcp;
+        // Neither one loss, nor silence some time ago.
+        misses(1, 0);
+        over_tcp(100);
+        assert!(!is_tcp(101));
+        misses(3, 200);
+        over_tcp(4000);
+        assert!(!is_tcp(4001));
+        // At the same time: for a second, with one look at UDP.
+        misses(1, 5000);
+        over_tcp(5100);
+        assert!(is_tcp(5101) && is_tcp(5599));
+        assert_eq!((is_tcp(5600), is_tcp(5601)), (false, true));
+        // That look costs the server no standing.
+        misses(1, 5700);
+        assert_eq!(servers.wait(NEAR), known_wait(&servers));
+        over_tcp(5800);
+        assert!(is_tcp(10_000) && !is_tcp(15_801));
+        misses(1, 15_900);
+        over_tcp(15_950);
+        assert!(is_tcp(25_900) && !is_tcp(25_951) && is_tcp(25_952));
+        servers.answered(NEAR, Transport::Udp, ms(10), ms(25_960));
+        assert!(!is_tcp(25_961));
+        misses(1, 26_000);
+        over_tcp(26_100);
+        assert!(!is_tcp(26_101), "it begins anew");
+    }
+
+    fn known_wait(servers: &Servers) -> Duration {
+        let s = servers.table().get(&NEAR).cloned().unwrap();
+        assert_eq!(s.late, 0);
+        (s.srtt.unwrap() + 4 * s.rttvar).max(WAIT_MIN)
     }
 
     #[test]
@@ -531,9 +667,9 @@ mod tests {
         let servers = known();
         assert_eq!(servers.wait(NEAR), WAIT_MIN);
         assert_eq!(servers.wait(FAR), ms(600));
-        servers.late(FAR, ms(0));
+        servers.late(FAR, Transport::Udp, ms(0));
         assert_eq!(servers.wait(FAR), ms(1200));
-        servers.late(FAR, ms(0));
+        servers.late(FAR, Transport::Udp, ms(0));
         assert_eq!(servers.wait(FAR), WAIT_MAX);
         assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
     }

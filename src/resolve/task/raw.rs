@@ -261,7 +261,8 @@ impl Shared {
                 biased;
                 result = &mut exchange => result,
                 () = tokio::time::sleep(wait) => {
-                    shared.servers.late(ask.server.ip(), shared.clock.now().mono);
+                    let now = shared.clock.now().mono;
+                    shared.servers.late(ask.server.ip(), ask.transport, now);
                     told.amend(|what| note_late(what, wait));
                     exchange.await
                 }
