@@ -16,10 +16,11 @@
 //! ```
 //!
 //! - **Suspect**: [`FAILURES_MIN`] failures since the last answer, of two addresses (wide: in three narrow blocks) and for
-//!   two zones, while addresses outside the block answer. A family in which nothing answers is no matter of prefixes.
+//!   two zones, while addresses outside the block answered.
 //! - **Dead**: as many addresses (narrow blocks) have failed since again, and with them each of the [`VOUCHERS_MAX`]
-//!   addresses that answered last. Questions of clients and probes count alike.
-//! - **Probes** go to the vouchers of a suspect block first, then to the others; to one address of a dead block per
+//!   addresses that answered last, and an address outside the block has answered: a family in which nothing answers is no
+//!   matter of prefixes. Questions of clients and probes count alike.
+//! - **Probes** go to an address outside a suspect block, to its vouchers and to the others; to one address of a dead block per
 //!   [`DEAD_PROBE_EVERY`], in turn. All blocks together have [`PROBES_PER_S`]; where that is not enough, and without
 //!   probes at all, a verdict lapses, so that a return is found within 30 s whatever happens.
 //!
@@ -141,6 +142,14 @@ struct Block {
     used_at: Duration,
 }
 
+/// An answer, from anywhere.
+#[derive(Debug, Clone)]
+struct Answered {
+    address: IpAddr,
+    zone: Name,
+    at: Duration,
+}
+
 /// Judges prefixes. Time is handed in.
 #[derive(Debug)]
 pub struct PrefixMachine {
@@ -148,8 +157,8 @@ pub struct PrefixMachine {
     wide: HashMap<IpNet, Block>,
     /// The blocks that are not living.
     troubled: BTreeSet<IpNet>,
-    /// The last answers of each family.
-    answered_at: [Option<Duration>; 2],
+    /// The last answers of each family, from two wide prefixes.
+    answers: [[Option<Answered>; 2]; 2],
     /// Probes that may be sent now, in thousandths, and as of when.
     tokens: u64,
     tokens_at: Duration,
@@ -161,7 +170,7 @@ impl Default for PrefixMachine {
             narrow: HashMap::new(),
             wide: HashMap::new(),
             troubled: BTreeSet::new(),
-            answered_at: [None; 2],
+            answers: Default::default(),
             tokens: u64::from(PROBES_PER_S) * 1000,
             tokens_at: Duration::ZERO,
         }
@@ -184,7 +193,7 @@ fn is_wide(prefix: IpNet) -> bool {
 impl PrefixMachine {
     /// An address sent anything that matched, asked as a server of `zone`.
     pub fn answered(&mut self, address: IpAddr, zone: &Name, now: Now) -> Vec<Change> {
-        self.answered_at[usize::from(address.is_ipv6())] = Some(now.mono);
+        self.note_answer(address, zone, now.mono);
         let mut changes = Vec::new();
         for prefix in prefixes_of(address) {
             let block = self.block(prefix, now.mono);
@@ -206,16 +215,16 @@ impl PrefixMachine {
 
     /// A question to an address, or a probe of it, met silence or was said to be unreachable.
     pub fn failed(&mut self, address: IpAddr, zone: &Name, now: Now) -> Vec<Change> {
-        let family = self.answered_at[usize::from(address.is_ipv6())];
         let mut changes = Vec::new();
         for prefix in prefixes_of(address) {
+            let elsewhere = self.elsewhere(prefix).map(|a| a.at);
             let block = self.block(prefix, now.mono);
             block.count_failure(address, zone, now.mono);
-            // Whoever outside it has answered meanwhile: an answer from inside would have ended the row.
-            let others_live = family.is_some_and(|at| at >= block.failing_since);
+            // What fails now was asked some time ago.
+            let others_lived = elsewhere.is_some_and(|at| at + WINDOW >= block.failing_since);
             let spread = |after: Option<Duration>| block.spread(is_wide(prefix), after);
             let next = match &block.state {
-                State::Living if others_live && block.failures >= FAILURES_MIN && spread(None) => {
+                State::Living if others_lived && block.failures >= FAILURES_MIN && spread(None) => {
                     State::Suspect {
                         since: now.mono,
                         lapsed: false,
@@ -223,6 +232,7 @@ impl PrefixMachine {
                 }
                 State::Suspect { since, lapsed } => {
                     let enough = *lapsed || spread(Some(*since));
+                    let others_live = elsewhere.is_some_and(|at| at >= *since);
                     if !enough || !others_live || !block.is_forsaken(*since, now.mono) {
                         continue;
                     }
@@ -294,6 +304,16 @@ impl PrefixMachine {
         due.sort();
         let mut probes: BTreeMap<IpAddr, Name> = BTreeMap::new();
         for (is_dead, _, prefix) in due {
+            // Nobody may have asked anywhere else since: the probe of a living address tells the prefix from the family.
+            if !is_dead
+                && let Some(other) = self.elsewhere(prefix)
+                && self.tokens >= 1000
+            {
+                let (address, zone) = (other.address, other.zone.clone());
+                if probes.insert(address, zone).is_none() {
+                    self.tokens -= 1000;
+                }
+            }
             loop {
                 if self.tokens < 1000 {
                     return probes.into_iter().map(|(a, zone)| (zone, a)).collect();
@@ -348,6 +368,33 @@ impl PrefixMachine {
         });
         let dead = dead.count();
         (self.troubled.len() - dead, dead)
+    }
+
+    /// The last answer of the family from outside the prefix.
+    fn elsewhere(&self, prefix: IpNet) -> Option<&Answered> {
+        let answers = &self.answers[usize::from(prefix.addr().is_ipv6())];
+        let found = answers.iter().flatten();
+        found
+            .filter(|a| !prefix.contains(&a.address))
+            .max_by_key(|a| a.at)
+    }
+
+    fn note_answer(&mut self, address: IpAddr, zone: &Name, at: Duration) {
+        let [first, second] = &mut self.answers[usize::from(address.is_ipv6())];
+        let wide = prefixes_of(address)[1];
+        if first.as_ref().is_none_or(|a| !wide.contains(&a.address)) {
+            std::mem::swap(first, second);
+        }
+        match first {
+            Some(a) if a.address == address => a.at = at,
+            _ => {
+                *first = Some(Answered {
+                    address,
+                    zone: zone.clone(),
+                    at,
+                });
+            }
+        }
     }
 
     fn table(&self, prefix: IpNet) -> &HashMap<IpNet, Block> {

@@ -295,6 +295,32 @@ fn a_family_in_which_nothing_answers_is_no_matter_of_prefixes() {
     assert_eq!(world.machine.counts(), (0, 0));
 }
 
+#[test]
+fn the_loss_of_the_uplink_is_no_matter_of_prefixes() {
+    for probing in [true, false] {
+        let mut world = World::new(|_| false);
+        world.probing = probing;
+        world.pass(1000);
+        world.elsewhere_lives = false;
+        for _ in 0..20 {
+            first_failures(&mut world);
+            world.ask("203.0.113.2", "b.com.");
+        }
+        assert_eq!(world.dead(), [""; 0]);
+    }
+}
+
+// No client asks anything else meanwhile.
+#[test]
+fn in_an_idle_network_a_probe_elsewhere_tells_the_prefix_from_the_family() {
+    let mut world = World::new(|a| ip(ELSEWHERE) == a);
+    world.pass(1000);
+    world.elsewhere_lives = false;
+    first_failures(&mut world);
+    world.pass(4000);
+    assert_eq!(world.dead(), ["203.0.113.0/24"]);
+}
+
 // Loss is no silence: what is lost at random is never a verdict for long, and what is dead is one whatever the order.
 #[test]
 fn lossy_prefixes_live_and_dead_ones_die_whatever_the_seed() {
