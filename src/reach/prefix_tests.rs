@@ -206,15 +206,19 @@ fn after_a_lapse_one_failure_is_enough() {
 #[test]
 fn one_living_server_outweighs_even_if_no_client_asks_it() {
     let living = ip("203.0.113.53");
-    let mut world = World::new(move |a| a == living || a == ip(ELSEWHERE));
-    world.ask("203.0.113.53", "z.com.");
-    world.pass(300_000);
-    for round in 0..20 {
-        first_failures(&mut world);
-        world.pass(4000);
-        assert_eq!(world.dead(), [""; 0], "round {round}");
+    for probing in [true, false] {
+        let mut world = World::new(move |a| a == living || a == ip(ELSEWHERE));
+        world.probing = probing;
+        world.ask("203.0.113.53", "z.com.");
+        world.pass(300_000);
+        for round in 0..20 {
+            first_failures(&mut world);
+            world.ask("203.0.113.2", "b.com.");
+            world.pass(4000);
+            assert_eq!(world.dead(), [""; 0], "round {round}");
+        }
+        assert!(world.changes.is_empty());
     }
-    assert!(world.changes.is_empty());
 }
 
 #[test]
