@@ -183,7 +183,9 @@ impl SoaProber {
             Err(ExchangeError::TimedOut) => Err(Some(Evidence::TimedOut)),
             Err(ExchangeError::Unreachable(_)) => Err(Some(Evidence::Unreachable)),
             Err(ExchangeError::Malformed(_)) => Err(Some(Evidence::ServerFailure)),
-            Err(ExchangeError::Local(_) | ExchangeError::Doubtful(_)) => Err(None),
+            Err(ExchangeError::Local(_) | ExchangeError::Limit(_) | ExchangeError::Doubtful(_)) => {
+                Err(None)
+            }
         }
     }
 }

@@ -132,6 +132,8 @@ pub(super) struct Attempt {
     doubted: Vec<(IpAddr, Doubt)>,
     /// Servers that wanted another cookie.
     cookie_refused: Vec<IpAddr>,
+    /// Servers to which there were too many connections.
+    crowded: Vec<IpAddr>,
     /// Answers are of no use without signatures.
     signed: bool,
     rounds: u8,
@@ -174,6 +176,7 @@ impl Attempt {
             lowered: Vec::new(),
             doubted: Vec::new(),
             cookie_refused: Vec::new(),
+            crowded: Vec::new(),
             signed: false,
             rounds: 0,
             sends: 0,
@@ -451,6 +454,13 @@ impl Attempt {
             && harmless.iter().any(|d| self.is_doubted(server, *d))
     }
 
+    /// Whether no place was free on a connection, and the server may be asked over UDP instead, once.
+    fn may_fall_back(&self, exchange: &Exchange, said: &Said) -> bool {
+        matches!(said, Said::NotSent(_))
+            && exchange.to.transport == Transport::Tcp
+            && !self.crowded.contains(&exchange.to.server)
+    }
+
     pub fn server_failed(&mut self, exchange: &Exchange, said: &Said) {
         let server = exchange.to.server;
         let (text, answered) = match said {
@@ -476,6 +486,12 @@ impl Attempt {
             self.new_question();
             self.again(exchange.to);
         } else if self.leaves_doubt(exchange) {
+            self.again(Try {
+                transport: Transport::Udp,
+                ..exchange.to
+            });
+        } else if self.may_fall_back(exchange, said) {
+            self.crowded.push(server);
             self.again(Try {
                 transport: Transport::Udp,
                 ..exchange.to
