@@ -31,7 +31,7 @@ use crate::mirror::{self, Connect, DsAnswer, Generation, Lookup, Mirrors};
 use crate::query::SharedSettings;
 use crate::query::own_first::OwnFirst;
 use crate::query::route::Route;
-use crate::reach::{self, Prober, Reachability, SoaProber, State, Transition, ZoneTrust};
+use crate::reach::{self, Prefixes, Prober, Reachability, SoaProber, State, Transition, ZoneTrust};
 use crate::resolve::Security;
 use crate::resolve::settings::Settings;
 use crate::resolve::task::{Options, Parts, Resolver};
@@ -66,6 +66,8 @@ pub struct Engine {
     pub mirrors: Arc<Mirrors>,
     /// Whether their servers can be reached.
     pub reach: Arc<Reachability>,
+    /// Which prefixes are dead.
+    pub prefixes: Arc<Prefixes>,
     /// Trust anchors as RFC 5011 has them; empty where they are not followed.
     pub trust_points: Arc<ArcSwap<Vec<PointStatus>>>,
     /// Where retained delegations are kept; none with `cache.persist = false`.
@@ -122,6 +124,7 @@ impl Engine {
 
         let zones = config.mirrors.iter().map(|m| m.zone.clone());
         let (reach, inputs) = Reachability::new(zones, clock.now());
+        let prefixes = Prefixes::new(clock.clone(), metrics.clone());
         let prober = SoaProber::new(
             upstream.clone(),
             trust_of(mirrors.clone(), anchors.clone()),
@@ -129,13 +132,13 @@ impl Engine {
             config.resolver.edns_buffer,
             config.resolver.case_randomisation,
         );
+        let probe = config.reachability.probe;
+        let prober = probe.then(|| Arc::new(prober) as Arc<dyn Prober>);
         let reach_deps = reach::task::Deps {
             reach: reach.clone(),
+            prefixes: prefixes.clone(),
             inputs,
-            prober: config
-                .reachability
-                .probe
-                .then(|| Arc::new(prober) as Arc<dyn Prober>),
+            prober: prober.clone(),
             ledger: ledger.clone(),
             facts: facts(mirrors.clone()),
             clock: clock.clone(),
@@ -143,7 +146,12 @@ impl Engine {
         };
         let machines = reach::task::resume(&reach_deps);
 
-        let route = Route::new(mirrors.clone(), reach.clone(), metrics.clone());
+        let route = Route::new(
+            mirrors.clone(),
+            reach.clone(),
+            prefixes.clone(),
+            metrics.clone(),
+        );
         let route = Arc::new(route.exploring(!config.reachability.probe));
         let resolver = Resolver::new(Parts {
             settings: Settings::from_config(config, seed),
@@ -168,6 +176,7 @@ impl Engine {
             tasks.spawn(resolver.clone().keep_answers(ledger.clone()));
         }
         tasks.spawn(reach::task::run(reach_deps, machines));
+        tasks.spawn(reach::pooled::run(prefixes.clone(), prober));
         let catalogs = Catalogs::new(
             config,
             mirrors.clone(),
@@ -211,6 +220,7 @@ impl Engine {
             resolver,
             mirrors,
             reach,
+            prefixes,
             trust_points,
             retained_in,
             timekeeper,

@@ -262,6 +262,16 @@ metrics! {
     clock_steps_total,
     /// Times that a zone's reachability became Isolated.
     reach_isolated_total,
+    /// Prefixes (/24 and /16, /48 and /32) in which several addresses are silent and nothing has answered since.
+    reach_prefixes_suspect,
+    /// Prefixes that are dead: their addresses are asked after all others, for all zones.
+    reach_prefixes_dead,
+    /// Times that a prefix became dead.
+    reach_prefixes_died_total,
+    /// Times that an address of a zone was put behind others because its prefix is dead.
+    reach_prefix_avoided_total,
+    /// Questions sent to find out whether a prefix is dead, and whether it is back.
+    reach_prefix_probes_total,
     /// Entries in the cache.
     cache_entries,
     /// Bytes that the cache accounts for.

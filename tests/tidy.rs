@@ -89,6 +89,7 @@ const PURE: &[&str] = &[
     "query/special",
     "query/transfer/write",
     "reach/machine",
+    "reach/prefix",
     "resolve/delegation",
     "resolve/forward",
     "resolve/iterate",

@@ -38,6 +38,9 @@ pub struct Status {
     pub negative_trust_anchors: Vec<NegativeAnchorStatus>,
     /// Upstream servers that have been asked.
     pub servers: Vec<ServerStatus>,
+    /// Prefixes whose addresses are silent together, so that they are asked after all others.
+    #[serde(default)]
+    pub dead_prefixes: Vec<DeadPrefixStatus>,
     /// Delegations kept past their TTL.
     #[serde(default)]
     pub retained: RetainedStatus,
@@ -250,6 +253,17 @@ pub struct ServerStatus {
     pub quirks: Vec<String>,
 }
 
+/// A dead prefix.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeadPrefixStatus {
+    /// The prefix (CIDR).
+    pub prefix: String,
+    /// Since when.
+    pub since: String,
+    /// What brought the verdict.
+    pub evidence: String,
+}
+
 /// Delegations kept past their TTL.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetainedStatus {
@@ -427,10 +441,22 @@ impl Status {
         self.write_trust_anchors(&mut out);
         self.write_negative_anchors(&mut out);
         self.write_servers(&mut out);
+        self.write_dead_prefixes(&mut out);
         self.write_retained(&mut out);
         self.stale.write(&mut out);
         self.write_counts(&mut out);
         out
+    }
+
+    fn write_dead_prefixes(&self, out: &mut String) {
+        for dead in self.dead_prefixes.iter().take(SERVERS_SHOWN_MAX) {
+            let (prefix, since, evidence) = (&dead.prefix, &dead.since, &dead.evidence);
+            let _ = writeln!(out, "! prefix {prefix} is dead since {since}: {evidence}");
+        }
+        let more = self.dead_prefixes.len().saturating_sub(SERVERS_SHOWN_MAX);
+        if more > 0 {
+            let _ = writeln!(out, "and {more} dead prefixes more (--json lists all)");
+        }
     }
 
     fn write_retained(&self, out: &mut String) {
@@ -805,6 +831,11 @@ keys    12       -
                     ..MirrorStatus::default()
                 },
             ],
+            dead_prefixes: vec![DeadPrefixStatus {
+                prefix: "203.0.113.0/24".into(),
+                since: "2026-08-01T11:59:00Z".into(),
+                evidence: "5 failures in a row".into(),
+            }],
             negative_trust_anchors: vec![
                 NegativeAnchorStatus {
                     name: "lab.".into(),
@@ -837,6 +868,7 @@ old.      online    7           -                failover  -               -
 NOT VALIDATED    TIME LEFT
 broken.example.  1 day 1 hour
 corp.example.    no end
+! prefix 203.0.113.0/24 is dead since 2026-08-01T11:59:00Z: 5 failures in a row
 
 cache: 0 entries (0 past their TTL), 0 bytes of 0 bytes, 0 % of 0 lookups found there
 ";

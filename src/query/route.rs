@@ -24,7 +24,7 @@ use crate::config::{MirrorConfig, MirrorUse};
 use crate::dns::{Name, Question, Rtype};
 use crate::metrics::Metrics;
 use crate::mirror::{self, Generation, Mirror, Mirrors, Trust, Usable};
-use crate::reach::{Evidence, Reachability, Signal, State};
+use crate::reach::{Evidence, Prefixes, Reachability, Signal, State};
 use crate::resolve::{
     Cover, Health, LocalAnswer, LocalTrust, LocalZones, MirrorNote, Observation, Outcome, Prefer,
 };
@@ -34,6 +34,7 @@ use crate::zone::LookupKind;
 pub struct Route {
     mirrors: Arc<Mirrors>,
     reach: Arc<Reachability>,
+    prefixes: Arc<Prefixes>,
     /// Clients' questions look for the way back, because probes do not.
     explore: bool,
     metrics: Arc<Metrics>,
@@ -41,10 +42,16 @@ pub struct Route {
 
 impl Route {
     /// A route over these mirrors.
-    pub fn new(mirrors: Arc<Mirrors>, reach: Arc<Reachability>, metrics: Arc<Metrics>) -> Route {
+    pub fn new(
+        mirrors: Arc<Mirrors>,
+        reach: Arc<Reachability>,
+        prefixes: Arc<Prefixes>,
+        metrics: Arc<Metrics>,
+    ) -> Route {
         Route {
             mirrors,
             reach,
+            prefixes,
             explore: false,
             metrics,
         }
@@ -172,6 +179,7 @@ impl Health for Route {
             Outcome::Bogus => Evidence::Bogus,
         };
         let Observation { zone, server, .. } = observation;
+        self.prefixes.observe(server, &zone, evidence);
         self.reach.signal(Signal {
             zone,
             server,
@@ -183,9 +191,12 @@ impl Health for Route {
         self.reach.zone_servers(zone, servers);
     }
 
-    /// Dead prefixes are not pooled in this version; the resolver's own backoff per address holds.
-    fn avoid(&self, _server: IpAddr, _now: Now) -> bool {
-        false
+    fn avoid(&self, server: IpAddr) -> bool {
+        let avoided = self.prefixes.is_dead(server);
+        if avoided {
+            self.metrics.reach_prefix_avoided_total.inc();
+        }
+        avoided
     }
 }
 

@@ -38,6 +38,12 @@ pub struct ProbeOutcome {
 pub trait Prober: Send + Sync + 'static {
     /// Probes; ends within a few seconds.
     fn probe(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, ProbeOutcome>;
+
+    /// Whether anything answers at the address, whatever it says; `None` when this machine could not ask.
+    fn knock(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, Option<Evidence>> {
+        let probe = self.probe(zone, server);
+        Box::pin(async move { probe.await.evidence })
+    }
 }
 
 /// What an answer of a zone is checked against.
@@ -177,7 +183,9 @@ impl SoaProber {
             Err(ExchangeError::TimedOut) => Err(Some(Evidence::TimedOut)),
             Err(ExchangeError::Unreachable(_)) => Err(Some(Evidence::Unreachable)),
             Err(ExchangeError::Malformed(_)) => Err(Some(Evidence::ServerFailure)),
-            Err(ExchangeError::Local(_) | ExchangeError::Doubtful(_)) => Err(None),
+            Err(ExchangeError::Local(_) | ExchangeError::Limit(_) | ExchangeError::Doubtful(_)) => {
+                Err(None)
+            }
         }
     }
 }
@@ -185,6 +193,16 @@ impl SoaProber {
 impl Prober for SoaProber {
     fn probe(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, ProbeOutcome> {
         Box::pin(self.clone().run(zone, server))
+    }
+
+    fn knock(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, Option<Evidence>> {
+        let prober = self.clone();
+        Box::pin(async move {
+            match prober.ask(&zone, Rtype::SOA, server).await {
+                Ok(_) => Some(Evidence::Answered),
+                Err(evidence) => evidence,
+            }
+        })
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::machine::{Machine, State, Transition};
+use super::pooled::Prefixes;
 use super::probe::{ProbeOutcome, Prober};
-use super::signal::Signal;
+use super::signal::{Evidence, Signal};
 use super::state::{Input, Inputs, Reachability, ZoneReach};
 use crate::clock::{Clock, format_utc};
 use crate::dns::Name;
@@ -39,6 +40,8 @@ pub struct ZoneFacts {
 pub struct Deps {
     /// Published state.
     pub reach: Arc<Reachability>,
+    /// What probes show of an address counts for its prefix.
+    pub prefixes: Arc<Prefixes>,
     /// The receiving end.
     pub inputs: Inputs,
     /// `None` with `reachability.probe = false`.
@@ -147,6 +150,11 @@ pub async fn run(mut deps: Deps, machines: Machines) {
                 match outcome.evidence {
                     Some(evidence) => {
                         debug!(zone = %zone, %server, serial = outcome.serial, "probe: {evidence}");
+                        let of_prefix = match evidence {
+                            Evidence::TimedOut | Evidence::Unreachable => evidence,
+                            _ => Evidence::Answered,
+                        };
+                        deps.prefixes.observe(server, &zone, of_prefix);
                         handle(&deps, &mut machines, Signal { zone, server, evidence });
                     }
                     None => debug!(zone = %zone, %server, "probe: could not be sent"),
@@ -221,7 +229,6 @@ fn record(deps: &Deps, changes: Changes) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::signal::Evidence;
     use super::*;
     use crate::upstream::BoxFuture;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -269,6 +276,7 @@ mod tests {
         let outages = || ledger.scan::<OutageRow>(&[]);
         let deps = Deps {
             reach: reach.clone(),
+            prefixes: Prefixes::new(clock.clone(), Arc::default()),
             inputs,
             prober: Some(switch.clone()),
             ledger: ledger.clone(),

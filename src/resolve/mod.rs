@@ -156,7 +156,7 @@ pub trait Health: Send + Sync + 'static {
     fn zone_servers(&self, zone: &Name, servers: &[IpAddr]);
 
     /// Whether the address stands in a prefix that is known to be dead, and is to be tried last.
-    fn avoid(&self, server: IpAddr, now: Now) -> bool;
+    fn avoid(&self, server: IpAddr) -> bool;
 }
 
 /// One observation about one server address.

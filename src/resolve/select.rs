@@ -16,6 +16,9 @@
 //!    +---------> good <---------------------------+
 //! ```
 //!
+//! Addresses in dead prefixes come after the silent ones, for all zones that have others; those that were asked before are asked
+//! again beside like silent ones, and at once where nobody else is good.
+//!
 //! Failure: when all are silent they are asked anyway, the one first that is due first. The table is
 //! bounded; what is forgotten is merely new again.
 
@@ -53,7 +56,7 @@ pub const FAILED_FOR: Duration = Duration::from_secs(5);
 /// How long an address whose data of a zone did not validate comes after others for it.
 const BOGUS_FOR: Duration = Duration::from_secs(30);
 /// How long an address is asked over TCP after it answered only so.
-const TCP_FOR: Duration = Duration::from_secs(300);
+const TCP_FOR: Duration = Duration::from_secs(60);
 /// Questions in a row without an answer after which every second one goes over TCP.
 const TCP_AFTER: u32 = 2;
 /// Within how long after so many lost datagrams an answer over TCP is taken for the mark of a server that answers only so, and not
@@ -138,7 +141,7 @@ pub struct Plan {
     pub order: Vec<IpAddr>,
     /// A silent address to be asked beside the first one, so that its return is noticed.
     pub explore: Option<IpAddr>,
-    /// Every address owes answers.
+    /// Every address owes answers, or stands in a dead prefix.
     pub all_silent: bool,
 }
 
@@ -161,6 +164,10 @@ impl Servers {
         rng: &mut SmallRng,
     ) -> Plan {
         let mut table = self.table();
+        let dead: Vec<IpAddr> = (addresses.iter().copied()).filter(|a| avoid(*a)).collect();
+        // Of a zone that has nothing else, they are asked as ever.
+        let in_dead = |a| dead.contains(&a);
+        let avoided = |a| in_dead(a) && dead.len() < addresses.len();
         let mut ranked: Vec<(Rank, IpAddr)> = addresses
             .iter()
             .map(|&a| {
@@ -169,7 +176,7 @@ impl Servers {
                     Some(server) => server.late > 0,
                     None => self.is_family_dead(a),
                 };
-                (rank(known, zone, now, avoid(a), silent, rng), a)
+                (rank(known, zone, now, avoided(a), silent, rng), a)
             })
             .collect();
         ranked.sort();
@@ -182,15 +189,19 @@ impl Servers {
             let other = rng.random_range(1..good);
             ranked.swap(0, other);
         }
-        let due = ranked.iter().filter(|_| good > 0).find(|(r, a)| {
-            r.class == RankClass::Silent && table.get(a).is_some_and(|s| s.retry_at <= now)
+        let due = ranked.iter().find(|(r, a)| match r.class {
+            RankClass::Silent => good > 0 && table.get(a).is_some_and(|s| s.retry_at <= now),
+            // Nobody else is likely to answer: the verdict may be wrong.
+            RankClass::DeadPrefix if good == 0 => true,
+            RankClass::DeadPrefix => table.get(a).is_some_and(|s| s.retry_at <= now),
+            _ => false,
         });
         let explore = due.map(|(_, a)| *a);
         // Claimed: no second question asks it again in this backoff.
         if let Some(server) = explore.and_then(|a| table.get_mut(&a)) {
             server.retry_at = now + backoff(server.late);
         }
-        let silent = |(r, _): &(Rank, IpAddr)| r.class == RankClass::Silent;
+        let silent = |(r, a): &(Rank, IpAddr)| r.class == RankClass::Silent || in_dead(*a);
         Plan {
             all_silent: ranked.iter().all(silent),
             order: ranked.into_iter().map(|(_, a)| a).collect(),
@@ -656,6 +667,29 @@ mod tests {
         servers.answered(FAR, Transport::Udp, ms(10), ms(9));
         assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
         assert!(servers.is_any_good(&[NEAR, FAR]));
+    }
+
+    #[test]
+    fn of_dead_prefixes_known_addresses_are_asked_beside_and_all_of_them_where_nobody_else_is_good()
+    {
+        let (servers, root) = (known(), Name::root());
+        let new: IpAddr = "192.0.2.9".parse().unwrap();
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut plan = |addresses: &[IpAddr], dead: &[IpAddr], now| {
+            servers.plan(&root, addresses, now, &|a| dead.contains(&a), &mut rng)
+        };
+        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(1));
+        assert_eq!((found.order[0], found.explore), (FAR, Some(NEAR)));
+        assert!(!found.all_silent);
+        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(2));
+        assert_eq!(found.explore, None, "once per backoff");
+        // Nothing else there: as ever, and fewer packets.
+        let found = plan(&[FAR, NEAR], &[FAR, NEAR], ms(3));
+        assert!(found.all_silent && found.order.len() == 2);
+        servers.late(FAR, UDP, ms(4));
+        let found = plan(&[new, FAR], &[new], ms(5));
+        assert_eq!((found.order[0], found.explore), (FAR, Some(new)));
+        assert!(found.all_silent);
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
             env.servers.doubted(server, doubt, now.mono);
             Said::Doubtful(doubt)
         }
+        ExchangeError::Limit(why) => Said::NotSent(why),
         // This machine's fault says nothing about the server's zone.
         ExchangeError::Local(why) => {
             env.servers.not_sent(server);

@@ -10,10 +10,10 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, EscalationStatus, FlushDone, GoneStatus, HeldStatus,
-    KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, SourceStatus,
-    StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus, TrustKeyStatus,
-    TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, DeadPrefixStatus, EscalationStatus, FlushDone,
+    GoneStatus, HeldStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
+    ServerStatus, SourceStatus, StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus,
+    TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -21,6 +21,7 @@ use holdfast::metrics::Metrics;
 use holdfast::mirror::{self, GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
+use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
@@ -169,6 +170,7 @@ impl Operator {
             mirrors: self.mirrors(),
             negative_trust_anchors: self.negative_trust_anchors(now.wall_s),
             servers: self.servers(),
+            dead_prefixes: self.dead_prefixes(),
             retained: self.retained(),
             stale: self.stale(),
             cache: self.cache(),
@@ -285,6 +287,20 @@ impl Operator {
             quirks: server.quirks.iter().map(ToString::to_string).collect(),
         };
         servers.into_iter().map(status).collect()
+    }
+
+    fn dead_prefixes(&self) -> Vec<DeadPrefixStatus> {
+        let status = |dead: DeadPrefix| DeadPrefixStatus {
+            prefix: dead.prefix.to_string(),
+            since: format_utc(dead.since.wall_s),
+            evidence: dead.evidence,
+        };
+        self.engine
+            .prefixes
+            .dead()
+            .into_iter()
+            .map(status)
+            .collect()
     }
 
     fn retained(&self) -> RetainedStatus {

@@ -86,9 +86,13 @@ pub enum ExchangeError {
     /// A matching answer came that is no DNS message.
     #[error("malformed answer: {0}")]
     Malformed(#[from] crate::dns::WireError),
-    /// This machine could not send: no socket, no port, no address family.
+    /// This machine has no way to such addresses: no address family, no address of its own.
     #[error("cannot send: {0}")]
     Local(String),
+    /// A limit of this machine stands in the way, and may not a moment later or for another question: nothing is free, or the
+    /// question is too long. It says nothing about the server or the way to it.
+    #[error("cannot send now: {0}")]
+    Limit(String),
     /// What came over UDP may be a forgery, and was put aside: TCP tells.
     #[error("{0}")]
     Doubtful(Doubt),

@@ -157,7 +157,7 @@ impl NetUpstream {
         let until = deadline - CROWDED_BEFORE_DEADLINE;
         match timeout_at(until, self.shared.sockets.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(ExchangeError::Local("too many questions under way".into())),
+            _ => Err(ExchangeError::Limit("too many questions under way".into())),
         }
     }
 

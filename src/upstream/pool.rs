@@ -42,7 +42,9 @@ pub(super) const CONNECTIONS_MAX: usize = 1024;
 /// round trips.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 /// How long a server is asked one question per connection after it left a later one unanswered.
-const ALONE_FOR: Duration = Duration::from_secs(300);
+const ALONE_FOR: Duration = Duration::from_secs(30);
+/// Questions that wait for a place at once; each one that is free wakes them all.
+const WAITING_MAX: usize = 256;
 /// Servers remembered for that.
 const ALONE_MAX: usize = 1000;
 
@@ -133,6 +135,10 @@ pub(super) struct Pool {
     state: Arc<Mutex<State>>,
     /// Connections in all.
     pub(super) room: usize,
+    /// A question or a connection has ended.
+    freed: Arc<Notify>,
+    /// Questions that wait for that.
+    waiting: AtomicUsize,
 }
 
 impl Pool {
@@ -141,7 +147,35 @@ impl Pool {
             shared,
             state: Arc::default(),
             room: CONNECTIONS_MAX,
+            freed: Arc::default(),
+            waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Waits until a question to `peer` may find a place, for ever if none becomes free. Where too many wait, it does not.
+    pub(super) async fn wait_for_place(&self, peer: Peer) {
+        let _waits = Waits::new(&self.waiting);
+        loop {
+            let freed = self.freed.notified();
+            let is_crowded = self.waiting.load(Ordering::Relaxed) > WAITING_MAX;
+            if is_crowded || !self.is_full(peer) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Whether there are as many connections to `peer` as may be, and none takes another question.
+    fn is_full(&self, peer: Peer) -> bool {
+        let now = self.shared.clock.now().mono;
+        let mut state = lock(&self.state);
+        let each_max = match state.wants_one_each(peer.0.ip(), now) {
+            true => 1,
+            false => PIPELINED_MAX,
+        };
+        let to_peer = state.connections.iter().filter(|(p, _)| *p == peer);
+        let full = to_peer.filter(|(_, c)| c.takes_more() && c.outstanding() >= each_max);
+        full.count() >= CONNECTIONS_PER_SERVER_MAX
     }
 
     /// A place on an open connection to `peer`, if there is one with room.
@@ -173,11 +207,11 @@ impl Pool {
         let to_peer = state.connections.iter().filter(|(p, _)| *p == peer);
         if to_peer.count() >= CONNECTIONS_PER_SERVER_MAX {
             let why = "too many connections to the server";
-            return Err(ExchangeError::Local(why.into()));
+            return Err(ExchangeError::Limit(why.into()));
         }
         let now = self.shared.clock.now().mono;
         if state.living >= self.room && !state.close_idle() && !state.cut_quiet(now) {
-            return Err(ExchangeError::Local("too many connections".into()));
+            return Err(ExchangeError::Limit("too many connections".into()));
         }
         let (commands, questions) = channel(PIPELINED_MAX);
         let line = Arc::new(Line::default());
@@ -193,7 +227,7 @@ impl Pool {
         self.shared.metrics.upstream_tcp_opened_total.inc();
         (self.shared.metrics.upstream_tcp_connections).set(state.living as u64);
         drop(state);
-        let living = Living(self.state.clone(), self.shared.clone());
+        let living = Living(self.state.clone(), self.shared.clone(), self.freed.clone());
         tokio::spawn(async move {
             let _held = (socket, living);
             talk.run().await;
@@ -215,6 +249,7 @@ impl Pool {
             server: peer.0.ip(),
             shared: self.shared.clone(),
             state: self.state.clone(),
+            freed: self.freed.clone(),
             ended: false,
         }
     }
@@ -257,6 +292,7 @@ pub(super) struct Slot {
     server: IpAddr,
     shared: Arc<Shared>,
     state: Arc<Mutex<State>>,
+    freed: Arc<Notify>,
     ended: bool,
 }
 
@@ -281,6 +317,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let waited = self.connection.outstanding.fetch_sub(1, Ordering::Relaxed);
         if self.ended {
+            self.freed.notify_waiters();
             return;
         }
         // What is behind an unanswered question may wait for it for ever.
@@ -291,6 +328,7 @@ impl Drop for Slot {
         }
         let mut state = lock(&self.state);
         (state.connections).retain(|(_, c)| !Arc::ptr_eq(c, &self.connection));
+        self.freed.notify_waiters();
         if self.connection.line.answered.load(Ordering::Relaxed) {
             // It answers some questions of a connection, and not others.
             let now = self.shared.clock.now().mono;
@@ -308,7 +346,7 @@ impl Ended {
     /// It was cut to make room.
     pub(super) fn cut() -> Ended {
         Ended {
-            error: ExchangeError::Local("its connection was needed for others".into()),
+            error: ExchangeError::Limit("its connection was needed for others".into()),
             closed: false,
         }
     }
@@ -323,7 +361,23 @@ impl Ended {
 }
 
 /// Counts a connection for as long as its task lives.
-struct Living(Arc<Mutex<State>>, Arc<Shared>);
+struct Living(Arc<Mutex<State>>, Arc<Shared>, Arc<Notify>);
+
+/// Counts a question for as long as it waits.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Waits<'a> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Living {
     fn drop(&mut self) {
@@ -333,6 +387,7 @@ impl Drop for Living {
             .metrics
             .upstream_tcp_connections
             .set(state.living as u64);
+        self.2.notify_waiters();
     }
 }
 

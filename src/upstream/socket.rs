@@ -106,10 +106,9 @@ pub(super) fn classify(error: &io::Error) -> ExchangeError {
             | libc::ENOMEM
             | libc::EAGAIN
             | libc::EMSGSIZE
-            | libc::EADDRINUSE
-            | libc::EADDRNOTAVAIL
-            | libc::EAFNOSUPPORT,
-        ) => ExchangeError::Local(error.to_string()),
+            | libc::EADDRINUSE,
+        ) => ExchangeError::Limit(error.to_string()),
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT) => ExchangeError::Local(error.to_string()),
         Some(libc::ETIMEDOUT) => ExchangeError::TimedOut,
         _ => ExchangeError::Unreachable(reason(error)),
     }
@@ -170,14 +169,10 @@ mod tests {
             let found = format!("{:?}", classify(&io::Error::from_raw_os_error(errno)));
             assert!(found.starts_with(expected), "{errno}: {found}");
         };
-        for errno in [
-            libc::EMFILE,
-            libc::ENFILE,
-            libc::ENOBUFS,
-            libc::EADDRNOTAVAIL,
-        ] {
-            check(errno, "Local");
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS] {
+            check(errno, "Limit");
         }
+        check(libc::EADDRNOTAVAIL, "Local");
         for errno in [
             libc::ECONNREFUSED,
             libc::ECONNRESET,

@@ -33,6 +33,9 @@ use crate::dns::message::HEADER_LEN;
 /// How long a connection may take to be made, and to take a question.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a question waits for a place on a connection to a server that has as many as it may. Shorter than any wait
+/// for an answer over TCP (three times `WAIT_MIN` of `resolve/select`).
+const PLACE_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long an idle connection is kept. RFC 7766 section 6.2.3: a few seconds is what servers grant.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Messages that answer no question, per connection.
@@ -49,6 +52,8 @@ impl NetUpstream {
         deadline: Instant,
     ) -> Result<Reply, ExchangeError> {
         let peer = (ask.server, source);
+        // It may not last: whoever waits for the answer takes it for a silence of the server.
+        let _ = timeout(PLACE_WAIT_MAX, self.pool.wait_for_place(peer)).await;
         let metrics = &self.shared.metrics;
         if let Some(slot) = self.pool.reuse(peer) {
             metrics.upstream_tcp_reused_total.inc();
@@ -175,7 +180,7 @@ impl Talk {
         let cookie = (ask.cookie).then(|| self.shared.cookies().offer(pair, now, &mut rng));
         let sent = Sent::new(&ask, id, cookie.as_deref(), &mut rng);
         let Some(frame) = framed(&sent.packet) else {
-            let error = ExchangeError::Local("question too long".into());
+            let error = ExchangeError::Limit("question too long".into());
             let _ = tell.send(Err(Ended::failed(error)));
             return Ok(());
         };

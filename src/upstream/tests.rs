@@ -117,6 +117,7 @@ fn outcome(result: &Result<Reply, ExchangeError>) -> &'static str {
         Err(ExchangeError::Unreachable(_)) => "unreachable",
         Err(ExchangeError::Malformed(_)) => "malformed",
         Err(ExchangeError::Local(_)) => "local",
+        Err(ExchangeError::Limit(_)) => "limit",
         Err(ExchangeError::Doubtful(Doubt::CaseChanged)) => "case changed",
         Err(ExchangeError::Doubtful(Doubt::CookieMissing)) => "cookie missing",
         Err(ExchangeError::Doubtful(Doubt::Strays)) => "strays",
@@ -473,7 +474,7 @@ async fn too_many_at_once_is_our_own_trouble() {
     let address = silent.local_addr().unwrap();
     let taken = upstream.take_sockets(upstream.sockets_free());
     let crowded = upstream.exchange(ask(address, Transport::Udp, SHORT)).await;
-    assert_eq!(outcome(&crowded), "local");
+    assert_eq!(outcome(&crowded), "limit");
     assert_eq!(metrics.upstream_timeouts_total.value(), 0);
     drop(taken);
     let result = upstream.exchange(ask(address, Transport::Udp, SHORT)).await;

@@ -72,7 +72,7 @@ impl NetUpstream {
                 Ok(Received::Stray(stray)) => shared.count_stray(stray),
                 Err(error) => match classify(&error) {
                     // Short of memory for a moment, or a router that wants smaller packets.
-                    ExchangeError::Local(_) => {}
+                    ExchangeError::Local(_) | ExchangeError::Limit(_) => {}
                     other => return Err(other),
                 },
             }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use holdfast::dns::{Ede, Rcode, Rtype};
+use holdfast::dns::{Ede, Question, Rcode, Rtype};
+use holdfast::resolve::task::Options;
 use holdfast::upstream::Transport;
 
 use crate::build::Builder;
@@ -297,6 +298,46 @@ async fn servers_cut_off_from_datagrams_are_reached_over_tcp_and_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_finds_no_place_on_a_connection_goes_over_udp() {
+    let lab = Lab::new(small().build());
+    lab.net.set("a.com.", Fault::UdpSilent);
+    let (resolution, _) = lab.timed("www.a.com.").await;
+    assert_eq!(resolution.rcode, Rcode::NOERROR, "{resolution:?}");
+    lab.net.set("a.com.", Fault::TcpFull);
+    lab.net.take_packets();
+    let (resolution, took) = lab.timed("x1.wild.a.com.").await;
+    assert_eq!(resolution.rcode, Rcode::NOERROR, "{resolution:?}");
+    let log = lab.net.take_packets();
+    assert!(log.iter().any(|s| s.transport == Transport::Tcp));
+    assert!(took < 100 * MS, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_silence_leaves_nobody_on_tcp() {
+    let lab = Lab::new(small().build());
+    lab.ask("x0.wild.a.com.", Rtype::A).await;
+    for round in 0..4 {
+        lab.net.set("a.com.", Fault::Silent);
+        let ask = lab.resolver.clone();
+        let name = format!("s{round}.wild.a.com.");
+        let question = Question::new(name.parse().unwrap(), Rtype::A);
+        let silent = tokio::spawn(async move { ask.resolve(question, Options::default()).await });
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        lab.net.set("a.com.", Fault::None);
+        let _ = silent.await;
+        for i in 0..8 {
+            lab.ask(&format!("x{round}-{i}.wild.a.com."), Rtype::A)
+                .await;
+            tokio::time::sleep(250 * MS).await;
+        }
+        lab.net.take_packets();
+        lab.ask(&format!("y{round}.wild.a.com."), Rtype::A).await;
+        let log = lab.net.take_packets();
+        assert!(log.iter().all(|s| s.transport == Transport::Udp), "{log:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn servers_without_edns_are_asked_without() {
     let lab = Lab::new(small().build());
     lab.net.set("a.com.", Fault::NoEdns);
@@ -328,7 +369,7 @@ async fn the_same_question_is_worked_on_once() {
     let asks = (0..50).map(|_| {
         let resolver = lab.resolver.clone();
         tokio::spawn(async move {
-            let question = holdfast::dns::Question::new("www.a.com.".parse().unwrap(), Rtype::A);
+            let question = Question::new("www.a.com.".parse().unwrap(), Rtype::A);
             resolver.resolve(question, Default::default()).await
         })
     });
@@ -353,7 +394,7 @@ async fn zones_that_need_each_other_fail_soon() {
     let ask = |name: &'static str| {
         let resolver = lab.resolver.clone();
         tokio::spawn(async move {
-            let question = holdfast::dns::Question::new(name.parse().unwrap(), Rtype::A);
+            let question = Question::new(name.parse().unwrap(), Rtype::A);
             resolver.resolve(question, Default::default()).await
         })
     };
@@ -606,7 +647,7 @@ async fn addresses_that_another_question_has_found_are_used() {
         let asks = ["www.a.com.", "api.a.com."].map(|name| {
             let resolver = lab.resolver.clone();
             tokio::spawn(async move {
-                let question = holdfast::dns::Question::new(name.parse().unwrap(), Rtype::A);
+                let question = Question::new(name.parse().unwrap(), Rtype::A);
                 resolver.resolve(question, Default::default()).await
             })
         });

@@ -121,7 +121,7 @@ impl Health for Notes {
 
     fn zone_servers(&self, _zone: &Name, _servers: &[IpAddr]) {}
 
-    fn avoid(&self, server: IpAddr, _now: Now) -> bool {
+    fn avoid(&self, server: IpAddr) -> bool {
         self.avoided.lock().unwrap().contains(&server)
     }
 }

@@ -27,6 +27,8 @@ pub enum Fault {
     Silent,
     /// Datagrams are dropped, TCP works.
     UdpSilent,
+    /// This machine has as many connections to it as may be, all full.
+    TcpFull,
     /// ICMP unreachable.
     Unreachable,
     /// SERVFAIL to everything.
@@ -272,6 +274,7 @@ impl SimNet {
             Fault::Silent => timed_out,
             Fault::UdpSilent if udp => timed_out,
             Fault::Loss(share) if lost < share => timed_out,
+            Fault::TcpFull if !udp => (Duration::ZERO, Err(ExchangeError::Limit("full".into()))),
             Fault::Unreachable => (rtt, Err(ExchangeError::Unreachable("host".into()))),
             Fault::Rubbish => (rtt, Err(ExchangeError::Malformed(WireError::Truncated))),
             Fault::Slow(late) if rtt + late >= ask.timeout => timed_out,

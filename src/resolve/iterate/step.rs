@@ -136,6 +136,8 @@ pub(super) struct Attempt {
     doubted: Vec<(IpAddr, Doubt)>,
     /// Servers that wanted another cookie.
     cookie_refused: Vec<IpAddr>,
+    /// Servers to which there were too many connections.
+    crowded: Vec<IpAddr>,
     /// Answers are of no use without signatures.
     signed: bool,
     rounds: u8,
@@ -180,6 +182,7 @@ impl Attempt {
             lowered: Vec::new(),
             doubted: Vec::new(),
             cookie_refused: Vec::new(),
+            crowded: Vec::new(),
             signed: false,
             rounds: 0,
             sends: 0,
@@ -283,7 +286,7 @@ impl Attempt {
         let usable: Vec<IpAddr> = (self.addresses.iter().copied())
             .filter(|a| !self.excluded.contains(a))
             .collect();
-        let avoid = |a| env.health.avoid(a, now);
+        let avoid = |a| env.health.avoid(a);
         let zone = &self.delegation.zone;
         let plan = env.servers.plan(zone, &usable, now.mono, &avoid, rng);
         self.order = (plan.order.into_iter())
@@ -460,6 +463,13 @@ impl Attempt {
             && harmless.iter().any(|d| self.is_doubted(server, *d))
     }
 
+    /// Whether no place was free on a connection, and the server may be asked over UDP instead, once.
+    fn may_fall_back(&self, exchange: &Exchange, said: &Said) -> bool {
+        matches!(said, Said::NotSent(_))
+            && exchange.to.transport == Transport::Tcp
+            && !self.crowded.contains(&exchange.to.server)
+    }
+
     pub fn server_failed(&mut self, exchange: &Exchange, said: &Said) {
         let server = exchange.to.server;
         let (text, answered) = match said {
@@ -489,12 +499,19 @@ impl Attempt {
                 transport: Transport::Udp,
                 ..exchange.to
             });
+        } else if self.may_fall_back(exchange, said) {
+            self.crowded.push(server);
+            self.again(Try {
+                transport: Transport::Udp,
+                ..exchange.to
+            });
         } else if !matches!(said, Said::Silent) {
             self.excluded.push(server);
         }
     }
 
-    /// A sub-question for addresses came to its end. New ones come first in the order: nobody there was late yet.
+    /// A sub-question for addresses came to its end. New ones come first in the order, for
+    /// nobody there was late yet, but for those in dead prefixes.
     pub fn found(
         &mut self,
         env: &Env<'_>,
@@ -516,11 +533,15 @@ impl Attempt {
             } else {
                 new = true;
                 self.addresses.push(server);
-                self.order.push_front(Try {
+                let to = Try {
                     server,
                     transport: env.servers.transport(server, false, now.mono),
                     cautious: false,
-                });
+                };
+                match env.health.avoid(server) {
+                    true => self.order.push_back(to),
+                    false => self.order.push_front(to),
+                }
             }
         }
         env.health

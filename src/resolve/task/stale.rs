@@ -436,14 +436,18 @@ impl Shared {
 
     /// Why new data cannot be had for the question, as far as that is known without asking.
     pub(super) fn trouble(&self, question: &Question, now: Now) -> Option<Known> {
+        (self.trouble_noted(question, now)).or_else(|| self.silent_zone(question, now))
+    }
+
+    /// The same as far as it has been noted at an earlier question.
+    fn trouble_noted(&self, question: &Question, now: Now) -> Option<Known> {
         let leads = |zone: &Name, silent: &[IpAddr]| {
             // Who stands in a dead prefix has been good before.
-            let lost = |a: &IpAddr| self.health.avoid(*a, now);
+            let lost = |a: &IpAddr| self.health.avoid(*a);
             let silent: Vec<IpAddr> = silent.iter().copied().filter(|a| !lost(a)).collect();
             self.leads_through(question, zone, now) && !self.servers.is_any_good(&silent)
         };
-        let known = self.troubles.find(question, now, leads);
-        known.or_else(|| self.silent_zone(question, now))
+        self.troubles.find(question, now, leads)
     }
 
     /// Whether the way of the question leads through the servers of `zone`.
@@ -488,7 +492,7 @@ impl Shared {
         let delegation = self.knowledge.deepest(question, now);
         let zone = &delegation.zone;
         let addresses = self.all_addresses(zone, now)?;
-        let is_so = self.silence(&addresses, now) == silence;
+        let is_so = self.silence(&addresses) == silence;
         (is_so && self.leads_through(question, zone, now)).then(|| (zone.clone(), addresses))
     }
 
@@ -554,7 +558,8 @@ impl Shared {
         budget: &Arc<Budget>,
     ) -> Result<(Entry, Option<Response>), Unanswered> {
         let (question, now) = (ask.question.clone(), self.clock.now());
-        let known = self.trouble(&question, now);
+        // What was silent long ago, and has not been asked for since, is asked.
+        let known = self.trouble_noted(&question, now);
         let Some((zone, why)) = known.and_then(|known| Some((known.zone?, known.why))) else {
             return self.link_noted(ask, options, budget).await;
         };
@@ -595,12 +600,12 @@ impl Shared {
 
     /// Whether none of these servers can be expected to answer.
     fn are_silent(&self, servers: &[IpAddr], now: Now) -> bool {
-        self.silence(servers, now) == Silence::Sure
+        self.silence(servers) == Silence::Sure
     }
 
     /// How silent these servers are. Who stands in a dead prefix is.
-    fn silence(&self, servers: &[IpAddr], now: Now) -> Silence {
-        let lost = |a: &IpAddr| self.health.avoid(*a, now);
+    fn silence(&self, servers: &[IpAddr]) -> Silence {
+        let lost = |a: &IpAddr| self.health.avoid(*a);
         let rest: Vec<IpAddr> = servers.iter().copied().filter(|a| !lost(a)).collect();
         self.servers.silence(&rest)
     }

@@ -277,8 +277,37 @@ async fn connections_and_questions_on_them_are_bounded() {
         outcomes.push(outcome.unwrap());
     }
     let count = |what: &str| outcomes.iter().filter(|o| *o == what).count();
-    assert_eq!((count("timed out"), count("local")), (ROOM, 5));
+    assert_eq!((count("timed out"), count("limit")), (ROOM, 5));
     assert_eq!(counts(&metrics), [3, ROOM as u64 - 3, 0]);
+}
+
+#[tokio::test]
+async fn a_question_waits_for_a_place() {
+    let (upstream, _) = upstream();
+    let upstream = Arc::new(upstream);
+    // The first three connections never answer.
+    let server = Arc::new(
+        server(|number, questions| match number {
+            1..=3 => write(&[]),
+            _ => write(&[last(questions)]),
+        })
+        .await,
+    );
+    let mut tasks = JoinSet::new();
+    for n in 0..3 * 32 + 1 {
+        let (upstream, server) = (upstream.clone(), server.clone());
+        let time = if n < 3 * 32 { SHORT / 5 } else { LONG };
+        tasks.spawn(async move { ask_of(&upstream, &server, n, time).await });
+    }
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = tasks.join_next().await {
+        outcomes.push(outcome.unwrap());
+    }
+    assert!(!outcomes.contains(&"limit".to_string()));
+    assert_eq!(
+        outcomes.iter().filter(|o| *o == "timed out").count(),
+        3 * 32
+    );
 }
 
 #[tokio::test]
@@ -304,12 +333,12 @@ async fn servers_that_accept_and_say_nothing_give_way_to_others() {
     }
     let honest = server(|_, questions| write(&[last(questions)])).await;
     // For a while they may yet answer.
-    assert_eq!(ask_of(&upstream, &honest, 9, LONG).await, "local");
+    assert_eq!(ask_of(&upstream, &honest, 9, LONG).await, "limit");
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(1)).await;
     tokio::time::resume();
     assert_eq!(ask_of(&upstream, &honest, 9, LONG).await, "answer");
-    assert_eq!(tarpits.join_next().await.unwrap().unwrap(), "local");
+    assert_eq!(tarpits.join_next().await.unwrap().unwrap(), "limit");
     assert!(tarpits.try_join_next().is_none());
 }
 
