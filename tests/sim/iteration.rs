@@ -300,9 +300,19 @@ async fn servers_cut_off_from_datagrams_are_reached_over_tcp_and_remembered() {
 #[tokio::test(start_paused = true)]
 async fn what_finds_no_place_on_a_connection_goes_over_udp() {
     let lab = Lab::new(small().build());
+    // All its servers are asked over TCP.
     lab.net.set("a.com.", Fault::UdpSilent);
-    let (resolution, _) = lab.timed("www.a.com.").await;
-    assert_eq!(resolution.rcode, Rcode::NOERROR, "{resolution:?}");
+    for server in ["203.0.113.1", "203.0.113.2"] {
+        let others = ["203.0.113.1", "203.0.113.2"].into_iter();
+        for other in others.filter(|o| *o != server) {
+            lab.net.set(other, Fault::Silent);
+        }
+        lab.net.set(server, Fault::UdpSilent);
+        for i in 0..4 {
+            let (resolution, _) = lab.timed(&format!("{i}-{server}.wild.a.com.")).await;
+            assert_eq!(resolution.rcode, Rcode::NOERROR, "{resolution:?}");
+        }
+    }
     lab.net.set("a.com.", Fault::TcpFull);
     lab.net.take_packets();
     let (resolution, took) = lab.timed("x1.wild.a.com.").await;
@@ -314,15 +324,15 @@ async fn what_finds_no_place_on_a_connection_goes_over_udp() {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_silence_leaves_nobody_on_tcp() {
-    let lab = Lab::new(small().build());
-    lab.ask("x0.wild.a.com.", Rtype::A).await;
-    for round in 0..4 {
+    for round in 1..=10 {
+        let lab = Lab::new(small().build());
+        lab.ask("x0.wild.a.com.", Rtype::A).await;
         lab.net.set("a.com.", Fault::Silent);
         let ask = lab.resolver.clone();
         let name = format!("s{round}.wild.a.com.");
         let question = Question::new(name.parse().unwrap(), Rtype::A);
         let silent = tokio::spawn(async move { ask.resolve(question, Options::default()).await });
-        tokio::time::sleep(Duration::from_millis(2500)).await;
+        tokio::time::sleep(round * 300 * MS).await;
         lab.net.set("a.com.", Fault::None);
         let _ = silent.await;
         for i in 0..8 {
