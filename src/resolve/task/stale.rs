@@ -537,13 +537,13 @@ impl Shared {
             all.extend(glue.iter().chain(&learned));
         }
         all.retain(|a| self.settings.may_ask(*a));
-        !all.is_empty() && self.are_silent(&all, now)
+        !all.is_empty() && self.are_silent(&all)
     }
 
     /// The servers of a zone, where all of them are known to be silent.
     fn silent_servers(&self, zone: &Name, now: Now) -> Vec<IpAddr> {
         let all = self.all_addresses(zone, now).unwrap_or_default();
-        match self.are_silent(&all, now) {
+        match self.are_silent(&all) {
             true => all,
             false => Vec::new(),
         }
@@ -599,7 +599,7 @@ impl Shared {
     }
 
     /// Whether none of these servers can be expected to answer.
-    fn are_silent(&self, servers: &[IpAddr], now: Now) -> bool {
+    fn are_silent(&self, servers: &[IpAddr]) -> bool {
         self.silence(servers) == Silence::Sure
     }
 
