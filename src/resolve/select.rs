@@ -56,7 +56,10 @@ pub const FAILED_FOR: Duration = Duration::from_secs(5);
 /// How long an address whose data of a zone did not validate comes after others for it.
 const BOGUS_FOR: Duration = Duration::from_secs(30);
 /// How long an address is asked over TCP after it answered only so.
-const TCP_FOR: Duration = Duration::from_secs(60);
+const TCP_FOR: Duration = Duration::from_secs(300);
+/// Meanwhile one question goes over UDP so soon after, and then in each such time: one answer to it ends that.
+const UDP_LOOK_FIRST: Duration = Duration::from_millis(500);
+const UDP_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Questions in a row without an answer after which every second one goes over TCP.
 const TCP_AFTER: u32 = 2;
 /// Within how long after so many lost datagrams an answer over TCP is taken for the mark of a server that answers only so, and not
@@ -87,6 +90,10 @@ struct Server {
     lost_from: Duration,
     /// It was silent and then answered over TCP: it is cut off from datagrams, or has come back.
     tcp_helped: bool,
+    /// While asked over TCP: when a question goes over UDP.
+    udp_look_at: Duration,
+    /// No cookie suits it over UDP; until then it is asked over TCP.
+    cookie_tcp_until: Duration,
     bad_zones: Vec<BadZone>,
     used_at: Duration,
 }
@@ -276,12 +283,17 @@ impl Servers {
     /// Over what `server` is best asked next. Who stays silent may be cut off from datagrams only: one question over TCP in
     /// the end tells of one server, and of several each has to be asked so. `again` when it has been silent in this very step.
     pub fn transport(&self, server: IpAddr, again: bool, now: Duration) -> Transport {
-        let table = self.table();
-        let over_tcp = |s: &Server| {
-            let in_turn = s.late >= TCP_AFTER && s.lost_datagrams > 0;
-            s.tcp_until > now || in_turn || ((again || s.late > 0) && s.tcp_helped)
+        let mut table = self.table();
+        let Some(s) = table.get_mut(&server) else {
+            return Transport::Udp;
         };
-        match table.get(&server).is_some_and(over_tcp) {
+        if s.tcp_until > now && !again && s.udp_look_at <= now {
+            s.udp_look_at = now + UDP_LOOK_EVERY;
+            return Transport::Udp;
+        }
+        let in_turn = s.late >= TCP_AFTER && s.lost_datagrams > 0;
+        let helped = s.tcp_helped && (again || s.late > 0);
+        match s.tcp_until.max(s.cookie_tcp_until) > now || in_turn || helped {
             true => Transport::Tcp,
             false => Transport::Udp,
         }
@@ -293,11 +305,12 @@ impl Servers {
         self.update(server, now, |s| {
             // Datagrams do not get through, or the case of names does not.
             match over {
-                Transport::Udp => s.tcp_helped = false,
+                Transport::Udp => (s.tcp_helped, s.tcp_until) = (false, Duration::ZERO),
                 Transport::Tcp if s.late >= TCP_AFTER || (s.late > 0 && s.tcp_helped) => {
                     let just_now = s.lost_from + TCP_TELLS_WITHIN > now;
                     if s.tcp_helped || (just_now && s.lost_datagrams >= TCP_AFTER) {
                         s.tcp_until = now + TCP_FOR;
+                        s.udp_look_at = now + UDP_LOOK_FIRST;
                     }
                     s.tcp_helped = true;
                 }
@@ -333,6 +346,10 @@ impl Servers {
     /// The server has not answered within its wait.
     pub fn late(&self, server: IpAddr, over: Transport, now: Duration) {
         self.update(server, now, |s| {
+            // It was expected, and asked only to see.
+            if over == Transport::Udp && s.tcp_until > now {
+                return;
+            }
             s.late = s.late.saturating_add(1);
             if s.lost_datagrams == 0 {
                 s.lost_from = now;
@@ -389,7 +406,7 @@ impl Servers {
 
     /// No cookie suits the server over UDP.
     pub fn prefers_tcp(&self, server: IpAddr, now: Duration) {
-        self.update(server, now, |s| s.tcp_until = now + TCP_FOR);
+        self.update(server, now, |s| s.cookie_tcp_until = now + TCP_FOR);
     }
 
     /// The server answered a question that went without mixed case for want of anything better.
@@ -409,7 +426,7 @@ impl Servers {
                     _ => ServerState::Silent,
                 },
                 quirks: {
-                    let tcp = (s.tcp_until > now).then_some("TCP");
+                    let tcp = (s.tcp_until.max(s.cookie_tcp_until) > now).then_some("TCP");
                     tcp.into_iter().chain(s.quirks.words(now)).collect()
                 },
             })
@@ -634,7 +651,13 @@ mod tests {
         assert_eq!(servers.transport(NEAR, false, ms(30)), TCP);
         servers.answered(NEAR, TCP, ms(10), ms(40));
         let later = TCP_FOR + ms(40);
-        assert_eq!(servers.transport(NEAR, false, later - ms(1)), TCP);
+        // With a look at UDP now and then, which costs no standing.
+        let first = UDP_LOOK_FIRST + ms(40);
+        for (at, over) in [(first - ms(1), TCP), (first, UDP), (first + ms(1), TCP)] {
+            assert_eq!(servers.transport(NEAR, false, at), over);
+        }
+        servers.late(NEAR, UDP, first);
+        assert_eq!(servers.transport(NEAR, true, later - ms(1)), TCP);
         // Until a datagram is answered.
         assert_eq!(servers.transport(NEAR, false, later), UDP);
         servers.answered(NEAR, UDP, ms(10), later);
