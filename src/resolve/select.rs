@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use rand::{RngExt, rngs::SmallRng};
 
-use crate::dns::Name;
+use crate::dns::{Name, Rtype};
 use crate::resolve::quirks::{Heard, Quirks};
 use crate::upstream::{Doubt, Transport};
 
@@ -71,6 +71,8 @@ const BAD_ZONES_MAX: usize = 16;
 const FAMILY_DEAD_AFTER: u32 = 4;
 /// Questions in a row, on average over the servers of a zone, after which silence is no lost packet.
 const SILENT_AFTER: u32 = 2;
+/// Types that no server is known to drop questions for.
+const PLAIN: [Rtype; 5] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::PTR];
 /// Addresses in the table.
 const SERVERS_MAX: usize = 50_000;
 
@@ -79,8 +81,9 @@ const SERVERS_MAX: usize = 50_000;
 struct Server {
     srtt: Option<Duration>,
     rttvar: Duration,
-    /// Questions in a row that stayed unanswered.
+    /// Questions in a row that stayed unanswered, and those of them that every server takes.
     late: u32,
+    plain_late: u32,
     /// While silent: when it is worth another question.
     retry_at: Duration,
     quirks: Quirks,
@@ -238,10 +241,11 @@ impl Servers {
     }
 
     /// How silent these servers are together. Those of an address family that this machine has no way out for need not be asked for it.
+    /// Only plain questions count: there are servers that drop those for types that they do not know, and answer all others.
     pub fn silence(&self, servers: &[IpAddr]) -> Silence {
         let table = self.table();
         let late = |a: &IpAddr| match table.get(a) {
-            Some(server) => server.late,
+            Some(server) => server.plain_late,
             None if self.is_family_dead(*a) => SILENT_AFTER,
             None => 0,
         };
@@ -327,15 +331,15 @@ impl Servers {
                     s.srtt = Some((srtt * 7 + rtt) / 8);
                 }
             }
-            (s.late, s.lost_datagrams) = (0, 0);
+            (s.late, s.plain_late, s.lost_datagrams) = (0, 0, 0);
             s.retry_at = Duration::ZERO;
         });
     }
 
-    /// The network says that the server cannot be reached.
+    /// The network says that the server cannot be reached, whatever it is asked for.
     pub fn unreachable(&self, server: IpAddr, over: Transport, now: Duration) {
         self.not_sent(server);
-        self.late(server, over, now);
+        self.late(server, over, Rtype::A, now);
     }
 
     /// This machine could not send to the server.
@@ -343,14 +347,15 @@ impl Servers {
         self.family(server).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The server has not answered within its wait.
-    pub fn late(&self, server: IpAddr, over: Transport, now: Duration) {
+    /// The server has not answered a question for `rtype` within its wait.
+    pub fn late(&self, server: IpAddr, over: Transport, rtype: Rtype, now: Duration) {
         self.update(server, now, |s| {
             // It was expected, and asked only to see.
             if over == Transport::Udp && s.tcp_until > now {
                 return;
             }
             s.late = s.late.saturating_add(1);
+            s.plain_late = s.plain_late.saturating_add(PLAIN.contains(&rtype).into());
             if s.lost_datagrams == 0 {
                 s.lost_from = now;
             }
@@ -563,7 +568,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_asked_beside_a_living_one_once_per_backoff() {
         let servers = known();
-        servers.late(NEAR, UDP, ms(100));
+        servers.late(NEAR, UDP, Rtype::A, ms(100));
         assert_eq!(firsts(&servers, ms(200), 100), (0, 0));
         assert_eq!(firsts(&servers, ms(700), 100), (0, 1));
         servers.answered(NEAR, Transport::Udp, ms(10), ms(800));
@@ -574,7 +579,7 @@ mod tests {
     fn a_returned_server_is_found_within_the_longest_backoff() {
         let servers = known();
         for i in 0..50 {
-            servers.late(NEAR, UDP, ms(i * 10));
+            servers.late(NEAR, UDP, Rtype::A, ms(i * 10));
         }
         assert_eq!(firsts(&servers, ms(500) + BACKOFF_MAX, 10).1, 1);
     }
@@ -614,7 +619,7 @@ mod tests {
     fn servers_of_bogus_data_stand_between_the_good_and_the_silent() {
         let (servers, root) = (known(), Name::root());
         let silent = "192.0.2.3".parse().unwrap();
-        servers.late(silent, UDP, ms(0));
+        servers.late(silent, UDP, Rtype::A, ms(0));
         servers.bogus_for(NEAR, &root, ms(0));
         let mut rng = SmallRng::seed_from_u64(7);
         let mut order = |zone: &Name, now| {
@@ -626,7 +631,7 @@ mod tests {
         assert_eq!(order(&root, BOGUS_FOR + ms(1))[2], silent);
         assert_eq!(order(&root.child(b"com").unwrap(), ms(1))[2], silent);
         // Who is worse besides stands with the worse.
-        servers.late(NEAR, UDP, ms(2));
+        servers.late(NEAR, UDP, Rtype::A, ms(2));
         assert_eq!(order(&root, ms(3))[0], FAR);
         servers.bad_for(NEAR, &root, ms(3), LAME_FOR);
         assert_eq!(order(&root, ms(4)), [FAR, silent, NEAR]);
@@ -638,7 +643,7 @@ mod tests {
         let mut asked = Vec::new();
         for n in 0..6 {
             let over = servers.transport(NEAR, false, ms(n));
-            servers.late(NEAR, over, ms(n));
+            servers.late(NEAR, over, Rtype::A, ms(n));
             asked.push(over);
         }
         assert_eq!(asked, [UDP, UDP, TCP, UDP, TCP, UDP]);
@@ -647,7 +652,7 @@ mod tests {
         assert_eq!(servers.transport(NEAR, false, ms(20)), UDP);
         // Silent again: that was it.
         assert_eq!(servers.transport(NEAR, true, ms(20)), TCP);
-        servers.late(NEAR, UDP, ms(20));
+        servers.late(NEAR, UDP, Rtype::A, ms(20));
         assert_eq!(servers.transport(NEAR, false, ms(30)), TCP);
         servers.answered(NEAR, TCP, ms(10), ms(40));
         let later = TCP_FOR + ms(40);
@@ -656,15 +661,15 @@ mod tests {
         for (at, over) in [(first - ms(1), TCP), (first, UDP), (first + ms(1), TCP)] {
             assert_eq!(servers.transport(NEAR, false, at), over);
         }
-        servers.late(NEAR, UDP, first);
+        servers.late(NEAR, UDP, Rtype::A, first);
         assert_eq!(servers.transport(NEAR, true, later - ms(1)), TCP);
         // Until a datagram is answered.
         assert_eq!(servers.transport(NEAR, false, later), UDP);
         servers.answered(NEAR, UDP, ms(10), later);
-        servers.late(NEAR, UDP, later);
+        servers.late(NEAR, UDP, Rtype::A, later);
         assert_eq!(servers.transport(NEAR, true, later), UDP);
         // Who loses one datagram after the other, and answers over TCP at once, has not come back just then.
-        servers.late(NEAR, UDP, later + ms(100));
+        servers.late(NEAR, UDP, Rtype::A, later + ms(100));
         let answered = |then| {
             servers.answered(NEAR, TCP, ms(10), later + then);
             servers.transport(NEAR, false, later + then)
@@ -677,12 +682,12 @@ mod tests {
         let servers = known();
         let other = "192.0.2.3".parse().unwrap();
         assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
-        servers.late(NEAR, UDP, ms(0));
-        servers.late(NEAR, UDP, ms(1));
-        servers.late(NEAR, UDP, ms(2));
+        servers.late(NEAR, UDP, Rtype::A, ms(0));
+        servers.late(NEAR, UDP, Rtype::A, ms(1));
+        servers.late(NEAR, UDP, Rtype::A, ms(2));
         assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
         assert_eq!(servers.silence(&[NEAR]), Silence::Sure);
-        servers.late(FAR, UDP, ms(3));
+        servers.late(FAR, UDP, Rtype::A, ms(3));
         assert_eq!(servers.silence(&[NEAR, FAR]), Silence::Sure);
         assert_eq!(servers.silence(&[FAR]), Silence::Suspected);
         assert_eq!(servers.silence(&[NEAR, FAR, other]), Silence::None);
@@ -690,6 +695,13 @@ mod tests {
         servers.answered(FAR, Transport::Udp, ms(10), ms(9));
         assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
         assert!(servers.is_any_good(&[NEAR, FAR]));
+        // Types that they may not know.
+        for rtype in [Rtype::AAAA, Rtype::HTTPS, Rtype::TXT, Rtype::DS] {
+            servers.late(FAR, UDP, rtype, ms(10));
+        }
+        assert_eq!(servers.silence(&[FAR]), Silence::None);
+        servers.late(FAR, UDP, Rtype::PTR, ms(11));
+        assert_eq!(servers.silence(&[FAR]), Silence::Suspected);
     }
 
     #[test]
@@ -709,7 +721,7 @@ mod tests {
         // Nothing else there: as ever, and fewer packets.
         let found = plan(&[FAR, NEAR], &[FAR, NEAR], ms(3));
         assert!(found.all_silent && found.order.len() == 2);
-        servers.late(FAR, UDP, ms(4));
+        servers.late(FAR, UDP, Rtype::A, ms(4));
         let found = plan(&[new, FAR], &[new], ms(5));
         assert_eq!((found.order[0], found.explore), (FAR, Some(new)));
         assert!(found.all_silent);
@@ -720,9 +732,9 @@ mod tests {
         let servers = known();
         assert_eq!(servers.wait(NEAR), WAIT_MIN);
         assert_eq!(servers.wait(FAR), ms(600));
-        servers.late(FAR, UDP, ms(0));
+        servers.late(FAR, UDP, Rtype::A, ms(0));
         assert_eq!(servers.wait(FAR), ms(1200));
-        servers.late(FAR, UDP, ms(0));
+        servers.late(FAR, UDP, Rtype::A, ms(0));
         assert_eq!(servers.wait(FAR), WAIT_MAX);
         assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
     }

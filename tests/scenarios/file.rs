@@ -354,6 +354,7 @@ pub fn fault(text: &str) -> Fault {
         "folds-case" => Fault::FoldsCase { tcp: true },
         "forgers" => Fault::Forgers,
         "drops-large" => Fault::DropsLarge(word().parse().unwrap()),
+        "drops-new-types" => Fault::DropsNewTypes,
         "truncates-always" => Fault::TruncatesAlways,
         "other-port" => Fault::OtherPort,
         "other-address" => Fault::OtherAddress(word().parse().unwrap()),

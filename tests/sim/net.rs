@@ -18,6 +18,9 @@ use holdfast::zone::{LookupKind, ZoneImage};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
+/// What [`Fault::DropsNewTypes`] lets through.
+const OLD_TYPES: [Rtype; 4] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA];
+
 /// How a host misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
@@ -85,6 +88,8 @@ pub enum Fault {
     Forgers,
     /// Datagrams of more than so many octets do not arrive.
     DropsLarge(usize),
+    /// Only questions for A, NS, CNAME and SOA are answered.
+    DropsNewTypes,
     /// TC=1 over UDP and TCP.
     TruncatesAlways,
     /// Datagrams leave from another port than they came to: nobody takes them.
@@ -280,6 +285,7 @@ impl SimNet {
             Fault::Slow(late) if rtt + late >= ask.timeout => timed_out,
             Fault::Slow(late) => (rtt + late, Ok(answer(host, ask))),
             Fault::DropsEdns if udp && ask.edns.is_some() => timed_out,
+            Fault::DropsNewTypes if !OLD_TYPES.contains(&ask.question.rtype) => timed_out,
             Fault::DropsCookies if udp && ask.cookie => timed_out,
             Fault::DropsLarge(len_max) if udp => match answer(host, ask) {
                 large if large.encode(MESSAGE_LEN_MAX).len() > len_max => timed_out,

@@ -268,7 +268,8 @@ impl Shared {
                 result = &mut exchange => result,
                 () = tokio::time::sleep(wait) => {
                     let now = shared.clock.now().mono;
-                    shared.servers.late(ask.server.ip(), ask.transport, now);
+                    let rtype = ask.question.rtype;
+                    (shared.servers).late(ask.server.ip(), ask.transport, rtype, now);
                     told.amend(|what| note_late(what, wait));
                     exchange.await
                 }

@@ -549,6 +549,12 @@ impl Shared {
         }
     }
 
+    /// Whether a server of the zone can be expected to answer some questions.
+    fn is_heard_of(&self, zone: &Name, now: Now) -> bool {
+        let all = self.all_addresses(zone, now);
+        all.is_some_and(|all| self.silence(&all) == Silence::None)
+    }
+
     /// A link that there is nothing old for. Where every server of its zone is known to be silent it is not asked (RFC 9520
     /// section 2.1), but for one question now and then that looks for them.
     async fn link_or_silence(
@@ -615,6 +621,8 @@ impl Shared {
         let now = self.clock.now();
         let why = why(unanswered);
         match &unanswered.failed {
+            // They may answer other questions than those like this one.
+            Some((FailureKind::Unreachable, zone)) if self.is_heard_of(zone, now) => {}
             Some((FailureKind::Unreachable, zone)) => {
                 let silent = self.silent_servers(zone, now);
                 self.troubles.note_zone(zone, why.clone(), &silent, now);
