@@ -214,6 +214,8 @@ metrics! {
     transfers_out_bytes_total,
     /// Questions for a transfer that were not granted: the access list, a zone that is not here or not usable, or too many at once.
     transfers_out_refused_total,
+    /// Of these: too many at once, in all, for the client's network or for the client.
+    transfers_out_crowded_total,
     /// Transfers to secondaries that broke off.
     transfers_out_failed_total,
     /// NOTIFY messages sent to secondaries.
