@@ -71,6 +71,8 @@ metrics! {
     tls_connections_total,
     /// Connections that were to become TLS and did not: no TLS, nothing agreed upon, too slow, or too many at once.
     tls_handshake_failures_total,
+    /// Seconds until the certificate of `[server.tls]` runs out, 0 once it has; left out where there is none.
+    tls_certificate_left_s,
     /// Packets that were no plain DNS query: they got no answer, or one that says why (FORMERR, NOTIMP, BADVERS).
     queries_malformed_total,
     /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.
