@@ -226,7 +226,7 @@ mod tests {
         check(&first, &with, "1 source failed, see below", &more);
         let trust = "axfr:192.0.2.1: the parent's DS record for test. could not be had: no answer";
         let told = format!("! test.: {trust}");
-        check(&[good.clone()], &[trust], "see below", &[&told]);
+        check(std::slice::from_ref(&good), &[trust], "see below", &[&told]);
         check(&[good], &[short], short, &[]);
     }
 }
