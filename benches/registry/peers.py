@@ -67,9 +67,9 @@ def bind(base, port, zone, file, primary):
 
 
 def unbound(base, port, zone, file, primary):
-    near, source = ("", f' zonefile: "{file}"\n') if file else (' do-not-query-localhost: no\n local-zone: "test." nodefault\n', f" primary: 127.0.0.1@{primary}\n allow-notify: 127.0.0.1\n")
+    source = f' zonefile: "{file}"\n' if file else f" primary: 127.0.0.1@{primary}\n allow-notify: 127.0.0.1\n"
     return (f'server:\n interface: 127.0.0.1@{port}\n do-ip6: no\n username: ""\n chroot: ""\n directory: "{base}"\n pidfile: "{base}/pid"\n use-syslog: no\n num-threads: 1\n'
-            f' module-config: "iterator"\n{near} access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {zone}\n{source} for-upstream: no\n for-downstream: yes\n',
+            f' module-config: "iterator"\n do-not-query-localhost: no\n local-zone: "test." nodefault\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {zone}\n{source} for-upstream: no\n for-downstream: yes\n',
             ["unbound", "-d", "-c"])
 
 
