@@ -334,8 +334,7 @@ impl Parent {
         if !addresses.is_empty() || found.rcode.is_answer() {
             return Ok(addresses);
         }
-        let why: Vec<String> = found.errors.into_iter().map(|e| e.text).collect();
-        Err(format!("{}: {}", found.rcode, why.join("; ")))
+        Err(format!("{}: {}", found.rcode, found.cause()))
     }
 }
 
@@ -370,12 +369,9 @@ impl Lookup for Parent {
             };
             let question = Question::new(zone.clone(), Rtype::DS);
             let found = resolver.resolve(question, Options::default()).await;
-            let ds = found
-                .answer
-                .into_iter()
-                .find(|s| s.rtype == Rtype::DS && s.name == *zone);
-            match (found.security, ds) {
-                (Security::Secure, Some(set)) => DsAnswer::Secure(set.rdatas),
+            let ds = (found.answer.iter()).find(|s| s.rtype == Rtype::DS && s.name == *zone);
+            match (&found.security, ds) {
+                (Security::Secure, Some(set)) => DsAnswer::Secure(set.rdatas.clone()),
                 (Security::Secure | Security::Insecure, None) if found.rcode.is_answer() => {
                     DsAnswer::Insecure
                 }
@@ -384,10 +380,10 @@ impl Lookup for Parent {
                 (Security::SecureAsOf, _) => {
                     DsAnswer::Unavailable("the parent's signatures have run out".into())
                 }
-                (security, _) => {
-                    let errors: Vec<String> = found.errors.into_iter().map(|e| e.text).collect();
-                    DsAnswer::Unavailable(format!("{security:?}: {}", errors.join("; ")))
+                (Security::Bogus(_), _) => {
+                    DsAnswer::Unavailable(format!("it is bogus: {}", found.cause()))
                 }
+                _ => DsAnswer::Unavailable(found.cause()),
             }
         })
     }

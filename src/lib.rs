@@ -31,6 +31,7 @@ pub mod config;
 pub mod future;
 pub mod lines;
 pub mod metrics;
+pub mod places;
 pub mod tls;
 
 pub mod dns;

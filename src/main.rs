@@ -15,11 +15,12 @@ use holdfast::config::{Anchors, Config, ConfigError, Located, Resolver, Sha1};
 use holdfast::control::api::Request;
 use holdfast::control::client::{self, AskError};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, FlushDone, MirrorDone, MirrorStatus, Status, VersionStatus,
-    mirrors_text, versions_text,
+    CacheStatus, ClockReset, FlushDone, MirrorDone, MirrorStatus, Status, mirrors_text,
+    versions_text,
 };
 use holdfast::control::trace::TraceReport;
 use holdfast::dns::Name;
+use holdfast::mirror::GenerationInfo;
 use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
 use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
@@ -363,7 +364,7 @@ fn mirror(
         ),
         MirrorCommand::Show { zone } => {
             let request = Request::MirrorShow { zone };
-            tell(socket, json, request, |list: Vec<VersionStatus>| {
+            tell(socket, json, request, |list: Vec<GenerationInfo>| {
                 versions_text(&list)
             })
         }

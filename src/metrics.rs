@@ -71,6 +71,8 @@ metrics! {
     tls_connections_total,
     /// Connections that were to become TLS and did not: no TLS, nothing agreed upon, too slow, or too many at once.
     tls_handshake_failures_total,
+    /// Seconds until the certificate of `[server.tls]` runs out, 0 once it has; left out where there is none.
+    tls_certificate_left_s,
     /// Packets that were no plain DNS query: they got no answer, or one that says why (FORMERR, NOTIMP, BADVERS).
     queries_malformed_total,
     /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.
@@ -214,6 +216,8 @@ metrics! {
     transfers_out_bytes_total,
     /// Questions for a transfer that were not granted: the access list, a zone that is not here or not usable, or too many at once.
     transfers_out_refused_total,
+    /// Of these: too many at once, in all, for the client's network or for the client.
+    transfers_out_crowded_total,
     /// Transfers to secondaries that broke off.
     transfers_out_failed_total,
     /// NOTIFY messages sent to secondaries.

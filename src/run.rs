@@ -5,6 +5,7 @@
 //! zones are read, everything answers, and `holdfast ready` is printed. SIGHUP reads the configuration
 //! anew; a bad one changes nothing. SIGTERM and SIGINT end the program with exit code 0.
 
+mod certificate;
 mod clock_file;
 pub mod compare;
 mod logging;
@@ -47,6 +48,7 @@ use rand::rngs::SysRng;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use certificate::CertificateWatch;
 use clock_file::ClockFile;
 use logging::LogLevels;
 use operator::Operator;
@@ -163,8 +165,11 @@ impl Server {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
         let pipeline = Arc::new(pipeline);
+        let certificate = CertificateWatch::new(clock.clone(), metrics.clone());
+        tokio::spawn(certificate.clone().follow());
         let operator = Arc::new(Operator {
             started: clock.now(),
+            certificate,
             clock,
             metrics: metrics.clone(),
             settings: settings.clone(),
@@ -178,6 +183,9 @@ impl Server {
         let tls = config.server.tls.as_ref();
         let tls = tls.map(|tls| TlsDoor::new(tls, &operator.clock, metrics.clone()));
         let tls = tls.transpose()?.map(Arc::new);
+        if let Some(tls) = &config.server.tls {
+            (operator.certificate).show(tls.identity.expires_at());
+        }
         let mut server = Server {
             tls: tls.clone(),
             file: file.to_owned(),
@@ -200,10 +208,11 @@ impl Server {
             .map(ToString::to_string)
             .collect();
         let encrypted: Vec<_> = dot(&self.config).iter().map(ToString::to_string).collect();
+        let encrypted = (!encrypted.is_empty()).then(|| encrypted.join(" "));
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses.join(" "),
-            dot = encrypted.join(" "),
+            dot = encrypted,
             zones = self.config.zones.len(),
             "started"
         );
@@ -273,8 +282,11 @@ impl Server {
         let (Some(door), Some(config)) = (&self.tls, &self.config.server.tls) else {
             return;
         };
-        if let Err(error) = door.show(config) {
-            tracing::error!(%error, "reload: the certificate cannot be shown; keeping the one before");
+        match door.show(config) {
+            Ok(()) => (self.operator.certificate).show(config.identity.expires_at()),
+            Err(error) => {
+                tracing::error!(%error, "reload: the certificate cannot be shown; keeping the one before");
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //!
 //! Failure: a [`PemError`] names the file and what is wrong with it. Keys are never part of a message.
 
+mod validity;
+
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -22,6 +24,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 
 use crate::clock::Clock;
+
+pub use validity::not_after;
 
 /// Most authorities in one store.
 pub const AUTHORITIES_MAX: usize = 10_000;
@@ -140,6 +144,11 @@ impl Identity {
             certified: Arc::new(certified),
             key: Arc::new(secret),
         })
+    }
+
+    /// The last second at which its first certificate is valid, in seconds since 1970; `None` if that cannot be told.
+    pub fn expires_at(&self) -> Option<u64> {
+        validity::not_after(self.certified.end_entity_cert().ok()?)
     }
 
     /// Shows it to whoever asks.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use authority::Authority;
 use daemon::{Daemon, PATIENCE, directory, eventually, free_port, program, query};
+use holdfast::clock::format_utc;
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
 use holdfast::dns::{Edns, Message, Rcode, Rtype};
@@ -321,6 +322,58 @@ fn a_reload_shows_another_certificate_or_keeps_the_one_before() {
     let mut line = begun.unwrap();
     send(&mut line, &query("www.own.test.", Rtype::A));
     assert!(receive(&mut line).is_ok());
+}
+
+/// Somebody else renews certificates; that it has stopped to work must not be learnt from clients.
+#[test]
+fn a_certificate_that_runs_out_is_told_in_time() {
+    let site = Site::start("", "");
+    let status = || -> serde_json::Value {
+        let output = site.daemon.command(&["--json", "status"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let load = |end_s: u64| {
+        let (cert, key) = site.authority.identity_until(NAME, end_s);
+        fs::write(site.daemon.file("cert.pem"), cert).unwrap();
+        fs::write(site.daemon.file("key.pem"), key).unwrap();
+        site.daemon.signal(libc::SIGHUP);
+        let at = format_utc(end_s);
+        eventually("the new one is known", || {
+            (status()["certificate"]["expires_at"] == at.as_str()).then_some(())
+        });
+    };
+    let left = || site.metric("tls_certificate_left_s");
+    let year = 365 * 86_400;
+    assert!(left() > year, "those of a test last for centuries");
+    assert!(
+        !site
+            .daemon
+            .log()
+            .contains("the certificate of [server.tls]")
+    );
+    let now_s = holdfast::clock::system_wall().as_secs();
+    load(now_s + 5 * 86_400);
+    assert!((4 * 86_400..=5 * 86_400 + 1).contains(&left()));
+    let log = site.daemon.log();
+    assert!(
+        log.contains("the certificate of [server.tls] runs out in"),
+        "{log}"
+    );
+    let text = site.daemon.command(&["status"]).stdout;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(
+        text.contains("! the certificate of [server.tls] runs out in"),
+        "{text}"
+    );
+    load(now_s - 60);
+    assert_eq!(left(), 0);
+    let log = site.daemon.log();
+    assert!(
+        log.contains("the certificate of [server.tls] has run out"),
+        "{log}"
+    );
+    load(now_s + 2 * year);
+    assert!(left() > year);
 }
 
 #[test]

@@ -21,6 +21,7 @@ import tempfile
 import time
 import zlib
 
+import peers
 import update
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,14 +34,13 @@ with socket.socket() as _free:
     # Whatever else runs on this machine.
     _free.bind(("127.0.0.1", 0))
     PORT = _free.getsockname()[1]
-PROGRAMS = {"nsd": "nsd", "knot": "knotd", "bind": "named", "unbound": "unbound"}
 VERIFIERS = ["holdfast", "ldns", "bind", "knot"]
 
 
 def main():
     args = arguments()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    args.peers = [p for p in args.peers if p == "holdfast" or available(PROGRAMS[p])]
+    args.peers = [p for p in args.peers if p == "holdfast" or available(peers.PROGRAMS[p])]
     args.binary = args.binary or build()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-registry-", dir=args.dir))
     os.chmod(directory, 0o755)
@@ -151,36 +151,6 @@ def delegations_in_both(files):
     return sorted(found[0] & found[1])[:: max(1, len(found[0] & found[1]) // update.SAMPLE)]
 
 
-# What each program is told.
-
-
-def configure(peer, directory, zone, binary, mirror=""):
-    """The command that runs it in the foreground."""
-    base = directory / peer
-    base.mkdir(exist_ok=True)
-    conf = base / "conf"
-    if peer == "holdfast":
-        part = mirror or f'[[zone]]\nname = "{ZONE}"\nfile = "{zone}"\n'
-        conf.write_text(f'[server]\nlisten = ["127.0.0.1:{PORT}"]\ndata_dir = "{base}/data"\n[resolver]\nprime = false\ntrust_anchor_updates = false\n'
-                        f'special_use_zones = false\n[reachability]\nprobe = false\n{part}')
-        return [binary, "run", "--config", str(conf)]
-    if peer == "nsd":
-        conf.write_text(f'server:\n ip-address: 127.0.0.1@{PORT}\n username: ""\n zonesdir: "{base}"\n database: ""\n pidfile: "{base}/pid"\n xfrdfile: "{base}/xfrd"\n'
-                        f' zonelistfile: "{base}/list"\n xfrdir: "{base}"\n server-count: 1\n logfile: "{base}/log"\nremote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {zone}\n')
-        return ["nsd", "-d", "-c", str(conf)]
-    if peer == "knot":
-        conf.write_text(f'server:\n  listen: 127.0.0.1@{PORT}\n  rundir: {base}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\ndatabase:\n  storage: {base}\n'
-                        f'log:\n  - target: {base}/log\n    any: info\nzone:\n  - domain: {ZONE}\n    file: {zone}\n    zonefile-sync: -1\n    semantic-checks: off\n')
-        return ["knotd", "-c", str(conf)]
-    if peer == "bind":
-        conf.write_text(f'options {{ directory "{base}"; listen-on port {PORT} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; pid-file "{base}/pid"; session-keyfile "{base}/key"; '
-                        f'notify no; dnssec-validation no; }};\ncontrols {{ }};\nzone "{ZONE}" {{ type primary; file "{zone}"; }};\n')
-        return ["named", "-g", "-n", "1", "-c", str(conf)]
-    conf.write_text(f'server:\n interface: 127.0.0.1@{PORT}\n do-ip6: no\n username: ""\n chroot: ""\n directory: "{base}"\n pidfile: "{base}/pid"\n use-syslog: no\n num-threads: 1\n'
-                    f' module-config: "iterator"\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {ZONE}\n zonefile: "{zone}"\n for-upstream: no\n for-downstream: yes\n')
-    return ["unbound", "-d", "-c", str(conf)]
-
-
 # Running and measuring.
 
 
@@ -279,7 +249,7 @@ class Running:
 
 
 def serve(peer, directory, zone, probe, args):
-    running = Running(configure(peer, directory, zone, args.binary), directory / f"{peer}.log")
+    running = Running(peers.configure(peer, directory / peer, PORT, ZONE, args.binary, file=zone), directory / f"{peer}.log")
     try:
         # Unbound would resolve the delegation.
         wall = running.wait_for(*((ZONE, SOA) if peer == "unbound" else (probe, NS)))
@@ -297,17 +267,10 @@ def stored(directory, kind, zone, probe, args):
     """A mirror takes the zone from the file, is stopped, and starts with its stored copy alone."""
     source = directory / "source.zone"
     shutil.copyfile(zone, source)
-    verify = "none"
-    anchor = ""
-    if kind == "signed":
-        verify = "dnssec"
-        anchor = f'[resolver]\ntrust_anchor = "{zone}.anchor"\n'
-    mirror = f'[[mirror]]\nzone = "{ZONE}"\nuse = "always"\nsources = ["file:{source}"]\nverify = "{verify}"\n'
-    shutil.rmtree(directory / "holdfast", ignore_errors=True)
-    command = configure("holdfast", directory, zone, args.binary, mirror)
-    if anchor:
-        conf = directory / "holdfast/conf"
-        conf.write_text(conf.read_text().replace("[resolver]\n", anchor, 1))
+    base = directory / "holdfast"
+    shutil.rmtree(base, ignore_errors=True)
+    anchor = f"{zone}.anchor" if kind == "signed" else None
+    command = peers.mirror(base, PORT, ZONE, f"file:{source}", anchor, args.binary)
     found = {}
     for step in ("taken", "restart", "again"):
         running = Running(command, directory / f"holdfast-{step}.log")

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import time
 
+import peers
 from load import Load, query
 
 SOA, NOTIFY_FLAGS = 6, 0x2400
@@ -80,17 +81,13 @@ class Primary:
         self.base.mkdir()
         self.file = self.base / "zone"
         shutil.copyfile(first, self.file)
-        self.conf = self.base / "conf"
-        self.conf.write_text(f"server:\n  listen: 127.0.0.1@{self.port}\n  rundir: {self.base}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n  tcp-io-timeout: 0\n"
-                             f"database:\n  storage: {self.base}\n  journal-db-max-size: 1G\nlog:\n  - target: {self.base}/log\n    any: info\nacl:\n  - id: all\n    address: 127.0.0.1\n    action: transfer\n"
-                             f"zone:\n  - domain: {zone}\n    file: {self.file}\n    zonefile-sync: -1\n    zonefile-load: difference\n    journal-content: changes\n    journal-max-usage: 500M\n    semantic-checks: off\n    acl: all\n")
-        self.running = running(["knotd", "-c", str(self.conf)], self.base / "out")
+        self.running = running(peers.primary(self.base, self.port, zone, self.file), self.base / "out")
         if wait_for_serial(self.port, zone, 1, self.running, TRANSFER_MAX_S) is None:
             raise RuntimeError("the primary does not serve its zone: " + (self.base / "log").read_text()[-300:])
 
     def take(self, second):
         shutil.copyfile(second, self.file)
-        subprocess.run(["knotc", "-c", str(self.conf), "zone-reload", self.zone], check=True, capture_output=True)
+        subprocess.run(["knotc", "-c", str(self.base / "conf"), "zone-reload", self.zone], check=True, capture_output=True)
         if wait_for_serial(self.port, self.zone, 2, self.running, TRANSFER_MAX_S) is None:
             raise RuntimeError("the primary does not take the new version")
 
@@ -102,33 +99,9 @@ def secondary(peer, directory, port, primary, zone, binary, anchor):
     """The command that runs a secondary in the foreground."""
     base = directory / f"{peer}-secondary"
     shutil.rmtree(base, ignore_errors=True)
-    base.mkdir()
-    conf = base / "conf"
     if peer == "holdfast":
-        conf.write_text(holdfast(base, port, zone, f"axfr:127.0.0.1:{primary}", anchor))
-        return [binary, "run", "--config", str(conf)]
-    if peer == "nsd":
-        conf.write_text(f'server:\n ip-address: 127.0.0.1@{port}\n username: ""\n zonesdir: "{base}"\n database: ""\n pidfile: "{base}/pid"\n xfrdfile: "{base}/xfrd"\n zonelistfile: "{base}/list"\n xfrdir: "{base}"\n'
-                        f' server-count: 1\n logfile: "{base}/log"\nremote-control:\n control-enable: no\nzone:\n name: {zone}\n zonefile: "{base}/zone"\n allow-notify: 127.0.0.1 NOKEY\n request-xfr: 127.0.0.1@{primary} NOKEY\n')
-        return ["nsd", "-d", "-c", str(conf)]
-    if peer == "knot":
-        conf.write_text(f"server:\n  listen: 127.0.0.1@{port}\n  rundir: {base}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\ndatabase:\n  storage: {base}\n  journal-db-max-size: 1G\n"
-                        f"log:\n  - target: {base}/log\n    any: info\nremote:\n  - id: primary\n    address: 127.0.0.1@{primary}\nacl:\n  - id: primary\n    address: 127.0.0.1\n    action: notify\n"
-                        f"zone:\n  - domain: {zone}\n    file: {base}/zone\n    zonefile-sync: -1\n    zonefile-load: none\n    journal-content: changes\n    master: primary\n    acl: primary\n    semantic-checks: off\n")
-        return ["knotd", "-c", str(conf)]
-    if peer == "bind":
-        conf.write_text(f'options {{ directory "{base}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; pid-file "{base}/pid"; session-keyfile "{base}/key"; notify no; dnssec-validation no; }};\n'
-                        f'controls {{ }};\nzone "{zone}" {{ type secondary; primaries {{ 127.0.0.1 port {primary}; }}; file "{base}/zone"; masterfile-format raw; }};\n')
-        return ["named", "-g", "-n", "1", "-c", str(conf)]
-    conf.write_text(f'server:\n interface: 127.0.0.1@{port}\n do-ip6: no\n username: ""\n chroot: ""\n directory: "{base}"\n pidfile: "{base}/pid"\n use-syslog: no\n num-threads: 1\n module-config: "iterator"\n'
-                    f' do-not-query-localhost: no\n local-zone: "test." nodefault\n access-control: 127.0.0.0/8 allow_snoop\nremote-control:\n control-enable: no\nauth-zone:\n name: {zone}\n primary: 127.0.0.1@{primary}\n allow-notify: 127.0.0.1\n for-upstream: no\n for-downstream: yes\n')
-    return ["unbound", "-d", "-c", str(conf)]
-
-
-def holdfast(base, port, zone, source, anchor):
-    keys = f'trust_anchor = "{anchor}"\n' if anchor else ""
-    return (f'[server]\nlisten = ["127.0.0.1:{port}"]\ndata_dir = "{base}/data"\nworkers = 1\n[resolver]\n{keys}prime = false\ntrust_anchor_updates = false\nspecial_use_zones = false\nquery_loopback = true\n'
-            f'[reachability]\nprobe = false\n[[mirror]]\nzone = "{zone}"\nuse = "always"\nsources = ["{source}"]\nverify = "{"dnssec" if anchor else "none"}"\n')
+        return peers.mirror(base, port, zone, f"axfr:127.0.0.1:{primary}", anchor, binary)
+    return peers.configure(peer, base, port, zone, binary, primary=primary)
 
 
 def by_ixfr(peer, directory, zone, files, names, args, running, anchor):
@@ -153,9 +126,7 @@ def by_file(directory, zone, files, names, args, running, anchor):
     base.mkdir()
     source = base / "zone"
     shutil.copyfile(files[0], source)
-    conf = base / "conf"
-    conf.write_text(holdfast(base, port, zone, f"file:{source}", anchor))
-    under_test = running([args.binary, "run", "--config", str(conf)], directory / "holdfast-file.log")
+    under_test = running(peers.mirror(base, port, zone, f"file:{source}", anchor, args.binary), directory / "holdfast-file.log")
     try:
         transfer = wait_for_serial(port, zone, 1, under_test, TRANSFER_MAX_S)
         if transfer is None:
@@ -166,7 +137,7 @@ def by_file(directory, zone, files, names, args, running, anchor):
 
         def go():
             (base / "next").rename(source)
-            subprocess.run([args.binary, "mirror", "refresh", zone, "--config", str(conf)], capture_output=True, check=False, timeout=UPDATE_MAX_S)
+            subprocess.run([args.binary, "mirror", "refresh", zone, "--config", str(base / "conf")], capture_output=True, check=False, timeout=UPDATE_MAX_S)
 
         return {"transfer_s": transfer, **under_load(port, zone, names, under_test, prepare, go, args)}
     finally:

@@ -16,8 +16,8 @@ use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Peer, Reachability, Resolver, Retained, Server, Sha1, Source, Stale,
-    UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, scalar,
+    LogLevel, Peer, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_MAX_BYTES,
+    UDP_SIZE_MIN_BYTES, peer, references, scalar,
 };
 use crate::dns::Name;
 
@@ -127,7 +127,7 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         base_dir,
         warnings: Vec::new(),
     };
-    check_references(&mut root, &config);
+    references::check(&mut root, &config);
     root.finish();
     config
 }
@@ -487,90 +487,6 @@ fn lab(mut t: Table<'_, '_>) -> Lab {
     }
     t.finish();
     Lab { clock_file }
-}
-
-/// What must hold between tables.
-fn check_references(root: &mut Table<'_, '_>, config: &Config) {
-    let known = |name: &Name| config.tsig_keys.iter().any(|t| t.key.name() == name);
-    let peers = config
-        .access
-        .allow_transfer
-        .iter()
-        .chain(&config.access.allow_notify);
-    let peers = peers.filter_map(|peer| peer.tsig.as_ref());
-    let members = config.catalogs.iter().map(|catalog| &catalog.member);
-    let mirrors = || config.mirrors.iter().chain(members.clone());
-    let sources = mirrors().flat_map(|mirror| &mirror.sources);
-    let sources = sources.filter_map(|source| match source {
-        Source::Axfr { tsig, .. } => tsig.as_ref(),
-        _ => None,
-    });
-    let told = (mirrors().flat_map(|mirror| &mirror.notify))
-        .chain(config.zones.iter().flat_map(|zone| &zone.notify))
-        .filter_map(|target| target.tsig.as_ref());
-    let named = peers.chain(sources).chain(told);
-    for name in named.filter(|name| !known(name)) {
-        let is_it = |text: &str| scalar::is_name(text.strip_prefix("tsig:").unwrap_or(text), name);
-        root.fault_at_text(
-            &["access", "mirror", "zone", "catalog"],
-            is_it,
-            &format!("the key {name} is not in any [[tsig]] table"),
-        );
-    }
-    peer::check_tls(root, config);
-    for forward in &config.forwards {
-        let zone = &forward.zone;
-        let is_zone = |text: &str| scalar::is_name(text, zone);
-        let held = [
-            ("mirror", config.mirrors.iter().any(|m| m.zone == *zone)),
-            ("zone", config.zones.iter().any(|z| z.name == *zone)),
-        ];
-        for (kind, _) in held.iter().filter(|(_, is)| *is) {
-            let message =
-                format!("{zone} is a [[{kind}]] and a [[forward]]; allowed is one of them");
-            root.fault_at_text(&["forward"], is_zone, &message);
-        }
-        let own = |server: &&SocketAddr| config.server.listen.iter().any(|at| is_own(at, server));
-        if let Some(server) = forward.servers.iter().find(own) {
-            let message = format!(
-                "{server} for {zone} is this server's own address; allowed are other servers"
-            );
-            root.fault_at_text(&["forward"], is_zone, &message);
-        }
-    }
-    for catalog in &config.catalogs {
-        let zone = &catalog.zone;
-        let mirrored = config.mirrors.iter().any(|mirror| mirror.zone == *zone);
-        let own = config.zones.iter().any(|own| own.name == *zone);
-        let message = match catalog.produce {
-            true if mirrored || own => format!(
-                "the catalog {zone} is produced here and has a [[mirror]] or [[zone]]; allowed is one of them"
-            ),
-            false if !mirrored => format!("no [[mirror]] brings the catalog {zone}; add one"),
-            _ => continue,
-        };
-        root.fault_at_text(&["catalog"], |text| scalar::is_name(text, zone), &message);
-    }
-    for zone in &config.zones {
-        if config.mirrors.iter().any(|mirror| mirror.zone == zone.name) {
-            let message = format!(
-                "{} is a [[mirror]] and a [[zone]]; allowed is one of them",
-                zone.name
-            );
-            root.fault_at_text(
-                &["zone"],
-                |text| scalar::is_name(text, &zone.name),
-                &message,
-            );
-        }
-    }
-}
-
-/// Whether what is sent to `server` comes back to who listens at `at`, as far as that can be told from the addresses.
-fn is_own(at: &SocketAddr, server: &SocketAddr) -> bool {
-    let unspecified =
-        at.ip().is_unspecified() && (server.ip().is_loopback() || server.ip().is_unspecified());
-    at.port() == server.port() && (at.ip() == server.ip() || unspecified)
 }
 
 /// A key that must be there when its table is.

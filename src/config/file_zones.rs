@@ -20,6 +20,11 @@ const GENERATIONS_MAX: u64 = 100;
 const TRANSFER_TIME_MAX_S: u64 = 86_400;
 /// Members of a catalog, unless told otherwise; each has a task and files.
 const MEMBERS_MAX_DEFAULT: usize = 1000;
+/// Largest transfer of a member, unless told otherwise, in bytes: a catalog may list a thousand zones, and brings none of a registry's size
+/// without being asked.
+const MEMBER_BYTES_MAX_DEFAULT: u64 = 256 << 20;
+/// Room for the versions of a member, unless told otherwise, in bytes.
+const MEMBER_GENERATIONS_BYTES_MAX_DEFAULT: u64 = 1 << 30;
 /// More zones than anyone mirrors.
 const MEMBERS_MAX: u64 = 100_000;
 /// Smallest limit for a transfer that still admits a small zone.
@@ -254,6 +259,8 @@ pub(super) fn catalog(mut t: Table<'_, '_>, before: &[Catalog]) -> Option<Catalo
     });
     let default = MirrorConfig {
         catalog: zone.clone(),
+        bytes_max: MEMBER_BYTES_MAX_DEFAULT,
+        generations_bytes_max: MEMBER_GENERATIONS_BYTES_MAX_DEFAULT,
         ..MirrorConfig::new(zone.clone().unwrap_or_else(Name::root))
     };
     let member = shared_keys(&mut t, default);
@@ -291,6 +298,7 @@ fn check_catalog(t: &Table<'_, '_>, produce: bool, member: &MirrorConfig) {
         "expired_signatures",
         "shrink_max",
         "generations",
+        "generations_bytes_max",
         "bytes_max",
         "transfer_time_max_s",
     ];

@@ -21,6 +21,7 @@ pub mod mirror;
 mod peer;
 mod reader;
 mod records;
+mod references;
 mod scalar;
 mod tls;
 mod tsig;

@@ -12,6 +12,8 @@ use super::{Class, Edns, Name, Rcode, Record, Rtype, WireError, rdata};
 pub const MESSAGE_LEN_MAX: usize = 65_535;
 /// Octets of the header.
 pub const HEADER_LEN: usize = 12;
+/// The operation code of NOTIFY (RFC 1996).
+pub const OPCODE_NOTIFY: u8 = 4;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

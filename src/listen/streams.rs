@@ -10,10 +10,9 @@
 //!
 //! Failure: who finds no place is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,6 +22,7 @@ use tokio::time::timeout;
 
 use super::tls::TlsDoor;
 use crate::config::Limits;
+use crate::places::{Place, Places, network};
 use crate::query::transfer::Outgoing;
 use crate::query::{Client, Pipeline, Step, Transport};
 
@@ -81,7 +81,7 @@ impl Streams {
     ) -> io::Result<Streams> {
         let (stop, stopped) = watch::channel(false);
         let (alive, done) = mpsc::channel(1);
-        let places = Places::new(total_max, per_prefix_max);
+        let places = Places::new(total_max, per_prefix_max, network);
         let plain = listeners.into_iter().map(|listener| (listener, None));
         let tls = encrypted.into_iter();
         let tls = tls.flat_map(|(listeners, door)| {
@@ -268,85 +268,6 @@ async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Optio
     Ok((message.len() == usize::from(length)).then_some(message))
 }
 
-/// The bounded places for connections.
-pub(super) struct Places {
-    total_max: usize,
-    per_prefix_max: usize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    total: usize,
-    by_prefix: HashMap<IpAddr, usize>,
-}
-
-impl Places {
-    /// So many in all, and for one network of clients; loopback counts as none.
-    pub(super) fn new(total_max: usize, per_prefix_max: usize) -> Arc<Places> {
-        Arc::new(Places {
-            total_max,
-            per_prefix_max,
-            taken: Mutex::default(),
-        })
-    }
-
-    pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let mut taken = self.lock();
-        let prefix = prefix(client);
-        let own = taken.by_prefix.get(&prefix).copied().unwrap_or(0);
-        let crowd = own >= self.per_prefix_max && !prefix.is_loopback();
-        if taken.total >= self.total_max || crowd {
-            return None;
-        }
-        taken.total += 1;
-        taken.by_prefix.insert(prefix, own + 1);
-        Some(Place {
-            places: self.clone(),
-            prefix,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A taken place, free again when dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
-    prefix: IpAddr,
-}
-
-impl Place {
-    /// More than half of all places are taken.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.places.lock().total > self.places.total_max / 2
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        taken.total -= 1;
-        if let Some(own) = taken.by_prefix.get_mut(&self.prefix) {
-            *own -= 1;
-            if *own == 0 {
-                taken.by_prefix.remove(&self.prefix);
-            }
-        }
-    }
-}
-
-/// The client's network; loopback addresses stay what they are.
-fn prefix(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        ip if ip.is_loopback() => ip,
-        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xFF).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 72 << 72).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -406,23 +327,5 @@ mod tests {
         assert_eq!(ask(&mut again, 4).await.unwrap().unwrap().id, 4);
         streams.stop(Duration::from_secs(5)).await;
         assert!(TcpStream::connect(address).await.is_err());
-    }
-
-    #[test]
-    fn places_are_bounded_per_network_and_freed() {
-        let places = Places::new(5, 2);
-        let take = |ip: &str| places.take(ip.parse().unwrap());
-        let first = take("192.0.2.1");
-        let held = [&first, &take("192.0.2.2")].map(Option::is_some);
-        assert_eq!(held, [true, true]);
-        let again = take("192.0.2.3");
-        assert!(again.is_some() && take("::ffff:192.0.2.9").is_none());
-        let v6 = [take("2001:db8::1"), take("2001:db8:0:ff::1")];
-        assert!(v6.iter().all(Option::is_some) && take("2001:db8::3").is_none());
-        let local = take("127.0.0.1");
-        assert!(local.is_some() && take("198.51.100.1").is_none());
-        drop((first, again, v6, local));
-        assert_eq!(places.lock().total, 0);
-        assert!(places.lock().by_prefix.is_empty());
     }
 }

@@ -25,10 +25,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::streams::Places;
 use crate::clock::Clock;
 use crate::config::ServerTls;
 use crate::metrics::Metrics;
+use crate::places::{Places, network};
 use crate::query::{Client, Transport};
 use crate::tls::{ALPN_DOT, Hands, Shown};
 
@@ -84,7 +84,7 @@ impl TlsDoor {
         Ok(TlsDoor {
             config: ArcSwap::from_pointee(server_config(config, clock)?),
             clock: clock.clone(),
-            handshakes: Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_PREFIX_MAX),
+            handshakes: Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_PREFIX_MAX, network),
             metrics,
         })
     }

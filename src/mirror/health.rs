@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::format_utc;
 use crate::config::Source;
@@ -84,7 +84,7 @@ impl Health {
 }
 
 /// One source, for `status`. Times are RFC 3339 text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// As it is written in the configuration.
     pub source: String,

@@ -5,8 +5,10 @@
 //! depends on what is free now; the rest goes to the disk.
 
 use std::fs;
+use std::path::Path;
 
-use crate::zone::RUN_BYTES_MAX;
+use crate::dns::Name;
+use crate::zone::{Builder, RUN_BYTES_MAX};
 
 /// A zone under construction may take this part of the free memory.
 const FREE_SHARE: u64 = 8;
@@ -16,7 +18,7 @@ const RUN_MIN_BYTES: u64 = 16 << 20;
 const EXPANSION_MAX: u64 = 4;
 
 /// The most that the builder of a zone may take, on disk and in memory, in bytes.
-pub fn budget_bytes(bytes_max: u64) -> u64 {
+fn budget_bytes(bytes_max: u64) -> u64 {
     bytes_max.saturating_mul(EXPANSION_MAX)
 }
 
@@ -24,6 +26,14 @@ pub fn budget_bytes(bytes_max: u64) -> u64 {
 pub fn run_bytes() -> usize {
     let share = free_bytes().map_or(u64::MAX, |free| free / FREE_SHARE);
     share.max(RUN_MIN_BYTES).min(RUN_BYTES_MAX as u64) as usize
+}
+
+/// A builder for a zone whose transfer may have `bytes_max` octets; what exceeds memory goes to `scratch`.
+pub fn builder(apex: &Name, bytes_max: u64, scratch: &Path) -> Builder {
+    Builder::new(apex.clone())
+        .bytes_max(budget_bytes(bytes_max))
+        .run_bytes_max(run_bytes())
+        .scratch(scratch)
 }
 
 /// What the machine, and the control group where there is one, has left.

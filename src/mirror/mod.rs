@@ -54,7 +54,9 @@ pub use health::{Health, SourceStatus};
 pub use notify::{Notified, Notifying};
 pub use policy::{Trust, Usable, age_s, trust_of, usable};
 pub use source::{BoxFuture, Connect, TcpConnect};
-pub use status::{EscalationStatus, GenerationInfo, GenerationState, MirrorStatus, TransferStatus};
+pub use status::{
+    EscalationStatus, GenerationInfo, GenerationState, HeldStatus, MirrorStatus, TransferStatus,
+};
 pub(crate) use work::blocking;
 
 use age::Escalation;
@@ -381,9 +383,12 @@ pub struct Mirror {
 
 #[derive(Default)]
 struct State {
-    last_error: Option<String>,
+    /// What the last refresh failed with, one by one; empty once one has succeeded.
+    errors: Vec<String>,
     /// The sort of the error that was told last.
     told_error: Option<String>,
+    /// What was remarked on of the version before.
+    told_warnings: Vec<String>,
     /// Why the snapshot could not be taken up.
     snapshot_error: Option<String>,
     rolled_back_from: Option<u32>,
@@ -402,6 +407,12 @@ struct State {
     last_notify: Option<Notified>,
     /// Who sent the NOTIFY that the next refresh follows.
     notified_by: Option<IpAddr>,
+}
+
+impl State {
+    fn last_error(&self) -> Option<String> {
+        (!self.errors.is_empty()).then(|| self.errors.join("; "))
+    }
 }
 
 impl Mirror {
@@ -446,7 +457,9 @@ impl Mirror {
                 .map(|(source, health)| health.status(source))
                 .collect(),
             last_notify: state.last_notify.as_ref().map(Notified::to_string),
-            last_error: state.last_error.clone(),
+            last_error: state.last_error(),
+            errors: state.errors.clone(),
+            held: (state.held.clone()).map(|(serial, reasons)| HeldStatus { serial, reasons }),
             transfer: state.meter.as_deref().map(TransferStatus::from),
             ..MirrorStatus::new(&self.config, current.as_deref(), now_s)
         }
@@ -454,7 +467,7 @@ impl Mirror {
 
     /// What the last refresh failed with, until one succeeds.
     pub fn last_error(&self) -> Option<String> {
-        self.state().last_error.clone()
+        self.state().last_error()
     }
 
     /// Asks for a refresh without waiting for it. Many at once come to one.
@@ -531,7 +544,13 @@ impl Mirror {
             bootstrap: generation.is_bootstrap(),
         };
         let row = generation.row();
-        for warning in &row.warnings {
+        // What every version of a zone has is told with the first of them.
+        let told = std::mem::replace(&mut self.state().told_warnings, row.warnings.clone());
+        for warning in row
+            .warnings
+            .iter()
+            .filter(|warning| !told.contains(warning))
+        {
             tracing::warn!(zone = %event.zone, serial = event.serial, "{warning}");
         }
         tracing::info!(
@@ -567,11 +586,12 @@ impl Mirror {
         }
     }
 
-    /// Notes a failure; logs it if it is another one than before.
     /// Notes what is wrong; tells it when it is not of the `sort` that was told last. `held` is the serial of a version
     /// that waits for the operator.
-    fn fail(&self, error: &str, sort: &str, held: Option<u32>) {
+    fn fail(&self, errors: Vec<String>, sort: &str, held: Option<u32>) {
         let mut state = self.state();
+        state.errors = errors;
+        let error = state.last_error();
         let zone = &self.config.zone;
         if state.told_error.as_deref() != Some(sort) {
             let serving = self.current().map(|g| g.serial());
@@ -586,20 +606,22 @@ impl Mirror {
             tracing::warn!(%zone, error, serving, "{next}");
             state.told_error = Some(sort.to_owned());
         }
-        state.last_error = Some(error.to_owned());
     }
 
     /// The operator has decided what the last refresh failed for.
     fn settle_error(&self) {
         let mut state = self.state();
-        (state.last_error, state.told_error) = (None, None);
+        state.errors.clear();
+        state.told_error = None;
     }
 
     fn succeed(&self) {
         let was = {
             let mut state = self.state();
             state.told_error = None;
-            state.last_error.take()
+            let was = state.last_error();
+            state.errors.clear();
+            was
         };
         if let Some(error) = was {
             tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");

@@ -43,17 +43,29 @@ impl fmt::Display for Notified {
     }
 }
 
+fn key_of(source: &Source) -> Option<&Name> {
+    match source {
+        Source::Axfr { tsig, .. } => tsig.as_ref(),
+        _ => None,
+    }
+}
+
 impl Mirror {
-    /// Whether a NOTIFY is from one of the mirror's own sources: from its address, or signed with its key.
+    /// Whether a NOTIFY is from one of the mirror's own sources: signed with its key, or from its address where it has none. A
+    /// source that signs what it sends signs this too: an address is soon forged, and the transfers it brings are not free.
     pub fn is_of_source(&self, notify: Notifying<'_>) -> bool {
         let from = notify.from.to_canonical();
-        self.config.sources.iter().any(|source| {
-            let signed = match source {
-                Source::Axfr { tsig, .. } => tsig.as_ref(),
-                _ => None,
-            };
-            health::address(source) == Some(from) || (signed.is_some() && signed == notify.key)
+        self.config.sources.iter().any(|source| match source {
+            Source::Axfr { tsig: Some(_), .. } => key_of(source) == notify.key,
+            _ => health::address(source) == Some(from),
         })
+    }
+
+    /// The key that a NOTIFY from this address would have to be signed with: that of the source there.
+    pub fn key_of_source(&self, from: IpAddr) -> Option<&Name> {
+        let from = Some(from.to_canonical());
+        let mut there = (self.config.sources.iter()).filter(|s| health::address(s) == from);
+        there.find_map(key_of)
     }
 
     /// Takes a NOTIFY: refreshes soon, unless it tells of what is served. `now_s` in seconds since 1970.

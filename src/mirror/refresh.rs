@@ -27,7 +27,7 @@ use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
 use crate::dns::{Name, Record, Rtype};
-use crate::zone::{BuildError, Builder, Changes, ZoneImage, apply_in};
+use crate::zone::{BuildError, Changes, ZoneImage, apply_in};
 
 pub use secured::Seen;
 use secured::channel_of;
@@ -413,10 +413,7 @@ impl Refresher {
             held,
         };
         let scratch = self.scratch(&config.zone).await?;
-        let mut builder = Builder::new(config.zone.clone())
-            .bytes_max(memory::budget_bytes(config.bytes_max))
-            .run_bytes_max(memory::run_bytes())
-            .scratch(&scratch);
+        let mut builder = memory::builder(&config.zone, config.bytes_max, &scratch);
         let connect = self.way_to(source).await?;
         let way = (&*connect, &self.shared.deps.clock);
         let meter = self.meter.clone();

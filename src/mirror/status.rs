@@ -1,8 +1,9 @@
 //! What people and scripts are told about a mirror.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::age::{self, Facts};
 use super::generation::Generation;
@@ -15,13 +16,14 @@ use crate::config::{MirrorConfig, MirrorUse};
 use crate::dns::Name;
 
 /// One mirror, for `status`. Reachability (`state`, `since`) is added by whoever knows it. Times are RFC 3339 text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MirrorStatus {
     /// The zone.
     pub zone: String,
     /// `failover` or `always`.
     #[serde(rename = "use")]
-    pub use_: &'static str,
+    pub usage: String,
     /// The catalog that lists the zone; `None` = it has a table of its own.
     pub catalog: Option<String>,
     /// Serial of the current generation.
@@ -39,17 +41,21 @@ pub struct MirrorStatus {
     /// Seconds since it was last known to be right.
     pub age_s: Option<u64>,
     /// `fresh`, `last resort` (the snapshot) or `too old`.
-    pub usable: Option<&'static str>,
+    pub usable: Option<String>,
+    /// A newer version that a brake holds for the operator.
+    pub held: Option<HeldStatus>,
     /// When the first of its signatures runs out.
     pub signatures_expire: Option<String>,
     /// Who vouches for the way that it came by: `plain` (nobody), `tsig`, `tls` or `https`.
-    pub channel: Option<&'static str>,
+    pub channel: Option<String>,
     /// What verification and channel prove of it.
     pub proves: Option<String>,
     /// What verification remarked on.
     pub warnings: Vec<String>,
-    /// What the last refresh failed with.
+    /// What the last refresh failed with, until one succeeds.
     pub last_error: Option<String>,
+    /// The same, one by one: a source and what it said, or what else was missing.
+    pub errors: Vec<String>,
     /// How near it is to the end of what it is good for, from a quarter of the way on.
     pub escalation: Option<EscalationStatus>,
     /// What is on its way in.
@@ -61,27 +67,36 @@ pub struct MirrorStatus {
 }
 
 /// A copy that grows old.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EscalationStatus {
     /// How much of the time is gone: 25, 50, 75 or 100.
     pub percent: u64,
     /// `signatures`, `soa expire` or `signatures, sources stuck`.
-    pub limit: &'static str,
+    pub limit: String,
     /// When it is all gone.
     pub at: String,
     /// What will happen then.
     pub text: String,
 }
 
+/// A version that waits for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// Its serial.
+    pub serial: u32,
+    /// Why it is held.
+    pub reasons: Vec<String>,
+}
+
 /// A version on its way in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferStatus {
     /// Where it comes from.
     pub source: String,
     /// Since when.
     pub since: String,
     /// `fetching`, `building` or `verifying`.
-    pub stage: &'static str,
+    pub stage: String,
     /// Octets received so far.
     pub bytes: u64,
     /// Records received so far.
@@ -93,7 +108,7 @@ impl From<&Meter> for TransferStatus {
         TransferStatus {
             source: meter.source.clone(),
             since: format_utc(meter.since_at),
-            stage: meter.stage().name(),
+            stage: meter.stage().name().into(),
             bytes: meter.bytes(),
             records: meter.records(),
         }
@@ -108,9 +123,9 @@ impl MirrorStatus {
     ) -> MirrorStatus {
         MirrorStatus {
             zone: config.zone.to_string(),
-            use_: match config.use_ {
-                MirrorUse::Failover => "failover",
-                MirrorUse::Always => "always",
+            usage: match config.use_ {
+                MirrorUse::Failover => "failover".into(),
+                MirrorUse::Always => "always".into(),
             },
             catalog: config.catalog.as_ref().map(ToString::to_string),
             serial: current.map(Generation::serial),
@@ -123,37 +138,34 @@ impl MirrorStatus {
                 .map(format_utc),
             age_s: current.map(|g| policy::age_s(g, now_s)),
             usable: current.map(|g| match policy::usable(g, config, now_s) {
-                Usable::Fresh => "fresh",
-                Usable::LastResort => "last resort",
-                Usable::TooOld { .. } => "too old",
+                Usable::Fresh => "fresh".into(),
+                Usable::LastResort => "last resort".into(),
+                Usable::TooOld { .. } => "too old".into(),
             }),
             signatures_expire: current
                 .and_then(|g| g.row().signatures_expire_at)
                 .map(format_utc),
-            channel: current.map(|g| g.provenance().channel.name()),
+            channel: current.map(|g| g.provenance().channel.name().into()),
             proves: current
                 .map(|g| g.row().proves.clone())
                 .filter(|text| !text.is_empty()),
             warnings: current.map_or_else(Vec::new, |g| g.row().warnings.clone()),
-            last_error: None,
             escalation: current
                 .filter(|g| !g.is_bootstrap())
                 .and_then(|g| age::escalation(&Facts::of(g, now_s), now_s))
                 .map(|e| EscalationStatus {
                     percent: e.stage.percent(),
-                    limit: e.limit.name(),
+                    limit: e.limit.name().into(),
                     at: format_utc(e.at),
                     text: e.text(config),
                 }),
-            transfer: None,
-            sources: Vec::new(),
-            last_notify: None,
+            ..MirrorStatus::default()
         }
     }
 }
 
 /// One version, for `mirror show`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationInfo {
     /// SOA serial.
     pub serial: u32,
@@ -172,10 +184,13 @@ pub struct GenerationInfo {
     /// Where it came from.
     pub source: String,
     /// Whether it is the bundled snapshot.
+    #[serde(default)]
     pub bootstrap: bool,
     /// What verification and channel prove of it.
+    #[serde(default)]
     pub proves: String,
     /// Its file, where it is kept.
+    #[serde(default)]
     pub file: Option<PathBuf>,
 }
 
@@ -191,7 +206,7 @@ pub(super) fn generations(
 }
 
 /// What a version is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GenerationState {
     /// It is served.
@@ -202,6 +217,17 @@ pub enum GenerationState {
     Held,
     /// It failed verification.
     Refused,
+}
+
+impl fmt::Display for GenerationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GenerationState::Current => "current",
+            GenerationState::Kept => "kept",
+            GenerationState::Held => "held",
+            GenerationState::Refused => "refused",
+        })
+    }
 }
 
 impl GenerationInfo {

@@ -204,9 +204,18 @@ impl MirrorStore {
         keep: impl Into<Keep>,
     ) -> Result<Stored, CommitError> {
         let row = verified.row().clone();
+        let was_there = self.file_of(&row).is_some();
         let stored = self.write(verified, &row)?;
         let changes = Changes::new().put(&row).put(&current_row(&row, standing));
-        self.ledger.commit(changes, Durability::Synced)?;
+        if let Err(error) = self.ledger.commit(changes, Durability::Synced) {
+            // It was never served. At the next start it would be a version like those that were, and push them out; and it takes
+            // room on what may be a full disk.
+            if !was_there {
+                drop(stored);
+                self.remove_file(&row);
+            }
+            return Err(error.into());
+        }
         (self.step)(Step::Activated)?;
         self.prune(&row.zone, keep.into());
         (self.step)(Step::Pruned)?;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::NotifyTarget;
+use crate::dns::message::OPCODE_NOTIFY;
 use crate::dns::{Message, Name, Rcode, Record};
 
 /// Tries before an address is given up: together about two minutes.
@@ -21,9 +22,6 @@ const PAUSE_FIRST_MS: u64 = 1000;
 const PENDING_MAX: usize = 20_000;
 /// Messages in one turn; the rest follows at once, after what else there is to do.
 pub const SENDS_PER_TURN_MAX: usize = 64;
-
-/// The operation code of NOTIFY.
-pub const OPCODE_NOTIFY: u8 = 4;
 
 /// Everything that is being told.
 #[derive(Default)]

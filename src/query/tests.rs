@@ -691,3 +691,57 @@ fn resolution_starts_at_own_zones() {
 }
 
 mod wire;
+
+/// A client with many transfers leaves room for its neighbours, a network for others, and who is turned away is told and counted.
+#[tokio::test]
+async fn no_client_takes_all_transfers() {
+    use super::transfer::{
+        TRANSFERS_MAX, TRANSFERS_PER_ADDRESS_MAX, TRANSFERS_PER_NETWORK_MAX, Transfers,
+    };
+    let mut setup = setup(resolution("unused.", Security::Insecure));
+    let transfers = Transfers::new(None, Clock::system(), setup.metrics.clone());
+    setup.pipeline = setup.pipeline.with_transfers(transfers);
+    let mut settings = (**setup.settings.load()).clone();
+    settings.access = AccessList::new(&config::Access {
+        allow_transfer: vec![config::Peer::net("0.0.0.0/0".parse().unwrap())],
+        ..config::Access::default()
+    });
+    setup.settings.store(Arc::new(settings));
+    let mut running: Vec<Box<Outgoing>> = Vec::new();
+    // How many of a hundred questions are granted; the others hear why not.
+    let mut begin = |from: &str| {
+        let mut granted = 0;
+        for _ in 0..100 {
+            let asked = ask("lab.test.", Rtype::AXFR)
+                .tcp()
+                .from(&format!("{from}:4000"))
+                .with(|m| m.edns = Some(Edns::new(1232, false)));
+            let wire = asked.query.encode(MESSAGE_LEN_MAX);
+            match setup.pipeline.begin(&wire, asked.client) {
+                Step::Stream(outgoing) => {
+                    granted += 1;
+                    running.push(outgoing);
+                }
+                Step::Done(reply) => {
+                    let reply = Message::parse(&reply.unwrap()).unwrap();
+                    assert_eq!(reply.rcode, Rcode::SERVFAIL);
+                    let errors: Vec<_> = reply.edns.unwrap().errors().collect();
+                    assert_eq!(errors[0].code, Ede::NOT_READY);
+                }
+                Step::Wait(_) => panic!("nothing here waits"),
+            }
+        }
+        granted
+    };
+    assert_eq!(begin("192.0.2.1"), TRANSFERS_PER_ADDRESS_MAX);
+    assert_eq!(begin("192.0.2.2"), TRANSFERS_PER_ADDRESS_MAX);
+    let left = TRANSFERS_PER_NETWORK_MAX - 2 * TRANSFERS_PER_ADDRESS_MAX;
+    assert_eq!(begin("192.0.2.3"), left, "of the same network");
+    assert_eq!(begin("198.51.100.1"), TRANSFERS_PER_ADDRESS_MAX);
+    let counted = setup.metrics.transfers_out_crowded_total.value();
+    let granted = TRANSFERS_PER_NETWORK_MAX + TRANSFERS_PER_ADDRESS_MAX;
+    assert_eq!(counted, 400 - granted as u64);
+    assert_eq!(setup.metrics.transfers_out_refused_total.value(), counted);
+    assert!(granted < TRANSFERS_MAX, "others find room");
+    running.clear();
+}

@@ -238,6 +238,27 @@ pub struct Resolution {
     pub sources: Sources,
 }
 
+impl Resolution {
+    /// Why it came to nothing, for people: what went wrong first, not that it is remembered.
+    pub fn cause(&self) -> String {
+        let told = |e: &&Ede| e.code != Ede::CACHED_ERROR;
+        let mut causes: Vec<&str> = Vec::new();
+        for error in self.errors.iter().filter(told) {
+            let text = match error.text.as_str() {
+                "" => error.meaning().unwrap_or_default(),
+                text => text,
+            };
+            if !text.is_empty() && !causes.contains(&text) {
+                causes.push(text);
+            }
+        }
+        match causes.is_empty() {
+            true => "no usable answer".to_owned(),
+            false => causes.join("; "),
+        }
+    }
+}
+
 /// Who contributed to a [`Resolution`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -247,4 +268,35 @@ pub struct Sources {
     pub mirrors: Vec<MirrorNote>,
     /// A part of it has run out (RFC 8767).
     pub stale: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_what_went_wrong_first() {
+        let check = |errors: &[(u16, &str)], expected: &str| {
+            let errors = errors.iter().map(|(code, text)| Ede::new(*code, *text));
+            let resolution = Resolution {
+                rcode: Rcode::SERVFAIL,
+                answer: Vec::new(),
+                authority: Vec::new(),
+                additional: Vec::new(),
+                security: Security::Insecure,
+                errors: errors.collect(),
+                sources: Sources::default(),
+            };
+            assert_eq!(resolution.cause(), expected);
+        };
+        let silent = (Ede::NO_REACHABLE_AUTHORITY, "test. has silent servers");
+        let remembered = (Ede::CACHED_ERROR, "remembered");
+        check(&[silent, remembered], silent.1);
+        check(
+            &[silent, silent, (Ede::NETWORK_ERROR, "")],
+            "test. has silent servers; network error",
+        );
+        check(&[remembered], "no usable answer");
+        check(&[], "no usable answer");
+    }
 }

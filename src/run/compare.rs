@@ -7,8 +7,8 @@
 use std::io::{self, BufWriter, Write};
 
 use holdfast::config::Located;
-use holdfast::control::status::VersionStatus;
 use holdfast::dns::Name;
+use holdfast::mirror::{GenerationInfo, GenerationState};
 use holdfast::zone::{ChangeKind, diff, present};
 use serde_json::{Value, json};
 
@@ -20,15 +20,15 @@ const LINES_MAX: usize = 100_000;
 
 /// What `mirror diff` compares: the versions with these serials, or what an operator most likely wants to know of.
 struct Pair<'a> {
-    old: &'a VersionStatus,
-    new: &'a VersionStatus,
+    old: &'a GenerationInfo,
+    new: &'a GenerationInfo,
 }
 
 impl<'a> Pair<'a> {
     /// Two serials: from the first to the second. One: from the current one to it. None: from the current one to the newest
     /// that is held or refused, else from the one before to the current one.
     fn choose(
-        list: &'a [VersionStatus],
+        list: &'a [GenerationInfo],
         zone: &Name,
         a: Option<u32>,
         b: Option<u32>,
@@ -45,13 +45,16 @@ impl<'a> Pair<'a> {
             }),
             (None, _) => {
                 let current = current()?;
-                let waits = |v: &&VersionStatus| {
-                    v.file.is_some() && ["held", "refused"].contains(&v.state.as_str())
+                let waits = |v: &&GenerationInfo| {
+                    v.file.is_some()
+                        && [GenerationState::Held, GenerationState::Refused].contains(&v.state)
                 };
                 if let Some(new) = list.iter().find(waits) {
                     return Ok(Pair { old: current, new });
                 }
-                let older = list.iter().find(|v| v.state == "kept" && v.file.is_some());
+                let older = list
+                    .iter()
+                    .find(|v| v.state == GenerationState::Kept && v.file.is_some());
                 let old = older.ok_or_else(|| {
                     format!("there is no other version of {zone} to compare with")
                 })?;

@@ -10,15 +10,14 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, DeadPrefixStatus, EscalationStatus, FlushDone,
-    GoneStatus, HeldStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
-    ServerStatus, SourceStatus, StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus,
-    TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, DeadPrefixStatus, FlushDone, GoneStatus, KindStatus,
+    MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus, StaleZoneStatus,
+    Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
 use holdfast::metrics::Metrics;
-use holdfast::mirror::{self, GenerationState, Mirror};
+use holdfast::mirror::{GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
 use holdfast::reach::DeadPrefix;
@@ -28,6 +27,7 @@ use holdfast::resolve::select::ServerState;
 use holdfast::resolve::stale::ZoneInTrouble;
 use serde_json::Value;
 
+use super::certificate::CertificateWatch;
 use super::{system_clock, trace, versions};
 
 /// The parts of the server that requests look at.
@@ -42,6 +42,8 @@ pub struct Operator {
     pub settings: SharedSettings,
     /// Resolver, mirrors, reachability.
     pub engine: Arc<Engine>,
+    /// Looks at what encrypted listeners show.
+    pub certificate: Arc<CertificateWatch>,
     /// Own zones whose file cannot be used; why.
     pub zone_errors: ArcSwap<BTreeMap<Name, String>>,
     /// Limit of the cache, in bytes.
@@ -165,6 +167,7 @@ impl Operator {
             uptime_s: (now.mono - self.started.mono).as_secs(),
             time: format_utc(now.wall_s),
             clock: self.clock_status(),
+            certificate: self.certificate.status(),
             trust_anchors: self.trust_anchors(),
             zones: self.zones(),
             mirrors: self.mirrors(),
@@ -219,7 +222,11 @@ impl Operator {
         let unclaimed = holdfast::upstream::unclaimed_datagrams().unwrap_or(0);
         let since_start = unclaimed.saturating_sub(self.unclaimed_before);
         self.metrics.datagrams_unclaimed_total.set(since_start);
-        self.metrics.snapshot()
+        let certificate = self.certificate.status();
+        let mut all = self.metrics.snapshot();
+        // Without a certificate there is none that could run out, and 0 would say that it has.
+        all.retain(|(name, ..)| certificate.is_some() || *name != "tls_certificate_left_s");
+        all
     }
 
     fn mirrors(&self) -> Vec<MirrorStatus> {
@@ -227,35 +234,12 @@ impl Operator {
         let mut mirrors = self.engine.mirrors.all();
         mirrors.sort_by(|a, b| a.zone().cmp(b.zone()));
         let status = |mirror: Arc<Mirror>| {
-            let told = mirror.status(now_s);
             let reach = self.engine.reach.zone(mirror.zone()).unwrap_or_default();
             MirrorStatus {
-                zone: told.zone,
-                usage: told.use_.into(),
-                catalog: told.catalog,
+                mirror: mirror.status(now_s),
                 state: reach.state.to_string(),
                 since: Some(format_utc(reach.since.wall_s)),
                 evidence: reach.evidence.clone(),
-                serial: told.serial,
-                generation: told.generation,
-                source: told.source,
-                bootstrap: told.bootstrap,
-                verified_at: told.verified_at,
-                last_contact: told.last_contact,
-                age_s: told.age_s,
-                usable: told.usable.map(str::to_owned),
-                held: mirror
-                    .held()
-                    .map(|(serial, reasons)| HeldStatus { serial, reasons }),
-                signatures_expire: told.signatures_expire,
-                channel: told.channel.map(str::to_owned),
-                proves: told.proves,
-                warnings: told.warnings,
-                last_error: told.last_error,
-                escalation: told.escalation.map(escalation),
-                transfer: told.transfer.map(transfer),
-                sources: told.sources.into_iter().map(source_status).collect(),
-                last_notify: told.last_notify,
             }
         };
         mirrors.into_iter().map(status).collect()
@@ -392,25 +376,6 @@ impl Operator {
     }
 }
 
-fn escalation(told: mirror::EscalationStatus) -> EscalationStatus {
-    EscalationStatus {
-        percent: told.percent,
-        limit: told.limit.into(),
-        at: told.at,
-        text: told.text,
-    }
-}
-
-fn transfer(told: mirror::TransferStatus) -> TransferStatus {
-    TransferStatus {
-        source: told.source,
-        since: told.since,
-        stage: told.stage.into(),
-        bytes: told.bytes,
-        records: told.records,
-    }
-}
-
 fn trust_point(point: &PointStatus) -> TrustPointStatus {
     let tracked = point.keys.iter().filter_map(|key| {
         let parsed = Dnskey::parse(&key.rdata)?;
@@ -445,17 +410,4 @@ fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {
 
 fn parse_name(text: &str) -> Result<Name, String> {
     text.parse().map_err(|error| format!("{text}: {error}"))
-}
-
-fn source_status(told: mirror::SourceStatus) -> SourceStatus {
-    SourceStatus {
-        source: told.source,
-        last_ok: told.last_ok,
-        last_error: told.last_error,
-        last_error_at: told.last_error_at,
-        failures: told.failures,
-        next_try: told.next_try,
-        expire_s: told.expire_s,
-        no_changes: told.no_changes,
-    }
 }

@@ -18,10 +18,10 @@ use holdfast::clock::Clock;
 use holdfast::config::{Config, Located};
 use holdfast::control::api::Request;
 use holdfast::control::client::{self, AskError};
-use holdfast::control::status::{MirrorDone, MirrorStatus, VersionStatus};
+use holdfast::control::status::{MirrorDone, MirrorStatus, transfer_text};
 use holdfast::dns::{Name, Record, Rtype};
 use holdfast::mirror::store::image_file;
-use holdfast::mirror::{Generation, offline};
+use holdfast::mirror::{Generation, GenerationInfo, GenerationState, offline};
 use holdfast::zone::{ZoneImage, present};
 use serde_json::Value;
 
@@ -33,13 +33,13 @@ const PROGRESS_PAUSE_MS: u64 = 500;
 /// A stored version: what the ledger says, and its data.
 pub struct Version {
     /// What the ledger says.
-    pub told: VersionStatus,
+    pub told: GenerationInfo,
     /// Its data.
     pub image: ZoneImage,
 }
 
 /// The stored versions of a zone, newest first: from the running server, or from the disk of one that does not run.
-pub(super) async fn list(server: &Located, zone: &Name) -> Result<Vec<VersionStatus>, Fault> {
+pub(super) async fn list(server: &Located, zone: &Name) -> Result<Vec<GenerationInfo>, Fault> {
     let request = Request::MirrorShow {
         zone: zone.to_string(),
     };
@@ -53,7 +53,7 @@ pub(super) async fn list(server: &Located, zone: &Name) -> Result<Vec<VersionSta
     Ok(serde_json::from_value(value)?)
 }
 
-pub(super) fn open(told: &VersionStatus) -> Result<Version, Fault> {
+pub(super) fn open(told: &GenerationInfo) -> Result<Version, Fault> {
     let path = told.file.as_ref().ok_or_else(|| {
         format!(
             "of serial {} only the note is kept, not the data",
@@ -70,13 +70,13 @@ pub(super) fn open(told: &VersionStatus) -> Result<Version, Fault> {
 
 /// The version that is wanted: by its serial, else the one in this state.
 pub(super) fn pick<'a>(
-    list: &'a [VersionStatus],
+    list: &'a [GenerationInfo],
     zone: &Name,
     serial: Option<u32>,
-) -> Result<&'a VersionStatus, Fault> {
+) -> Result<&'a GenerationInfo, Fault> {
     let found = match serial {
         Some(serial) => list.iter().find(|v| v.serial == serial),
-        None => list.iter().find(|v| v.state == "current"),
+        None => list.iter().find(|v| v.state == GenerationState::Current),
     };
     found.ok_or_else(|| match serial {
         Some(serial) => format!(
@@ -217,9 +217,9 @@ async fn watch(socket: &Path, zone: &Name, progress: &Progress) {
             continue;
         };
         let list: Vec<MirrorStatus> = serde_json::from_value(list).unwrap_or_default();
-        let mirror = list.iter().find(|m| m.zone == zone.to_string());
-        if let Some(transfer) = mirror.and_then(|m| m.transfer.as_ref()) {
-            progress.say(transfer.to_text());
+        let mirror = list.iter().find(|m| m.mirror.zone == zone.to_string());
+        if let Some(transfer) = mirror.and_then(|m| m.mirror.transfer.as_ref()) {
+            progress.say(transfer_text(transfer));
         }
     }
 }

@@ -292,7 +292,9 @@ impl Ledger {
         if *is_sound {
             match self.write(&changes, durability) {
                 Ok(()) => return Ok(()),
-                Err(error) => tracing::warn!(%error, "the ledger is opened again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the ledger failed; it is opened again once there is room")
+                }
             }
         }
         self.metrics.store_failures_total.inc();

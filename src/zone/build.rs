@@ -136,6 +136,74 @@ pub(super) struct Parts<'a> {
     pub formed: bool,
 }
 
+impl<'a> Parts<'a> {
+    /// The parts of a record, for the zone at `apex`.
+    pub(super) fn of(record: &'a Record, apex: &Name) -> Result<Parts<'a>, BuildError> {
+        if record.class != Class::IN && record.name.is_within(apex) {
+            return Err(BuildError::NotIn {
+                name: record.name.clone(),
+                rtype: record.rtype,
+                class: record.class,
+            });
+        }
+        Ok(Parts {
+            owner: record.name.wire(),
+            rtype: record.rtype,
+            ttl: record.ttl,
+            rdata: &record.rdata,
+            formed: false,
+        })
+    }
+
+    fn name(&self) -> Name {
+        // Cannot fail: it was a name before.
+        Name::from_wire(self.owner).unwrap_or_else(|_| Name::root())
+    }
+
+    /// Appends the owner's key in the zone at `apex`; what is appended before an error is of no use.
+    pub(super) fn push_key(&self, octets: &mut Vec<u8>, apex: &Name) -> Result<(), BuildError> {
+        match push_key(octets, self.owner, apex.wire()) {
+            true => Ok(()),
+            false => Err(BuildError::OutOfZone {
+                name: self.name(),
+                rtype: self.rtype,
+                apex: apex.clone(),
+            }),
+        }
+    }
+
+    /// Whether a zone may have it, whatever else it has.
+    pub(super) fn check(&self, at_apex: bool) -> Result<(), BuildError> {
+        let (rtype, rdata) = (self.rtype, self.rdata);
+        if rtype.is_meta() || rtype.0 == 0 {
+            let name = self.name();
+            return Err(BuildError::MetaType { name, rtype });
+        }
+        let formed = self.formed || rdata::check(rdata, rtype).is_ok();
+        if rdata.len() > SET_BYTES_MAX || !formed {
+            let name = self.name();
+            return Err(BuildError::BadRdata { name, rtype });
+        }
+        match rtype == Rtype::SOA && !at_apex {
+            true => Err(BuildError::ExtraSoa(self.name())),
+            false => Ok(()),
+        }
+    }
+
+    /// The type that its set goes by: of a signature, what it covers. Only for data of the right form.
+    pub(super) fn covered(&self) -> Rtype {
+        match (self.rtype, self.rdata) {
+            (Rtype::RRSIG, [high, low, ..]) => Rtype(u16::from_be_bytes([*high, *low])),
+            (other, _) => other,
+        }
+    }
+
+    /// RFC 2181 section 8: the top bit set means 0.
+    pub(super) fn ttl(&self) -> u32 {
+        if self.ttl >> 31 == 1 { 0 } else { self.ttl }
+    }
+}
+
 impl Builder {
     /// A builder for the zone at `apex`, limited to [`ZONE_BYTES_MAX`].
     pub fn new(apex: Name) -> Builder {
@@ -182,46 +250,20 @@ impl Builder {
 
     /// Takes a record. After an error the builder is as it was before.
     pub fn add(&mut self, record: Record) -> Result<(), BuildError> {
-        if record.class != Class::IN && record.name.is_within(&self.apex) {
-            let Record {
-                name, rtype, class, ..
-            } = record;
-            return Err(BuildError::NotIn { name, rtype, class });
-        }
-        self.add_parts(Parts {
-            owner: record.name.wire(),
-            rtype: record.rtype,
-            ttl: record.ttl,
-            rdata: &record.rdata,
-            formed: false,
-        })
+        let parts = Parts::of(&record, &self.apex)?;
+        self.add_parts(parts)
     }
 
     /// Takes a record of class IN in parts.
     pub(super) fn add_parts(&mut self, parts: Parts<'_>) -> Result<(), BuildError> {
-        let Parts { rtype, rdata, .. } = parts;
-        // Cannot fail: it was a name before.
-        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
         let key_at = self.arena.begin();
-        if !push_key(self.arena.octets(), parts.owner, self.apex.wire()) {
-            self.arena.undo(key_at);
-            let apex = self.apex.clone();
-            let name = name();
-            return Err(BuildError::OutOfZone { name, rtype, apex });
-        }
-        if let Err(error) = self.check_parts(&parts, key_at) {
+        let pushed = parts.push_key(self.arena.octets(), &self.apex);
+        if let Err(error) = pushed.and_then(|()| self.check_parts(&parts, key_at)) {
             self.arena.undo(key_at);
             return Err(error);
         }
-        let covered = match rtype {
-            Rtype::RRSIG => Rtype(u16::from_be_bytes([rdata[0], rdata[1]])),
-            other => other,
-        };
-        // RFC 2181 section 8: the top bit set means 0.
-        let ttl = if parts.ttl >> 31 == 1 { 0 } else { parts.ttl };
-        let len = self
-            .arena
-            .end(key_at, (covered, rtype == Rtype::RRSIG), ttl, rdata);
+        let set = (parts.covered(), parts.rtype == Rtype::RRSIG);
+        let len = self.arena.end(key_at, set, parts.ttl(), parts.rdata);
         self.taken += len as u64;
         self.count += 1;
         if self.arena.len_bytes() >= self.run_bytes_max
@@ -235,37 +277,25 @@ impl Builder {
 
     /// Whether the record whose key was begun at `key_at` may be in the zone.
     fn check_parts(&mut self, parts: &Parts<'_>, key_at: usize) -> Result<(), BuildError> {
-        let Parts { rtype, rdata, .. } = *parts;
-        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
-        if rtype.is_meta() || rtype.0 == 0 {
-            let name = name();
-            return Err(BuildError::MetaType { name, rtype });
-        }
-        let formed = parts.formed || rdata::check(rdata, rtype).is_ok();
-        if rdata.len() > SET_BYTES_MAX || !formed {
-            let name = name();
-            return Err(BuildError::BadRdata { name, rtype });
-        }
-        let len = self.arena.entry_len(key_at, rdata.len());
+        parts.check(self.arena.key_len(key_at) == 0)?;
+        let len = self.arena.entry_len(key_at, parts.rdata.len());
         if self.taken + len as u64 > self.bytes_max {
             return Err(BuildError::TooLarge(self.bytes_max));
         }
-        if rtype == Rtype::SOA {
-            let at_apex = self.arena.key_len(key_at) == 0;
-            self.take_soa(parts, at_apex)?;
+        match parts.rtype {
+            Rtype::SOA => self.take_soa(parts),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn take_soa(&mut self, parts: &Parts<'_>, at_apex: bool) -> Result<(), BuildError> {
-        let name = || Name::from_wire(parts.owner).unwrap_or_else(|_| self.apex.clone());
+    fn take_soa(&mut self, parts: &Parts<'_>) -> Result<(), BuildError> {
         let soa = Soa::parse(parts.rdata).ok_or_else(|| BuildError::BadRdata {
-            name: name(),
+            name: parts.name(),
             rtype: Rtype::SOA,
         })?;
         // The same record twice is a duplicate, as at the end of a transfer.
-        if !at_apex || self.soa.as_ref().is_some_and(|s| *s != soa) {
-            return Err(BuildError::ExtraSoa(name()));
+        if self.soa.as_ref().is_some_and(|s| *s != soa) {
+            return Err(BuildError::ExtraSoa(parts.name()));
         }
         self.soa = Some(soa);
         Ok(())
@@ -299,30 +329,10 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{name, record, soa};
     use super::super::{Node, Place};
     use super::*;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
-
-    fn name(s: &str) -> Name {
-        s.parse().unwrap()
-    }
-
-    fn record(owner: &str, rtype: Rtype, rdata: &[u8]) -> Record {
-        Record {
-            name: name(owner),
-            rtype,
-            class: Class::IN,
-            ttl: 300,
-            rdata: rdata.into(),
-        }
-    }
-
-    fn soa(serial: u8) -> Record {
-        let mut data = b"\x02ns\x00\x00".to_vec();
-        data.extend([0, 0, 0, serial]);
-        data.extend([0; 16]);
-        record("example.", Rtype::SOA, &data)
-    }
 
     fn build(records: Vec<Record>) -> Result<(ZoneImage, BuildNotes), BuildError> {
         let mut builder = Builder::new(name("Example."));

@@ -37,6 +37,8 @@ mod walk;
 mod write;
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
 
 pub use block::SetRef;

@@ -10,14 +10,12 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use super::block::SET_BYTES_MAX;
-use super::build::{BuildError, ZONE_BYTES_MAX};
+use super::build::{BuildError, Parts, ZONE_BYTES_MAX};
 use super::image::ZoneImage;
-use super::key::push_key;
 use super::nodes::RawNode;
 use super::runs::Entry;
 use super::write::ImageWriter;
-use crate::dns::{Class, Name, Record, Rtype, Soa, rdata};
+use crate::dns::{Name, Record, Rtype, Soa, rdata};
 
 /// The difference between two versions. A record in both lists is removed first and then added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,6 +116,7 @@ pub fn apply_in(
 struct Change<'c> {
     key: Vec<u8>,
     covered: Rtype,
+    ttl: u32,
     canonical: Box<[u8]>,
     record: &'c Record,
 }
@@ -133,12 +132,7 @@ impl Change<'_> {
             key: &self.key,
             covered: self.covered,
             sig: self.record.rtype == Rtype::RRSIG,
-            // RFC 2181 section 8: the top bit set means 0.
-            ttl: if self.record.ttl >> 31 == 1 {
-                0
-            } else {
-                self.record.ttl
-            },
+            ttl: self.ttl,
             rdata: &self.record.rdata,
         }
     }
@@ -156,32 +150,14 @@ fn sorted<'c>(records: &'c [Record], apex: &Name) -> Result<Vec<Change<'c>>, Bui
 }
 
 fn read<'c>(record: &'c Record, apex: &Name) -> Result<Change<'c>, BuildError> {
-    let (name, rtype) = (record.name.clone(), record.rtype);
+    let parts = Parts::of(record, apex)?;
     let mut key = Vec::new();
-    if !push_key(&mut key, name.wire(), apex.wire()) {
-        let apex = apex.clone();
-        return Err(BuildError::OutOfZone { name, rtype, apex });
-    }
-    if record.class != Class::IN {
-        let class = record.class;
-        return Err(BuildError::NotIn { name, rtype, class });
-    }
-    if rtype.is_meta() || rtype.0 == 0 {
-        return Err(BuildError::MetaType { name, rtype });
-    }
-    let formed = rdata::check(&record.rdata, rtype).is_ok() && record.rdata.len() <= SET_BYTES_MAX;
-    if !formed {
-        return Err(BuildError::BadRdata { name, rtype });
-    }
-    if rtype == Rtype::SOA && !key.is_empty() {
-        return Err(BuildError::ExtraSoa(name));
-    }
+    parts.push_key(&mut key, apex)?;
+    parts.check(key.is_empty())?;
     Ok(Change {
-        covered: match rtype {
-            Rtype::RRSIG => Rtype(u16::from_be_bytes([record.rdata[0], record.rdata[1]])),
-            other => other,
-        },
-        canonical: rdata::canonical_form(&record.rdata, rtype).into(),
+        covered: parts.covered(),
+        ttl: parts.ttl(),
+        canonical: rdata::canonical_form(&record.rdata, record.rtype).into(),
         key,
         record,
     })
@@ -320,30 +296,10 @@ fn with<'e>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{name, record, soa};
     use super::*;
     use crate::zone::Builder;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
-
-    fn name(s: &str) -> Name {
-        s.parse().unwrap()
-    }
-
-    fn record(owner: &str, rtype: Rtype, rdata: &[u8]) -> Record {
-        Record {
-            name: name(owner),
-            rtype,
-            class: Class::IN,
-            ttl: 300,
-            rdata: rdata.into(),
-        }
-    }
-
-    fn soa(serial: u8) -> Record {
-        let mut data = b"\x02ns\x00\x00".to_vec();
-        data.extend([0, 0, 0, serial]);
-        data.extend([0; 16]);
-        record("example.", Rtype::SOA, &data)
-    }
 
     fn build(serial: u8, records: &[Record]) -> ZoneImage {
         let mut builder = Builder::new(name("example."));

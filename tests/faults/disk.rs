@@ -9,11 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::primary::Primary;
-use crate::served::{check, damaged, data_dir, files, kill, metric, refresh, signer, start_in};
+use crate::primary::{Primary, ZONE};
+use crate::served::{
+    check, damaged, data_dir, files, kill, metric, refresh, signer, start_in, status,
+};
 
 /// Room of the file system.
 const SIZE_KIB: u64 = 16 << 10;
@@ -21,6 +24,10 @@ const SIZE_KIB: u64 = 16 << 10;
 const LEFT_KIB: [u64; 8] = [0, 12, 20, 24, 28, 32, 36, 48];
 /// Rounds of plain `cargo test`; `FAULT_DISKS=200` plays so many.
 const ROUNDS: usize = 16;
+/// The same for the ledger alone.
+const LEDGER_ROUNDS: usize = 8;
+/// Versions that come until the ledger has no room; each takes a few hundred bytes of it.
+const COMMITS_MAX: usize = 300;
 
 /// A tmpfs; dropping it takes it away.
 struct Tmpfs(PathBuf);
@@ -92,6 +99,39 @@ fn started() -> Option<(Tmpfs, Primary, Daemon)> {
     Some((tmpfs, primary, daemon))
 }
 
+/// The same, where versions have room of their own and the ledger does not: it is the ledger that meets the full disk.
+fn started_apart() -> Option<([Tmpfs; 2], Primary, Daemon)> {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Tmpfs::mount(&directory.path().join("data"))?;
+    let versions = Tmpfs::mount(&directory.path().join("data/mirror"))?;
+    let primary = Primary::start(signer(14));
+    let daemon = start_in(directory, &primary, "");
+    primary.go_on(1);
+    refresh(&daemon).unwrap();
+    Some(([ledger, versions], primary, daemon))
+}
+
+/// The versions that the ledger knows, newest first: serial and digest of each.
+fn rows(daemon: &Daemon) -> Vec<[String; 2]> {
+    let output = daemon.command(&["--json", "mirror", "show", ZONE]);
+    let shown: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let row = |g: &Value| ["serial", "digest"].map(|key| g[key].to_string());
+    shown.as_array().unwrap().iter().map(row).collect()
+}
+
+/// What was committed is there. So may be what was not: its file is whole, and its row was in memory.
+#[track_caller]
+fn keeps(daemon: &Daemon, committed: &[[String; 2]], what: &str) {
+    let now = rows(daemon);
+    let missing: Vec<_> = committed.iter().filter(|row| !now.contains(row)).collect();
+    assert!(
+        missing.is_empty(),
+        "{what}: {missing:?} of {now:?}\n{}",
+        daemon.log()
+    );
+}
+
 fn serves(daemon: &Daemon, primary: &Primary, serial: u32, what: &str) {
     let seen =
         check(daemon, primary).unwrap_or_else(|| panic!("{what}: nothing\n{}", daemon.log()));
@@ -159,6 +199,93 @@ fn no_room_at_any_write_keeps_the_version_and_room_brings_the_next() {
     let daemon = start_in(directory, &primary, "");
     serves(&daemon, &primary, primary.newest(), "started again");
     stop(daemon, tmpfs);
+}
+
+/// New versions come until the ledger cannot be written, at each fill of its disk. That is counted and told, at every further try
+/// too; what was committed before is there, and what comes once there is room; also for a start after a kill.
+#[test]
+fn a_ledger_without_room_at_any_write_is_told_and_loses_nothing() {
+    let Some(([ledger, versions], primary, mut daemon)) = started_apart() else {
+        return;
+    };
+    let rounds = std::env::var("FAULT_DISKS")
+        .ok()
+        .map(|n| n.parse().unwrap());
+    let (mut taken, mut set_aside) = (0, 0);
+    for round in 0..rounds.unwrap_or(LEDGER_ROUNDS) {
+        // A ledger that has grown once has its pages, and fills a disk no more: each round begins with a new one.
+        let directory = kill(daemon);
+        fs::remove_dir_all(directory.path().join("data/ledger")).unwrap();
+        daemon = start_in(directory, &primary, "");
+        let kib = round as u64 % 16 * 4;
+        let what = format!("{kib} KiB left for the ledger");
+        let failures = || metric(&daemon, "store_failures_total");
+        let before = failures();
+        ledger.leave(kib);
+        let mut error = None;
+        let mut held = rows(&daemon);
+        let mut serial = primary.newest();
+        for _ in 0..COMMITS_MAX {
+            primary.go_on(1);
+            match refresh(&daemon) {
+                Ok(()) => {
+                    taken += 1;
+                    (held, serial) = (rows(&daemon), primary.newest());
+                }
+                Err(why) => {
+                    error = Some(why);
+                    break;
+                }
+            }
+        }
+        let error = error.unwrap_or_else(|| panic!("{what}: it never fails"));
+        assert!(error.contains("ledger: "), "{what}: {error}");
+        assert!(error.contains("No space left"), "{what}: {error}");
+        let told = status(&daemon)["mirrors"][0]["last_error"].to_string();
+        assert!(told.contains("No space left"), "{what}: {told}");
+        let log = daemon.log();
+        assert!(log.contains("the ledger failed"), "{what}: {log}");
+        assert!(log.contains("make room there"), "{what}: {log}");
+        assert!(failures() > before, "{what}");
+        // And again at the next try.
+        let counted = failures();
+        primary.go_on(1);
+        let again = refresh(&daemon).unwrap_err();
+        assert_eq!(failures(), counted + 1, "{what}: {again}\n{}", daemon.log());
+        let seen = check(&daemon, &primary).unwrap();
+        assert_eq!(seen.serial, serial, "{what}\n{}", daemon.log());
+        keeps(&daemon, &held, &what);
+        ledger.relieve();
+        // Every other time a start finds what the full disk has left.
+        if round % 2 == 1 {
+            let directory = kill(daemon);
+            daemon = start_in(directory, &primary, "");
+            let seen = check(&daemon, &primary).unwrap();
+            // What was refused may have reached the disk all the same.
+            assert!(seen.serial >= serial, "{what}, killed\n{}", daemon.log());
+            keeps(&daemon, &held, &format!("{what}, killed"));
+        }
+        primary.go_on(1);
+        refresh(&daemon).unwrap_or_else(|e| panic!("{what}, then room: {e}\n{}", daemon.log()));
+        let seen = check(&daemon, &primary).unwrap();
+        assert_eq!(seen.serial, primary.newest(), "{what}, then room");
+        // Of three versions that are kept, the newest one more has taken the place of the oldest.
+        keeps(&daemon, &held[..1], &format!("{what}, then room"));
+        set_aside = damaged(&data_dir(&daemon)).len();
+    }
+    println!(
+        "{taken} commits with room enough; ledgers that did not open again and were made anew: {set_aside}"
+    );
+    let held = rows(&daemon);
+    assert!(held.len() >= 3, "{held:?}");
+    let directory = kill(daemon);
+    let daemon = start_in(directory, &primary, "");
+    assert_eq!(check(&daemon, &primary).unwrap().serial, primary.newest());
+    keeps(&daemon, &held, "started again");
+    let directory: TempDir = kill(daemon);
+    // The inner one first.
+    drop((versions, ledger));
+    drop(directory);
 }
 
 #[test]

@@ -125,6 +125,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ]
         .map(text)
         .to_vec(),
+        "certificate" => vec![
+            certificate(b"\xA0\x03\x02\x01\x02", b"\x17\x0D260801120000Z"),
+            certificate(b"", b"\x18\x0F99991231235959Z"),
+        ],
         "catalog" => vec![
             text(
                 "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\
@@ -665,4 +669,22 @@ fn kept_answers() -> Vec<AnswerRow> {
         row("www.example.", 28, 0, &[soa]),
         row("none.example.", 0, 3, &[soa]),
     ]
+}
+
+/// The form of a certificate (DER) with this version and this end of its validity; nothing in it means anything.
+fn certificate(version: &[u8], end: &[u8]) -> Vec<u8> {
+    let sequence = |content: &[u8]| {
+        let len = content.len() as u16;
+        [&[0x30, 0x82], &len.to_be_bytes()[..], content].concat()
+    };
+    let validity = [b"\x17\x0D200101000000Z", end].concat();
+    let parts = [
+        version,
+        b"\x02\x01\x07",
+        &sequence(b"algorithm"),
+        &sequence(&[b'i'; 200]),
+        &sequence(&validity),
+        &sequence(b"subject"),
+    ];
+    sequence(&[&sequence(&parts.concat())[..], b"signature"].concat())
 }

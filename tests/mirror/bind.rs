@@ -89,6 +89,9 @@ async fn a_transfer_over_tls_from_bind() {
     secure.lab.start().await;
     secure.lab.refresh().await.unwrap();
     let status = secure.lab.status();
-    assert_eq!((status.serial, status.channel), (Some(10), Some("tls")));
+    assert_eq!(
+        (status.serial, status.channel.as_deref()),
+        (Some(10), Some("tls"))
+    );
     assert!(status.source.unwrap().ends_with("(TLS, hub.example)"));
 }

@@ -129,7 +129,7 @@ async fn a_source_that_is_stuck_is_noticed_before_the_signatures_run_out() {
     lab.refresh().await.unwrap();
     let escalation = lab.status().escalation.unwrap();
     assert_eq!(
-        (escalation.percent, escalation.limit),
+        (escalation.percent, &*escalation.limit),
         (75, "signatures, sources stuck")
     );
     assert_eq!(
@@ -201,7 +201,7 @@ async fn silence_is_told_louder_and_louder() {
         assert_eq!(said(percent), 1, "{percent}");
         let status = lab.status().escalation.unwrap();
         assert_eq!(
-            (status.percent, status.limit),
+            (status.percent, &*status.limit),
             (percent.into(), "soa expire")
         );
         urgent.push(lab.metrics.mirrors_ageing_urgent.value());

@@ -221,7 +221,7 @@ async fn a_running_transfer_is_shown() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let transfer = lab.status().transfer.unwrap();
         assert_eq!(
-            (transfer.stage, &*transfer.source),
+            (&*transfer.stage, &*transfer.source),
             ("fetching", "axfr:192.0.2.1")
         );
         assert!(transfer.bytes > 500 && transfer.records > 5, "{transfer:?}");

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use holdfast::config::{Access, Peer};
+use holdfast::config::{Access, Peer, Source};
 use holdfast::dns::tsig::{self, Algorithm, Error, Fault, Key};
 use holdfast::dns::{Edns, Message, Question, Rcode, Rtype};
 use holdfast::query::acl::AccessList;
 use holdfast::query::{Client, Pipeline, Settings, Step, Transport};
 
-use crate::lab::{Lab, PRIMARY, START_S, signed};
+use crate::lab::{Lab, PRIMARY, SECOND, START_S, axfr, signed};
 use crate::signer::{name, rr};
 
 fn key(text: &str, secret: &[u8]) -> Arc<Key> {
@@ -31,6 +31,7 @@ fn pipeline(lab: &Lab) -> Pipeline {
     let keys = [
         key("hub-key.", b"sixteen octets!!"),
         key("other.", b"sixteen octets!!"),
+        key("zone-key.", b"sixteen octets!!"),
     ];
     let settings = Settings {
         access: AccessList::new(&access),
@@ -163,6 +164,52 @@ async fn signed_notify_is_judged_by_its_signature() {
     );
     assert_eq!(lab.metrics.tsig_bad_total.value(), 6);
     assert_eq!(lab.metrics.notifies_taken_total.value(), 2);
+}
+
+/// A source that signs its transfers signs its NOTIFY too: its address alone proves nothing.
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_source_is_demanded_of_its_notify() {
+    let mut lab = Lab::new();
+    let hub = key("zone-key.", b"sixteen octets!!");
+    let other = key("other.", b"sixteen octets!!");
+    lab.config.sources = vec![
+        Source::Axfr {
+            addr: PRIMARY.parse().unwrap(),
+            tsig: Some(name("zone-key.")),
+            tls: None,
+        },
+        axfr(SECOND),
+    ];
+    lab.keys = vec![hub.clone()];
+    lab.net.set(PRIMARY, |p| {
+        p.records = signed(10);
+        p.key = Some(hub.clone());
+    });
+    lab.net.set(SECOND, |p| p.records = signed(10));
+    lab.start().await;
+    let pipeline = pipeline(&lab);
+    let check = |key: Option<&Arc<Key>>, from: &str, expected: Rcode| {
+        let mut wire = notify("test.").encode(512);
+        if let Some(key) = key {
+            tsig::sign_request(key, &mut wire, START_S);
+        }
+        let reply = ask(&pipeline, &wire, from).expect("an answer");
+        let rcode = Message::parse(&reply).unwrap().rcode;
+        assert_eq!(rcode, expected, "{key:?} {from}");
+    };
+    check(None, "192.0.2.1", Rcode::REFUSED);
+    check(Some(&other), "192.0.2.1", Rcode::REFUSED);
+    check(Some(&hub), "192.0.2.1", Rcode::NOERROR);
+    // From wherever: the key is what proves it.
+    check(Some(&hub), "203.0.113.9", Rcode::NOERROR);
+    // The source without a key is known by its address, and who is in allow_notify as that says.
+    check(None, "192.0.2.2", Rcode::NOERROR);
+    check(None, "198.51.100.7", Rcode::NOERROR);
+    assert_eq!(
+        lab.metrics.notifies_refused_total.value(),
+        4,
+        "over UDP and over TCP"
+    );
 }
 
 /// RFC 8945 section 5.3: the answer to a signed query is signed; one whose signature is wrong is not worked on.

@@ -57,7 +57,7 @@ async fn a_transfer_over_tls_vouches_for_delegations() {
     secure.lab.refresh().await.unwrap();
     let status = secure.lab.status();
     assert_eq!(status.serial, Some(10));
-    assert_eq!(status.channel, Some("tls"));
+    assert_eq!(status.channel.as_deref(), Some("tls"));
     assert_eq!(
         status.source.as_deref(),
         Some("axfr:192.0.2.3:853 (TLS, hub.example)")
@@ -82,7 +82,7 @@ async fn a_plain_transfer_does_not() {
     secure.lab.start().await;
     secure.lab.refresh().await.unwrap();
     let status = secure.lab.status();
-    assert_eq!(status.channel, Some("plain"));
+    assert_eq!(status.channel.as_deref(), Some("plain"));
     assert!(
         status.warnings[0].contains(NO_ZONEMD),
         "{:?}",
@@ -120,7 +120,10 @@ async fn a_shared_key_goes_with_and_without_tls() {
         secure.lab.start().await;
         secure.lab.refresh().await.unwrap();
         let status = secure.lab.status();
-        assert_eq!((status.serial, status.channel), (Some(10), Some(channel)));
+        assert_eq!(
+            (status.serial, status.channel.as_deref()),
+            (Some(10), Some(channel))
+        );
         assert!(status.warnings.is_empty(), "{:?}", status.warnings);
         // Without the key it answers nobody.
         let other = Arc::new(Key::new(
@@ -143,7 +146,10 @@ async fn a_web_server_vouches_for_delegations() {
     secure.lab.start().await;
     secure.lab.refresh().await.unwrap();
     let status = secure.lab.status();
-    assert_eq!((status.serial, status.channel), (Some(10), Some("https")));
+    assert_eq!(
+        (status.serial, status.channel.as_deref()),
+        (Some(10), Some("https"))
+    );
     assert_eq!(
         status.source.as_deref(),
         Some("https://hub.example/test.zone")

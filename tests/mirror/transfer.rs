@@ -283,6 +283,26 @@ async fn a_single_soa_says_that_there_is_nothing_new() {
     assert_eq!(lab.net.get(PRIMARY).transfers, 0);
 }
 
+/// RFC 1995 sections 2 and 4: the SOA of a newer version and nothing else says that its changes are not to be had here. The whole zone
+/// is asked for then and there, not after a wait for more.
+#[tokio::test(start_paused = true)]
+async fn a_single_newer_soa_leads_to_the_whole_zone_at_once() {
+    for key in [None, Some(hub_key(b"sixteen octets!!"))] {
+        let lab = with_changes(key).await;
+        lab.net
+            .set(PRIMARY, |p| p.changes = Some(vec![soa_of(&version(12))]));
+        let begun = lab.clock.now().mono;
+        lab.refresh().await.unwrap();
+        assert_eq!(lab.clock.now().mono, begun, "nothing was waited for");
+        assert_eq!(served(&lab), digest(&version(12)));
+        let primary = lab.net.get(PRIMARY);
+        assert_eq!((primary.ixfrs, primary.transfers), (1, 1));
+        let why = lab.status().sources[0].no_changes.clone();
+        let why = why.unwrap_or_default();
+        assert!(why.contains("a newer SOA and nothing else"), "{why}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_with_a_key_must_prove_it() {
     let good = hub_key(b"sixteen octets!!");

@@ -31,8 +31,19 @@ impl Authority {
 
     /// A certificate for `name`, and its key.
     pub fn identity(&self, name: &str) -> (String, String) {
+        self.make(CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// One that runs out at this time, in seconds since 1970.
+    #[allow(dead_code)]
+    pub fn identity_until(&self, name: &str, end_s: u64) -> (String, String) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = time::OffsetDateTime::from_unix_timestamp(end_s as i64).unwrap();
+        self.make(params)
+    }
+
+    fn make(&self, params: CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }

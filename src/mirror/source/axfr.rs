@@ -136,6 +136,9 @@ pub enum Fault {
     /// The SOA at the end is not that at the start.
     #[error("the zone changed during the transfer")]
     Changed,
+    /// Changes were asked for, and the SOA of the newer version is all that comes.
+    #[error("a newer SOA and nothing else")]
+    Alone,
     /// The signature of the answer.
     #[error("TSIG: {0}")]
     Tsig(tsig::Fault),

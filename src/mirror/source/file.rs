@@ -2,19 +2,24 @@
 //!
 //! A file is watched by its length and modification time, which costs nothing, and read when they change. One that
 //! changes while it is read is left for the next look; so is what it includes. What it holds is a candidate like any other.
+//! A text that is large beside the free memory is copied to a file without a name first and read from its pages (`pages`).
 //!
 //! A directory stands for the newest of the zone's files in it (`is_of_zone`): who delivers versions side by side, each
 //! under a name of its own, need not rename them. What is being written under another name is not looked at.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Take};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::memory;
+use super::pages::{Pages, unnamed};
 use crate::dns::Name;
-use crate::zone::{self, Builder, Included, Includes, ZoneImage};
+use crate::zone::{self, Included, Includes, ZoneImage};
 
+/// The name that the copy of a large file has for a moment.
+const COPY_NAME: &str = "text.tmp";
 /// Most entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -46,6 +51,9 @@ pub enum FileError {
     /// It is larger than allowed.
     #[error("limit: larger than {0} bytes (bytes_max)")]
     TooLarge(u64),
+    /// A large one is copied before it is read.
+    #[error("copy in data_dir: {0}")]
+    Copy(io::ErrorKind),
     /// It was written to while it was read.
     #[error("the file changed while it was read")]
     Changing,
@@ -166,14 +174,28 @@ pub fn read(
     bytes_max: u64,
     scratch: &Path,
 ) -> Result<Reading, FileError> {
+    read_holding(path, apex, bytes_max, scratch, memory::run_bytes() as u64)
+}
+
+/// As [`read`], with a text of at most `held_max` octets in memory.
+fn read_holding(
+    path: &Path,
+    apex: &Name,
+    bytes_max: u64,
+    scratch: &Path,
+    held_max: u64,
+) -> Result<Reading, FileError> {
     let before = stamp(path, apex)?;
     let path = &*before.path;
     if before.len > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
     }
-    let mut text = Vec::new();
     // A file may also grow while it is read.
-    (File::open(path)?.take(bytes_max + 1)).read_to_end(&mut text)?;
+    let source = File::open(path)?.take(bytes_max.saturating_add(1));
+    let text = match before.len > held_max {
+        true => Text::copied(source, scratch).map_err(|e| FileError::Copy(e.kind()))?,
+        false => Text::held(source)?,
+    };
     if text.len() as u64 > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
     }
@@ -181,9 +203,7 @@ pub fn read(
         return Err(FileError::Changing);
     }
     let file = path.display().to_string();
-    let builder = (Builder::new(apex.clone()).bytes_max(memory::budget_bytes(bytes_max)))
-        .run_bytes_max(memory::run_bytes())
-        .scratch(scratch);
+    let builder = memory::builder(apex, bytes_max, scratch);
     let mut includes = Includes::of(path, text.len() as u64, bytes_max);
     let loaded = zone::load_into(builder, &text, &file, apex, Some(&mut includes));
     let included = includes.into_seen();
@@ -196,6 +216,39 @@ pub fn read(
             Err(error) => Err(FileError::NotAZone(error.to_string())),
         },
     })
+}
+
+/// A file's text.
+enum Text {
+    /// In memory.
+    Held(Vec<u8>),
+    /// In a copy of one's own: whoever writes the file may cut it short at any time.
+    Copied(Pages),
+}
+
+impl Text {
+    fn held(mut source: Take<File>) -> io::Result<Text> {
+        let mut text = Vec::new();
+        source.read_to_end(&mut text)?;
+        Ok(Text::Held(text))
+    }
+
+    fn copied(mut source: Take<File>, scratch: &Path) -> io::Result<Text> {
+        let mut file = unnamed(scratch, COPY_NAME)?;
+        io::copy(&mut source, &mut file)?;
+        Ok(Text::Copied(Pages::of(&file)?))
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Held(text) => text,
+            Text::Copied(pages) => pages,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +303,29 @@ mod tests {
         assert_eq!(serial(), Ok(5));
         write("ru-5", 6, 300);
         assert_eq!(serial(), Ok(6));
+    }
+
+    #[test]
+    fn a_large_file_is_read_from_a_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let apex: Name = "ru.".parse().unwrap();
+        let mut text = "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\n".to_owned();
+        text.extend((0..5000).map(|i| format!("d{i} 60 NS ns{}.x.\n", i % 7)));
+        let path = directory.path().join("ru");
+        fs::write(&path, &text).unwrap();
+        let len = text.len() as u64;
+        let read = |held_max, scratch: &Path| {
+            let read = read_holding(&path, &apex, 1 << 20, scratch, held_max);
+            read.map(|reading| reading.zone.unwrap().digest())
+        };
+        let held = read(len, scratch.path());
+        assert!(held.is_ok());
+        assert_eq!(read(len - 1, scratch.path()), held);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let nowhere = directory.path().join("none");
+        let failed = Err(FileError::Copy(io::ErrorKind::NotFound));
+        assert_eq!(read(len - 1, &nowhere), failed);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Start --SOA--> Zone ------------------------------ SOA --> Whole       asked for all of it (RFC 5936)
 //! Start --SOA--> Opened --other record--> Zone                            asked for changes, and got all of it
 //!                       --SOA held------> Changes -- SOA --> Changed      (RFC 1995 section 4)
+//!                       --end of message--> Fault::Alone                  the changes are not to be had
 //! Start --SOA not newer---------------------------------> Current
 //! ```
 //! Records of a whole zone are passed on as they come; changes are folded together (`ixfr`) and given at the end.
@@ -140,6 +141,7 @@ impl<'a> Incoming<'a> {
         if message.answer.is_empty() {
             return Err(Fault::Mismatch(Mismatch::NoSoa));
         }
+        let is_single = message.answer.len() == 1;
         let mut records = message.answer.into_iter();
         while let Some(record) = records.next() {
             if let Some(brought) = self.record(record, sink)? {
@@ -150,7 +152,12 @@ impl<'a> Incoming<'a> {
                 };
             }
         }
-        Ok(None)
+        // RFC 1995 section 2: so a server says that the changes do not fit, where it answers over TCP as over UDP. It may also be the
+        // head of a stream with one record in each message; nobody sends changes so, and the whole zone is right in either case.
+        match self.state {
+            State::Opened(_) if is_single => Err(Fault::Alone),
+            _ => Ok(None),
+        }
     }
 
     fn record(&mut self, record: Record, sink: &mut Sink<'_>) -> Result<Option<Brought>, Fault> {

@@ -10,6 +10,7 @@ pub mod https;
 mod incoming;
 mod ixfr;
 pub mod meter;
+mod pages;
 pub mod spool;
 pub mod tls;
 

@@ -1,8 +1,8 @@
 //! What comes over HTTPS, on its way into a zone.
 //!
 //! Why: a zone file can be larger than the memory that is free, and only all of it makes a zone. So it goes, unpacked, into a
-//! file without a name in the zone's own directory, and is read from that file's pages: of text and of zone there is never
-//! more in memory than the builder holds. A file without a name is gone with whoever has it open, whatever happens.
+//! file without a name in the zone's own directory, and is read from that file's pages (`pages`): of text and of zone there is never
+//! more in memory than the builder holds.
 //!
 //! A body that begins like gzip (RFC 1952) is unpacked, whether a header says so or the file is packed on the server; a
 //! zone file never begins like that. What is unpacked is limited to `bytes_max` like the body itself, so that a bomb fills no
@@ -10,20 +10,20 @@
 //!
 //! Everything here blocks on the disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::write::MultiGzDecoder;
-use memmap2::Mmap;
 
 use super::super::memory;
+use super::pages::{Pages, unnamed};
 use crate::dns::Name;
 use crate::zone::{self, ZoneImage};
 
 /// How a file in gzip form begins (RFC 1952 section 2.3.1).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-/// The name that the file has for a moment. Files that end so are removed at start.
+/// The name that the file has for a moment.
 const FILE_NAME: &str = "download.tmp";
 
 /// Why a body is no zone.
@@ -45,6 +45,7 @@ pub enum SpoolError {
 
 /// A body that is being received.
 pub struct Spool {
+    scratch: PathBuf,
     to: To,
 }
 
@@ -61,16 +62,9 @@ impl Spool {
     /// # Errors
     /// The file system says no.
     pub fn new(directory: &Path, bytes_max: u64) -> Result<Spool, SpoolError> {
-        let path = directory.join(FILE_NAME);
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path);
-        let made = open.and_then(|file| fs::remove_file(&path).map(|()| file));
-        let file = made.map_err(|error| SpoolError::Disk(error.kind()))?;
+        let file = unnamed(directory, FILE_NAME).map_err(|error| SpoolError::Disk(error.kind()))?;
         Ok(Spool {
+            scratch: directory.to_owned(),
             to: To::Start(Bounded {
                 file,
                 left: bytes_max,
@@ -121,14 +115,9 @@ impl Spool {
         }
         let file = &self.bounded().file;
         let failed = |error: io::Error| SpoolError::Disk(error.kind());
-        let is_empty = file.metadata().map_err(failed)?.len() == 0;
-        let text = match is_empty {
-            true => None,
-            // SAFETY: the file has no name and no other descriptor, so nobody changes it under the map.
-            false => Some(unsafe { Mmap::map(file) }.map_err(failed)?),
-        };
-        let text = text.as_deref().unwrap_or_default();
-        match zone::load(text, from, Some(apex), memory::budget_bytes(bytes_max)) {
+        let text = Pages::of(file).map_err(failed)?;
+        let builder = memory::builder(apex, bytes_max, &self.scratch);
+        match zone::load_into(builder, &text, from, apex, None) {
             Ok(loaded) => Ok(loaded.image),
             Err(error) => Err(SpoolError::NotAZone(error.to_string())),
         }
@@ -182,6 +171,8 @@ impl Write for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use flate2::Compression;
     use flate2::write::GzEncoder;
 

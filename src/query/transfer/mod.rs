@@ -6,7 +6,7 @@
 //!
 //! Model: a transfer holds the one version that it began with, whatever becomes current meanwhile. A thread of its own
 //! (`write`) makes the messages, at most [`MESSAGES_WAITING_MAX`] ahead of the client. Places for transfers are bounded by
-//! [`TRANSFERS_MAX`]; the listener ends one that makes no progress.
+//! [`TRANSFERS_MAX`] in all, and so that no client takes them all; the listener ends one that makes no progress.
 //!
 //! What may be handed on: what may be answered from. A mirror that is too old by its policy, whose signatures have run out where
 //! that is not accepted, or that has only its bundled snapshot, is not: its secondaries would present it as living data.
@@ -16,7 +16,7 @@ mod write;
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::Settings;
 use super::acl::AccessList;
@@ -29,12 +29,17 @@ use crate::dns::tsig::Signer;
 use crate::dns::{Ede, Edns, Message, Name, Rcode, Rtype, Soa};
 use crate::metrics::Metrics;
 use crate::mirror::{Generation, Mirrors, policy};
+use crate::places::{self, Place, Places};
 use crate::zone::ZoneImage;
 
 use write::{Envelope, Seal, Sent, Stop};
 
 /// Transfers at once; further clients get SERVFAIL and come back.
 pub const TRANSFERS_MAX: usize = 32;
+/// Of these, of one client /24 or /56: a network leaves room for others.
+pub const TRANSFERS_PER_NETWORK_MAX: usize = 16;
+/// Of these, of one address: a secondary of a thousand zones leaves room for its neighbours.
+pub const TRANSFERS_PER_ADDRESS_MAX: usize = 8;
 /// Larger zones, in records, are not compared for a question over UDP: its sender may be forged, and pays nothing.
 const UDP_RECORDS_MAX: u64 = 10_000;
 /// Messages that are made before the client takes them.
@@ -43,7 +48,8 @@ pub const MESSAGES_WAITING_MAX: usize = 4;
 /// Hands zones on.
 pub struct Transfers {
     mirrors: Option<Arc<Mirrors>>,
-    places: Arc<Semaphore>,
+    by_network: Arc<Places>,
+    by_address: Arc<Places>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -94,7 +100,8 @@ impl Transfers {
     pub fn new(mirrors: Option<Arc<Mirrors>>, clock: Clock, metrics: Arc<Metrics>) -> Transfers {
         Transfers {
             mirrors,
-            places: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            by_network: Places::new(TRANSFERS_MAX, TRANSFERS_PER_NETWORK_MAX, places::network),
+            by_address: Places::new(TRANSFERS_MAX, TRANSFERS_PER_ADDRESS_MAX, places::address),
             clock,
             metrics,
         }
@@ -158,13 +165,16 @@ impl Transfers {
         {
             return Ok(Begun::Answer(soa_alone(current.image())));
         }
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            let text = "too many transfers at once; later";
-            return match request.client.transport {
-                // The client is to come over TCP.
-                Transport::Udp => Ok(Begun::Answer(soa_alone(current.image()))),
-                _ => Err(refuse(Rcode::SERVFAIL, Ede::NOT_READY, text)),
-            };
+        let places = match self.take_places(&request.client) {
+            Ok(places) => places,
+            // The client is to come over TCP.
+            Err(_) if request.client.transport == Transport::Udp => {
+                return Ok(Begun::Answer(soa_alone(current.image())));
+            }
+            Err(why) => {
+                self.metrics.transfers_out_crowded_total.inc();
+                return Err(refuse(Rcode::SERVFAIL, Ede::NOT_READY, why));
+            }
         };
         let outgoing = Box::new(Outgoing {
             base: since.and_then(|serial| self.base(zone, serial, settings)),
@@ -185,12 +195,21 @@ impl Transfers {
             clock: self.clock.clone(),
             current,
             metrics: self.metrics.clone(),
-            _place: place,
+            _places: places,
         });
         Ok(match request.client.transport {
             Transport::Udp => Begun::Single(outgoing),
             _ => Begun::Stream(outgoing),
         })
+    }
+
+    /// A place of the client's address and one of its network; else why there is none.
+    fn take_places(&self, client: &Client) -> Result<[Place; 2], &'static str> {
+        let ip = client.addr.ip();
+        let own = self.by_address.take(ip);
+        let own = own.ok_or("too many transfers to this client at once; later")?;
+        let shared = self.by_network.take(ip);
+        Ok([own, shared.ok_or("too many transfers at once; later")?])
     }
 
     /// The answer to a secondary that asks whether there is a new version: a question for the SOA of a mirror, without RD, by a client that
@@ -297,7 +316,7 @@ pub struct Outgoing {
     signer: Option<Signer>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    _place: OwnedSemaphorePermit,
+    _places: [Place; 2],
 }
 
 /// What travels from the thread that makes messages to the connection.

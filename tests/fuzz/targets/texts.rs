@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use holdfast::clock::{Clock, format_utc, parse_utc};
+use holdfast::clock::{Clock, WALL_MAX_S, format_utc, parse_utc};
 use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::dns::{Dnskey, Ds};
 use holdfast::mirror::verify::parse_time;
+use holdfast::tls::not_after;
 
 /// Not there, so that files that a configuration names are not either.
 const FILE: &str = "/nonexistent/holdfast/file";
@@ -21,6 +22,18 @@ pub fn config(data: &[u8]) -> bool {
         }
         Err(error) => placed(&error, &text),
     }
+}
+
+/// A certificate (DER) ends at a time that can be shown, or it is none. What is cut short is none, for its octets are counted.
+pub fn certificate(data: &[u8]) -> bool {
+    let Some(end) = not_after(data) else {
+        return false;
+    };
+    assert!(end <= WALL_MAX_S && !format_utc(end).starts_with('@'));
+    for len in [0, 1, data.len() / 4] {
+        assert!(not_after(&data[..len]).is_none_or(|cut| cut == end));
+    }
+    true
 }
 
 /// An address of a web server reads back as it is written; a redirect leads to another such address, or nowhere. Input: the
