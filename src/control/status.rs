@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, ages and durations are in the unit that the key names. A value that does not
 //! exist (yet) is `null`. Keys are only ever added: scripts read this.
 
+mod crowded;
 mod stale;
 mod versions;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::Table;
 
+pub use crowded::CrowdedStatus;
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use versions::{EscalationStatus, MirrorDone, TransferStatus, VersionStatus, versions_text};
 
@@ -47,6 +49,8 @@ pub struct Status {
     /// Answers past their TTL.
     #[serde(default)]
     pub stale: StaleStatus,
+    /// Zones for whose servers too many questions wait.
+    pub crowded: Vec<CrowdedStatus>,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -444,6 +448,7 @@ impl Status {
         self.write_dead_prefixes(&mut out);
         self.write_retained(&mut out);
         self.stale.write(&mut out);
+        crowded::write(&self.crowded, &mut out);
         self.write_counts(&mut out);
         out
     }

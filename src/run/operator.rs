@@ -10,7 +10,7 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, DeadPrefixStatus, EscalationStatus, FlushDone,
+    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, EscalationStatus, FlushDone,
     GoneStatus, HeldStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
     ServerStatus, SourceStatus, StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus,
     TrustKeyStatus, TrustPointStatus, ZoneStatus,
@@ -25,6 +25,7 @@ use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
+use holdfast::resolve::shares::CrowdedZone;
 use holdfast::resolve::stale::ZoneInTrouble;
 use serde_json::Value;
 
@@ -173,6 +174,7 @@ impl Operator {
             dead_prefixes: self.dead_prefixes(),
             retained: self.retained(),
             stale: self.stale(),
+            crowded: self.crowded(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -316,6 +318,17 @@ impl Operator {
             bytes: (stats.zones.bytes + stats.hosts.bytes) as u64,
             parents_gone: resolver.gone().into_iter().map(gone).collect(),
         }
+    }
+
+    fn crowded(&self) -> Vec<CrowdedStatus> {
+        let status = |of: CrowdedZone| CrowdedStatus {
+            zone: of.zone.to_string(),
+            since: format_utc(of.since_s),
+            waiting: of.waiting as u64,
+            refused: of.refused,
+        };
+        let zones = self.engine.resolver.crowded_zones();
+        zones.into_iter().map(status).collect()
     }
 
     fn stale(&self) -> StaleStatus {

@@ -21,6 +21,7 @@ mod build;
 mod compare;
 mod file;
 mod internet;
+mod load;
 #[path = "../sim/lab.rs"]
 mod lab;
 mod machine;

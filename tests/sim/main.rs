@@ -8,6 +8,7 @@ mod cache;
 mod failover;
 mod forward;
 mod harvest;
+mod isolation;
 mod iteration;
 mod lab;
 mod net;

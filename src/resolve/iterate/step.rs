@@ -31,6 +31,7 @@ use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::select::WAIT_MAX;
+use crate::resolve::shares::{Crowded, PROMPT_FOR, Place};
 use crate::resolve::trace::What;
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Doubt, Transport};
@@ -120,6 +121,9 @@ pub(super) struct Attempt {
     exploring: bool,
     hedge_at: Option<Duration>,
     next_at: Option<Duration>,
+    place: Option<Place>,
+    /// When the question becomes one that waits.
+    prompt_until: Option<Duration>,
     addresses: Vec<IpAddr>,
     /// Gave bogus answers; they are the only ones known, but others have names that can be looked up.
     shunned: Vec<IpAddr>,
@@ -172,6 +176,8 @@ impl Attempt {
             exploring,
             hedge_at: None,
             next_at: None,
+            place: None,
+            prompt_until: None,
             addresses: Vec::new(),
             shunned: Vec::new(),
             leaves_out: false,
@@ -306,8 +312,43 @@ impl Attempt {
     }
 
     pub fn wake_at(&self) -> Option<Duration> {
-        let times = [self.hedge_at, self.next_at, self.search.next_at()];
+        let times = [
+            self.hedge_at,
+            self.next_at,
+            self.prompt_until,
+            self.search.next_at(),
+        ];
         times.into_iter().flatten().min()
+    }
+
+    /// Takes a place among the questions to the zone's servers.
+    pub fn enter(&mut self, env: &Env<'_>, now: Now) -> Result<(), Crowded> {
+        let apart = self.forward.is_some();
+        let place = env.shares.enter(&self.delegation.zone, apart, now)?;
+        self.place = Some(place);
+        self.prompt_until = Some(now.mono + PROMPT_FOR);
+        Ok(())
+    }
+
+    /// Goes over to those that wait when it is time to.
+    pub fn wait(&mut self, now: Now) -> Result<(), Crowded> {
+        if self.prompt_until.is_none_or(|until| now.mono < until) {
+            return Ok(());
+        }
+        self.prompt_until = None;
+        self.place.as_mut().map_or(Ok(()), |place| place.wait(now))
+    }
+
+    /// Whether the servers answer is the matter of all who wait for them.
+    pub fn heard(&mut self, said: &Said, now: Now) {
+        let of_use = matches!(
+            said,
+            Said::Answer(_) | Said::Apex(..) | Said::Referral(_) | Said::Truncated
+        );
+        if of_use && let Some(place) = &mut self.place {
+            place.heard(now);
+            self.prompt_until = Some(now.mono + PROMPT_FOR);
+        }
     }
 
     pub fn hedge_due(&self, now: Now) -> bool {

@@ -781,7 +781,7 @@ fn why(unanswered: &Unanswered) -> Why {
         (Security::Bogus(ede), _) if ede.code == Ede::NO_REACHABLE_AUTHORITY => Kind::Unreachable,
         (Security::Bogus(_), _) => Kind::Bogus,
         (_, Some((FailureKind::BadAnswers, _))) => Kind::Failing,
-        (_, Some((FailureKind::Overload, _))) => Kind::Overload,
+        (_, Some((FailureKind::Overload | FailureKind::Crowded, _))) => Kind::Overload,
         (_, Some((FailureKind::Late, _))) => Kind::Late,
         _ => Kind::Unreachable,
     };
