@@ -138,7 +138,8 @@ impl LocalZones for Route {
         let mirror = self.mirrors.find(zone)?;
         let generation = mirror.current()?;
         let config = mirror.config();
-        if let Usable::TooOld { age_s, age_max_s } = mirror::usable(&generation, config, now.wall_s) {
+        if let Usable::TooOld { age_s, age_max_s } = mirror::usable(&generation, config, now.wall_s)
+        {
             let (age, age_max) = (age_words(age_s), age_words(age_max_s));
             return Some(format!(
                 "its copy is too old: {age} without contact, age_max is {age_max}"

@@ -114,12 +114,7 @@ impl Shares {
     ///
     /// # Errors
     /// There is none.
-    pub fn enter(
-        self: &Arc<Self>,
-        zone: &Name,
-        apart: bool,
-        now: Now,
-    ) -> Result<Place, Crowded> {
+    pub fn enter(self: &Arc<Self>, zone: &Name, apart: bool, now: Now) -> Result<Place, Crowded> {
         let zone_max = self.zone_max.filter(|_| !apart);
         let mut tables = self.tables();
         let free = PLACES_MAX.saturating_sub(tables.prompt + tables.waiting);
@@ -293,7 +288,8 @@ mod tests {
     fn who_waits_takes_only_the_share_of_its_zone() {
         let shares = Shares::new(3);
         let mut all: Vec<Place> = (0..10).map(|_| enter(&shares, "a.", 0).unwrap()).collect();
-        let refused = all.iter_mut().filter(|p| p.wait(at(400)).is_err());
+        let waits = all.iter_mut().map(|place| place.wait(at(400)));
+        let refused = waits.filter(Result::is_err);
         assert_eq!(refused.count(), 7);
         all.truncate(3);
         // Nobody else is let in, for as long as nothing is heard; other zones are not concerned.
@@ -321,7 +317,9 @@ mod tests {
     fn no_zone_takes_all_places_at_once() {
         let shares = Shares::new(200);
         let of = |zone: &str| -> Vec<Place> {
-            (0..PLACES_MAX).map_while(|_| enter(&shares, zone, 0).ok()).collect()
+            (0..PLACES_MAX)
+                .map_while(|_| enter(&shares, zone, 0).ok())
+                .collect()
         };
         let first = of("a.");
         // Half of what is free, as that shrinks: a third.

@@ -54,6 +54,8 @@ const QUESTIONS_PER_PACKET: u32 = 20;
 /// Time to the first refresh of a name, and the longest.
 const NAME_AFTER: Duration = Duration::from_secs(5);
 const NAME_AFTER_MAX: Duration = Duration::from_secs(30);
+/// So long a question that nothing old is at hand for is asked in spite of a zone's trouble: nothing is lost by waiting.
+const YOUNG_FOR: Duration = Duration::from_secs(4);
 /// Time to the first look at a zone, between two, and at most between two where few ask.
 const ZONE_AFTER: Duration = Duration::from_secs(2);
 const ZONE_EVERY: Duration = Duration::from_secs(4);
@@ -216,6 +218,7 @@ struct Trouble {
 #[derive(Debug)]
 struct ZoneTrouble {
     why: Why,
+    since: Duration,
     since_s: u64,
     next_at: Duration,
     refreshing_until: Duration,
@@ -331,6 +334,7 @@ impl Troubles {
         }
         let trouble = ZoneTrouble {
             why,
+            since: now.mono,
             since_s: now.wall_s,
             next_at: now.mono + ZONE_AFTER,
             refreshing_until: Duration::ZERO,
@@ -449,6 +453,13 @@ impl Troubles {
             due,
         });
         zone.or(own)
+    }
+
+    /// Whether the zone has been in trouble for so short a time that it may be over before a client has waited long.
+    pub fn is_young(&self, zone: &Name, now: Now) -> bool {
+        let tables = self.tables();
+        let known = tables.zones.get(zone);
+        known.is_some_and(|trouble| now.mono < trouble.since + YOUNG_FOR)
     }
 
     /// A question to the zone has no answer after a time in which most have one.

@@ -10,10 +10,10 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, EscalationStatus, FlushDone,
-    GoneStatus, HeldStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
-    ServerStatus, SourceStatus, StaleStatus, StaleZoneStatus, Status, TableStatus, TransferStatus,
-    TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, EscalationStatus,
+    FlushDone, GoneStatus, HeldStatus, KindStatus, MirrorStatus, NegativeAnchorStatus,
+    RetainedStatus, ServerStatus, SourceStatus, StaleStatus, StaleZoneStatus, Status, TableStatus,
+    TransferStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;

@@ -38,7 +38,12 @@ pub fn answer(step: &Step, number: usize, reply: &Message, steady: bool) -> Vec<
             faults.push(format!("{flag} is {set}"));
         }
     }
-    faults.extend(answer_section(&step.answer, step.answer_records, number, reply));
+    faults.extend(answer_section(
+        &step.answer,
+        step.answer_records,
+        number,
+        reply,
+    ));
     for (what, expected, found) in [
         ("authority", &step.authority, &reply.authority),
         ("additional", &step.additional, &reply.additional),

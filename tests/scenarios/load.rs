@@ -110,11 +110,7 @@ async fn flap(flaps: BTreeMap<String, String>, net: Arc<SimNet>, began: Instant)
 }
 
 /// What is wrong with the answers of a load.
-fn compared<'a>(
-    load: &Load,
-    asked: impl Iterator<Item = &'a Asked>,
-    steady: bool,
-) -> Vec<String> {
+fn compared<'a>(load: &Load, asked: impl Iterator<Item = &'a Asked>, steady: bool) -> Vec<String> {
     let settled = |a: &&Asked| a.at >= Duration::from_secs(load.settles_s);
     let (mut faults, mut failed, mut count) = (Vec::new(), 0, 0);
     for asked in asked.filter(settled) {

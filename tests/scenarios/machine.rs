@@ -147,7 +147,11 @@ impl Machine {
             let started = engine_of(self, &shared).await;
             match started {
                 // sled closes its file in a thread of its own, in real time.
-                Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(50)),
+                Err(StoreError::InUse(_)) => {
+                    // Questions under way hold on to their parts until they end.
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 started => {
                     let engine = started.unwrap();
                     self.resolver = engine.resolver.clone();

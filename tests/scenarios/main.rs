@@ -21,9 +21,9 @@ mod build;
 mod compare;
 mod file;
 mod internet;
-mod load;
 #[path = "../sim/lab.rs"]
 mod lab;
+mod load;
 mod machine;
 #[path = "../sim/net.rs"]
 mod net;

@@ -53,10 +53,15 @@ async fn names_outlive_signatures_by_age_max_and_are_secure_again_at_once() {
         site.clock.set_wall(Duration::from_secs(wall_s));
         if day % 5 == 0 {
             let serial = day as u32 + 1;
-            sign_anew(&mut site, &["shop.home.", "cross.home.", "host.far."], serial, day);
+            sign_anew(
+                &mut site,
+                &["shop.home.", "cross.home.", "host.far."],
+                serial,
+                day,
+            );
         }
         sleep(90 * SECOND).await;
-        if day > CUT_DAY + AGE_MAX_DAYS {
+        if day >= CUT_DAY + AGE_MAX_DAYS {
             // Nothing is answered from copies that are too old, and it is said.
             for text in ["www.shop.home.", "nowhere.", "www.host.far."] {
                 let (answer, _) = site.ask(text, Rtype::A).await;
@@ -84,7 +89,11 @@ async fn names_outlive_signatures_by_age_max_and_are_secure_again_at_once() {
             let (answer, signed, took) = site.true_answer(text, rtype).await;
             assert!(took < 2 * SECOND, "day {day}: {text} took {took:?}");
             if wall_s <= u64::from(EXPIRATION) {
-                assert_eq!(answer.security == Security::Secure, signed, "day {day}: {text}");
+                assert_eq!(
+                    answer.security == Security::Secure,
+                    signed,
+                    "day {day}: {text}"
+                );
                 proven += 1;
                 continue;
             }
@@ -93,7 +102,11 @@ async fn names_outlive_signatures_by_age_max_and_are_secure_again_at_once() {
             if signed {
                 assert_eq!(answer.security, Security::SecureAsOf, "day {day}: {text}");
                 for code in [Ede::STALE_ANSWER, Ede::SIGNATURE_EXPIRED] {
-                    assert!(codes(&answer).contains(&code), "{text}: {:?}", answer.errors);
+                    assert!(
+                        codes(&answer).contains(&code),
+                        "{text}: {:?}",
+                        answer.errors
+                    );
                 }
             }
             as_of += 1;
@@ -103,10 +116,17 @@ async fn names_outlive_signatures_by_age_max_and_are_secure_again_at_once() {
     assert!(proven > 100 && as_of > 300 && too_old >= 8);
 
     sign_anew(&mut site, &MIRRORED, 100, CUT_DAY + DAYS);
-    sign_anew(&mut site, &["shop.home.", "cross.home.", "host.far."], 100, CUT_DAY + DAYS);
+    sign_anew(
+        &mut site,
+        &["shop.home.", "cross.home.", "host.far."],
+        100,
+        CUT_DAY + DAYS,
+    );
     for (i, zone) in MIRRORED.iter().enumerate() {
         let source = format!("198.51.9.{}", i + 1);
-        site.world.net.serve(&source, site.world.image(zone), &["sources"]);
+        site.world
+            .net
+            .serve(&source, site.world.image(zone), &["sources"]);
     }
     site.world.net.heal();
     let back = Instant::now();
@@ -120,7 +140,13 @@ async fn names_outlive_signatures_by_age_max_and_are_secure_again_at_once() {
     }
     println!("secure {:?} after the return", back.elapsed());
     sleep((60 * SECOND).saturating_sub(back.elapsed())).await;
-    for text in ["www.shop.home.", "www.cross.home.", "www.host.far.", "nowhere.", "www.blog.home."] {
+    for text in [
+        "www.shop.home.",
+        "www.cross.home.",
+        "www.host.far.",
+        "nowhere.",
+        "www.blog.home.",
+    ] {
         site.right(text, Rtype::A).await;
     }
 }

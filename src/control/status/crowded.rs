@@ -39,6 +39,10 @@ pub(super) fn write(zones: &[CrowdedStatus], out: &mut String) {
         );
     }
     if zones.len() > ZONES_SHOWN_MAX {
-        let _ = writeln!(out, "  ... and {} more zones", zones.len() - ZONES_SHOWN_MAX);
+        let _ = writeln!(
+            out,
+            "  ... and {} more zones",
+            zones.len() - ZONES_SHOWN_MAX
+        );
     }
 }

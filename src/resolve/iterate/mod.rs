@@ -704,13 +704,7 @@ impl Iteration {
     }
 
     /// There is no place for the question among those that wait, or none any more.
-    fn crowded_out(
-        &mut self,
-        env: &Env<'_>,
-        now: Now,
-        crowded: Crowded,
-        out: &mut Vec<Action>,
-    ) {
+    fn crowded_out(&mut self, env: &Env<'_>, now: Now, crowded: Crowded, out: &mut Vec<Action>) {
         self.beside = None;
         let text = crowded.to_string();
         self.exhausted(env, now, FailureKind::Crowded, text, out);

@@ -60,6 +60,9 @@ const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 const SENDS_SILENT_MAX: u8 = 4;
 /// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for.
 const SENDS_LEFT_MAX: u8 = 1;
+/// Looks for who has come back while the last exchanges are under way, and the time between two.
+const LOOKS_MAX: u8 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(1000);
 /// Kinds of failures that are told to people, per step.
 const EVIDENCE_MAX: usize = 6;
 /// Addresses of one kind that are named; more are counted.
@@ -147,6 +150,9 @@ pub(super) struct Attempt {
     rounds: u8,
     sends: u8,
     sends_max: u8,
+    /// When it is looked again whether somebody has come back, and how often that was done.
+    look_at: Option<Duration>,
+    looks: u8,
     /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
     only_silent: bool,
     search: Search,
@@ -193,6 +199,8 @@ impl Attempt {
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
+            look_at: None,
+            looks: 0,
             only_silent: false,
             search: Search::default(),
             evidence: Vec::new(),
@@ -295,8 +303,9 @@ impl Attempt {
         let avoid = |a| env.health.avoid(a);
         let zone = &self.delegation.zone;
         let plan = env.servers.plan(zone, &usable, now.mono, &avoid, rng);
-        self.order = (plan.order.into_iter())
-            .map(|server| Try {
+        self.order.clear();
+        for server in plan.order {
+            let to = Try {
                 server,
                 // The last word is over TCP: who stays silent may be cut off from datagrams only, or
                 // fold the case of names.
@@ -305,8 +314,18 @@ impl Attempt {
                     false => env.servers.transport(server, self.rounds > 0, now.mono),
                 },
                 cautious: self.rounds > 0,
-            })
-            .collect();
+            };
+            self.order.push_back(to);
+            // A look over UDP is not to cost the client the server that is known to answer otherwise.
+            let is_look =
+                to.transport == Transport::Udp && env.servers.is_asked_over_tcp(server, now.mono);
+            if is_look {
+                self.order.push_back(Try {
+                    transport: Transport::Tcp,
+                    ..to
+                });
+            }
+        }
         self.explore = plan.explore;
         plan.all_silent
     }
@@ -419,9 +438,8 @@ impl Attempt {
         // Somebody answers here.
         (self.sends_max, self.only_silent) = (SENDS_MAX, false);
         self.under_way.clear();
-        self.rounds = 0;
-        self.sends = 0;
-        self.next_at = None;
+        (self.rounds, self.sends, self.looks) = (0, 0, 0);
+        (self.next_at, self.look_at) = (None, None);
     }
 
     /// Asks the server that has just answered before the others, in the way that it answered to.
@@ -759,9 +777,41 @@ impl Attempt {
                     self.send(sender, explored);
                 }
             }
-            Some(_) => {}
-            None => self.ask_for_addresses(sender),
+            Some(_) => self.look_again(sender),
+            None => {
+                self.ask_for_addresses(sender);
+                self.look_again(sender);
+            }
         }
+    }
+
+    /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
+    /// have come back.
+    fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
+        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX;
+        if !waits || self.leaves_out || sender.manner.apart || sender.env.budget.packets_left() == 0
+        {
+            return;
+        }
+        let now = sender.now.mono;
+        if self.look_at.is_some_and(|at| at <= now) {
+            let usable = |a: &&IpAddr| !self.excluded.contains(a);
+            let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
+            let next = usable.get(usize::from(self.looks) % usable.len().max(1));
+            let Some(server) = next.map(|a| **a) else {
+                return;
+            };
+            self.looks += 1;
+            let look = Try {
+                server,
+                transport: Transport::Udp,
+                cautious: false,
+            };
+            self.send(sender, look);
+            self.look_at = None;
+        }
+        let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
+        self.next_at = Some(at);
     }
 
     /// Sends one question; says how long to wait for its answer.
@@ -788,6 +838,7 @@ impl Attempt {
             _ => known,
         };
         self.under_way.push(Exchange { token, to, level });
+        let patience = env.servers.patience(to.server);
         let mut wait = env.servers.wait(to.server);
         let mut server = SocketAddr::new(to.server, env.settings.port);
         if let Some(forward) = &self.forward {
@@ -796,7 +847,10 @@ impl Attempt {
         }
         let (wait, timeout) = match to.transport {
             Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
-            Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
+            Transport::Udp => {
+                let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
+                (wait, usual.max(patience))
+            }
             Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
         };
         // There are others, and the client waits.
@@ -814,7 +868,7 @@ impl Attempt {
         sender.out.push(Action::Send {
             token,
             zone: self.delegation.zone.clone(),
-            wait,
+            wait: wait.max(patience),
             ask: Ask {
                 server,
                 transport: to.transport,

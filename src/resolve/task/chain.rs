@@ -40,10 +40,7 @@ impl From<Failure> for Unanswered {
         Unanswered {
             security: Security::Insecure,
             errors: vec![failure.ede()],
-            lasting: !matches!(
-                failure.kind,
-                FailureKind::Overload | FailureKind::Crowded
-            ),
+            lasting: !matches!(failure.kind, FailureKind::Overload | FailureKind::Crowded),
             failed: Some((failure.kind, failure.zone)),
         }
     }

@@ -465,7 +465,10 @@ impl Shared {
     /// The zone that the question would be put to, if all of its servers are known to be silent: it is in trouble from now on.
     fn silent_zone(&self, question: &Question, now: Now) -> Option<Known> {
         let (zone, addresses) = self.silent_way(question, now, Silence::Sure)?;
-        let text = format!("{zone}: none of its servers answers");
+        let text = match self.local.refusal(&zone, now) {
+            Some(why) => format!("{zone}: {why}; none of its servers answers"),
+            None => format!("{zone}: none of its servers answers"),
+        };
         let why = Why {
             kind: Kind::Unreachable,
             ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
@@ -563,7 +566,7 @@ impl Shared {
         let Some((zone, why)) = known.and_then(|known| Some((known.zone?, known.why))) else {
             return self.link_noted(ask, options, budget).await;
         };
-        if self.silent_servers(&zone, now).is_empty() {
+        if self.troubles.is_young(&zone, now) || self.silent_servers(&zone, now).is_empty() {
             return self.link_noted(ask, options, budget).await;
         }
         self.troubles.count_answer(&zone);
