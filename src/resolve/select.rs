@@ -230,7 +230,8 @@ impl Servers {
 
     /// After how long without an answer `server` counts as silent: others are asked before, but who is known to be slow is given its time.
     pub fn patience(&self, server: IpAddr) -> Duration {
-        let usual = (self.table().get(&server)).and_then(|s| Some(s.srtt? + 4 * s.rttvar));
+        let usual = |s: &Server| s.srtt.map(|srtt| srtt + (4 * s.rttvar).max(srtt / 4));
+        let usual = self.table().get(&server).and_then(usual);
         usual
             .map_or(Duration::ZERO, |usual| usual.min(PATIENCE_MAX))
             .max(self.wait(server))

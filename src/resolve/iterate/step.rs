@@ -63,6 +63,8 @@ const SENDS_LEFT_MAX: u8 = 1;
 /// Looks for who has come back while the last exchanges are under way, and the time between two.
 const LOOKS_MAX: u8 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(1000);
+/// So long after its beginning a step looks: then no client waits any more.
+const LOOKS_FOR: Duration = Duration::from_millis(4500);
 /// Kinds of failures that are told to people, per step.
 const EVIDENCE_MAX: usize = 6;
 /// Addresses of one kind that are named; more are counted.
@@ -150,6 +152,7 @@ pub(super) struct Attempt {
     rounds: u8,
     sends: u8,
     sends_max: u8,
+    began: Option<Duration>,
     /// When it is looked again whether somebody has come back, and how often that was done.
     look_at: Option<Duration>,
     looks: u8,
@@ -199,6 +202,7 @@ impl Attempt {
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
+            began: None,
             look_at: None,
             looks: 0,
             only_silent: false,
@@ -245,6 +249,7 @@ impl Attempt {
 
     /// Puts the zone's servers in order and sets the hedge timer.
     pub fn plan(&mut self, env: &Env<'_>, now: Now, manner: &Manner, rng: &mut SmallRng) {
+        self.began = Some(now.mono);
         match &self.forward {
             // The operator named them, wherever they are.
             Some(forward) => {
@@ -766,6 +771,12 @@ impl Attempt {
                 }
                 let wait = self.send(sender, next);
                 self.next_at = wait.map(|w| sender.now.mono + w);
+                let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
+                if is_last || self.sends >= self.sends_max {
+                    let at = sender.now.mono + LOOK_EVERY;
+                    self.look_at = Some(at);
+                    self.next_at = self.next_at.map(|next_at| next_at.min(at));
+                }
                 if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
                     let servers = sender.env.servers;
                     let transport = servers.transport(server, false, sender.now.mono);
@@ -788,12 +799,17 @@ impl Attempt {
     /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
     /// have come back.
     fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
-        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX;
-        if !waits || self.leaves_out || sender.manner.apart || sender.env.budget.packets_left() == 0
+        let now = sender.now.mono;
+        let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
+        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX && in_time;
+        if !waits
+            || self.forward.is_some()
+            || self.leaves_out
+            || sender.manner.apart
+            || sender.env.budget.packets_left() == 0
         {
             return;
         }
-        let now = sender.now.mono;
         if self.look_at.is_some_and(|at| at <= now) {
             let usable = |a: &&IpAddr| !self.excluded.contains(a);
             let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();

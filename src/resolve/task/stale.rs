@@ -593,7 +593,7 @@ impl Shared {
     /// The zone that a question has failed at, where all of its servers are silent.
     pub(super) fn silent_at(&self, unanswered: &Unanswered) -> Option<Name> {
         match &unanswered.failed {
-            Some((FailureKind::Unreachable, zone)) => {
+            Some((FailureKind::Unreachable | FailureKind::Late, zone)) => {
                 let silent = self.silent_servers(zone, self.clock.now());
                 (!silent.is_empty()).then(|| zone.clone())
             }
