@@ -54,7 +54,7 @@ const QUESTIONS_PER_PACKET: u32 = 20;
 /// Time to the first refresh of a name, and the longest.
 const NAME_AFTER: Duration = Duration::from_secs(5);
 const NAME_AFTER_MAX: Duration = Duration::from_secs(30);
-/// So long a question that nothing old is at hand for is asked in spite of a zone's trouble: nothing is lost by waiting.
+/// So long a question that nothing old is at hand for waits for the end of a zone's trouble: it may be a short one.
 const YOUNG_FOR: Duration = Duration::from_secs(4);
 /// Time to the first look at a zone, between two, and at most between two where few ask.
 const ZONE_AFTER: Duration = Duration::from_secs(2);

@@ -168,7 +168,10 @@ fn add(total: &mut Tally, one: Tally) {
 /// Runs one seed; what is wrong is told with as few questions as show it.
 fn run(seed: u64, stale: bool) -> Result<Tally, String> {
     let mut plan = generate::plan(seed);
-    plan.stale = stale.then_some(STALE_AGE_MAX);
+    if stale {
+        plan.stale = Some(STALE_AGE_MAX);
+        acts::add_outage(&mut plan);
+    }
     match attempt(&plan, None) {
         Ok(tally) => Ok(tally),
         Err(Disagreement { index, text }) => {

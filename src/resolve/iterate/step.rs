@@ -685,7 +685,11 @@ impl Attempt {
 
     /// The same, with the zone.
     pub fn told_trouble(&self, env: &Env<'_>, now: Now) -> String {
-        format!("{}: {}", self.delegation.zone, self.trouble(env, now))
+        let (zone, trouble) = (&self.delegation.zone, self.trouble(env, now));
+        match env.local.refusal(zone, now) {
+            Some(why) => format!("{zone}: {why}; {trouble}"),
+            None => format!("{zone}: {trouble}"),
+        }
     }
 
     /// Why the mirror steps in, for people.

@@ -566,9 +566,10 @@ impl Shared {
         let Some((zone, why)) = known.and_then(|known| Some((known.zone?, known.why))) else {
             return self.link_noted(ask, options, budget).await;
         };
-        if self.troubles.is_young(&zone, now) || self.silent_servers(&zone, now).is_empty() {
+        if self.silent_servers(&zone, now).is_empty() || self.passes(&question, &zone).await {
             return self.link_noted(ask, options, budget).await;
         }
+        let now = self.clock.now();
         self.troubles.count_answer(&zone);
         let Some(granted) = self.troubles.claim(&question, Some(&zone), now) else {
             return Err(Unanswered {
@@ -588,6 +589,22 @@ impl Shared {
         let sent = (granted, granted.saturating_sub(spent));
         (self.troubles).refreshed(&question, Some(&zone), outcome, sent, self.clock.now());
         result
+    }
+
+    /// Waits for the end of a zone's trouble, as long as that may be a short one: who found it out goes on looking, and others need not
+    /// ask before he hears something. False when it lasts.
+    async fn passes(&self, question: &Question, zone: &Name) -> bool {
+        loop {
+            let now = self.clock.now();
+            let known = self.trouble_noted(question, now);
+            if known.and_then(|known| known.zone).as_ref() != Some(zone) {
+                return true;
+            }
+            if !self.troubles.is_young(zone, now) {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// The zone that a question has failed at, where all of its servers are silent.
