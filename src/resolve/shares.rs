@@ -157,6 +157,11 @@ impl Shares {
         zones
     }
 
+    /// Whether servers of the zone are being asked.
+    pub fn is_asked(&self, zone: &Name) -> bool {
+        self.tables().zones.contains_key(zone)
+    }
+
     /// Questions that are being asked, and those of them that wait.
     pub fn under_way(&self) -> (usize, usize) {
         let tables = self.tables();

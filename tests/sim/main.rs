@@ -18,6 +18,7 @@ mod quirks;
 mod rollover;
 mod searches;
 mod security;
+mod shares;
 mod signer;
 mod stale;
 mod trace;

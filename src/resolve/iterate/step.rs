@@ -15,6 +15,8 @@
 //! forgery is asked over TCP, and if that fails once more over UDP without what made the answer doubtful, which
 //! leaves the port and the ID to be guessed, twice.
 
+mod words;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,17 +24,18 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
+pub(super) use words::referral_told;
+
 use super::search::Search;
 use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
 use crate::dns::{Edns, Name, Question, Rcode, RrSet, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
-use crate::resolve::interpret::{Referral, Said};
+use crate::resolve::interpret::Said;
 use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::select::WAIT_MAX;
 use crate::resolve::shares::{Crowded, PROMPT_FOR, Place};
-use crate::resolve::trace::What;
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Doubt, Transport};
 
@@ -65,10 +68,6 @@ const LOOKS_MAX: u8 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(1000);
 /// So long after its beginning a step looks: then no client waits any more.
 const LOOKS_FOR: Duration = Duration::from_millis(4500);
-/// Kinds of failures that are told to people, per step.
-const EVIDENCE_MAX: usize = 6;
-/// Addresses of one kind that are named; more are counted.
-const EVIDENCE_NAMED_MAX: usize = 2;
 
 /// What an attempt needs to send.
 pub(super) struct Sender<'a, 'e> {
@@ -544,7 +543,7 @@ impl Attempt {
             Said::Failed(what) => (what.clone(), true),
             _ => ("no use".to_string(), true),
         };
-        let full = self.evidence.len() >= EVIDENCE_MAX;
+        let full = self.evidence.len() >= words::EVIDENCE_MAX;
         match self.evidence.iter_mut().find(|(known, _)| *known == text) {
             Some((_, servers)) if servers.contains(&server) => {}
             Some((_, servers)) => servers.push(server),
@@ -663,71 +662,6 @@ impl Attempt {
             false => trouble,
         };
         Outlook::Exhausted(kind, text)
-    }
-
-    /// What went wrong so far: what was asked, and how each server failed (RFC 8914 wants it for people).
-    pub fn trouble(&self, env: &Env<'_>, now: Now) -> String {
-        let shown = self.shown_question();
-        if !self.evidence.is_empty() {
-            let name = |a: IpAddr| env.knowledge.server_name(&self.delegation, a, now);
-            let words = evidence_words(&self.evidence, name);
-            return format!("asked for {shown}: {words}");
-        }
-        let names: Vec<_> = (self.delegation.servers.iter().take(EVIDENCE_NAMED_MAX))
-            .map(|(name, _)| name.to_string())
-            .collect();
-        match (self.search.nameless(), self.under_way.is_empty()) {
-            (Some((name, why)), _) => format!("no address of its name server {name}: {why}"),
-            (None, true) => format!("no address of its name servers ({})", names.join(", ")),
-            (None, false) => format!("asked for {shown}: nothing heard yet"),
-        }
-    }
-
-    /// The same, with the zone.
-    pub fn told_trouble(&self, env: &Env<'_>, now: Now) -> String {
-        let (zone, trouble) = (&self.delegation.zone, self.trouble(env, now));
-        match env.local.refusal(zone, now) {
-            Some(why) => format!("{zone}: {why}; {trouble}"),
-            None => format!("{zone}: {trouble}"),
-        }
-    }
-
-    /// Why the mirror steps in, for people.
-    pub fn why_mirror(&self, env: &Env<'_>, prefer: Prefer) -> String {
-        let waited = match prefer {
-            Prefer::LastResort => "as last resort",
-            Prefer::Now | Prefer::Hedge => "as hedge",
-        };
-        match (self.under_way.is_empty(), self.exploring) {
-            (true, _) => format!("{waited}: no server was of use"),
-            (false, true) => {
-                format!("{waited}: the zone is isolated, a server was asked to explore")
-            }
-            (false, false) => {
-                let delay = match prefer {
-                    Prefer::LastResort => LAST_RESORT_AFTER,
-                    Prefer::Now | Prefer::Hedge => self.hedge_delay(env),
-                };
-                format!("{waited}: no usable answer within {} ms", delay.as_millis())
-            }
-        }
-    }
-
-    /// The step, for a record.
-    pub fn told(&self) -> What {
-        What::Step {
-            zone: self.delegation.zone.to_string(),
-            learned_from: match self.delegation.origin {
-                DelegationOrigin::Hints => "root hints",
-                DelegationOrigin::Forward => "[[forward]]",
-                DelegationOrigin::Network => "network",
-                DelegationOrigin::Mirror(_) => "mirror",
-                DelegationOrigin::Retained => "retained",
-            }
-            .into(),
-            names: self.delegation.servers.len(),
-            addresses: self.addresses.len(),
-        }
     }
 
     /// Servers of the zone answer, but what they say is bogus, and they are not asked here.
@@ -934,68 +868,5 @@ impl Attempt {
         if !self.search.ask(sender) {
             self.broke |= self.addresses.is_empty();
         }
-    }
-}
-
-/// A referral, for a record.
-pub(super) fn referral_told(referral: &Referral) -> What {
-    let Referral { delegation, ds } = referral;
-    let names = delegation.servers.iter().take(EVIDENCE_MAX);
-    let has_ds = |r: &Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
-    What::Referral {
-        zone: delegation.zone.to_string(),
-        from: match delegation.origin {
-            DelegationOrigin::Mirror(_) => "mirror",
-            DelegationOrigin::Retained => "retained",
-            _ => "network",
-        }
-        .into(),
-        names: names.map(|(name, _)| name.to_string()).collect(),
-        ds: match ds {
-            Some(ds) if has_ds(ds) => "signed",
-            Some(_) => "unsigned",
-            None => "not told",
-        }
-        .into(),
-    }
-}
-
-/// `192.0.2.1 (ns1.example.) refused, 26 addresses timed out`.
-fn evidence_words(
-    evidence: &[(String, Vec<IpAddr>)],
-    name: impl Fn(IpAddr) -> Option<Name>,
-) -> String {
-    let words = evidence.iter().map(|(text, servers)| {
-        if servers.len() > EVIDENCE_NAMED_MAX {
-            return format!("{} addresses {text}", servers.len());
-        }
-        let named = servers.iter().map(|address| match name(*address) {
-            Some(name) => format!("{address} ({name})"),
-            None => address.to_string(),
-        });
-        let named: Vec<_> = named.collect();
-        format!("{} {text}", named.join(" and "))
-    });
-    words.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn evidence_names_few_addresses_and_counts_many() {
-        let (first, name): (IpAddr, Name) =
-            ([192, 0, 2, 1].into(), "ns1.example.".parse().unwrap());
-        let at = |hosts: std::ops::Range<u8>| hosts.map(|h| IpAddr::from([192, 0, 2, h])).collect();
-        let evidence = [
-            ("refused".to_string(), at(1..2)),
-            ("lame".to_string(), at(2..4)),
-            ("timed out".to_string(), at(4..30)),
-        ];
-        assert_eq!(
-            evidence_words(&evidence, |a| (a == first).then(|| name.clone())),
-            "192.0.2.1 (ns1.example.) refused, 192.0.2.2 and 192.0.2.3 lame, 26 addresses timed out"
-        );
     }
 }

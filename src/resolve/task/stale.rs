@@ -592,16 +592,17 @@ impl Shared {
     }
 
     /// Waits for the end of a zone's trouble, as long as that may be a short one: who found it out goes on looking, and others need not
-    /// ask before he hears something. False when it lasts.
+    /// ask before he hears something; when he has ended, the next one asks. False when it lasts.
     async fn passes(&self, question: &Question, zone: &Name) -> bool {
         loop {
             let now = self.clock.now();
             let known = self.trouble_noted(question, now);
-            if known.and_then(|known| known.zone).as_ref() != Some(zone) {
-                return true;
-            }
-            if !self.troubles.is_young(zone, now) {
+            let is_over = known.and_then(|known| known.zone).as_ref() != Some(zone);
+            if !is_over && !self.troubles.is_young(zone, now) {
                 return false;
+            }
+            if is_over || !self.shares.is_asked(zone) {
+                return true;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
