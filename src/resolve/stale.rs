@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use crate::cache::stale::Stale;
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rcode};
+use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::resolve::age_words;
 use crate::resolve::delegation::TableStats;
 
@@ -430,9 +430,14 @@ impl Troubles {
             zone: None,
             due: now.mono >= t.next_at && now.mono >= t.refreshing_until,
         });
+        // RFC 4035 section 3.1.4.1: the DS of a zone is its parent's, and not in trouble with it.
+        let deepest = match question.rtype {
+            Rtype::DS => question.name.label_count(),
+            _ => question.name.label_count() + 1,
+        };
         let labels = match tables.zones.is_empty() {
             true => 0..0,
-            false => 0..question.name.label_count() + 1,
+            false => 0..deepest,
         };
         let zone = labels.rev().find_map(|labels| {
             let zone = question.name.suffix(labels);
