@@ -133,6 +133,10 @@ metrics! {
     stale_dropped_total,
     /// Zones in whose place old data began to be answered.
     stale_zones_total,
+    /// Questions that failed, or got old data, because too many wait for the servers of their zone, or for anybody.
+    upstream_crowded_total,
+    /// Clients that were told at once that it takes long, or got old data, because too many wait for long already.
+    clients_crowded_total,
     /// Packets sent upstream.
     upstream_sent_total,
     /// Upstream questions without an answer in time.

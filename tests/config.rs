@@ -605,11 +605,7 @@ fn unbuilt_features_may_only_be_off() {
     };
     check("reachability", "domestic", "[]", "['192.0.2.0/24']");
     check("limits", "exempt", "[]", "['192.0.2.0/24']");
-    for key in [
-        "queries_per_prefix_s",
-        "responses_per_s",
-        "upstream_per_zone_max",
-    ] {
+    for key in ["queries_per_prefix_s", "responses_per_s"] {
         check("limits", key, "0", "4096");
     }
     check("control", "http", "\"\"", "'127.0.0.1:8053'");

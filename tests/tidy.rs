@@ -97,6 +97,7 @@ const PURE: &[&str] = &[
     "resolve/quirks",
     "resolve/retained",
     "resolve/select",
+    "resolve/shares",
     "resolve/stale",
     "resolve/validate",
     "upstream/cookies",

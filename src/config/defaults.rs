@@ -148,7 +148,7 @@ impl Default for Limits {
             exempt: Vec::new(),
             queries_per_prefix_s: 0,
             responses_per_s: 0,
-            upstream_per_zone_max: 0,
+            upstream_per_zone_max: 200,
             tcp_connections_max: 4096,
             tcp_connections_per_prefix_max: 256,
         }

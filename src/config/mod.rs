@@ -349,7 +349,7 @@ pub struct Limits {
     pub queries_per_prefix_s: u32,
     /// Response rate limiting. Always 0 in this version.
     pub responses_per_s: u32,
-    /// Outstanding questions to one zone's servers. Always 0 in this version.
+    /// Questions that may wait for the servers of one zone.
     pub upstream_per_zone_max: u32,
     /// Open TCP connections; never more than a quarter of the process's file limit.
     pub tcp_connections_max: u32,

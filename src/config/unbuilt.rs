@@ -33,7 +33,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),
     row("limits.responses_per_s", Off::Zero),
-    row("limits.upstream_per_zone_max", Off::Zero),
     row("control.http", Off::EmptyText),
 ];
 

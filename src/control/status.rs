@@ -4,6 +4,7 @@
 //! exist (yet) is `null`. Keys are only ever added: scripts read this.
 
 mod cache;
+mod crowded;
 mod mirrors;
 mod stale;
 mod trust;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::table::Table;
 
 pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
+pub use crowded::CrowdedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use trust::{
@@ -62,6 +64,8 @@ pub struct Status {
     /// Answers past their TTL.
     #[serde(default)]
     pub stale: StaleStatus,
+    /// Zones for whose servers too many questions wait.
+    pub crowded: Vec<CrowdedStatus>,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -148,6 +152,7 @@ impl Status {
         self.write_dead_prefixes(&mut out);
         self.write_retained(&mut out);
         self.stale.write(&mut out);
+        crowded::write(&self.crowded, &mut out);
         self.write_counts(&mut out);
         out
     }

@@ -65,6 +65,10 @@ impl LocalZones for OwnFirst {
         }
     }
 
+    fn refusal(&self, zone: &Name, now: Now) -> Option<String> {
+        self.others.refusal(zone, now)
+    }
+
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {
         let settings = self.settings.load();
         let (lookup, serial) = if let Some(OwnZone::Loaded(image)) = settings.zones.zone(zone) {

@@ -27,6 +27,7 @@ use crate::mirror::{self, Generation, Mirror, Mirrors, Trust, Usable};
 use crate::reach::{Evidence, Prefixes, Reachability, Signal, State};
 use crate::resolve::{
     Cover, Health, LocalAnswer, LocalTrust, LocalZones, MirrorNote, Observation, Outcome, Prefer,
+    age_words,
 };
 use crate::zone::LookupKind;
 
@@ -131,6 +132,21 @@ impl LocalZones for Route {
         let answer = self.look(zone, question, now)?;
         self.metrics.failover_steps_total.inc();
         Some(answer)
+    }
+
+    fn refusal(&self, zone: &Name, now: Now) -> Option<String> {
+        let mirror = self.mirrors.find(zone)?;
+        let generation = mirror.current()?;
+        let config = mirror.config();
+        if let Usable::TooOld { age_s, age_max_s } = mirror::usable(&generation, config, now.wall_s)
+        {
+            let (age, age_max) = (age_words(age_s), age_words(age_max_s));
+            return Some(format!(
+                "its copy is too old: {age} without contact, age_max is {age_max}"
+            ));
+        }
+        let refused = mirror::trust_of(&generation, config, &[], now.wall_s) == Trust::Refused;
+        refused.then(|| "the signatures of its copy have run out, and are not accepted".into())
     }
 
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {

@@ -16,6 +16,7 @@ pub mod retained;
 pub mod select;
 pub mod settings;
 pub mod settle;
+pub mod shares;
 pub mod stale;
 pub mod task;
 pub mod trace;
@@ -45,6 +46,11 @@ pub trait LocalZones: Send + Sync + 'static {
     /// What the copy of `zone` (as named by [`LocalZones::cover`]) says to the question. `None` when it
     /// may not be used: too old, or with signatures that ran out and that policy does not accept.
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer>;
+
+    /// Why the copy of `zone` may not be used, for people, where there is one.
+    fn refusal(&self, _zone: &Name, _now: Now) -> Option<String> {
+        None
+    }
 
     /// Whether the copy of `zone` leaves the question to a zone below.
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {

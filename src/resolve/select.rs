@@ -38,6 +38,8 @@ use crate::upstream::{Doubt, Transport};
 const WAIT_MIN: Duration = Duration::from_millis(50);
 /// Longest wait before the next server is asked.
 pub const WAIT_MAX: Duration = Duration::from_millis(1500);
+/// Longest time that a slow server is given before it counts as silent.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(4);
 /// Wait for a server that was never asked.
 const WAIT_NEW: Duration = Duration::from_millis(400);
 /// First and longest pause before a silent server is tried again; a returned one is found within it.
@@ -229,6 +231,15 @@ impl Servers {
         (base.max(WAIT_MIN) * (1 << s.late.min(3))).min(WAIT_MAX)
     }
 
+    /// After how long without an answer `server` counts as silent: others are asked before, but who is known to be slow is given its time.
+    pub fn patience(&self, server: IpAddr) -> Duration {
+        let usual = |s: &Server| s.srtt.map(|srtt| srtt + (4 * s.rttvar).max(srtt / 4));
+        let usual = self.table().get(&server).and_then(usual);
+        usual
+            .map_or(Duration::ZERO, |usual| usual.min(PATIENCE_MAX))
+            .max(self.wait(server))
+    }
+
     /// The time within which one of these servers usually answers: the best of those that do answer.
     /// Zero if none is known to answer and some are silent, so that nobody waits for the dead; `None` if
     /// nothing is known of any.
@@ -301,6 +312,11 @@ impl Servers {
             true => Transport::Tcp,
             false => Transport::Udp,
         }
+    }
+
+    /// Whether `server` is asked over TCP at present, but for a look over UDP now and then.
+    pub fn is_asked_over_tcp(&self, server: IpAddr, now: Duration) -> bool {
+        self.table().get(&server).is_some_and(|s| s.tcp_until > now)
     }
 
     /// The server sent something that matched, whatever it said.

@@ -55,6 +55,8 @@ pub struct Settings {
     pub retained: retained::Settings,
     /// Data past its TTL (RFC 8767).
     pub stale: stale::Settings,
+    /// Questions that may wait for the servers of one zone; 0 for no such limit.
+    pub upstream_per_zone_max: usize,
     /// Port of the servers; other than 53 only in tests.
     pub port: u16,
     /// Seed of the random choices among servers.
@@ -87,6 +89,7 @@ impl Default for Settings {
             prefetch: true,
             retained: retained::Settings::default(),
             stale: stale::Settings::default(),
+            upstream_per_zone_max: 200,
             port: DNS_PORT,
             seed: 0,
         }
@@ -130,6 +133,7 @@ impl Settings {
                 entries_max: usize::try_from(config.stale.entries_max).unwrap_or(usize::MAX),
                 bytes_max: usize::try_from(config.stale.bytes_max).unwrap_or(usize::MAX),
             },
+            upstream_per_zone_max: config.limits.upstream_per_zone_max as usize,
             port: DNS_PORT,
             seed,
         }

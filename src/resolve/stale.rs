@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use crate::cache::stale::Stale;
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rcode};
+use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::resolve::age_words;
 use crate::resolve::delegation::TableStats;
 
@@ -54,6 +54,8 @@ const QUESTIONS_PER_PACKET: u32 = 20;
 /// Time to the first refresh of a name, and the longest.
 const NAME_AFTER: Duration = Duration::from_secs(5);
 const NAME_AFTER_MAX: Duration = Duration::from_secs(30);
+/// So long a question that nothing old is at hand for waits for the end of a zone's trouble: it may be a short one.
+const YOUNG_FOR: Duration = Duration::from_secs(4);
 /// Time to the first look at a zone, between two, and at most between two where few ask.
 const ZONE_AFTER: Duration = Duration::from_secs(2);
 const ZONE_EVERY: Duration = Duration::from_secs(4);
@@ -216,6 +218,7 @@ struct Trouble {
 #[derive(Debug)]
 struct ZoneTrouble {
     why: Why,
+    since: Duration,
     since_s: u64,
     next_at: Duration,
     refreshing_until: Duration,
@@ -331,6 +334,7 @@ impl Troubles {
         }
         let trouble = ZoneTrouble {
             why,
+            since: now.mono,
             since_s: now.wall_s,
             next_at: now.mono + ZONE_AFTER,
             refreshing_until: Duration::ZERO,
@@ -426,9 +430,14 @@ impl Troubles {
             zone: None,
             due: now.mono >= t.next_at && now.mono >= t.refreshing_until,
         });
+        // RFC 4035 section 3.1.4.1: the DS of a zone is its parent's, and not in trouble with it.
+        let deepest = match question.rtype {
+            Rtype::DS => question.name.label_count(),
+            _ => question.name.label_count() + 1,
+        };
         let labels = match tables.zones.is_empty() {
             true => 0..0,
-            false => 0..question.name.label_count() + 1,
+            false => 0..deepest,
         };
         let zone = labels.rev().find_map(|labels| {
             let zone = question.name.suffix(labels);
@@ -449,6 +458,13 @@ impl Troubles {
             due,
         });
         zone.or(own)
+    }
+
+    /// Whether the zone has been in trouble for so short a time that it may be over before a client has waited long.
+    pub fn is_young(&self, zone: &Name, now: Now) -> bool {
+        let tables = self.tables();
+        let known = tables.zones.get(zone);
+        known.is_some_and(|trouble| now.mono < trouble.since + YOUNG_FOR)
     }
 
     /// A question to the zone has no answer after a time in which most have one.

@@ -10,9 +10,9 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, DeadPrefixStatus, FlushDone, GoneStatus, KindStatus,
-    MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus, StaleZoneStatus,
-    Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FlushDone, GoneStatus,
+    KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus,
+    StaleZoneStatus, Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::Engine;
@@ -24,6 +24,7 @@ use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
+use holdfast::resolve::shares::CrowdedZone;
 use holdfast::resolve::stale::ZoneInTrouble;
 use serde_json::Value;
 
@@ -176,6 +177,7 @@ impl Operator {
             dead_prefixes: self.dead_prefixes(),
             retained: self.retained(),
             stale: self.stale(),
+            crowded: self.crowded(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -300,6 +302,17 @@ impl Operator {
             bytes: (stats.zones.bytes + stats.hosts.bytes) as u64,
             parents_gone: resolver.gone().into_iter().map(gone).collect(),
         }
+    }
+
+    fn crowded(&self) -> Vec<CrowdedStatus> {
+        let status = |of: CrowdedZone| CrowdedStatus {
+            zone: of.zone.to_string(),
+            since: format_utc(of.since_s),
+            waiting: of.waiting as u64,
+            refused: of.refused,
+        };
+        let zones = self.engine.resolver.crowded_zones();
+        zones.into_iter().map(status).collect()
     }
 
     fn stale(&self) -> StaleStatus {

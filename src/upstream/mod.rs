@@ -7,6 +7,7 @@
 //! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
 //! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
+//! - `quiet`: who gives its socket to another where all are taken.
 //! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use crate::future::BoxFuture;
 mod cookies;
 mod net;
 mod pool;
+mod quiet;
 mod socket;
 mod tcp;
 #[cfg(test)]

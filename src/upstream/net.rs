@@ -10,6 +10,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cookies::Cookies;
 use super::pool::Pool;
+use super::quiet::{QUIET_MAX, Quiet};
 use super::socket::open_files_max;
 use super::wire::Stray;
 use super::{Ask, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream};
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     rng: Mutex<StdRng>,
     cookies: Mutex<Cookies>,
     sockets: Arc<Semaphore>,
+    /// Questions over UDP, each with a socket.
+    quiet: Quiet,
 }
 
 impl NetUpstream {
@@ -91,6 +95,7 @@ impl NetUpstream {
             rng: Mutex::new(rng),
             cookies: Mutex::default(),
             sockets: Arc::new(Semaphore::new(sockets)),
+            quiet: Quiet::default(),
         });
         Ok(NetUpstream {
             settings,
@@ -127,7 +132,12 @@ impl NetUpstream {
             match ask.transport {
                 Transport::Udp => {
                     let _socket = self.socket(deadline).await?;
-                    self.exchange_udp(&ask, source).await
+                    let waits = self.shared.quiet.enter(self.shared.clock.now().mono);
+                    tokio::select! {
+                        biased;
+                        result = self.exchange_udp(&ask, source) => result,
+                        () = waits.cut() => Err(ExchangeError::Limit("its socket was needed for others".into())),
+                    }
                 }
                 Transport::Tcp => self.exchange_tcp(&ask, source, deadline).await,
             }
@@ -150,14 +160,22 @@ impl NetUpstream {
         &self,
         deadline: Instant,
     ) -> Result<OwnedSemaphorePermit, ExchangeError> {
-        if self.sockets_free() == 0 {
-            self.pool.close_idle();
-        }
         // A little early, so that this end of it is the one that is told.
         let until = deadline - CROWDED_BEFORE_DEADLINE;
-        match timeout_at(until, self.shared.sockets.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(ExchangeError::Limit("too many questions under way".into())),
+        let mut free = pin!(self.shared.sockets.clone().acquire_owned());
+        loop {
+            let now = self.shared.clock.now().mono;
+            if self.sockets_free() == 0 {
+                self.pool.close_idle();
+                self.shared.quiet.cut(now);
+            }
+            // Somebody will have been quiet for long enough by then.
+            let look_at = self.shared.clock.instant(now + QUIET_MAX / 4);
+            match timeout_at(look_at.min(until), &mut free).await {
+                Ok(Ok(permit)) => return Ok(permit),
+                Err(_) if look_at < until => {}
+                _ => return Err(ExchangeError::Limit("too many questions under way".into())),
+            }
         }
     }
 

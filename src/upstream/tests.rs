@@ -481,6 +481,31 @@ async fn too_many_at_once_is_our_own_trouble() {
     assert_eq!(outcome(&result), "timed out");
 }
 
+/// Servers that say nothing must not keep the sockets that others would be answered on.
+#[tokio::test]
+async fn who_waits_in_vain_gives_its_socket_to_others() {
+    let (upstream, _) = upstream();
+    let upstream = Arc::new(upstream);
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap();
+    let server = udp_server(|query| vec![wire(&answer(query))]).await;
+    let _taken = upstream.take_sockets(upstream.sockets_free() - 2);
+    let mut in_vain = JoinSet::new();
+    for _ in 0..2 {
+        let (upstream, ask) = (upstream.clone(), ask(silent, Transport::Udp, LONG));
+        in_vain.spawn(async move { upstream.exchange(ask).await });
+    }
+    while upstream.sockets_free() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let result = upstream.exchange(ask(server, Transport::Udp, LONG)).await;
+    assert_eq!(outcome(&result), "answer");
+    // One has made room, the other goes on.
+    let ended = in_vain.join_next().await.unwrap().unwrap();
+    assert_eq!(outcome(&ended), "limit");
+    assert!(in_vain.try_join_next().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_get_each_their_own() {
     const MANY: usize = 400;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use holdfast::dns::{Message, Record, Rtype};
+use holdfast::dns::{Message, Rcode, Record, Rtype};
 
-use crate::file::{Step, rcode};
+use crate::file::{Load, Step, rcode};
 use crate::script::lines;
 
 /// Whether a word is among others.
@@ -38,7 +38,12 @@ pub fn answer(step: &Step, number: usize, reply: &Message, steady: bool) -> Vec<
             faults.push(format!("{flag} is {set}"));
         }
     }
-    faults.extend(answer_section(step, number, reply));
+    faults.extend(answer_section(
+        &step.answer,
+        step.answer_records,
+        number,
+        reply,
+    ));
     for (what, expected, found) in [
         ("authority", &step.authority, &reply.authority),
         ("additional", &step.additional, &reply.additional),
@@ -56,15 +61,52 @@ pub fn answer(step: &Step, number: usize, reply: &Message, steady: bool) -> Vec<
     faults
 }
 
-fn answer_section(step: &Step, number: usize, reply: &Message) -> Option<String> {
+/// What is wrong with an answer to a load.
+pub struct Wrong {
+    /// It is a plain failure.
+    pub is_failure: bool,
+    pub text: String,
+}
+
+/// What is wrong with the answer to the question of this number of a load.
+pub fn answered(load: &Load, number: usize, reply: &Message, steady: bool) -> Option<Wrong> {
+    let errors = reply.errors();
+    let wrong = |text| {
+        Some(Wrong {
+            is_failure: reply.rcode == Rcode::SERVFAIL,
+            text: format!("{text}: {errors:?}"),
+        })
+    };
+    if reply.rcode != rcode(&load.rcode) {
+        return wrong(format!("{} instead of {}", reply.rcode, load.rcode));
+    }
+    if let Some(text) = answer_section(&load.answer, None, number, reply) {
+        return wrong(text);
+    }
+    if load.ad.is_some_and(|ad| ad != reply.authentic_data) {
+        return wrong(format!("ad is {}", reply.authentic_data));
+    }
+    let has = |code| errors.iter().any(|e| e.code == code);
+    match load.ede.filter(|_| steady).is_some_and(|code| !has(code)) {
+        true => wrong("another extended error".into()),
+        false => None,
+    }
+}
+
+fn answer_section(
+    expected: &str,
+    records: Option<usize>,
+    number: usize,
+    reply: &Message,
+) -> Option<String> {
     let row = |r: &Record| (r.name.clone(), r.rtype, r.rdata.clone());
     let found = reply.answer.iter().filter(|r| r.rtype != Rtype::RRSIG);
     let mut found: Vec<_> = found.map(row).collect();
-    let expected = lines(&numbered(&step.answer, number));
+    let expected = lines(&numbered(expected, number));
     let mut right: Vec<_> = expected.iter().map(row).collect();
     found.sort();
     right.sort();
-    let is_right = match step.answer_records {
+    let is_right = match records {
         Some(count) => count == found.len(),
         None => found == right,
     };

@@ -43,6 +43,9 @@ pub struct Scenario {
     pub resolvers: Vec<String>,
     #[serde(default)]
     pub forward: Vec<Forward>,
+    /// By zone, the host from which a mirror of it gets its versions. Only with `engine`.
+    #[serde(default)]
+    pub mirrors: BTreeMap<String, IpAddr>,
     /// By zone, when the copy of it that is held here is asked: `now`, `hedge`, `last`.
     #[serde(default)]
     pub copies: BTreeMap<String, String>,
@@ -228,6 +231,18 @@ pub struct Step {
     /// Zones in their new form. Servers that are no longer named keep the old one.
     #[serde(default)]
     pub zone: Vec<Zone>,
+    /// So long all of `load` is asked, seconds.
+    #[serde(default)]
+    pub load_s: u64,
+    #[serde(default)]
+    pub load: Vec<Load>,
+    /// By host or zone, `FAULT DOWN_S EVERY_S`: the fault holds in the first seconds of each so many, during the load.
+    #[serde(default)]
+    pub flaps: BTreeMap<String, String>,
+    /// `ZONE FROM_S PER_QUESTION PER_S`: from so long after the beginning of the load on, the zone's servers get no more packets than
+    /// that, per question of the load for its names and in any second; only in the steady run.
+    #[serde(default)]
+    pub sent_max: Vec<String>,
     /// `NAME TYPE` or `NAME CLASS TYPE`. With `times`, `{n}` is the number of the question, from 1.
     pub ask: Option<String>,
     /// Flags of the question: `rd`, `do`, `ad`, `cd`, `tcp`, `cookie`, `plain`.
@@ -274,6 +289,36 @@ pub struct Step {
     /// Questions, as `NAME TYPE`, that somebody must have been asked in this step; only in the steady run.
     #[serde(default)]
     pub asked: Vec<String>,
+}
+
+/// A question that is asked again and again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// `{n}` is the number of the question, from 1.
+    pub ask: String,
+    pub per_s: u64,
+    /// The numbers begin again after so many.
+    pub names: Option<u64>,
+    #[serde(default = "noerror")]
+    pub rcode: String,
+    #[serde(default)]
+    pub answer: String,
+    pub ad: Option<bool>,
+    /// What is asked in the first seconds is not looked at.
+    #[serde(default)]
+    pub settles_s: u64,
+    /// So many percent are right; of the others each is SERVFAIL.
+    #[serde(default = "all")]
+    pub right_min: u8,
+    /// Only in the steady run: how long any may take that is right.
+    pub within_ms: Option<u64>,
+    /// Only in the steady run: an extended error of each.
+    pub ede: Option<u16>,
+}
+
+fn all() -> u8 {
+    100
 }
 
 fn flags() -> String {
@@ -360,6 +405,7 @@ pub fn fault(text: &str) -> Fault {
         "other-address" => Fault::OtherAddress(word().parse().unwrap()),
         "other-id" => Fault::OtherId,
         "loses" => Fault::Loss(word().parse().unwrap()),
+        "loses-datagrams" => Fault::LossUdp(word().parse().unwrap()),
         _ => panic!("no fault is called {text}"),
     }
 }

@@ -4,12 +4,14 @@
 //! engine and its ledger on disk, which can be stopped and started again.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::clock::Clock;
 use holdfast::config::{
-    self, Access, Anchor, Anchors, Config, DnssecMode, NegativeTrustAnchor, Sha1,
+    self, Access, Anchor, Anchors, Config, DnssecMode, MirrorConfig, NegativeTrustAnchor, Sha1,
+    Source,
 };
 use holdfast::dns::Name;
 use holdfast::engine::{Engine, Outside};
@@ -38,8 +40,8 @@ use crate::transfer::Transfers;
 pub const UDP_SIZE: u16 = 1232;
 /// So often it is tried to open a ledger that is being closed, 50 ms apart.
 const OPEN_TRIES_MAX: usize = 200;
-/// The port of a forwarder.
-const FORWARD_PORT: u16 = 53;
+/// The port of forwarders, and of who gives zones.
+const SERVER_PORT: u16 = 53;
 
 /// The server.
 pub struct Machine {
@@ -145,7 +147,11 @@ impl Machine {
             let started = engine_of(self, &shared).await;
             match started {
                 // sled closes its file in a thread of its own, in real time.
-                Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(50)),
+                Err(StoreError::InUse(_)) => {
+                    // Questions under way hold on to their parts until they end.
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 started => {
                     let engine = started.unwrap();
                     self.resolver = engine.resolver.clone();
@@ -232,7 +238,19 @@ pub fn config(scenario: &Scenario, internet: &Internet, builder: &Builder) -> Co
     stale.answer_after_ms = settings.answer_after_ms.unwrap_or(stale.answer_after_ms);
     stale.age_max_s = settings.stale_age_max_s.unwrap_or(stale.age_max_s);
     config.forwards = scenario.forward.iter().map(forward).collect();
+    config.mirrors = scenario.mirrors.iter().map(mirror).collect();
     config
+}
+
+fn mirror((zone, source): (&String, &IpAddr)) -> MirrorConfig {
+    MirrorConfig {
+        sources: vec![Source::Axfr {
+            addr: (*source, SERVER_PORT).into(),
+            tsig: None,
+            tls: None,
+        }],
+        ..MirrorConfig::new(name(zone))
+    }
 }
 
 fn anchors(settings: &file::Settings, builder: &Builder) -> Anchors {
@@ -265,7 +283,7 @@ fn forward(forward: &file::Forward) -> config::Forward {
     let servers = forward.servers.iter();
     config::Forward {
         zone: name(&forward.zone),
-        servers: servers.map(|ip| (*ip, FORWARD_PORT).into()).collect(),
+        servers: servers.map(|ip| (*ip, SERVER_PORT).into()).collect(),
         first: forward.first,
     }
 }

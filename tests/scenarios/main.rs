@@ -23,6 +23,7 @@ mod file;
 mod internet;
 #[path = "../sim/lab.rs"]
 mod lab;
+mod load;
 mod machine;
 #[path = "../sim/net.rs"]
 mod net;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::compare::{self, has, numbered};
 use crate::file::{Scenario, Step, Zone, fault, question, rcode};
 use crate::internet::{self, BEGIN_S, addresses, builder, put, serve_resolvers};
+use crate::load;
 use crate::machine::{self, Around, Machine, UDP_SIZE};
 use crate::net::SimNet;
 use crate::script::Script;
@@ -108,10 +109,10 @@ impl Stage {
             tokio::time::sleep_until(self.began + Duration::from_secs(at_s)).await;
         }
         self.change(step).await;
-        let Some(asked) = &step.ask else {
-            return Vec::new();
-        };
         self.net.take_packets();
+        let Some(asked) = &step.ask else {
+            return self.load(step).await;
+        };
         if !step.traced.is_empty() {
             return self.trace(step, asked).await;
         }
@@ -150,6 +151,24 @@ impl Stage {
                 self.cookie = cookie.to_vec();
             }
             faults.extend(compare::answer(step, i + 1, &reply, self.steady));
+        }
+        faults
+    }
+
+    async fn load(&self, step: &Step) -> Vec<String> {
+        if step.load.is_empty() {
+            return Vec::new();
+        }
+        let (net, pipeline) = (&self.net, &self.machine.pipeline);
+        let hosts = |who: &str| {
+            let zones = self.zones.iter().filter(|z| z.name == who);
+            let servers = zones.flat_map(|z| &z.servers).flat_map(|s| addresses(s));
+            servers.map(|a| a.parse().unwrap()).collect()
+        };
+        let before = self.machine.counters();
+        let mut faults = load::play(step, net, pipeline, &client(""), self.steady, hosts).await;
+        if self.steady {
+            faults.extend(compare::counted(step, &before, &self.machine.counters()));
         }
         faults
     }
@@ -273,7 +292,8 @@ fn client(with: &str) -> Client {
     Client::new("127.0.0.1:4000".parse().unwrap(), transport)
 }
 
-fn query(question: Question, with: &str, cookie: &[u8]) -> Vec<u8> {
+/// A query in wire form.
+pub fn query(question: Question, with: &str, cookie: &[u8]) -> Vec<u8> {
     let mut edns = Edns::new(UDP_SIZE, has(with, "do"));
     if has(with, "cookie") {
         edns.options.push((option::COOKIE, cookie.to_vec()));

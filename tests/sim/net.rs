@@ -62,6 +62,8 @@ pub enum Fault {
     Slow(Duration),
     /// A share of packets, in percent, is lost.
     Loss(u8),
+    /// The same on the way back; over TCP they are sent again.
+    LossUdp(u8),
     /// NXDOMAIN for empty non-terminals (a broken server).
     DeniesEnts,
     /// Datagrams with EDNS are dropped.
@@ -99,6 +101,9 @@ pub enum Fault {
     /// Datagrams have another ID.
     OtherId,
 }
+
+/// Stands for every host.
+pub const EVERYBODY: &str = "*";
 
 /// A packet that was sent to a host.
 #[derive(Debug, Clone)]
@@ -209,7 +214,7 @@ impl SimNet {
         let mut inner = self.inner.lock().unwrap();
         let mut found = false;
         for (ip, host) in &mut inner.hosts {
-            if ip.to_string() == who || host.groups.iter().any(|g| g == who) {
+            if who == EVERYBODY || ip.to_string() == who || host.groups.iter().any(|g| g == who) {
                 f(host);
                 found = true;
             }
@@ -279,6 +284,7 @@ impl SimNet {
             Fault::Silent => timed_out,
             Fault::UdpSilent if udp => timed_out,
             Fault::Loss(share) if lost < share => timed_out,
+            Fault::LossUdp(share) if udp && lost < share => timed_out,
             Fault::TcpFull if !udp => (Duration::ZERO, Err(ExchangeError::Limit("full".into()))),
             Fault::Unreachable => (rtt, Err(ExchangeError::Unreachable("host".into()))),
             Fault::Rubbish => (rtt, Err(ExchangeError::Malformed(WireError::Truncated))),

@@ -42,7 +42,13 @@ impl Site {
     /// A site that mirrors `zones`, each from a host of its own that no cut of the zone's servers touches,
     /// running and in contact.
     pub async fn start(zones: &[&str]) -> Site {
+        Site::start_with(zones, |_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn start_with(zones: &[&str], change: impl FnOnce(&mut Config)) -> Site {
         let mut site = Site::new(zones);
+        change(&mut site.config);
         site.boot().await;
         tokio::time::sleep(5 * SECOND).await;
         for zone in zones {
@@ -132,7 +138,7 @@ impl Site {
         self.engine().reach.state(&name(zone))
     }
 
-    async fn ask(&self, text: &str, rtype: Rtype) -> (Resolution, Duration) {
+    pub async fn ask(&self, text: &str, rtype: Rtype) -> (Resolution, Duration) {
         let start = Instant::now();
         let question = Question::new(name(text), rtype);
         let answer = self
@@ -145,6 +151,14 @@ impl Site {
 
     /// Asks, and demands what the zones hold; AD where the chain is signed. Returns the time it took.
     pub async fn right(&self, text: &str, rtype: Rtype) -> Duration {
+        let (answer, secure, took) = self.true_answer(text, rtype).await;
+        let is_secure = answer.security == Security::Secure;
+        assert_eq!(is_secure, secure, "{text}: {:?}", answer.security);
+        took
+    }
+
+    /// Asks, and demands what the zones hold, however proven; with it, whether the chain is signed, and the time it took.
+    pub async fn true_answer(&self, text: &str, rtype: Rtype) -> (Resolution, bool, Duration) {
         let (answer, took) = self.ask(text, rtype).await;
         let truth = self.world.truth(&Question::new(name(text), rtype));
         assert_eq!(answer.rcode, truth.rcode, "{text}: {:?}", answer.errors);
@@ -157,9 +171,7 @@ impl Site {
             .collect();
         rows.sort();
         assert_eq!(rows, truth.answer, "{text}");
-        let secure = answer.security == Security::Secure;
-        assert_eq!(secure, truth.secure, "{text}: {:?}", answer.security);
-        took
+        (answer, truth.secure, took)
     }
 
     /// Names under both TLDs, signed and not, existing and not; `n` makes some that were never asked.
@@ -187,7 +199,7 @@ impl Site {
     }
 
     /// Waits in virtual time until the zone is in this state.
-    async fn until(&self, zone: &str, state: State, at_most: Duration) {
+    pub async fn until(&self, zone: &str, state: State, at_most: Duration) {
         let start = Instant::now();
         while self.state(zone) != state {
             assert!(
@@ -200,7 +212,7 @@ impl Site {
     }
 }
 
-fn codes(answer: &Resolution) -> Vec<u16> {
+pub fn codes(answer: &Resolution) -> Vec<u16> {
     answer.errors.iter().map(|e| e.code).collect()
 }
 

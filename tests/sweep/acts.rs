@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use holdfast::dns::{Name, Question, Rtype};
-use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 
 use crate::generate::{are_private, in_zone, line_in};
 use crate::net::Fault;
@@ -44,6 +44,41 @@ pub fn draw(plan: &Plan, rng: &mut SmallRng) -> Vec<Act> {
     }
     stage.ask(rng);
     stage.acts
+}
+
+/// Adds an outage of half of the hosts at the end, that lasts longer than most data, with the same questions before, in and after it.
+pub fn add_outage(plan: &mut Plan) {
+    let mut rng = SmallRng::seed_from_u64(plan.seed);
+    let mut asked: Vec<Question> = Vec::new();
+    let mut faults = plan.faults.clone();
+    for act in &plan.acts {
+        match act {
+            Act::Ask { questions, .. } => asked.extend(questions.iter().cloned()),
+            Act::Change(Change::Faults(changed)) => faults.extend(changed.iter().copied()),
+            _ => {}
+        }
+    }
+    let questions: Vec<Question> = asked.sample(&mut rng, 10).cloned().collect();
+    let hosts: Vec<IpAddr> = plan.delays.keys().copied().collect();
+    let gone: Vec<IpAddr> = hosts.sample(&mut rng, hosts.len() / 2).copied().collect();
+    let before: Vec<(IpAddr, Fault)> = (gone.iter())
+        .map(|ip| (*ip, faults.get(ip).copied().unwrap_or(Fault::None)))
+        .collect();
+    let silent = gone.iter().map(|ip| (*ip, Fault::Silent)).collect();
+    let ask = || Act::Ask {
+        questions: questions.clone(),
+        at_once: false,
+    };
+    plan.acts
+        .extend([Act::Wait(SETTLE), ask(), Act::Wait(SETTLE)]);
+    plan.acts.push(Act::Change(Change::Faults(silent)));
+    for pause_s in [70, 310, 3700] {
+        plan.acts
+            .extend([Act::Wait(Duration::from_secs(pause_s)), ask()]);
+    }
+    plan.acts.push(Act::Change(Change::Faults(before)));
+    plan.acts
+        .extend([Act::Wait(Duration::from_secs(200)), ask()]);
 }
 
 struct Stage {

@@ -59,6 +59,7 @@ pub fn plan(seed: u64) -> Plan {
         faults,
         delays,
         mirrors,
+        stale: None,
         acts: Vec::new(),
     };
     plan.acts = acts::draw(&plan, &mut maker.rng);

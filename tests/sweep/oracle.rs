@@ -27,6 +27,8 @@ use crate::publish::Facts;
 
 /// Failures may be remembered so long (RFC 9520; here 60 s), and the work on a question take 10 s more.
 const FAILURES_FOR: Duration = Duration::from_secs(72);
+/// Where old data is answered, a trouble is remembered for 60 s after its next look, which is due 30 s later, and goes with what failed.
+const TROUBLE_FOR: Duration = Duration::from_secs(72 + 90);
 /// A started second counts, so data may live one longer than its TTL.
 const TTL_SLACK: Duration = Duration::from_secs(1);
 /// Aliases that a resolver follows at least; past that it may give up.
@@ -105,6 +107,8 @@ pub enum Failing {
 pub struct Judgement {
     pub truths: Vec<Truth>,
     pub failing: Failing,
+    /// What may be answered from old data, and why there may be no new one.
+    pub old: Option<Box<Judgement>>,
 }
 
 /// The reference resolver.
@@ -148,10 +152,30 @@ impl Oracle {
 
     /// Judges a question at a time.
     pub fn judge(&self, question: &Question, now: Duration) -> Judgement {
+        let old = self.plan.stale.map(|age_max| {
+            let judged = self.judged(question, now, age_max, TROUBLE_FOR);
+            Box::new(judged)
+        });
+        Judgement {
+            old,
+            ..self.judged(question, now, Duration::ZERO, FAILURES_FOR)
+        }
+    }
+
+    /// The same for data of up to that age past its TTL, where a failure matters for so long.
+    fn judged(
+        &self,
+        question: &Question,
+        now: Duration,
+        age_max: Duration,
+        failures_for: Duration,
+    ) -> Judgement {
         let mut search = Search {
             oracle: self,
             rtype: question.rtype,
             now,
+            age_max,
+            failures_for,
             truths: BTreeSet::new(),
             failing: Failing::Never,
         };
@@ -159,6 +183,7 @@ impl Oracle {
         Judgement {
             truths: search.truths.into_iter().collect(),
             failing: search.failing,
+            old: None,
         }
     }
 
@@ -195,6 +220,8 @@ struct Search<'a> {
     oracle: &'a Oracle,
     rtype: Rtype,
     now: Duration,
+    age_max: Duration,
+    failures_for: Duration,
     truths: BTreeSet<Truth>,
     failing: Failing,
 }
@@ -229,10 +256,10 @@ impl Search<'_> {
             let ttl = Duration::from_secs(ttl_s(&epoch.facts[zone], &found).into());
             let over = epoch.until.map_or(Duration::ZERO, |until| self.now - until);
             let present = epoch.until.is_none();
-            if present || over < FAILURES_FOR {
+            if present || over < self.failures_for {
                 self.judge_failure(epoch, zone, name, standing);
             }
-            if !(present || over < ttl + TTL_SLACK) {
+            if !(present || over < ttl + TTL_SLACK + self.age_max) {
                 continue;
             }
             // Keys and DS of before a change may still be in a cache.

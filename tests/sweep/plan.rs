@@ -29,6 +29,8 @@ pub struct Plan {
     /// Zones of which a copy is held.
     pub mirrors: BTreeSet<ZoneId>,
     pub switches: Switches,
+    /// Old data is answered where new data cannot be had, up to this age past its TTL.
+    pub stale: Option<Duration>,
     pub acts: Vec<Act>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::dns::{Question, Rcode};
+use holdfast::dns::{Ede, Question, Rcode};
 use holdfast::resolve::budget::PACKETS_MAX;
 use holdfast::resolve::task::Options;
 use holdfast::resolve::trace::Trace;
@@ -30,6 +30,8 @@ pub struct Tally {
     pub questions: u64,
     pub answered: u64,
     pub secure: u64,
+    /// Of these, the ones with a part that had run out.
+    pub old: u64,
     /// SERVFAIL, proven right.
     pub failed: u64,
     /// Answered only when asked again.
@@ -121,9 +123,13 @@ impl Stage {
             s.seed = plan.seed;
             // The reference resolver has no memory: what is found without a parent is the matter of tests/sim/harvest.rs.
             s.retained.enabled = false;
-            // Nor does it know what has run out: tests/sim/stale.rs.
-            s.stale.enabled = false;
+            s.stale.enabled = plan.stale.is_some();
+            s.stale.age_max_s = plan.stale.map_or(0, |age_max| age_max.as_secs());
+            s.prefetch = false;
         });
+        if plan.stale.is_some() {
+            tokio::spawn(lab.resolver.clone().keep_fresh());
+        }
         for id in &plan.mirrors {
             let image = zones[*id].image.clone();
             lab.copies.hold(image, Prefer::Hedge, LocalTrust::Secure);
@@ -220,6 +226,7 @@ impl Stage {
                 Ok(Agreed::Answer) => {
                     tally.answered += 1;
                     tally.secure += u64::from(got.security == Security::Secure);
+                    tally.old += u64::from(got.sources.stale);
                     tally.late += u64::from(retry > 0);
                     return Ok(());
                 }
@@ -346,6 +353,10 @@ fn verdict(judged: &Judgement, got: &Resolution) -> Result<Agreed, &'static str>
         };
     }
     let given = given(got);
+    let is_old = |e: &Ede| matches!(e.code, Ede::STALE_ANSWER | Ede::STALE_NXDOMAIN);
+    if got.errors.iter().any(is_old) {
+        return old_verdict(judged, &given);
+    }
     if judged.truths.contains(&given) {
         return Ok(Agreed::Answer);
     }
@@ -354,6 +365,20 @@ fn verdict(judged: &Judgement, got: &Resolution) -> Result<Agreed, &'static str>
         Some(truth) if truth.secure => Err("AD is missing"),
         Some(_) => Err("AD is undue"),
         None => Err("wrong answer"),
+    }
+}
+
+/// Old data is right where it was, within its greatest age, and where there may be no new data. What it was proven by may have run out.
+fn old_verdict(judged: &Judgement, given: &Truth) -> Result<Agreed, &'static str> {
+    let was = |t: &Truth| (t.rcode, &t.answer) == (given.rcode, &given.answer);
+    let was_secure = |t: &Truth| t.secure || !given.secure;
+    let Some(old) = &judged.old else {
+        return Err("old data, which is switched off");
+    };
+    match old.truths.iter().any(|t| was(t) && was_secure(t)) {
+        false => Err("old data that never was, or too old"),
+        true if old.failing == Failing::Never => Err("old data without need"),
+        true => Ok(Agreed::Answer),
     }
 }
 

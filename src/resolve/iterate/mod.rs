@@ -44,6 +44,7 @@ use crate::resolve::local::{self, LocalSaid};
 use crate::resolve::retained::{self, Retained, When};
 use crate::resolve::select::Servers;
 use crate::resolve::settings::Settings;
+use crate::resolve::shares::{Crowded, Shares};
 use crate::resolve::trace::{Trace, What, response_words, trust_word};
 use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
 use crate::upstream::Ask;
@@ -67,6 +68,8 @@ pub struct Env<'a> {
     pub servers: &'a Servers,
     /// Delegations kept past their TTL.
     pub retained: &'a Retained,
+    /// Places at the servers of zones.
+    pub shares: &'a Arc<Shares>,
     /// Locally held zones.
     pub local: &'a dyn LocalZones,
     /// Dead prefixes.
@@ -179,6 +182,8 @@ pub enum FailureKind {
     /// This machine has too much to do, or the work that the question had joined was given up. Says nothing of the zone, and is
     /// not remembered.
     Overload,
+    /// Too many questions wait for the zone's servers, or for anybody. Says nothing of the zone, and is not remembered.
+    Crowded,
     /// Servers refer to each other without end.
     Loop,
 }
@@ -196,7 +201,10 @@ impl Failure {
         let code = match self.kind {
             FailureKind::Unreachable | FailureKind::Late => Ede::NO_REACHABLE_AUTHORITY,
             FailureKind::BadAnswers => Ede::NETWORK_ERROR,
-            FailureKind::Budget | FailureKind::Overload | FailureKind::Loop => Ede::OTHER,
+            FailureKind::Budget
+            | FailureKind::Overload
+            | FailureKind::Crowded
+            | FailureKind::Loop => Ede::OTHER,
         };
         Ede::new(code, self.to_string())
     }
@@ -214,6 +222,8 @@ pub struct Manner {
     pub prefer_mirror: bool,
     /// Ask the parent of the zone of that name, though its delegation is known.
     pub from_parent: bool,
+    /// Nobody waits for it, and few such questions are asked: it needs no place among those of clients.
+    pub apart: bool,
     /// Seed of the random choices.
     pub seed: u64,
 }
@@ -313,8 +323,7 @@ impl Iteration {
         let mut attempt = Attempt::forwarded(forward, &self.question);
         attempt.plan(env, now, &self.manner, &mut self.rng);
         env.trace.note(now, || attempt.told());
-        self.attempt = Some(attempt);
-        self.go_on(env, now, true, out);
+        self.attend(env, now, attempt, out);
     }
 
     fn walk(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
@@ -422,8 +431,20 @@ impl Iteration {
             attempt.hedge_at(now.mono + self.retained_after(env, when, &attempt));
         }
         env.trace.note(now, || attempt.told());
+        self.attend(env, now, attempt, out);
+    }
+
+    /// Begins to ask, where there is a place for it.
+    fn attend(&mut self, env: &Env<'_>, now: Now, mut attempt: Attempt, out: &mut Vec<Action>) {
+        let entered = match self.manner.apart {
+            true => Ok(()),
+            false => attempt.enter(env, now),
+        };
         self.attempt = Some(attempt);
-        self.go_on(env, now, true, out);
+        match entered {
+            Ok(()) => self.go_on(env, now, true, out),
+            Err(crowded) => self.crowded_out(env, now, crowded, out),
+        }
     }
 
     /// The servers of a mirrored zone, as its copy names them.
@@ -561,6 +582,9 @@ impl Iteration {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
+        if let Err(crowded) = attempt.wait(now) {
+            return self.crowded_out(env, now, crowded, out);
+        }
         let next_due = attempt.next_due(now);
         self.go_on(env, now, next_due, out);
     }
@@ -573,6 +597,7 @@ impl Iteration {
             return;
         };
         let whole = attempt.asks_whole_question();
+        attempt.heard(&said, now);
         if let Said::Apex(_, delegation) = &said {
             learn_root(env, now, delegation);
         }
@@ -671,11 +696,31 @@ impl Iteration {
             next_token: &mut self.next_token,
             out,
         };
-        let outlook = attempt.go_on(&mut sender, send);
-        let (kind, text) = match outlook {
-            Outlook::Waiting if attempt.is_failing() => return self.ask_parent(env, now, out),
-            Outlook::Waiting => return,
-            Outlook::Exhausted(kind, text) => (kind, text),
+        match attempt.go_on(&mut sender, send) {
+            Outlook::Waiting if attempt.is_failing() => self.ask_parent(env, now, out),
+            Outlook::Waiting => {}
+            Outlook::Exhausted(kind, text) => self.exhausted(env, now, kind, text, out),
+        }
+    }
+
+    /// There is no place for the question among those that wait, or none any more.
+    fn crowded_out(&mut self, env: &Env<'_>, now: Now, crowded: Crowded, out: &mut Vec<Action>) {
+        self.beside = None;
+        let text = crowded.to_string();
+        self.exhausted(env, now, FailureKind::Crowded, text, out);
+    }
+
+    /// Nothing is left to try at the present step.
+    fn exhausted(
+        &mut self,
+        env: &Env<'_>,
+        now: Now,
+        kind: FailureKind,
+        text: String,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(attempt) = &self.attempt else {
+            return;
         };
         let zone = attempt.delegation.zone.clone();
         // A parent whose data is bogus answers, and is no parent that is gone.
@@ -701,7 +746,8 @@ impl Iteration {
             return self.fail(kind, forward.zone.clone(), text, out);
         }
         let known = attempt.delegation;
-        if kind != FailureKind::Budget && self.may_go_back(&known) {
+        let may_go_on = !matches!(kind, FailureKind::Budget | FailureKind::Crowded);
+        if may_go_on && self.may_go_back(&known) {
             // The zone may have moved since its delegation was learned.
             self.went_back = true;
             env.trace.note(now, || What::Back {
@@ -711,19 +757,22 @@ impl Iteration {
             let from = self.whence(env, now);
             return self.begin(env, now, from, out);
         }
+        let text = with_refusal(env, now, &known.zone, text);
         self.fail(kind, known.zone.clone(), text, out);
     }
 
     /// The time is over: why there is no answer.
     pub fn overdue(&self, env: &Env<'_>, now: Now) -> Failure {
         let at = self.attempt.as_ref();
+        let zone = at.map_or_else(|| self.question.name.clone(), |a| a.delegation.zone.clone());
+        let text = match at {
+            Some(attempt) => format!("no answer in time, {}", attempt.trouble(env, now)),
+            None => "no answer in time".into(),
+        };
         Failure {
             kind: FailureKind::Late,
-            zone: at.map_or_else(|| self.question.name.clone(), |a| a.delegation.zone.clone()),
-            text: match at {
-                Some(attempt) => format!("no answer in time, {}", attempt.trouble(env, now)),
-                None => "no answer in time".into(),
-            },
+            text: with_refusal(env, now, &zone, text),
+            zone,
         }
     }
 
@@ -749,6 +798,14 @@ impl Iteration {
     fn fail(&mut self, kind: FailureKind, zone: Name, text: String, out: &mut Vec<Action>) {
         (self.attempt, self.beside) = (None, None);
         out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
+    }
+}
+
+/// What went wrong at a zone, and why a copy of it did not help.
+fn with_refusal(env: &Env<'_>, now: Now, zone: &Name, text: String) -> String {
+    match env.local.refusal(zone, now) {
+        Some(why) => format!("{why}; {text}"),
+        None => text,
     }
 }
 

@@ -15,6 +15,8 @@
 //! forgery is asked over TCP, and if that fails once more over UDP without what made the answer doubtful, which
 //! leaves the port and the ID to be guessed, twice.
 
+mod words;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,16 +24,18 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
+pub(super) use words::referral_told;
+
 use super::search::Search;
 use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
 use crate::dns::{Edns, Name, Question, Rcode, RrSet, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
-use crate::resolve::interpret::{Referral, Said};
+use crate::resolve::interpret::Said;
 use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::select::WAIT_MAX;
-use crate::resolve::trace::What;
+use crate::resolve::shares::{Crowded, PROMPT_FOR, Place};
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Ask, Doubt, Transport};
 
@@ -59,10 +63,11 @@ const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 const SENDS_SILENT_MAX: u8 = 4;
 /// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for.
 const SENDS_LEFT_MAX: u8 = 1;
-/// Kinds of failures that are told to people, per step.
-const EVIDENCE_MAX: usize = 6;
-/// Addresses of one kind that are named; more are counted.
-const EVIDENCE_NAMED_MAX: usize = 2;
+/// Looks for who has come back while the last exchanges are under way, and the time between two.
+const LOOKS_MAX: u8 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(1000);
+/// So long after its beginning a step looks: then no client waits any more.
+const LOOKS_FOR: Duration = Duration::from_millis(4500);
 
 /// What an attempt needs to send.
 pub(super) struct Sender<'a, 'e> {
@@ -120,6 +125,9 @@ pub(super) struct Attempt {
     exploring: bool,
     hedge_at: Option<Duration>,
     next_at: Option<Duration>,
+    place: Option<Place>,
+    /// When the question becomes one that waits.
+    prompt_until: Option<Duration>,
     addresses: Vec<IpAddr>,
     /// Gave bogus answers; they are the only ones known, but others have names that can be looked up.
     shunned: Vec<IpAddr>,
@@ -143,6 +151,10 @@ pub(super) struct Attempt {
     rounds: u8,
     sends: u8,
     sends_max: u8,
+    began: Option<Duration>,
+    /// When it is looked again whether somebody has come back, and how often that was done.
+    look_at: Option<Duration>,
+    looks: u8,
     /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
     only_silent: bool,
     search: Search,
@@ -172,6 +184,8 @@ impl Attempt {
             exploring,
             hedge_at: None,
             next_at: None,
+            place: None,
+            prompt_until: None,
             addresses: Vec::new(),
             shunned: Vec::new(),
             leaves_out: false,
@@ -187,6 +201,9 @@ impl Attempt {
             rounds: 0,
             sends: 0,
             sends_max: SENDS_MAX,
+            began: None,
+            look_at: None,
+            looks: 0,
             only_silent: false,
             search: Search::default(),
             evidence: Vec::new(),
@@ -231,6 +248,7 @@ impl Attempt {
 
     /// Puts the zone's servers in order and sets the hedge timer.
     pub fn plan(&mut self, env: &Env<'_>, now: Now, manner: &Manner, rng: &mut SmallRng) {
+        self.began = Some(now.mono);
         match &self.forward {
             // The operator named them, wherever they are.
             Some(forward) => {
@@ -289,8 +307,9 @@ impl Attempt {
         let avoid = |a| env.health.avoid(a);
         let zone = &self.delegation.zone;
         let plan = env.servers.plan(zone, &usable, now.mono, &avoid, rng);
-        self.order = (plan.order.into_iter())
-            .map(|server| Try {
+        self.order.clear();
+        for server in plan.order {
+            let to = Try {
                 server,
                 // The last word is over TCP: who stays silent may be cut off from datagrams only, or
                 // fold the case of names.
@@ -299,15 +318,60 @@ impl Attempt {
                     false => env.servers.transport(server, self.rounds > 0, now.mono),
                 },
                 cautious: self.rounds > 0,
-            })
-            .collect();
+            };
+            self.order.push_back(to);
+            // A look over UDP is not to cost the client the server that is known to answer otherwise.
+            let is_look =
+                to.transport == Transport::Udp && env.servers.is_asked_over_tcp(server, now.mono);
+            if is_look {
+                self.order.push_back(Try {
+                    transport: Transport::Tcp,
+                    ..to
+                });
+            }
+        }
         self.explore = plan.explore;
         plan.all_silent
     }
 
     pub fn wake_at(&self) -> Option<Duration> {
-        let times = [self.hedge_at, self.next_at, self.search.next_at()];
+        let times = [
+            self.hedge_at,
+            self.next_at,
+            self.prompt_until,
+            self.search.next_at(),
+        ];
         times.into_iter().flatten().min()
+    }
+
+    /// Takes a place among the questions to the zone's servers.
+    pub fn enter(&mut self, env: &Env<'_>, now: Now) -> Result<(), Crowded> {
+        let apart = self.forward.is_some();
+        let place = env.shares.enter(&self.delegation.zone, apart, now)?;
+        self.place = Some(place);
+        self.prompt_until = Some(now.mono + PROMPT_FOR);
+        Ok(())
+    }
+
+    /// Goes over to those that wait when it is time to.
+    pub fn wait(&mut self, now: Now) -> Result<(), Crowded> {
+        if self.prompt_until.is_none_or(|until| now.mono < until) {
+            return Ok(());
+        }
+        self.prompt_until = None;
+        self.place.as_mut().map_or(Ok(()), |place| place.wait(now))
+    }
+
+    /// Whether the servers answer is the matter of all who wait for them.
+    pub fn heard(&mut self, said: &Said, now: Now) {
+        let of_use = matches!(
+            said,
+            Said::Answer(_) | Said::Apex(..) | Said::Referral(_) | Said::Truncated
+        );
+        if of_use && let Some(place) = &mut self.place {
+            place.heard(now);
+            self.prompt_until = Some(now.mono + PROMPT_FOR);
+        }
     }
 
     pub fn hedge_due(&self, now: Now) -> bool {
@@ -378,9 +442,8 @@ impl Attempt {
         // Somebody answers here.
         (self.sends_max, self.only_silent) = (SENDS_MAX, false);
         self.under_way.clear();
-        self.rounds = 0;
-        self.sends = 0;
-        self.next_at = None;
+        (self.rounds, self.sends, self.looks) = (0, 0, 0);
+        (self.next_at, self.look_at) = (None, None);
     }
 
     /// Asks the server that has just answered before the others, in the way that it answered to.
@@ -480,7 +543,7 @@ impl Attempt {
             Said::Failed(what) => (what.clone(), true),
             _ => ("no use".to_string(), true),
         };
-        let full = self.evidence.len() >= EVIDENCE_MAX;
+        let full = self.evidence.len() >= words::EVIDENCE_MAX;
         match self.evidence.iter_mut().find(|(known, _)| *known == text) {
             Some((_, servers)) if servers.contains(&server) => {}
             Some((_, servers)) => servers.push(server),
@@ -601,67 +664,6 @@ impl Attempt {
         Outlook::Exhausted(kind, text)
     }
 
-    /// What went wrong so far: what was asked, and how each server failed (RFC 8914 wants it for people).
-    pub fn trouble(&self, env: &Env<'_>, now: Now) -> String {
-        let shown = self.shown_question();
-        if !self.evidence.is_empty() {
-            let name = |a: IpAddr| env.knowledge.server_name(&self.delegation, a, now);
-            let words = evidence_words(&self.evidence, name);
-            return format!("asked for {shown}: {words}");
-        }
-        let names: Vec<_> = (self.delegation.servers.iter().take(EVIDENCE_NAMED_MAX))
-            .map(|(name, _)| name.to_string())
-            .collect();
-        match (self.search.nameless(), self.under_way.is_empty()) {
-            (Some((name, why)), _) => format!("no address of its name server {name}: {why}"),
-            (None, true) => format!("no address of its name servers ({})", names.join(", ")),
-            (None, false) => format!("asked for {shown}: nothing heard yet"),
-        }
-    }
-
-    /// The same, with the zone.
-    pub fn told_trouble(&self, env: &Env<'_>, now: Now) -> String {
-        format!("{}: {}", self.delegation.zone, self.trouble(env, now))
-    }
-
-    /// Why the mirror steps in, for people.
-    pub fn why_mirror(&self, env: &Env<'_>, prefer: Prefer) -> String {
-        let waited = match prefer {
-            Prefer::LastResort => "as last resort",
-            Prefer::Now | Prefer::Hedge => "as hedge",
-        };
-        match (self.under_way.is_empty(), self.exploring) {
-            (true, _) => format!("{waited}: no server was of use"),
-            (false, true) => {
-                format!("{waited}: the zone is isolated, a server was asked to explore")
-            }
-            (false, false) => {
-                let delay = match prefer {
-                    Prefer::LastResort => LAST_RESORT_AFTER,
-                    Prefer::Now | Prefer::Hedge => self.hedge_delay(env),
-                };
-                format!("{waited}: no usable answer within {} ms", delay.as_millis())
-            }
-        }
-    }
-
-    /// The step, for a record.
-    pub fn told(&self) -> What {
-        What::Step {
-            zone: self.delegation.zone.to_string(),
-            learned_from: match self.delegation.origin {
-                DelegationOrigin::Hints => "root hints",
-                DelegationOrigin::Forward => "[[forward]]",
-                DelegationOrigin::Network => "network",
-                DelegationOrigin::Mirror(_) => "mirror",
-                DelegationOrigin::Retained => "retained",
-            }
-            .into(),
-            names: self.delegation.servers.len(),
-            addresses: self.addresses.len(),
-        }
-    }
-
     /// Servers of the zone answer, but what they say is bogus, and they are not asked here.
     pub fn leaves_out(&self) -> bool {
         self.leaves_out
@@ -707,6 +709,12 @@ impl Attempt {
                 }
                 let wait = self.send(sender, next);
                 self.next_at = wait.map(|w| sender.now.mono + w);
+                let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
+                if is_last || self.sends >= self.sends_max {
+                    let at = sender.now.mono + LOOK_EVERY;
+                    self.look_at = Some(at);
+                    self.next_at = self.next_at.map(|next_at| next_at.min(at));
+                }
                 if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
                     let servers = sender.env.servers;
                     let transport = servers.transport(server, false, sender.now.mono);
@@ -718,9 +726,46 @@ impl Attempt {
                     self.send(sender, explored);
                 }
             }
-            Some(_) => {}
-            None => self.ask_for_addresses(sender),
+            Some(_) => self.look_again(sender),
+            None => {
+                self.ask_for_addresses(sender);
+                self.look_again(sender);
+            }
         }
+    }
+
+    /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
+    /// have come back.
+    fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
+        let now = sender.now.mono;
+        let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
+        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX && in_time;
+        if !waits
+            || self.forward.is_some()
+            || self.leaves_out
+            || sender.manner.apart
+            || sender.env.budget.packets_left() == 0
+        {
+            return;
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            let usable = |a: &&IpAddr| !self.excluded.contains(a);
+            let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
+            let next = usable.get(usize::from(self.looks) % usable.len().max(1));
+            let Some(server) = next.map(|a| **a) else {
+                return;
+            };
+            self.looks += 1;
+            let look = Try {
+                server,
+                transport: Transport::Udp,
+                cautious: false,
+            };
+            self.send(sender, look);
+            self.look_at = None;
+        }
+        let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
+        self.next_at = Some(at);
     }
 
     /// Sends one question; says how long to wait for its answer.
@@ -747,6 +792,7 @@ impl Attempt {
             _ => known,
         };
         self.under_way.push(Exchange { token, to, level });
+        let patience = env.servers.patience(to.server);
         let mut wait = env.servers.wait(to.server);
         let mut server = SocketAddr::new(to.server, env.settings.port);
         if let Some(forward) = &self.forward {
@@ -755,7 +801,10 @@ impl Attempt {
         }
         let (wait, timeout) = match to.transport {
             Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
-            Transport::Udp => (wait, (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX)),
+            Transport::Udp => {
+                let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
+                (wait, usual.max(patience))
+            }
             Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
         };
         // There are others, and the client waits.
@@ -773,7 +822,7 @@ impl Attempt {
         sender.out.push(Action::Send {
             token,
             zone: self.delegation.zone.clone(),
-            wait,
+            wait: wait.max(patience),
             ask: Ask {
                 server,
                 transport: to.transport,
@@ -819,68 +868,5 @@ impl Attempt {
         if !self.search.ask(sender) {
             self.broke |= self.addresses.is_empty();
         }
-    }
-}
-
-/// A referral, for a record.
-pub(super) fn referral_told(referral: &Referral) -> What {
-    let Referral { delegation, ds } = referral;
-    let names = delegation.servers.iter().take(EVIDENCE_MAX);
-    let has_ds = |r: &Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
-    What::Referral {
-        zone: delegation.zone.to_string(),
-        from: match delegation.origin {
-            DelegationOrigin::Mirror(_) => "mirror",
-            DelegationOrigin::Retained => "retained",
-            _ => "network",
-        }
-        .into(),
-        names: names.map(|(name, _)| name.to_string()).collect(),
-        ds: match ds {
-            Some(ds) if has_ds(ds) => "signed",
-            Some(_) => "unsigned",
-            None => "not told",
-        }
-        .into(),
-    }
-}
-
-/// `192.0.2.1 (ns1.example.) refused, 26 addresses timed out`.
-fn evidence_words(
-    evidence: &[(String, Vec<IpAddr>)],
-    name: impl Fn(IpAddr) -> Option<Name>,
-) -> String {
-    let words = evidence.iter().map(|(text, servers)| {
-        if servers.len() > EVIDENCE_NAMED_MAX {
-            return format!("{} addresses {text}", servers.len());
-        }
-        let named = servers.iter().map(|address| match name(*address) {
-            Some(name) => format!("{address} ({name})"),
-            None => address.to_string(),
-        });
-        let named: Vec<_> = named.collect();
-        format!("{} {text}", named.join(" and "))
-    });
-    words.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn evidence_names_few_addresses_and_counts_many() {
-        let (first, name): (IpAddr, Name) =
-            ([192, 0, 2, 1].into(), "ns1.example.".parse().unwrap());
-        let at = |hosts: std::ops::Range<u8>| hosts.map(|h| IpAddr::from([192, 0, 2, h])).collect();
-        let evidence = [
-            ("refused".to_string(), at(1..2)),
-            ("lame".to_string(), at(2..4)),
-            ("timed out".to_string(), at(4..30)),
-        ];
-        assert_eq!(
-            evidence_words(&evidence, |a| (a == first).then(|| name.clone())),
-            "192.0.2.1 (ns1.example.) refused, 192.0.2.2 and 192.0.2.3 lame, 26 addresses timed out"
-        );
     }
 }

@@ -40,7 +40,7 @@ impl From<Failure> for Unanswered {
         Unanswered {
             security: Security::Insecure,
             errors: vec![failure.ede()],
-            lasting: failure.kind != FailureKind::Overload,
+            lasting: !matches!(failure.kind, FailureKind::Overload | FailureKind::Crowded),
             failed: Some((failure.kind, failure.zone)),
         }
     }

@@ -24,14 +24,19 @@ mod stale;
 mod without_rd;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::cache::{Cache, CacheStats, Tally};
 use crate::clock::{Clock, Now};
 use crate::config::{Anchors, NegativeTrustAnchor};
 use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
+use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
@@ -39,6 +44,7 @@ use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
+use crate::resolve::shares::{CrowdedZone, PROMPT_FOR, Shares};
 use crate::resolve::stale::{Troubles, ZoneInTrouble};
 use crate::resolve::trace::{Trace, What};
 use crate::resolve::validate::Validator;
@@ -56,10 +62,14 @@ const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
 /// How long a client waits at most. Stubs give up after 5 s and then learn nothing of the reason; the work
 /// itself goes on to its end, for who asks again.
 const CLIENT_WAIT: Duration = Duration::from_millis(4500);
+/// Clients that may wait for longer than most answers take; half of those that may wait at all, so that the others always find a place.
+const CLIENTS_WAITING_MAX: usize = QUESTIONS_IN_FLIGHT_MAX / 2;
 /// How long somebody waits who wants to see the work: to its end.
 const TRACE_WAIT: Duration = TIME_MAX.saturating_add(Duration::from_secs(1));
 /// Memory for answers of a resolver that lives for one question, bytes.
 const AFRESH_CACHE_BYTES_MAX: u64 = 16 << 20;
+/// Lines in one second about questions without a place.
+const CROWDED_LINES_PER_S_MAX: u32 = 2;
 /// Time between two tries of priming.
 const PRIME_EVERY: Duration = Duration::from_secs(10);
 
@@ -79,6 +89,15 @@ impl Default for Options {
             recursion: true,
         }
     }
+}
+
+/// What came of waiting.
+enum Waited<T> {
+    Done(T),
+    /// Too many wait already.
+    Crowded,
+    /// It takes longer than clients wait.
+    Late,
 }
 
 /// What the resolver is made of.
@@ -120,6 +139,9 @@ pub(in crate::resolve) struct Shared {
     /// Answers on disk, where they are kept.
     shelf: OnceLock<Arc<answers::Shelf>>,
     failures: Failures,
+    shares: Arc<Shares>,
+    crowded_log: Lines,
+    clients_waiting: Semaphore,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
     questions: Arc<InFlight<FailureKey, Resolution, Arc<Budget>>>,
@@ -156,6 +178,9 @@ impl Resolver {
             stale_work: stale::Work::new(),
             shelf: OnceLock::new(),
             failures: Failures::default(),
+            shares: Shares::new(settings.upstream_per_zone_max),
+            crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
+            clients_waiting: Semaphore::new(CLIENTS_WAITING_MAX),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
             questions: Arc::default(),
@@ -218,18 +243,21 @@ impl Resolver {
             (budget, Box::pin(work))
         };
         let work = (shared.questions).run(key.clone(), QUESTIONS_IN_FLIGHT_MAX, start);
-        let wait = match trace.is_on() {
-            true => TRACE_WAIT,
-            false => CLIENT_WAIT,
-        };
-        let resolution = match tokio::time::timeout(wait, work).await {
-            Ok(Some((_, resolution))) => resolution,
-            Ok(None) => (self.0)
+        let resolution = match self.patiently(work, trace).await {
+            Waited::Done(Some((_, resolution))) => resolution,
+            Waited::Done(None) => (self.0)
                 .stale_of_overload(&question)
                 .unwrap_or_else(|| servfail(overloaded())),
-            Err(_) => {
+            waited => {
+                let old = match waited {
+                    Waited::Crowded => {
+                        shared.metrics.clients_crowded_total.inc();
+                        shared.stale_of_overload(&question)
+                    }
+                    _ => None,
+                };
                 let trouble = shared.questions.side(&key).and_then(|b| b.trouble());
-                servfail(still_trying(&question, trouble))
+                old.unwrap_or_else(|| servfail(still_trying(&question, trouble)))
             }
         };
         if !started {
@@ -238,6 +266,25 @@ impl Resolver {
             });
         }
         resolution
+    }
+
+    /// Waits for work as long as a client is made to wait: where many wait already, no longer than most answers take.
+    async fn patiently<T>(&self, work: impl Future<Output = T>, trace: &Trace) -> Waited<T> {
+        let mut work = pin!(work);
+        let wait = match trace.is_on() {
+            true => TRACE_WAIT,
+            false => CLIENT_WAIT,
+        };
+        if let Ok(done) = timeout(PROMPT_FOR, &mut work).await {
+            return Waited::Done(done);
+        }
+        let Ok(_place) = self.0.clients_waiting.try_acquire() else {
+            return Waited::Crowded;
+        };
+        match timeout(wait - PROMPT_FOR, work).await {
+            Ok(done) => Waited::Done(done),
+            Err(_) => Waited::Late,
+        }
     }
 
     /// A resolver that has learned nothing, over the same network, mirrors, retained delegations and policy: what it finds was not
@@ -484,6 +531,11 @@ impl Resolver {
         self.0.troubles.zones()
     }
 
+    /// Zones for whose servers as many questions wait as may, or did within the last minute.
+    pub fn crowded_zones(&self) -> Vec<CrowdedZone> {
+        self.0.shares.crowded(self.0.clock.now())
+    }
+
     /// Answers in the cache that have run out and are kept for outages. Looks at every entry.
     pub fn stale_stats(&self) -> Tally {
         self.0.cache.stale_stats(self.0.clock.now())
@@ -533,6 +585,7 @@ impl Shared {
             knowledge: &self.knowledge,
             servers: &self.servers,
             retained: &self.retained,
+            shares: &self.shares,
             local: &*self.local,
             health: &*self.health,
             budget,

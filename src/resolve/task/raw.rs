@@ -20,12 +20,13 @@ use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
 use crate::resolve::settle::settle;
+use crate::resolve::shares::PLACES_MAX;
 use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
 use crate::resolve::{Cover, LocalAnswer, LocalZones, Origin, Response, Security};
 use crate::upstream::{Ask, Transport};
 
 /// Raw questions under way at a time.
-const RAW_IN_FLIGHT_MAX: usize = 20_000;
+const RAW_IN_FLIGHT_MAX: usize = PLACES_MAX;
 /// How often a question joins work that others pay for, when theirs was given up for its cost.
 const JOINS_MAX: usize = 4;
 /// How long a name server's addresses are kept at least and at most, seconds.
@@ -198,6 +199,7 @@ impl Shared {
                     avoid: ask.avoid.clone(),
                     prefer_mirror: ask.attempt >= 2 || ask.from_copy,
                     from_parent: ask.from_parent,
+                    apart: ask.refresh,
                     seed: self.next_seed(),
                 },
             );
@@ -212,8 +214,8 @@ impl Shared {
                 for action in iteration.step(&env, now, event) {
                     match action {
                         Action::Done(result) => {
-                            if result.is_err() && iteration.is_forwarded() {
-                                self.metrics.forward_failures_total.inc();
+                            if let Err(failure) = &*result {
+                                self.note_failed(failure, iteration.is_forwarded());
                             }
                             return *result;
                         }
@@ -248,6 +250,20 @@ impl Shared {
                 }
             }
         })
+    }
+
+    fn note_failed(&self, failure: &Failure, forwarded: bool) {
+        if forwarded {
+            self.metrics.forward_failures_total.inc();
+        }
+        if failure.kind != FailureKind::Crowded {
+            return;
+        }
+        self.metrics.upstream_crowded_total.inc();
+        if let Some(left_out) = self.crowded_log.claim(self.clock.now().mono.as_secs()) {
+            let Failure { zone, text, .. } = failure;
+            tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max): it fails, or old data is answered");
+        }
     }
 
     /// The exchange runs by itself: it teaches about its server even when nobody waits any more.

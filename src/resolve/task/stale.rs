@@ -465,7 +465,10 @@ impl Shared {
     /// The zone that the question would be put to, if all of its servers are known to be silent: it is in trouble from now on.
     fn silent_zone(&self, question: &Question, now: Now) -> Option<Known> {
         let (zone, addresses) = self.silent_way(question, now, Silence::Sure)?;
-        let text = format!("{zone}: none of its servers answers");
+        let text = match self.local.refusal(&zone, now) {
+            Some(why) => format!("{zone}: {why}; none of its servers answers"),
+            None => format!("{zone}: none of its servers answers"),
+        };
         let why = Why {
             kind: Kind::Unreachable,
             ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
@@ -569,9 +572,10 @@ impl Shared {
         let Some((zone, why)) = known.and_then(|known| Some((known.zone?, known.why))) else {
             return self.link_noted(ask, options, budget).await;
         };
-        if self.silent_servers(&zone, now).is_empty() {
+        if self.silent_servers(&zone, now).is_empty() || self.passes(&question, &zone).await {
             return self.link_noted(ask, options, budget).await;
         }
+        let now = self.clock.now();
         self.troubles.count_answer(&zone);
         let Some(granted) = self.troubles.claim(&question, Some(&zone), now) else {
             return Err(Unanswered {
@@ -593,10 +597,27 @@ impl Shared {
         result
     }
 
+    /// Waits for the end of a zone's trouble, as long as that may be a short one: who found it out goes on looking, and others need not
+    /// ask before he hears something; when he has ended, the next one asks. False when it lasts.
+    async fn passes(&self, question: &Question, zone: &Name) -> bool {
+        loop {
+            let now = self.clock.now();
+            let known = self.trouble_noted(question, now);
+            let is_over = known.and_then(|known| known.zone).as_ref() != Some(zone);
+            if !is_over && !self.troubles.is_young(zone, now) {
+                return false;
+            }
+            if is_over || !self.shares.is_asked(zone) {
+                return true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// The zone that a question has failed at, where all of its servers are silent.
     pub(super) fn silent_at(&self, unanswered: &Unanswered) -> Option<Name> {
         match &unanswered.failed {
-            Some((FailureKind::Unreachable, zone)) => {
+            Some((FailureKind::Unreachable | FailureKind::Late, zone)) => {
                 let silent = self.silent_servers(zone, self.clock.now());
                 (!silent.is_empty()).then(|| zone.clone())
             }
@@ -789,7 +810,7 @@ fn why(unanswered: &Unanswered) -> Why {
         (Security::Bogus(ede), _) if ede.code == Ede::NO_REACHABLE_AUTHORITY => Kind::Unreachable,
         (Security::Bogus(_), _) => Kind::Bogus,
         (_, Some((FailureKind::BadAnswers, _))) => Kind::Failing,
-        (_, Some((FailureKind::Overload, _))) => Kind::Overload,
+        (_, Some((FailureKind::Overload | FailureKind::Crowded, _))) => Kind::Overload,
         (_, Some((FailureKind::Late, _))) => Kind::Late,
         _ => Kind::Unreachable,
     };

@@ -1,0 +1,360 @@
+//! Fair shares: how many questions may wait for the servers of one zone, and how many for anybody.
+//!
+//! Why: a question that nobody answers takes seconds, one that somebody does takes milliseconds. So when the servers of one busy
+//! zone fall silent, questions for its names pile up until there is no place left for any other, and a resolver that could answer
+//! nearly everything answers nothing. Places are shared out so that those who wait in vain never take those of the others.
+//!
+//! Model: each step of an iteration, at one zone's servers, holds a [`Place`] of that zone. A place is *prompt* until the question has
+//! waited there for [`PROMPT_FOR`]; then it is one that *waits*. A zone is the zone whose servers are asked: where those of a
+//! top-level zone are silent, all names that can be found only through them count for it, and no name below a known delegation does.
+//!
+//! | | of one zone | of all |
+//! |---|---|---|
+//! | prompt | half of what is free, or `zone_max` | [`PLACES_MAX`], those that wait included |
+//! | waiting | `zone_max` (`limits.upstream_per_zone_max`) | half of `PLACES_MAX` |
+//!
+//! Where as many wait at a zone as may, and nothing has been heard from it for [`HEARD_FOR`], no new question is let in. While
+//! something is heard there may be names that are answered beside those that are not: each gets its prompt try.
+//!
+//! Failure: who has no place, or loses it, is told so at once ([`Crowded`]); that says nothing of the zone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::dns::Name;
+
+/// Steps under way at a time.
+pub const PLACES_MAX: usize = 20_000;
+/// Of these, the ones that have waited for longer than most answers take.
+const WAITING_MAX: usize = PLACES_MAX / 2;
+/// So long a question may take at a zone without being one that waits.
+pub const PROMPT_FOR: Duration = Duration::from_millis(400);
+/// So long after an answer a zone's servers are expected to answer others.
+const HEARD_FOR: Duration = Duration::from_secs(1);
+/// Zones that are remembered for having been crowded, and for how long after the last time.
+const CROWDED_MAX: usize = 1000;
+const CROWDED_FOR: Duration = Duration::from_secs(60);
+
+/// There is no place for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowded {
+    /// So many wait for the servers of its zone already.
+    Zone(usize),
+    /// Too many wait for servers of any zone.
+    All,
+}
+
+impl std::fmt::Display for Crowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Crowded::Zone(waiting) => {
+                write!(f, "{waiting} questions wait for its servers already")
+            }
+            Crowded::All => write!(f, "too many questions wait for servers that do not answer"),
+        }
+    }
+}
+
+/// A zone whose share is, or was just now, used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrowdedZone {
+    /// The zone.
+    pub zone: Name,
+    /// Since when, seconds since 1970.
+    pub since_s: u64,
+    /// Questions that wait for its servers.
+    pub waiting: usize,
+    /// Questions that found no place.
+    pub refused: u64,
+}
+
+/// All places.
+#[derive(Debug)]
+pub struct Shares {
+    /// `None` for no such limit.
+    zone_max: Option<usize>,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    zones: HashMap<Name, Zone>,
+    crowded: HashMap<Name, Refusals>,
+    prompt: usize,
+    waiting: usize,
+}
+
+/// The places of a zone.
+#[derive(Debug, Default)]
+struct Zone {
+    prompt: usize,
+    waiting: usize,
+    heard_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Refusals {
+    since_s: u64,
+    last: Duration,
+    count: u64,
+}
+
+impl Shares {
+    /// `zone_max`: questions that may wait for the servers of one zone; 0 for no such limit.
+    pub fn new(zone_max: usize) -> Arc<Shares> {
+        Arc::new(Shares {
+            zone_max: (zone_max > 0).then_some(zone_max),
+            tables: Mutex::default(),
+        })
+    }
+
+    /// A place at the servers of `zone`; at forwarders `apart`, which are asked for all zones, without a zone's limit.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn enter(self: &Arc<Self>, zone: &Name, apart: bool, now: Now) -> Result<Place, Crowded> {
+        let zone_max = self.zone_max.filter(|_| !apart);
+        let mut tables = self.tables();
+        let free = PLACES_MAX.saturating_sub(tables.prompt + tables.waiting);
+        let known = tables.zones.get(zone);
+        let (prompt, waiting) = known.map_or((0, 0), |z| (z.prompt, z.waiting));
+        let heard = known.is_some_and(|z| z.is_heard(now));
+        let refusal = match zone_max {
+            _ if free == 0 => Some(Crowded::All),
+            Some(max) if waiting >= max && !heard => Some(Crowded::Zone(waiting)),
+            Some(max) if prompt >= max.max(free / 2) => Some(Crowded::Zone(waiting + prompt)),
+            _ => None,
+        };
+        if let Some(crowded) = refusal {
+            tables.refused(zone, now);
+            return Err(crowded);
+        }
+        tables.prompt += 1;
+        tables.zones.entry(zone.clone()).or_default().prompt += 1;
+        Ok(Place {
+            shares: self.clone(),
+            zone: zone.clone(),
+            zone_max,
+            waits: false,
+        })
+    }
+
+    /// Zones whose share is used up, or was within the last minute.
+    pub fn crowded(&self, now: Now) -> Vec<CrowdedZone> {
+        let tables = self.tables();
+        let lasting = tables.crowded.iter().filter(|(_, r)| r.lasts(now));
+        let mut zones: Vec<CrowdedZone> = lasting
+            .map(|(zone, refusals)| CrowdedZone {
+                zone: zone.clone(),
+                since_s: refusals.since_s,
+                waiting: tables.zones.get(zone).map_or(0, |z| z.waiting),
+                refused: refusals.count,
+            })
+            .collect();
+        zones.sort_by(|a, b| a.zone.cmp(&b.zone));
+        zones
+    }
+
+    /// Whether servers of the zone are being asked.
+    pub fn is_asked(&self, zone: &Name) -> bool {
+        self.tables().zones.contains_key(zone)
+    }
+
+    /// Questions that are being asked, and those of them that wait.
+    pub fn under_way(&self) -> (usize, usize) {
+        let tables = self.tables();
+        (tables.prompt + tables.waiting, tables.waiting)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // Sound between any two operations.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Zone {
+    fn is_heard(&self, now: Now) -> bool {
+        self.heard_at.is_some_and(|at| now.mono < at + HEARD_FOR)
+    }
+}
+
+impl Refusals {
+    fn lasts(&self, now: Now) -> bool {
+        now.mono < self.last + CROWDED_FOR
+    }
+}
+
+impl Tables {
+    fn refused(&mut self, zone: &Name, now: Now) {
+        self.crowded.retain(|_, r| r.lasts(now));
+        if self.crowded.len() >= CROWDED_MAX && !self.crowded.contains_key(zone) {
+            return;
+        }
+        let row = self.crowded.entry(zone.clone()).or_insert(Refusals {
+            since_s: now.wall_s,
+            last: now.mono,
+            count: 0,
+        });
+        (row.last, row.count) = (now.mono, row.count + 1);
+    }
+}
+
+/// The place of one question at the servers of one zone, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    shares: Arc<Shares>,
+    zone: Name,
+    zone_max: Option<usize>,
+    waits: bool,
+}
+
+impl Place {
+    /// The question has been here for [`PROMPT_FOR`], and nothing was heard.
+    ///
+    /// # Errors
+    /// As many wait already as may.
+    pub fn wait(&mut self, now: Now) -> Result<(), Crowded> {
+        if self.waits {
+            return Ok(());
+        }
+        let mut tables = self.shares.tables();
+        let waiting = tables.zones.get(&self.zone).map_or(0, |z| z.waiting);
+        let refusal = match self.zone_max {
+            Some(max) if waiting >= max => Some(Crowded::Zone(waiting)),
+            _ if tables.waiting >= WAITING_MAX => Some(Crowded::All),
+            _ => None,
+        };
+        if let Some(crowded) = refusal {
+            tables.refused(&self.zone, now);
+            return Err(crowded);
+        }
+        self.waits = true;
+        (tables.prompt, tables.waiting) = (tables.prompt - 1, tables.waiting + 1);
+        if let Some(zone) = tables.zones.get_mut(&self.zone) {
+            (zone.prompt, zone.waiting) = (zone.prompt - 1, zone.waiting + 1);
+        }
+        Ok(())
+    }
+
+    /// A server of the zone has said something of use: it will say more.
+    pub fn heard(&mut self, now: Now) {
+        let mut tables = self.shares.tables();
+        if std::mem::take(&mut self.waits) {
+            (tables.prompt, tables.waiting) = (tables.prompt + 1, tables.waiting - 1);
+            if let Some(zone) = tables.zones.get_mut(&self.zone) {
+                (zone.prompt, zone.waiting) = (zone.prompt + 1, zone.waiting - 1);
+            }
+        }
+        if let Some(zone) = tables.zones.get_mut(&self.zone) {
+            zone.heard_at = Some(now.mono);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut tables = self.shares.tables();
+        let Some(zone) = tables.zones.get_mut(&self.zone) else {
+            return;
+        };
+        match self.waits {
+            true => zone.waiting -= 1,
+            false => zone.prompt -= 1,
+        }
+        if zone.prompt + zone.waiting == 0 {
+            tables.zones.remove(&self.zone);
+        }
+        match self.waits {
+            true => tables.waiting -= 1,
+            false => tables.prompt -= 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::name;
+
+    fn at(ms: u64) -> Now {
+        Now {
+            mono: Duration::from_millis(ms),
+            ..Now::default()
+        }
+    }
+
+    fn enter(shares: &Arc<Shares>, zone: &str, ms: u64) -> Result<Place, Crowded> {
+        shares.enter(&name(zone), false, at(ms))
+    }
+
+    #[test]
+    fn who_waits_takes_only_the_share_of_its_zone() {
+        let shares = Shares::new(3);
+        let mut all: Vec<Place> = (0..10).map(|_| enter(&shares, "a.", 0).unwrap()).collect();
+        let waits = all.iter_mut().map(|place| place.wait(at(400)));
+        let refused = waits.filter(Result::is_err);
+        assert_eq!(refused.count(), 7);
+        all.truncate(3);
+        // Nobody else is let in, for as long as nothing is heard; other zones are not concerned.
+        assert_eq!(enter(&shares, "a.", 500).err(), Some(Crowded::Zone(3)));
+        assert!(enter(&shares, "b.", 500).is_ok());
+        assert_eq!(shares.under_way(), (3, 3));
+        let [zone] = &shares.crowded(at(500))[..] else {
+            panic!("one zone");
+        };
+        assert_eq!((zone.waiting, zone.refused), (3, 8));
+        assert_eq!(shares.crowded(at(61_000)), []);
+        // Who has heard something waits no more, and others get their try.
+        all[0].heard(at(600));
+        let mut fourth = enter(&shares, "a.", 700).unwrap();
+        assert_eq!(fourth.wait(at(1100)), Ok(()));
+        let mut fifth = enter(&shares, "a.", 1500).unwrap();
+        assert_eq!(fifth.wait(at(1900)), Err(Crowded::Zone(3)));
+        assert_eq!(enter(&shares, "a.", 1900).err(), Some(Crowded::Zone(3)));
+        drop((all, fourth, fifth));
+        assert_eq!(shares.under_way(), (0, 0));
+        assert!(enter(&shares, "a.", 1900).is_ok());
+    }
+
+    #[test]
+    fn no_zone_takes_all_places_at_once() {
+        let shares = Shares::new(200);
+        let of = |zone: &str| -> Vec<Place> {
+            (0..PLACES_MAX)
+                .map_while(|_| enter(&shares, zone, 0).ok())
+                .collect()
+        };
+        let first = of("a.");
+        // Half of what is free, as that shrinks: a third.
+        assert_eq!(first.len(), PLACES_MAX.div_ceil(3));
+        let second = of("b.");
+        assert!(second.len() > PLACES_MAX / 5, "{}", second.len());
+        assert!(enter(&shares, "c.", 0).is_ok());
+    }
+
+    #[test]
+    fn half_of_all_places_are_for_those_who_do_not_wait() {
+        let shares = Shares::new(200);
+        let mut waiting = Vec::new();
+        for n in 0..PLACES_MAX {
+            let mut place = enter(&shares, &format!("z{}.", n / 10), 0).unwrap();
+            match place.wait(at(400)) {
+                Ok(()) => waiting.push(place),
+                Err(crowded) => assert_eq!(crowded, Crowded::All),
+            }
+        }
+        assert_eq!(waiting.len(), WAITING_MAX);
+    }
+
+    #[test]
+    fn without_a_limit_and_at_forwarders_only_all_are_counted() {
+        for (zone_max, apart) in [(0, false), (3, true)] {
+            let shares = Shares::new(zone_max);
+            let enter = |_| shares.enter(&name("a."), apart, at(0)).unwrap();
+            let mut all: Vec<Place> = (0..50).map(enter).collect();
+            assert!(all.iter_mut().all(|place| place.wait(at(400)).is_ok()));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Fair shares: questions that nobody answers take no place of those that somebody does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::dns::{Ede, Rcode, Rtype};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::build::Builder;
+use crate::lab::{Lab, brief};
+use crate::net::Fault;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Questions in vain.
+const MANY: usize = 5000;
+/// `limits.upstream_per_zone_max`
+const ZONE_MAX: usize = 200;
+
+fn build() -> Builder {
+    Builder::new(9)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns1.com.", &["192.0.2.1"])
+        .server("ns2.com.", &["192.0.2.2"])
+        .zone("org.")
+        .server("ns1.org.", &["192.0.2.11"])
+        .zone("gone.com.")
+        .server("ns1.gone.com.", &["203.0.113.1"])
+        .server("ns2.gone.com.", &["203.0.113.2"])
+        .record("*.w A 203.0.113.80")
+        .zone("known.com.")
+        .server("ns1.known.com.", &["203.0.113.3"])
+        .record("*.w A 203.0.113.83")
+        .zone("other.org.")
+        .server("ns1.other.org.", &["203.0.113.9"])
+        .record("*.w A 203.0.113.90")
+}
+
+/// Asks so many in vain, all at once; while they wait, names of `alive` are answered as ever.
+async fn starves(lab: &Arc<Lab>, in_vain: fn(usize) -> String, alive: &[&str]) {
+    let mut waiting = JoinSet::new();
+    for n in 0..MANY {
+        let lab = lab.clone();
+        waiting.spawn(async move { lab.ask(&in_vain(n), Rtype::A).await });
+    }
+    let began = Instant::now();
+    let (mut n, mut most) = (0, 0);
+    while began.elapsed() < 6 * SECOND {
+        for zone in alive {
+            n += 1;
+            let (answer, took) = lab.timed(&format!("x{n}.w.{zone}")).await;
+            assert_eq!(answer.rcode, Rcode::NOERROR, "{zone}: {:?}", answer.errors);
+            assert!(took < 200 * MS, "{zone} took {took:?}");
+        }
+        if began.elapsed() > 500 * MS {
+            let crowded = lab.resolver.crowded_zones();
+            most = most.max(crowded.iter().map(|zone| zone.waiting).max().unwrap_or(0));
+        }
+        tokio::time::sleep(20 * MS).await;
+    }
+    let mut refused = 0;
+    while let Some(answer) = waiting.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.rcode, Rcode::SERVFAIL, "{}", brief(&answer));
+        let no_place = |e: &Ede| e.text.contains("questions wait for its servers already");
+        refused += usize::from(answer.errors.iter().any(no_place));
+    }
+    println!("{n} answered beside; {most} waited, {refused} of {MANY} found no place");
+    assert!(most <= ZONE_MAX, "{most}");
+    assert!(refused >= MANY - 2 * ZONE_MAX, "{refused}");
+    let counted = lab.metrics.upstream_crowded_total.value();
+    assert!(counted >= refused as u64, "{counted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_questions_to_a_silent_zone_leave_room_for_all_others() {
+    let lab = Arc::new(Lab::new(build().build()));
+    lab.net.set("gone.com.", Fault::Silent);
+    starves(
+        &lab,
+        |n| format!("n{n}.w.gone.com."),
+        &["known.com.", "other.org."],
+    )
+    .await;
+}
+
+/// Names below a silent top-level zone count for it, for they are found only through it; who is known already is not concerned.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_names_below_a_silent_top_level_zone_are_one_share() {
+    let lab = Arc::new(Lab::with(build().build(), |s| s.retained.enabled = false));
+    lab.ask("first.w.known.com.", Rtype::A).await;
+    lab.net.set("com.", Fault::Silent);
+    starves(
+        &lab,
+        |n| format!("www.n{n}.com."),
+        &["known.com.", "other.org."],
+    )
+    .await;
+}
+
+/// Where something is heard of a zone, each question has its prompt try beside those that wait.
+#[tokio::test(start_paused = true)]
+async fn a_zone_that_answers_some_questions_answers_them_all_the_while() {
+    let lab = Arc::new(Lab::new(build().build()));
+    lab.ask("first.w.known.com.", Rtype::A).await;
+    lab.net.set("203.0.113.3", Fault::Loss(5));
+    let mut asking = JoinSet::new();
+    for n in 0..MANY {
+        let lab = lab.clone();
+        asking.spawn(async move {
+            tokio::time::sleep(MS * n as u32).await;
+            lab.ask(&format!("x{n}.w.known.com."), Rtype::A).await
+        });
+    }
+    let answers = asking.join_all().await;
+    let right = answers.iter().filter(|a| a.rcode == Rcode::NOERROR).count();
+    println!("{right} of {MANY}");
+    assert_eq!(right, MANY);
+}
