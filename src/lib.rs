@@ -16,7 +16,7 @@
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
 //! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
-//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`future`]: a type's name. `tests/tidy.rs`
+//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`prefix_set`]: sets of addresses. [`future`]: a type's name. `tests/tidy.rs`
 //! holds the modules to their edges.
 //!
 //! The binary adds arguments, start, reload and stop (`main.rs`, `run.rs`).
@@ -31,6 +31,7 @@ pub mod config;
 pub mod future;
 pub mod lines;
 pub mod metrics;
+pub mod prefix_set;
 pub mod tls;
 
 pub mod dns;

@@ -376,6 +376,8 @@ fn taken_up(old: &Config, new: Config) -> Config {
         taken.client_ca = new.client_ca;
     }
     taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
+    taken.reachability.domestic = new.reachability.domestic;
+    taken.reachability.sets = new.reachability.sets;
     taken.log.level = new.log.level;
     taken.log.servfail = new.log.servfail;
     taken
@@ -400,7 +402,10 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),
         ("[[tsig]]", old.tsig_keys != new.tsig_keys),
-        ("[reachability]", old.reachability != new.reachability),
+        (
+            "reachability.probe",
+            old.reachability.probe != new.reachability.probe,
+        ),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),

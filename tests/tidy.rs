@@ -14,7 +14,7 @@ use rust::{code_only, flatten_groups, imports, occurrences};
 
 /// Importing these is open to every module that is not a leaf itself.
 const LEAVES: &[&str] = &[
-    "clock", "config", "dns", "dnssec", "future", "lines", "metrics", "tls", "zone",
+    "clock", "config", "dns", "dnssec", "future", "lines", "metrics", "prefix_set", "tls", "zone",
 ];
 
 /// What each top-level module may import. Leaves name all of it, the others may use every leaf besides.
@@ -22,8 +22,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("future", &[]),
     ("lines", &[]),
+    ("prefix_set", &[]),
     ("dns", &[]),
-    ("config", &["dns", "tls"]),
+    ("config", &["dns", "prefix_set", "tls"]),
     ("dnssec", &["dns"]),
     ("metrics", &["clock", "dns"]),
     ("tls", &["clock"]),
@@ -81,6 +82,7 @@ const PURE: &[&str] = &[
     "mirror/source/incoming",
     "mirror/source/ixfr",
     "notify/queue",
+    "prefix_set",
     "mirror/verify",
     "query/cookie",
     "query/rate_limit",
@@ -88,6 +90,7 @@ const PURE: &[&str] = &[
     "query/signed",
     "query/special",
     "query/transfer/write",
+    "reach/cut",
     "reach/machine",
     "reach/prefix",
     "resolve/delegation",

@@ -137,7 +137,8 @@ impl Default for Reachability {
     fn default() -> Reachability {
         Reachability {
             probe: true,
-            domestic: Vec::new(),
+            domestic: Default::default(),
+            sets: Default::default(),
         }
     }
 }

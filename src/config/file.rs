@@ -12,6 +12,7 @@ use super::Located;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
+use super::sets;
 use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
@@ -20,6 +21,7 @@ use super::{
     UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, scalar,
 };
 use crate::dns::Name;
+use crate::prefix_set::PrefixSet;
 
 /// A minute: nobody waits longer for one answer.
 const WAIT_MAX_MS: u64 = 60_000;
@@ -392,7 +394,8 @@ fn retained(mut t: Table<'_, '_>) -> Retained {
 fn reachability(mut t: Table<'_, '_>) -> Reachability {
     let config = Reachability {
         probe: t.read("probe", Reachability::default().probe, Item::flag),
-        domestic: t.read("domestic", Vec::new(), prefixes),
+        domestic: t.read("domestic", PrefixSet::default(), sets::prefix_set),
+        sets: sets::named(t.table("sets")),
     };
     t.finish();
     config

@@ -22,11 +22,13 @@ mod peer;
 mod reader;
 mod records;
 mod scalar;
+mod sets;
 mod tls;
 mod tsig;
 mod unbuilt;
 pub mod url;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +38,10 @@ use rustls::pki_types::ServerName;
 
 use crate::dns::Name;
 use crate::dns::tsig::{Key, Keyring};
+use crate::prefix_set::PrefixSet;
 use crate::tls::{Authorities, Identity};
+
+pub use sets::load as load_prefixes;
 
 pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
@@ -335,8 +340,20 @@ pub struct Catalog {
 pub struct Reachability {
     /// Whether servers are asked without a client's question.
     pub probe: bool,
-    /// Prefixes that stay reachable in a national cut-off. Empty in this version.
-    pub domestic: Vec<IpNet>,
+    /// What stays reachable in a national cut-off.
+    pub domestic: PrefixSet,
+    /// Other such sets, by name: exchange points, single providers.
+    pub sets: BTreeMap<String, PrefixSet>,
+}
+
+impl Reachability {
+    /// The set of that name; `domestic` is the one of its own key.
+    pub fn set(&self, name: &str) -> Option<&PrefixSet> {
+        match name {
+            "domestic" => Some(&self.domestic),
+            other => self.sets.get(other),
+        }
+    }
 }
 
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.

@@ -7,17 +7,18 @@
 //! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
 //! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
-//! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
+//! - `severed`: another way out, on which some servers are cut off. `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::dns::{Edns, Message, Question};
+use crate::dns::{Edns, Message, Name, Question};
 pub use crate::future::BoxFuture;
 
 mod cookies;
 mod net;
 mod pool;
+mod severed;
 mod socket;
 mod tcp;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod unclaimed;
 pub mod wire;
 
 pub use cookies::Carried;
+pub use severed::{Manner, Severed};
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
 pub use unclaimed::unclaimed_datagrams;
 
@@ -42,6 +44,8 @@ pub enum Transport {
 /// One question to one server.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// The zone that the server is asked as one of; of no consequence for the packet.
+    pub zone: Name,
     /// Where to.
     pub server: SocketAddr,
     /// UDP or TCP.

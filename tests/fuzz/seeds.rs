@@ -125,6 +125,13 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ]
         .map(text)
         .to_vec(),
+        "prefixes" => [
+            "# a country\n192.0.2.0/24\n192.0.3.0/24 # two that touch\n\n2001:db8::/32\n203.0.113.7\n",
+            "0.0.0.0/0\n::/0\n",
+            "10.0.0.0/9\n10.128.0.0/9\n10.1.0.0/16\r\n2001:db8:8000::/33\n2001:db8::/33",
+        ]
+        .map(text)
+        .to_vec(),
         "catalog" => vec![
             text(
                 "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\

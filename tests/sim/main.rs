@@ -40,6 +40,7 @@ async fn ask(
     transport: Transport,
 ) -> Result<Message, ExchangeError> {
     let ask = Ask {
+        zone: holdfast::dns::Name::root(),
         server: format!("{server}:53").parse().unwrap(),
         transport,
         question,

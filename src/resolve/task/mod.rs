@@ -11,6 +11,7 @@
 //! Failure: a question that cannot be answered is SERVFAIL with the reason as EDE, remembered for a while (`failures`).
 
 mod answers;
+mod beside;
 mod chain;
 mod failures;
 mod inflight;
@@ -45,6 +46,7 @@ use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
 
+pub use beside::Beside;
 use chain::Unanswered;
 use failures::{Failed, FailureKey, Failures};
 use inflight::InFlight;
@@ -99,6 +101,29 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+/// What a resolver begins with.
+struct Memory {
+    knowledge: Knowledge,
+    servers: Servers,
+    retained: Arc<Retained>,
+    cache: Arc<Cache>,
+    shelf: OnceLock<Arc<answers::Shelf>>,
+    judging: bool,
+}
+
+impl Memory {
+    fn empty(parts: &Parts, retained: Arc<Retained>) -> Memory {
+        Memory {
+            knowledge: Knowledge::new(parts.settings.root_hints.clone()),
+            servers: Servers::default(),
+            retained,
+            cache: Arc::new(stale::cache(&parts.settings, &parts.metrics)),
+            shelf: OnceLock::new(),
+            judging: false,
+        }
+    }
+}
+
 /// The resolver; clones are the same one.
 #[derive(Clone)]
 pub struct Resolver(Arc<Shared>);
@@ -114,7 +139,9 @@ pub(in crate::resolve) struct Shared {
     knowledge: Knowledge,
     servers: Servers,
     retained: Arc<Retained>,
-    cache: Cache,
+    cache: Arc<Cache>,
+    /// It judges what a cut-off would leave: nothing that is cached counts but as run out, and nothing is kept.
+    judging: bool,
     troubles: Troubles,
     stale_work: stale::Work,
     /// Answers on disk, where they are kept.
@@ -134,10 +161,19 @@ impl Resolver {
     /// A resolver that knows nothing but its root hints.
     pub fn new(parts: Parts) -> Resolver {
         let retained = Arc::new(Retained::new(parts.settings.retained));
-        Resolver::with_retained(parts, retained)
+        let memory = Memory::empty(&parts, retained);
+        Resolver::with_memory(parts, memory)
     }
 
-    fn with_retained(parts: Parts, retained: Arc<Retained>) -> Resolver {
+    fn with_memory(parts: Parts, memory: Memory) -> Resolver {
+        let Memory {
+            knowledge,
+            servers,
+            retained,
+            cache,
+            shelf,
+            judging,
+        } = memory;
         let Parts {
             settings,
             upstream,
@@ -148,13 +184,14 @@ impl Resolver {
             metrics,
         } = parts;
         Resolver(Arc::new(Shared {
-            knowledge: Knowledge::new(settings.root_hints.clone()),
-            servers: Servers::default(),
+            knowledge,
+            servers,
             retained,
-            cache: stale::cache(&settings, &metrics),
+            cache,
+            judging,
             troubles: Troubles::default(),
             stale_work: stale::Work::new(),
-            shelf: OnceLock::new(),
+            shelf,
             failures: Failures::default(),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
@@ -261,7 +298,8 @@ impl Resolver {
             clock: shared.clock.clone(),
             metrics: Arc::default(),
         };
-        Resolver::with_retained(parts, shared.retained.clone())
+        let memory = Memory::empty(&parts, shared.retained.clone());
+        Resolver::with_memory(parts, memory)
     }
 
     /// Writes down that nobody was asked.

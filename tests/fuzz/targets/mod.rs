@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     target("config", texts::config),
     target("anchors", texts::anchors),
     target("clock", texts::clock),
+    target("prefixes", texts::prefixes),
     target("control_request", streams::control_request),
     target("control_response", streams::control_response),
 ];

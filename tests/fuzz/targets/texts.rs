@@ -6,6 +6,7 @@ use holdfast::clock::{Clock, format_utc, parse_utc};
 use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::dns::{Dnskey, Ds};
 use holdfast::mirror::verify::parse_time;
+use holdfast::prefix_set::{FAULTS_MAX, PrefixSet, parse_list};
 
 /// Not there, so that files that a configuration names are not either.
 const FILE: &str = "/nonexistent/holdfast/file";
@@ -21,6 +22,36 @@ pub fn config(data: &[u8]) -> bool {
         }
         Err(error) => placed(&error, &text),
     }
+}
+
+/// A file of prefixes is taken, and then each of its addresses is in the set that is made of it and no other at the edges; or faults
+/// name some of its lines.
+pub fn prefixes(data: &[u8]) -> bool {
+    let prefixes = match parse_list(data) {
+        Ok(prefixes) => prefixes,
+        Err(faults) => {
+            let lines = data.iter().filter(|b| **b == b'\n').count() + 1;
+            assert!((1..=FAULTS_MAX).contains(&faults.len()));
+            assert!(faults.iter().all(|(line, _)| (1..=lines).contains(line)));
+            return false;
+        }
+    };
+    let set: PrefixSet = prefixes.iter().copied().collect();
+    let (four, six) = set.ranges();
+    assert!(four + six <= prefixes.len() && set.is_empty() == prefixes.is_empty());
+    let of_prefixes = |address| prefixes.iter().any(|p| p.contains(&address));
+    for prefix in prefixes.iter().take(100) {
+        assert!(set.contains(prefix.network()) || prefix.network().to_canonical().is_ipv4());
+        assert!(set.contains(prefix.broadcast()) || prefix.broadcast().to_canonical().is_ipv4());
+    }
+    for (address, inside) in set.edges().into_iter().take(100) {
+        // An IPv4 address in IPv6 form is looked for among those of IPv4.
+        if address.to_canonical() == address {
+            assert_eq!(set.contains(address), inside, "{address}");
+            assert_eq!(of_prefixes(address), inside, "{address}");
+        }
+    }
+    !prefixes.is_empty()
 }
 
 /// An address of a web server reads back as it is written; a redirect leads to another such address, or nowhere. Input: the
