@@ -11,7 +11,7 @@
 //!
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
-//! ends in. [`notify`] tells secondaries of new versions. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
+//! ends in. [`notify`] tells secondaries of new versions. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
 //! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
@@ -43,6 +43,7 @@ pub mod query;
 
 pub mod anchors;
 pub mod cache;
+pub mod drill;
 pub mod mirror;
 pub mod notify;
 pub mod reach;

@@ -78,10 +78,7 @@ impl FromIterator<IpNet> for PrefixSet {
 }
 
 /// Ranges in order, those that overlap or touch made into one.
-fn merged<T: Ord + Copy>(
-    mut ranges: Vec<(T, T)>,
-    after: impl Fn(T) -> Option<T>,
-) -> Box<[(T, T)]> {
+fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>) -> Box<[(T, T)]> {
     ranges.sort_unstable();
     let mut out: Vec<(T, T)> = Vec::with_capacity(ranges.len());
     for (first, last) in ranges {
@@ -136,10 +133,7 @@ pub fn parse_list(text: &[u8]) -> Result<Vec<IpNet>, Vec<(usize, String)>> {
         match parse_prefix(code) {
             Some(net) if net == net.trunc() => prefixes.push(net),
             Some(net) => {
-                let told = format!(
-                    "{code}: bits beyond the prefix; allowed is {}",
-                    net.trunc()
-                );
+                let told = format!("{code}: bits beyond the prefix; allowed is {}", net.trunc());
                 faults.push((line_number, told));
             }
             None => {
@@ -167,9 +161,14 @@ mod tests {
 
     #[test]
     fn ranges_that_overlap_or_touch_become_one() {
-        let made = set("192.0.2.0/25\n192.0.2.128/25\n192.0.2.64/26\n203.0.113.7\n2001:db8::/33\n2001:db8:8000::/33\n");
+        let made = set(
+            "192.0.2.0/25\n192.0.2.128/25\n192.0.2.64/26\n203.0.113.7\n2001:db8::/33\n2001:db8:8000::/33\n",
+        );
         assert_eq!(made.ranges(), (2, 1));
-        assert_eq!(set("0.0.0.0/1\n128.0.0.0/1\n255.255.255.255").ranges(), (1, 0));
+        assert_eq!(
+            set("0.0.0.0/1\n128.0.0.0/1\n255.255.255.255").ranges(),
+            (1, 0)
+        );
         for (address, inside) in [
             ("192.0.1.255", false),
             ("192.0.2.0", true),

@@ -14,7 +14,16 @@ use rust::{code_only, flatten_groups, imports, occurrences};
 
 /// Importing these is open to every module that is not a leaf itself.
 const LEAVES: &[&str] = &[
-    "clock", "config", "dns", "dnssec", "future", "lines", "metrics", "prefix_set", "tls", "zone",
+    "clock",
+    "config",
+    "dns",
+    "dnssec",
+    "future",
+    "lines",
+    "metrics",
+    "prefix_set",
+    "tls",
+    "zone",
 ];
 
 /// What each top-level module may import. Leaves name all of it, the others may use every leaf besides.
@@ -34,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cache", &[]),
     ("catalog", &[]),
     ("anchors", &[]),
+    ("drill", &["reach", "resolve", "upstream"]),
     ("timekeeper", &["store"]),
     ("reach", &[]),
     ("mirror", &[]),
@@ -43,7 +53,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("listen", &["query"]),
     (
         "control",
-        &["cache", "mirror", "query", "reach", "resolve", "store"],
+        &[
+            "cache", "drill", "mirror", "query", "reach", "resolve", "store",
+        ],
     ),
 ];
 
@@ -76,6 +88,9 @@ const PURE: &[&str] = &[
     "clock/floor",
     "dns",
     "dnssec",
+    "drill/names",
+    "drill/report",
+    "drill/verdict",
     "mirror/age",
     "mirror/brakes",
     "mirror/health",

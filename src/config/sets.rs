@@ -61,7 +61,10 @@ pub(super) fn named(table: Table<'_, '_>) -> BTreeMap<String, PrefixSet> {
 }
 
 fn part(item: &Item<'_, '_>) -> Option<Part> {
-    let file = item.value().as_str().and_then(|text| text.strip_prefix("file:"));
+    let file = item
+        .value()
+        .as_str()
+        .and_then(|text| text.strip_prefix("file:"));
     match file {
         Some("") => item.fault("no path after \"file:\""),
         Some(path) => Some(Part::File(item.doc().resolve(path))),

@@ -58,7 +58,9 @@ impl Cut {
     /// The set is empty: nothing would be cut off.
     pub fn prefixes(name: &str, set: PrefixSet) -> Result<Cut, String> {
         if set.is_empty() {
-            return Err(format!("{name}: no prefix in it, so nothing would be cut off"));
+            return Err(format!(
+                "{name}: no prefix in it, so nothing would be cut off"
+            ));
         }
         Ok(Cut::Prefixes {
             set: Arc::new(set),
@@ -114,11 +116,23 @@ mod tests {
             (&isolation, "com.", inside, false, false),
             (&isolation, "com.", outside, true, true),
         ] {
-            assert_eq!(cut.takes_server(&zone(at), address), server, "{cut}: {at} {address}");
+            assert_eq!(
+                cut.takes_server(&zone(at), address),
+                server,
+                "{cut}: {at} {address}"
+            );
             assert_eq!(cut.takes_address(address), host, "{cut}: {address}");
         }
         let empty = PrefixSet::default();
-        assert!(Cut::isolation("domestic", &empty).unwrap_err().contains("is empty"));
-        assert!(Cut::prefixes("list", empty).unwrap_err().contains("no prefix"));
+        assert!(
+            Cut::isolation("domestic", &empty)
+                .unwrap_err()
+                .contains("is empty")
+        );
+        assert!(
+            Cut::prefixes("list", empty)
+                .unwrap_err()
+                .contains("no prefix")
+        );
     }
 }

@@ -28,8 +28,8 @@ mod unclaimed;
 pub mod wire;
 
 pub use cookies::Carried;
-pub use severed::{Manner, Severed};
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
+pub use severed::{Manner, Severed};
 pub use unclaimed::unclaimed_datagrams;
 
 /// How a question travels.

@@ -218,7 +218,9 @@ impl Retained {
         let mut from = Bound::Unbounded;
         loop {
             let tables = self.tables();
-            let rest = tables.zones.range::<Name, _>((from.as_ref(), Bound::Unbounded));
+            let rest = tables
+                .zones
+                .range::<Name, _>((from.as_ref(), Bound::Unbounded));
             let some: Vec<(Name, Entry)> = rest
                 .take(COPIED_AT_ONCE)
                 .map(|(zone, entry)| (zone.clone(), entry.clone()))

@@ -11,11 +11,12 @@
 //!
 //! Failure: none of its own.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{Memory, Options, Parts, Resolver, Settings};
-use crate::dns::Question;
+use crate::dns::{Name, Question, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::delegation::Knowledge;
 use crate::resolve::select::Servers;
@@ -109,6 +110,42 @@ impl Resolver {
         self.0.cache.purge_remarked(since);
         if let Some(validator) = &self.0.validator {
             validator.purge_as_of();
+        }
+    }
+}
+
+/// The servers of a zone, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The zone.
+    pub zone: Name,
+    /// Names of its servers, and their addresses as far as known.
+    pub servers: Vec<(Name, Vec<IpAddr>)>,
+}
+
+impl Resolver {
+    /// The deepest zone known towards the question, and its servers. Asks nobody.
+    pub fn way_to(&self, question: &Question) -> Way {
+        let shared = &self.0;
+        let now = shared.clock.now();
+        let delegation = shared.knowledge.deepest(question, now);
+        let server = |(name, glue): &(Name, Vec<IpAddr>)| {
+            let mut addresses = glue.clone();
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                addresses.extend(
+                    shared
+                        .knowledge
+                        .addresses(name, rtype, now)
+                        .unwrap_or_default(),
+                );
+            }
+            addresses.sort();
+            addresses.dedup();
+            (name.clone(), addresses)
+        };
+        Way {
+            zone: delegation.zone.clone(),
+            servers: delegation.servers.iter().map(server).collect(),
         }
     }
 }

@@ -46,7 +46,7 @@ use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
 
-pub use beside::Beside;
+pub use beside::{Beside, Way};
 use chain::Unanswered;
 use failures::{Failed, FailureKey, Failures};
 use inflight::InFlight;

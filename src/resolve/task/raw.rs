@@ -217,9 +217,7 @@ impl Shared {
                             }
                             return *result;
                         }
-                        Action::Send {
-                            token, ask, wait,
-                        } => {
+                        Action::Send { token, ask, wait } => {
                             let told = self.note_exchange(&trace, &ask, now);
                             let tell = tell.clone();
                             self.send(&budget, ask, wait, told, move |said| {
