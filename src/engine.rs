@@ -10,6 +10,9 @@
 //! the parts themselves.
 
 mod catalogs;
+mod drills;
+mod front;
+mod worlds;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -39,6 +42,10 @@ use crate::store::{Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
 use catalogs::Catalogs;
+pub use drills::{Drills, Planned};
+pub use front::Front;
+use worlds::Outfit;
+pub use worlds::Rehearsal;
 
 /// The world around the engine.
 pub struct Outside {
@@ -60,8 +67,11 @@ pub struct Outside {
 
 /// The running engine. Dropping it stops its tasks.
 pub struct Engine {
-    /// Resolves questions.
+    /// Resolves questions, whatever is being rehearsed.
     pub resolver: Resolver,
+    /// Answers clients' questions: by the resolver, or in a drill by that of the drill.
+    pub front: Arc<Front>,
+    outfit: Outfit,
     /// The verified copies.
     pub mirrors: Arc<Mirrors>,
     /// Whether their servers can be reached.
@@ -140,6 +150,7 @@ impl Engine {
             inputs,
             prober: prober.clone(),
             ledger: ledger.clone(),
+            keep_outages: true,
             facts: facts(mirrors.clone()),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -153,6 +164,14 @@ impl Engine {
             metrics.clone(),
         );
         let route = Arc::new(route.exploring(!config.reachability.probe));
+        let outfit = Outfit {
+            config: config.clone(),
+            upstream: upstream.clone(),
+            settings: settings.clone(),
+            anchors: anchors.clone(),
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+        };
         let resolver = Resolver::new(Parts {
             settings: Settings::from_config(config, seed),
             upstream,
@@ -164,6 +183,7 @@ impl Engine {
         });
         resolver.set_anchors(&anchors.load(), &[]);
         parent.begin(&resolver);
+        let front = Arc::new(Front::new(resolver.clone(), config.names.clone()));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
@@ -189,7 +209,7 @@ impl Engine {
         tasks.spawn(catalogs.run(of_catalogs));
         tasks.spawn(follow_transitions(
             reach.clone(),
-            mirrors.clone(),
+            Some(mirrors.clone()),
             resolver.clone(),
         ));
         tasks.spawn(follow_generations(
@@ -217,6 +237,8 @@ impl Engine {
             tasks.spawn(anchors::task::run(tracked, deps));
         }
         Ok(Engine {
+            front,
+            outfit,
             resolver,
             mirrors,
             reach,
@@ -433,7 +455,11 @@ fn facts(mirrors: Arc<Mirrors>) -> Box<dyn Fn(&Name) -> reach::task::ZoneFacts +
 }
 
 /// What a change of reachability means for the others.
-async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, resolver: Resolver) {
+async fn follow_transitions(
+    reach: Arc<Reachability>,
+    mirrors: Option<Arc<Mirrors>>,
+    resolver: Resolver,
+) {
     let mut transitions = reach.subscribe();
     loop {
         let (zone, transition) = match transitions.recv().await {
@@ -453,7 +479,7 @@ async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, res
                 ..
             } if from != State::Suspect => {
                 resolver.note_recovered(&zone);
-                if let Some(mirror) = mirrors.find(&zone) {
+                if let Some(mirror) = mirrors.as_ref().and_then(|m| m.find(&zone)) {
                     mirror.refresh_now();
                 }
             }

@@ -406,6 +406,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             "reachability.probe",
             old.reachability.probe != new.reachability.probe,
         ),
+        ("[names]", old.names != new.names),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),

@@ -91,6 +91,7 @@ const PURE: &[&str] = &[
     "drill/names",
     "drill/report",
     "drill/verdict",
+    "drill/watch",
     "mirror/age",
     "mirror/brakes",
     "mirror/health",

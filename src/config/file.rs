@@ -17,7 +17,7 @@ use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Peer, Reachability, Resolver, Retained, Server, Sha1, Source, Stale,
+    LogLevel, Names, Peer, Reachability, Resolver, Retained, Server, Sha1, Source, Stale,
     UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, scalar,
 };
 use crate::dns::Name;
@@ -33,6 +33,8 @@ const WORKERS_MAX: u64 = 1024;
 const CACHE_BYTES_MIN: u64 = 1 << 20;
 /// Less than this on disk is not worth the writing.
 const STALE_BYTES_MIN: u64 = 1 << 20;
+/// About 250 MB of memory.
+const NAMES_MAX: u64 = 1_000_000;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 /// `sun_path` of a unix socket address, without its final NUL.
@@ -121,6 +123,7 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         tsig_keys: collect(root.tables("tsig"), tsig),
         catalogs: collect(root.tables("catalog"), catalog),
         reachability: reachability(root.table("reachability")),
+        names: counted_names(root.table("names")),
         limits: limits(root.table("limits")),
         control: control(root.table("control"), &server.data_dir),
         log: log(root.table("log")),
@@ -396,6 +399,18 @@ fn reachability(mut t: Table<'_, '_>) -> Reachability {
         probe: t.read("probe", Reachability::default().probe, Item::flag),
         domestic: t.read("domestic", PrefixSet::default(), sets::prefix_set),
         sets: sets::named(t.table("sets")),
+    };
+    t.finish();
+    config
+}
+
+fn counted_names(mut t: Table<'_, '_>) -> Names {
+    let default = Names::default();
+    let config = Names {
+        enabled: t.read("enabled", default.enabled, Item::flag),
+        entries_max: t.read("entries_max", default.entries_max, |item| {
+            item.number(100, NAMES_MAX, "")
+        }),
     };
     t.finish();
     config

@@ -89,6 +89,8 @@ pub struct Config {
     pub catalogs: Vec<Catalog>,
     /// `[reachability]`: how outages are noticed.
     pub reachability: Reachability,
+    /// `[names]`: which questions are counted.
+    pub names: Names,
     /// `[limits]`: flood defence.
     pub limits: Limits,
     /// `[control]`: the control socket and the status page.
@@ -354,6 +356,15 @@ impl Reachability {
             other => self.sets.get(other),
         }
     }
+}
+
+/// `[names]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Names {
+    /// Whether it is counted which questions are asked. By whom is never kept.
+    pub enabled: bool,
+    /// Questions that are kept at most.
+    pub entries_max: u64,
 }
 
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.

@@ -10,14 +10,19 @@ use crate::reach::Cut;
 use crate::resolve::task::{Beside, Resolver};
 use crate::resolve::trace::Trace;
 use crate::resolve::{Health, LocalZones, Observation};
-use crate::upstream::{Ask, Manner, Severed, Upstream};
+use crate::upstream::{Ask, IsCut, Manner, Severed, Upstream};
+
+/// So often a client tries.
+const TRIES: usize = 2;
 
 /// A judge of one cut-off. Clones are the same one.
 #[derive(Clone)]
 pub struct Judge {
     cut: Arc<Cut>,
-    /// The world in which the cut has been made.
+    /// The world in which the cut has been made, and nobody waits for those who are cut off.
     after: Resolver,
+    /// The same, where each of them costs the time that it will cost.
+    slow: Resolver,
     /// The world as it is, seen with as little memory.
     before: Resolver,
     clock: Clock,
@@ -34,12 +39,17 @@ impl Judge {
         clock: Clock,
     ) -> Judge {
         let of = cut.clone();
-        let is_cut = Arc::new(move |ask: &Ask| of.takes_server(&ask.zone, ask.server.ip()));
-        let severed = Severed::new(upstream.clone(), is_cut, Manner::AtOnce);
+        let is_cut: IsCut = Arc::new(move |ask: &Ask| of.takes_server(&ask.zone, ask.server.ip()));
+        let severed = |manner| Severed::new(upstream.clone(), is_cut.clone(), manner);
         let after = live.judging(Beside {
-            upstream: Arc::new(severed),
+            upstream: Arc::new(severed(Manner::AtOnce)),
             local: local.clone(),
             health: Arc::new(Map(Some(cut.clone()))),
+        });
+        let slow = live.judging(Beside {
+            upstream: Arc::new(severed(Manner::Silent)),
+            local: local.clone(),
+            health: Arc::new(Map(None)),
         });
         let before = live.judging(Beside {
             upstream,
@@ -49,6 +59,7 @@ impl Judge {
         Judge {
             cut,
             after,
+            slow,
             before,
             clock,
         }
@@ -72,7 +83,11 @@ impl Judge {
             events: &events,
         };
         if resolution.rcode != Rcode::SERVFAIL {
-            return Verdict::Survives(evidence.survives());
+            let in_time = !evidence.met_the_cut() || self.is_in_time(&question).await;
+            return match in_time {
+                true => Verdict::Survives(evidence.survives()),
+                false => Verdict::Lost(Box::new(evidence.too_slow())),
+            };
         }
         let trace = Trace::off();
         let now = self.before.judge_question(question.clone(), &trace).await;
@@ -90,6 +105,21 @@ impl Judge {
             of(&self.before).or_else(|| of(&self.after))
         });
         Verdict::Lost(Box::new(evidence.lost(failed, lost_zone, zone_now)))
+    }
+}
+
+impl Judge {
+    /// Whether the question is answered where silence takes its time, before the work on it ends: a client who is not answered by then
+    /// is at his next try. As in an outage, what was found out about servers serves the next question.
+    async fn is_in_time(&self, question: &Question) -> bool {
+        for _ in 0..TRIES {
+            let trace = Trace::recording(self.clock.now());
+            let found = self.slow.judge_question(question.clone(), &trace).await;
+            if found.rcode != Rcode::SERVFAIL {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`verdict`]: from the record of a judgement to a verdict, a reason and what would fix it; pure
 //! - [`names`]: which names are asked for, and how often, in bounded memory; pure
 //! - [`report`]: verdicts added up
+//! - [`watch`]: when a drill is to be given up; pure
 //!
 //! Failure: a question that fails in the true world, too, is no loss and is shown apart. What cannot be told is said to be lost.
 
@@ -16,3 +17,4 @@ pub mod judge;
 pub mod names;
 pub mod report;
 pub mod verdict;
+pub mod watch;

@@ -10,11 +10,15 @@
 //! | `classes` | per `class` (`mirror`, `live`, `retained`, `stale`: survives, by the weakest part of its way; `lost`; `fails_now`: comes to nothing without any cut-off, too): `names`, `queries`, and their shares of all that does not fail now (`names_share`, `queries_share`, 0 to 1) |
 //! | `survive` | the first four together, in the same form |
 //! | `host_lost` | survives, but none of the addresses in the answer can be reached, in the same form |
-//! | `causes` | per `cause` (`servers_abroad`, `named_abroad`, `parent_abroad`, `no_chain`, `servers_fail`, `other`): `names`, `queries` |
+//! | `causes` | per `cause` (`servers_abroad`, `named_abroad`, `parent_abroad`, `no_chain`, `servers_fail`, `too_slow`, `other`): `names`, `queries` |
 //! | `lost` | the lost questions, most used first: `name`, `type`, `queries`, `share`, `cause`, `zone`, `alias` (the name that it leads to, if that is what is lost), `text`, `fix`, `servers` (`name`, `addresses`, `cut`) |
 //! | `lost_left_out` | how many more there are |
 //! | `fixes` | what would fix most, most used first: `fix`, `names`, `queries` |
 //! | `failing` | questions that fail now, most used first: `name`, `type`, `queries`, `text` |
+//!
+//! A [`DrillReport`] has the keys of a [`DrillState`] (`cut`, `shadow`, `running`, `began_at`, `ends_at`, `ended_at`, `ended`: why,
+//! `abort_at`, `asked` and `failed`: clients' questions since it began, `failed_share`, `failed_share_before`), `waiting` (distinct questions
+//! that are not judged yet), and `report`. A [`ReadinessProgress`] has `job`, `done`, `of` and, at its end, `report`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -117,6 +121,81 @@ pub struct FailingRow {
     pub rtype: String,
     pub queries: f64,
     pub text: String,
+}
+
+/// A drill, or what it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DrillState {
+    pub cut: String,
+    pub shadow: bool,
+    pub running: bool,
+    pub began_at: String,
+    pub ends_at: String,
+    pub ended_at: Option<String>,
+    pub ended: Option<String>,
+    pub abort_at: f64,
+    pub asked: u64,
+    pub failed: u64,
+    pub failed_share: f64,
+    pub failed_share_before: f64,
+}
+
+impl DrillState {
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let kind = if self.shadow { "shadow drill" } else { "drill" };
+        let mut out = format!("{kind}: {} cut off, since {}, ", self.cut, self.began_at);
+        let _ = match (&self.ended_at, &self.ended) {
+            (Some(at), Some(why)) => writeln!(out, "over since {at} ({why})"),
+            _ => writeln!(out, "until {}", self.ends_at),
+        };
+        let _ = writeln!(
+            out,
+            "  {} questions of clients, {} failed ({}; before: {})",
+            self.asked,
+            self.failed,
+            percent(self.failed_share),
+            percent(self.failed_share_before)
+        );
+        if self.running && !self.shadow {
+            let bound = percent(self.abort_at);
+            let _ = writeln!(out, "  given up when {bound} more fail than before");
+        }
+        out
+    }
+}
+
+/// What a drill has shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DrillReport {
+    #[serde(flatten)]
+    pub drill: DrillState,
+    pub waiting: u64,
+    pub report: Report,
+}
+
+impl DrillReport {
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut out = self.drill.to_text();
+        if self.waiting > 0 {
+            let _ = writeln!(out, "  {} questions are still to be judged", self.waiting);
+        }
+        out.push('\n');
+        out + &self.report.to_text()
+    }
+}
+
+/// How far a readiness report is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ReadinessProgress {
+    pub job: u64,
+    pub done: u64,
+    pub of: u64,
+    pub report: Option<Report>,
 }
 
 /// Verdicts on the way to a [`Report`].

@@ -93,6 +93,8 @@ pub enum Cause {
     NoChain,
     /// Servers that stay reachable have no answer.
     ServersFail,
+    /// A way is left that takes too long.
+    TooSlow,
     /// None of these; the text says what.
     Other,
 }
@@ -106,6 +108,7 @@ impl Cause {
             Cause::ParentAbroad => "parent neither mirrored nor retained",
             Cause::NoChain => "no chain of trust",
             Cause::ServersFail => "servers inside do not answer",
+            Cause::TooSlow => "the way that is left takes too long",
             Cause::Other => "other",
         }
     }
@@ -204,6 +207,39 @@ impl Evidence<'_> {
             host_lost: !addresses.is_empty()
                 && addresses.iter().all(|a| self.cut.takes_address(*a)),
             as_of: self.resolution.security == Security::SecureAsOf,
+        }
+    }
+
+    /// Whether anybody was asked in vain who is cut off.
+    pub fn met_the_cut(&self) -> bool {
+        let mut at: Option<Name> = None;
+        self.events.iter().any(|event| match &event.what {
+            What::Step { zone, .. } => {
+                at = zone.parse().ok();
+                false
+            }
+            What::Exchange { server, taken, .. } => {
+                let zone = at.as_ref();
+                !taken && zone.is_none_or(|zone| self.cut.takes_server(zone, *server))
+            }
+            // Somebody else may have.
+            What::Joined { .. } => true,
+            _ => false,
+        })
+    }
+
+    /// Why the question is lost where a way is left that takes longer than the work on a question may take.
+    pub fn too_slow(&self) -> Loss {
+        let cut = self.cut;
+        Loss {
+            cause: Cause::TooSlow,
+            zone: None,
+            alias: None,
+            servers: Vec::new(),
+            text: format!(
+                "a way is left, but it leads past so many servers that are cut off ({cut}) that it takes too long"
+            ),
+            fix: "mirror the zones above; `holdfast trace` for the name shows them".into(),
         }
     }
 
@@ -309,9 +345,11 @@ impl Evidence<'_> {
             }
             Cause::NoChain => (
                 format!(
-                    "what proves the answer cannot be had: {at} is cut off, and its DS and DNSKEY sets are not held here"
+                    "what proves the answer cannot be had: the chain of trust breaks at {at} ({set})"
                 ),
-                format!("mirror {at}, so that the chain of trust stays whole"),
+                format!(
+                    "mirror {at} or the zone above it, so that its DS and DNSKEY sets are held here"
+                ),
             ),
             Cause::ServersFail => (
                 format!("name servers of {at} that stay reachable were asked, and had no answer"),
@@ -319,7 +357,7 @@ impl Evidence<'_> {
                     "`holdfast trace` for the name shows what they say; ask the operator of {at}"
                 ),
             ),
-            Cause::Other => {
+            Cause::TooSlow | Cause::Other => {
                 let why = self.resolution.errors.first().map(|e| e.text.clone());
                 (
                     why.unwrap_or_else(|| "no answer".into()),

@@ -29,7 +29,7 @@ pub mod wire;
 
 pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
-pub use severed::{Manner, Severed};
+pub use severed::{IsCut, Manner, Severed};
 pub use unclaimed::unclaimed_datagrams;
 
 /// How a question travels.
