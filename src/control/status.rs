@@ -12,6 +12,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+use crate::drill::report::DrillState;
 
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use versions::{EscalationStatus, MirrorDone, TransferStatus, VersionStatus, versions_text};
@@ -47,6 +48,9 @@ pub struct Status {
     /// Answers past their TTL.
     #[serde(default)]
     pub stale: StaleStatus,
+    /// The drill that goes on, or the last one.
+    #[serde(default)]
+    pub drill: Option<DrillState>,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -435,6 +439,10 @@ impl Status {
             duration_words(self.uptime_s),
             self.time
         );
+        if let Some(drill) = self.drill.as_ref().filter(|drill| drill.running) {
+            out.push_str("! ");
+            out.push_str(&drill.to_text());
+        }
         self.write_clock(&mut out);
         self.write_mirrors(&mut out);
         self.write_zones(&mut out);

@@ -10,16 +10,18 @@
 //!
 //! Failure: none; what is lost is some counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
-use crate::dns::{Question, Rcode};
+use crate::dns::{Name, Question, Rcode, Rtype};
 
 /// Time in which counts fade to their half, seconds.
 pub const HALF_LIFE_S: u64 = 7 * 86_400;
+/// Questions in one file.
+pub const LISTED_MAX: usize = 200_000;
 /// Shards, each with a lock of its own.
 const SHARDS: usize = 16;
 
@@ -152,6 +154,42 @@ impl Names {
     }
 }
 
+/// The questions of a file: a name on each line, and a type where it is not A. What follows a `#` is a comment; a question that comes
+/// again counts once.
+///
+/// # Errors
+/// Number (from 1) and fault of the first wrong line.
+pub fn parse_list(text: &[u8]) -> Result<Vec<Question>, (usize, String)> {
+    let mut questions = Vec::new();
+    let mut known = HashSet::new();
+    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let fault = |why: String| (at + 1, why);
+        let code = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let code = std::str::from_utf8(code).map_err(|_| fault("not UTF-8".into()))?;
+        let mut words = code.split_whitespace();
+        let Some(word) = words.next() else {
+            continue;
+        };
+        let name: Name = (word.parse()).map_err(|error| fault(format!("no name: {error}")))?;
+        let rtype = match words.next() {
+            None => Rtype::A,
+            Some(word) => (word.parse())
+                .map_err(|_| fault("after the name there may be a type such as AAAA".into()))?,
+        };
+        if words.next().is_some() {
+            return Err(fault("more than a name and a type".into()));
+        }
+        let question = Question::new(name, rtype);
+        if known.insert(question.clone()) {
+            questions.push(question);
+        }
+        if questions.len() > LISTED_MAX {
+            return Err(fault(format!("more than {LISTED_MAX} questions")));
+        }
+    }
+    Ok(questions)
+}
+
 impl Shard {
     fn add(&mut self, question: &Question, count: f64, error: f64, max: usize) {
         if let Some(counter) = self.counters.get_mut(question) {
@@ -190,7 +228,6 @@ fn lock(shard: &Mutex<Shard>) -> std::sync::MutexGuard<'_, Shard> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Rtype;
 
     fn question(n: usize) -> Question {
         Question::new(format!("n{n}.test.").parse().unwrap(), Rtype::A)
@@ -214,6 +251,23 @@ mod tests {
                 found.count >= 2000.0 && found.count - found.error <= 2000.0,
                 "{found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_file_of_names() {
+        let text = b"www.example\n\n# a comment\nmail.example. MX # another\nwww.example. A\n";
+        let list: Vec<String> = (parse_list(text).unwrap().iter())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(list, ["www.example. A", "mail.example. MX"]);
+        for (text, line) in [
+            (&b"a\nb..c\n"[..], 2),
+            (b"a NOTYPE", 1),
+            (b"a A b", 1),
+            (b"\xff", 1),
+        ] {
+            assert_eq!(parse_list(text).unwrap_err().0, line);
         }
     }
 

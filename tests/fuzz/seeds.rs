@@ -125,6 +125,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ]
         .map(text)
         .to_vec(),
+        "names" => [
+            "www.example\n# mine\nmail.example. MX\n\nx.example TYPE65\n",
+            "a.b.c AAAA # six\nd\r\n*.w.example TXT",
+        ]
+        .map(text)
+        .to_vec(),
         "prefixes" => [
             "# a country\n192.0.2.0/24\n192.0.3.0/24 # two that touch\n\n2001:db8::/32\n203.0.113.7\n",
             "0.0.0.0/0\n::/0\n",

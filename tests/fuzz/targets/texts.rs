@@ -5,6 +5,7 @@ use std::path::Path;
 use holdfast::clock::{Clock, format_utc, parse_utc};
 use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::dns::{Dnskey, Ds};
+use holdfast::drill::names::parse_list as parse_names;
 use holdfast::mirror::verify::parse_time;
 use holdfast::prefix_set::{FAULTS_MAX, PrefixSet, parse_list};
 
@@ -52,6 +53,28 @@ pub fn prefixes(data: &[u8]) -> bool {
         }
     }
     !prefixes.is_empty()
+}
+
+/// A file of names is taken, and what is written of its questions reads back; or a line of it is wrong.
+pub fn names(data: &[u8]) -> bool {
+    match parse_names(data) {
+        Ok(questions) => {
+            let written: String = (questions.iter())
+                .map(|q| format!("{} {}\n", q.name, q.rtype))
+                .collect();
+            // A name may hold the sign of a comment.
+            if !written.contains('#') {
+                let again = parse_names(written.as_bytes());
+                assert_eq!(again.as_ref(), Ok(&questions), "{written}");
+            }
+            !questions.is_empty()
+        }
+        Err((line, _)) => {
+            let lines = data.iter().filter(|b| **b == b'\n').count() + 1;
+            assert!((1..=lines).contains(&line));
+            false
+        }
+    }
 }
 
 /// An address of a web server reads back as it is written; a redirect leads to another such address, or nowhere. Input: the
