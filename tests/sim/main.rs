@@ -5,6 +5,7 @@ mod aggressive;
 mod attack;
 mod build;
 mod cache;
+mod drills;
 mod failover;
 mod forward;
 mod harvest;
