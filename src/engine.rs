@@ -10,6 +10,7 @@
 //! the parts themselves.
 
 mod catalogs;
+mod counted;
 mod drills;
 mod front;
 mod worlds;
@@ -42,6 +43,7 @@ use crate::store::{Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
 use catalogs::Catalogs;
+use counted::Kept;
 pub use drills::{Drills, Planned};
 pub use front::Front;
 use worlds::Outfit;
@@ -72,6 +74,7 @@ pub struct Engine {
     /// Answers clients' questions: by the resolver, or in a drill by that of the drill.
     pub front: Arc<Front>,
     outfit: Outfit,
+    counted: Option<Arc<Kept>>,
     /// The verified copies.
     pub mirrors: Arc<Mirrors>,
     /// Whether their servers can be reached.
@@ -192,6 +195,11 @@ impl Engine {
         if let Some(ledger) = &retained_in {
             tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
         }
+        let counted =
+            (front.names().cloned()).map(|names| Kept::new(names, ledger.clone(), clock.clone()));
+        if let Some(counted) = &counted {
+            tasks.spawn(counted.clone().run());
+        }
         if config.cache.persist && config.stale.enabled {
             tasks.spawn(resolver.clone().keep_answers(ledger.clone()));
         }
@@ -239,6 +247,7 @@ impl Engine {
         Ok(Engine {
             front,
             outfit,
+            counted,
             resolver,
             mirrors,
             reach,
@@ -259,6 +268,9 @@ impl Engine {
             self.resolver.save_retained(ledger).await;
         }
         self.resolver.save_answers().await;
+        if let Some(counted) = &self.counted {
+            counted.clone().save().await;
+        }
     }
 }
 

@@ -105,9 +105,14 @@ impl Names {
         }
     }
 
+    /// What is left of a count after this time, 0 to 1.
+    pub fn faded(time: Duration) -> f64 {
+        0.5f64.powf(time.as_secs_f64() / HALF_LIFE_S as f64)
+    }
+
     /// Lets the counts fade by this time.
     pub fn fade(&self, time: Duration) {
-        let factor = 0.5f64.powf(time.as_secs_f64() / HALF_LIFE_S as f64);
+        let factor = Names::faded(time);
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.floor *= factor;

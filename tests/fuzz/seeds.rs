@@ -18,8 +18,9 @@ use holdfast::dns::{
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    AnswerRow, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow,
-    RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
+    AnswerRow, ClockRow, CountedName, CurrentRow, GenerationRow, NamesRow, OutageRow, Provenance,
+    RetainedHostRow, RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord,
+    Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
@@ -623,6 +624,17 @@ fn rows() -> Vec<Vec<u8>> {
     for row in kept_answers() {
         add(7, row.key(), seal(&row));
     }
+    let row = NamesRow {
+        part: 1,
+        at: 1_543_579_200,
+        list: vec![CountedName {
+            name: "www.example.".into(),
+            rtype: 1,
+            count: 2.5,
+            error: 0.5,
+        }],
+    };
+    add(64, row.key(), seal(&row));
     out
 }
 

@@ -282,6 +282,28 @@ async fn shadow_drill_readiness_and_the_real_cut_agree() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_is_known_after_a_restart() {
+    let mut site = Site::start(&["."]).await;
+    let options = Options::default();
+    let asked = Question::new(name("www.shop.home."), Rtype::A);
+    let absent = Question::new(name("none.shop.home."), Rtype::A);
+    for question in [&asked, &asked, &absent] {
+        let front = site.engine().front.clone();
+        if front.cached(question, options).is_none() {
+            front.resolve(question.clone(), options).await;
+        }
+    }
+    site.engine().save().await;
+    site.restart().await;
+    tokio::time::sleep(SECOND).await;
+    let front = &site.engine().front;
+    let known = front.names().unwrap().all();
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].question, asked);
+    assert!((1.9..=2.0).contains(&known[0].count), "{known:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_of_a_list_says_why_and_what_would_fix_it() {
     let stage = Stage::set(&[]).await;
     let before = stage.engine.front.counts();
