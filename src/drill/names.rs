@@ -143,6 +143,13 @@ impl Names {
         all
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            *lock(shard) = Shard::default();
+        }
+    }
+
     /// Questions for names that do not exist.
     pub fn denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)

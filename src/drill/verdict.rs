@@ -20,6 +20,8 @@ use crate::resolve::{Resolution, Security};
 const SERVERS_SHOWN_MAX: usize = 16;
 /// Addresses that are shown of each.
 const ADDRESSES_SHOWN_MAX: usize = 8;
+/// Zones with so many labels are nobody's to ask a favour of: the root and the top level.
+const TOP_LABELS_MAX: usize = 1;
 /// Failed questions inside each other that are looked into.
 const DEPTH_MAX: usize = 8;
 
@@ -309,7 +311,15 @@ impl Evidence<'_> {
         let (mut text, fix) = match cause {
             Cause::ServersAbroad => (
                 format!("all name servers of {at} are cut off ({set})"),
-                format!("mirror {at}, or ask its operator for a name server that stays reachable"),
+                match zone
+                    .as_ref()
+                    .is_some_and(|zone| zone.label_count() <= TOP_LABELS_MAX)
+                {
+                    true => format!("mirror {at}"),
+                    false => format!(
+                        "mirror {at}, or ask its operator for a name server that stays reachable"
+                    ),
+                },
             ),
             Cause::NamedAbroad => {
                 let home = shown(&failed.names_in);

@@ -7,7 +7,7 @@
 //!
 //! Failure: a judgement that takes long holds up others, nobody else; the world of a drill that has ended is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ const JUDGED_FOR: Duration = Duration::from_secs(300);
 /// Judgements at once, and the pause between their beginnings: servers that stay reachable are really asked.
 const JUDGED_AT_ONCE_MAX: usize = 16;
 const JUDGE_EVERY: Duration = Duration::from_millis(10);
+/// Questions that are judged between two looks at what is asked.
+const JUDGED_PER_LOOK_MAX: usize = 500;
 /// Time between two looks at what is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time between two fadings of the counts of names.
@@ -207,7 +209,8 @@ impl Drills {
                 tracing::warn!(%cut, seconds, "A DRILL BEGINS: clients are answered as if this were cut off")
             }
         }
-        tokio::spawn(self.clone().judge_what_is_asked(run.clone()));
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        tokio::spawn(judge_what_is_asked(run.clone(), clock, metrics));
         Ok(self.state_of(&run))
     }
 
@@ -245,6 +248,8 @@ impl Drills {
             None => tracing::info!(%cut, why, asked, "the shadow drill is over"),
             Some(since) => {
                 tracing::warn!(%cut, why, asked, failed, "THE DRILL IS OVER: clients are answered from the true world");
+                // What failed in the drill is no measure for the next one.
+                *lock(&self.watch) = Watch::default();
                 let resolver = self.engine.resolver.clone();
                 resolver.end_rehearsal(since);
                 tokio::spawn(async move {
@@ -321,33 +326,6 @@ impl Drills {
                 _ => failed as f64 / asked as f64,
             },
             failed_share_before: run.share_before,
-        }
-    }
-
-    /// Judges what clients ask, as long as the drill goes on.
-    async fn judge_what_is_asked(self: Arc<Self>, run: Arc<Run>) {
-        while lock(&run.ended).is_none() {
-            let now = self.clock.now().mono;
-            let due: Vec<Question> = {
-                let verdicts = lock(&run.verdicts);
-                let is_due = |question: &Question| {
-                    let known = verdicts.get(question);
-                    known.is_none_or(|(at, _)| now >= *at + JUDGED_FOR)
-                };
-                let asked = run.seen.all().into_iter().map(|counted| counted.question);
-                asked.filter(is_due).collect()
-            };
-            // Most used first; what comes up meanwhile waits for the next look.
-            let due = due.into_iter().take(1000);
-            let keep = |question: Question, verdict| {
-                self.metrics.questions_judged_total.inc();
-                let mut verdicts = lock(&run.verdicts);
-                if verdicts.len() < 2 * SEEN_MAX || verdicts.contains_key(&question) {
-                    verdicts.insert(question, (self.clock.now().mono, verdict));
-                }
-            };
-            judge_all(&run.judge, due, keep).await;
-            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -432,6 +410,56 @@ impl Drills {
             .readiness_lost_permille
             .set(lost_permille.round() as u64);
         report
+    }
+}
+
+impl Drop for Drills {
+    /// Nobody asks any more, so nothing is judged.
+    fn drop(&mut self) {
+        let run = lock(&self.state).running.take();
+        self.engine.front.rehearse(None);
+        if let Some(run) = run {
+            run.seen.clear();
+            *lock(&run.ended) = Some(Ended {
+                at_s: self.clock.now().wall_s,
+                why: "the server stops".into(),
+                counts: self.engine.front.counts(),
+            });
+        }
+    }
+}
+
+/// Judges what clients ask, as long as the drill goes on, and afterwards what is not judged yet.
+async fn judge_what_is_asked(run: Arc<Run>, clock: Clock, metrics: Arc<Metrics>) {
+    loop {
+        let now = clock.now().mono;
+        let is_over = lock(&run.ended).is_some();
+        let due: Vec<Question> = {
+            let verdicts = lock(&run.verdicts);
+            let is_due = |question: &Question| {
+                let known = verdicts.get(question);
+                known.is_none_or(|(at, _)| !is_over && now >= *at + JUDGED_FOR)
+            };
+            let asked = run.seen.all().into_iter().map(|counted| counted.question);
+            // Most used first; what comes up meanwhile waits for the next look.
+            asked.filter(is_due).take(JUDGED_PER_LOOK_MAX).collect()
+        };
+        if is_over && due.is_empty() {
+            return;
+        }
+        let keep = |question: Question, verdict| {
+            metrics.questions_judged_total.inc();
+            let mut verdicts = lock(&run.verdicts);
+            if verdicts.len() >= 2 * SEEN_MAX {
+                // What has left the sketch is not reported.
+                let seen: HashSet<Question> =
+                    run.seen.all().into_iter().map(|c| c.question).collect();
+                verdicts.retain(|question, _| seen.contains(question));
+            }
+            verdicts.insert(question, (clock.now().mono, verdict));
+        };
+        judge_all(&run.judge, due.into_iter(), keep).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 

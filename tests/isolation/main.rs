@@ -56,6 +56,8 @@ use publish::{ds_records, publish, serve};
 
 /// Seeds that run under `cargo test`.
 const SEEDS: Range<u64> = 0..40;
+/// Seeds that were once judged wrongly: for a way that is left but takes too long.
+const KEPT: [u64; 1] = [237];
 /// Longer than any TTL lasts.
 const TTLS_RUN_OUT: Duration = Duration::from_secs(2 * 3600);
 /// Failures are remembered for up to 60 s, and a first question may take too long.
@@ -78,7 +80,7 @@ struct Tally {
 #[test]
 fn what_is_said_to_survive_survives_the_cut_itself() {
     let mut tally = Tally::default();
-    for seed in seeds() {
+    for seed in seeds().chain(KEPT) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

@@ -282,6 +282,30 @@ async fn shadow_drill_readiness_and_the_real_cut_agree() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restart_ends_a_drill() {
+    let mut site = Site::start(&["."]).await;
+    let engine = Arc::new(site.take_engine());
+    let drills = Drills::new(engine.clone(), site.clock.clone(), site.metrics.clone());
+    let planned = Planned {
+        cut: isolation(),
+        time: 3600 * SECOND,
+        shadow: false,
+        abort_at: 1.0,
+    };
+    drills.start(planned).await.unwrap();
+    let question = Question::new(name("www.open.far."), Rtype::A);
+    let failed = engine.front.resolve(question, Options::default()).await;
+    assert_eq!(failed.rcode, Rcode::SERVFAIL);
+    tokio::time::sleep(60 * SECOND).await;
+    let world = engine.front.rehearsal().unwrap();
+    assert_eq!(world.reach.state(&name(".")), State::Isolated);
+    drop((world, drills, engine));
+    site.restart().await;
+    assert_eq!(site.engine().reach.state(&name(".")), State::Online);
+    site.right("www.open.far.", Rtype::A).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_is_known_after_a_restart() {
     let mut site = Site::start(&["."]).await;
     let options = Options::default();
