@@ -2,18 +2,27 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::verdict::{self, Evidence, Verdict};
+use tokio::time::sleep;
+
+use super::verdict::{self, Evidence, Source, Survival, Verdict};
 use crate::clock::Clock;
 use crate::dns::{Name, Question, Rcode};
 use crate::reach::Cut;
-use crate::resolve::task::{Beside, Resolver};
+use crate::resolve::task::{Beside, CLIENT_WAIT, Judging, Resolver};
 use crate::resolve::trace::Trace;
 use crate::resolve::{Health, LocalZones, Observation};
 use crate::upstream::{Ask, IsCut, Manner, Severed, Upstream};
 
 /// So often a client tries.
 const TRIES: usize = 2;
+/// The same, where nobody else asks, with a pause.
+const TRIES_ALONE: usize = 3;
+const TRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What takes longer is not prompt: a little less than a client waits, for the day will have worse moments than this one.
+const PROMPT_MAX: Duration = Duration::from_millis(CLIENT_WAIT.as_millis() as u64 - 500);
 
 /// A judge of one cut-off. Clones are the same one.
 #[derive(Clone)]
@@ -41,21 +50,24 @@ impl Judge {
         let of = cut.clone();
         let is_cut: IsCut = Arc::new(move |ask: &Ask| of.takes_server(&ask.zone, ask.server.ip()));
         let severed = |manner| Severed::new(upstream.clone(), is_cut.clone(), manner);
-        let after = live.judging(Beside {
+        let after = Beside {
             upstream: Arc::new(severed(Manner::AtOnce)),
             local: local.clone(),
             health: Arc::new(Map(Some(cut.clone()))),
-        });
-        let slow = live.judging(Beside {
+        };
+        let after = live.judging(after, Judging::Reason);
+        let slow = Beside {
             upstream: Arc::new(severed(Manner::Silent)),
             local: local.clone(),
             health: Arc::new(Map(None)),
-        });
-        let before = live.judging(Beside {
+        };
+        let slow = live.judging(slow, Judging::Reason);
+        let before = Beside {
             upstream,
             local,
             health: Arc::new(Map(None)),
-        });
+        };
+        let before = live.judging(before, Judging::Reason);
         Judge {
             cut,
             after,
@@ -83,11 +95,18 @@ impl Judge {
             events: &events,
         };
         if resolution.rcode != Rcode::SERVFAIL {
-            let in_time = !evidence.met_the_cut() || self.is_in_time(&question).await;
-            return match in_time {
-                true => Verdict::Survives(evidence.survives()),
-                false => Verdict::Lost(Box::new(evidence.too_slow())),
-            };
+            let survival = evidence.survives();
+            // What another question found through a retained delegation shows nobody any more who had to be waited for.
+            if !evidence.met_the_cut() && survival.from != Source::Retained {
+                return Verdict::Survives(survival);
+            }
+            if !self.is_in_time(&question).await {
+                return Verdict::Lost(Box::new(evidence.too_slow()));
+            }
+            return Verdict::Survives(Survival {
+                slow: !self.is_prompt(&question).await,
+                ..survival
+            });
         }
         let trace = Trace::off();
         let now = self.before.judge_question(question.clone(), &trace).await;
@@ -109,13 +128,31 @@ impl Judge {
 }
 
 impl Judge {
-    /// Whether the question is answered where silence takes its time, before the work on it ends: a client who is not answered by then
-    /// is at his next try. As in an outage, what was found out about servers serves the next question.
+    /// Whether the question is answered where silence takes its time, before the work on it ends: its answer is kept for a client's next
+    /// try. As in an outage, what was found out by one question serves the next.
     async fn is_in_time(&self, question: &Question) -> bool {
         for _ in 0..TRIES {
             let trace = Trace::recording(self.clock.now());
             let found = self.slow.judge_question(question.clone(), &trace).await;
             if found.rcode != Rcode::SERVFAIL {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a client is answered in one of his tries, as soon as he needs it, where nobody has asked for that part of the tree lately.
+    async fn is_prompt(&self, question: &Question) -> bool {
+        for attempt in 0..TRIES_ALONE {
+            if attempt > 0 {
+                sleep(TRY_AFTER).await;
+            }
+            let trace = Trace::recording(self.clock.now());
+            let began = self.clock.now().mono;
+            let rested = self.slow.rested(Judging::Time);
+            let found = rested.judge_question(question.clone(), &trace).await;
+            let took = self.clock.now().mono.saturating_sub(began);
+            if found.rcode != Rcode::SERVFAIL && took <= PROMPT_MAX {
                 return true;
             }
         }

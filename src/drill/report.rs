@@ -10,6 +10,7 @@
 //! | `classes` | per `class` (`mirror`, `live`, `retained`, `stale`: survives, by the weakest part of its way; `lost`; `fails_now`: comes to nothing without any cut-off, too): `names`, `queries`, and their shares of all that does not fail now (`names_share`, `queries_share`, 0 to 1) |
 //! | `survive` | the first four together, in the same form |
 //! | `host_lost` | survives, but none of the addresses in the answer can be reached, in the same form |
+//! | `slow` | survives, but so slowly that a client's first tries may come to nothing, in the same form |
 //! | `causes` | per `cause` (`servers_abroad`, `named_abroad`, `parent_abroad`, `no_chain`, `servers_fail`, `too_slow`, `other`): `names`, `queries` |
 //! | `lost` | the lost questions, most used first: `name`, `type`, `queries`, `share`, `cause`, `zone`, `alias` (the name that it leads to, if that is what is lost), `text`, `fix`, `servers` (`name`, `addresses`, `cut`) |
 //! | `lost_left_out` | how many more there are |
@@ -51,6 +52,7 @@ pub struct Report {
     pub classes: Vec<ClassRow>,
     pub survive: Share,
     pub host_lost: Share,
+    pub slow: Share,
     pub causes: Vec<CauseRow>,
     pub lost: Vec<LostRow>,
     pub lost_left_out: u64,
@@ -245,6 +247,7 @@ impl Tally {
         Report {
             survive: share(&|v| matches!(v, Verdict::Survives(_))),
             host_lost: share(&|v| matches!(v, Verdict::Survives(s) if s.host_lost)),
+            slow: share(&|v| matches!(v, Verdict::Survives(s) if s.slow)),
             classes,
             causes: causes(rows),
             lost: lost(rows, all.1),
@@ -381,6 +384,7 @@ impl Report {
         for row in self.classes.iter().filter(|row| row.class != "fails_now") {
             match row.class.as_str() {
                 "lost" => {
+                    line("  slowly", &self.slow);
                     line("  host out of reach", &self.host_lost);
                     line("lost", &row.share);
                 }
@@ -453,6 +457,7 @@ mod tests {
         Verdict::Survives(Survival {
             from,
             host_lost,
+            slow: false,
             as_of: false,
         })
     }

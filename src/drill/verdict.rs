@@ -77,6 +77,8 @@ pub struct Survival {
     pub from: Source,
     /// It would be answered with addresses, and none of those can be reached.
     pub host_lost: bool,
+    /// It takes long past those who are cut off: a client whose question is the first for that part of the tree may hear nothing in time.
+    pub slow: bool,
     /// The answer would not be validated any more, though its zone is signed (as-of, or old).
     pub as_of: bool,
 }
@@ -208,6 +210,7 @@ impl Evidence<'_> {
             from: from.unwrap_or(Source::Live),
             host_lost: !addresses.is_empty()
                 && addresses.iter().all(|a| self.cut.takes_address(*a)),
+            slow: false,
             as_of: self.resolution.security == Security::SecureAsOf,
         }
     }

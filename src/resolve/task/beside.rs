@@ -19,7 +19,6 @@ use super::{Memory, Options, Parts, Resolver, Settings};
 use crate::dns::{Name, Question, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::delegation::Knowledge;
-use crate::resolve::select::Servers;
 use crate::resolve::trace::Trace;
 use crate::resolve::{Health, LocalZones, Resolution};
 use crate::upstream::Upstream;
@@ -34,6 +33,15 @@ pub struct Beside {
     pub health: Arc<dyn Health>,
 }
 
+/// What a judgement is to find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judging {
+    /// What a question comes to, and why: each is tried for itself, to the end of its work, so that its record says all.
+    Reason,
+    /// Whether that is in time: old data is answered as early as clients get it, and zones that are known to be silent are left alone.
+    Time,
+}
+
 impl Resolver {
     /// A resolver for a drill. Copies tables: not for a thread that answers.
     pub fn rehearsing(&self, beside: Beside) -> Resolver {
@@ -45,17 +53,17 @@ impl Resolver {
         };
         let memory = Memory {
             knowledge: shared.knowledge.copy(),
-            servers: shared.servers.copy(),
+            servers: Arc::new(shared.servers.copy()),
             retained: Arc::new(shared.retained.copy(true)),
             cache: shared.cache.clone(),
             shelf: self.same_shelf(),
-            judging: false,
+            judging: None,
         };
         Resolver::with_memory(self.parts(beside, settings), memory)
     }
 
     /// A resolver for judgements. Copies tables: not for a thread that answers.
-    pub fn judging(&self, beside: Beside) -> Resolver {
+    pub fn judging(&self, beside: Beside, of: Judging) -> Resolver {
         let shared = &self.0;
         let settings = Settings {
             prime: false,
@@ -66,11 +74,37 @@ impl Resolver {
         };
         let memory = Memory {
             knowledge: Knowledge::new(settings.root_hints.clone()),
-            servers: Servers::default(),
+            servers: Arc::default(),
             retained: Arc::new(shared.retained.copy(false)),
             cache: shared.cache.clone(),
             shelf: self.same_shelf(),
-            judging: true,
+            judging: Some(of),
+        };
+        let mut parts = self.parts(beside, settings);
+        parts.validator = parts.validator.map(|v| Arc::new(v.afresh()));
+        Resolver::with_memory(parts, memory)
+    }
+
+    /// Another one that knows what this one knows of servers and of zones that are gone, and nothing else: as if for a while nobody
+    /// had asked for anything.
+    pub fn rested(&self, of: Judging) -> Resolver {
+        let shared = &self.0;
+        let beside = Beside {
+            upstream: shared.upstream.clone(),
+            local: shared.local.clone(),
+            health: shared.health.clone(),
+        };
+        let settings = Settings {
+            seed: shared.next_seed(),
+            ..shared.settings.clone()
+        };
+        let memory = Memory {
+            knowledge: Knowledge::new(settings.root_hints.clone()),
+            servers: shared.servers.clone(),
+            retained: shared.retained.clone(),
+            cache: shared.cache.clone(),
+            shelf: self.same_shelf(),
+            judging: Some(of),
         };
         let mut parts = self.parts(beside, settings);
         parts.validator = parts.validator.map(|v| Arc::new(v.afresh()));

@@ -46,7 +46,7 @@ use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
 
-pub use beside::{Beside, Way};
+pub use beside::{Beside, Judging, Way};
 use chain::Unanswered;
 use failures::{Failed, FailureKey, Failures};
 use inflight::InFlight;
@@ -57,7 +57,7 @@ use raw::{RawAsk, RawKey, RawResult};
 const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
 /// How long a client waits at most. Stubs give up after 5 s and then learn nothing of the reason; the work
 /// itself goes on to its end, for who asks again.
-const CLIENT_WAIT: Duration = Duration::from_millis(4500);
+pub const CLIENT_WAIT: Duration = Duration::from_millis(4500);
 /// How long somebody waits who wants to see the work: to its end.
 const TRACE_WAIT: Duration = TIME_MAX.saturating_add(Duration::from_secs(1));
 /// Memory for answers of a resolver that lives for one question, bytes.
@@ -104,22 +104,22 @@ pub struct Parts {
 /// What a resolver begins with.
 struct Memory {
     knowledge: Knowledge,
-    servers: Servers,
+    servers: Arc<Servers>,
     retained: Arc<Retained>,
     cache: Arc<Cache>,
     shelf: OnceLock<Arc<answers::Shelf>>,
-    judging: bool,
+    judging: Option<Judging>,
 }
 
 impl Memory {
     fn empty(parts: &Parts, retained: Arc<Retained>) -> Memory {
         Memory {
             knowledge: Knowledge::new(parts.settings.root_hints.clone()),
-            servers: Servers::default(),
+            servers: Arc::default(),
             retained,
             cache: Arc::new(stale::cache(&parts.settings, &parts.metrics)),
             shelf: OnceLock::new(),
-            judging: false,
+            judging: None,
         }
     }
 }
@@ -137,11 +137,11 @@ pub(in crate::resolve) struct Shared {
     clock: Clock,
     metrics: Arc<Metrics>,
     knowledge: Knowledge,
-    servers: Servers,
+    servers: Arc<Servers>,
     retained: Arc<Retained>,
     cache: Arc<Cache>,
-    /// It judges what a cut-off would leave: nothing that is cached counts but as run out, and nothing is kept.
-    judging: bool,
+    /// What a cut-off would leave is judged: nothing that is cached counts but as run out, and nothing is kept.
+    judging: Option<Judging>,
     troubles: Troubles,
     stale_work: stale::Work,
     /// Answers on disk, where they are kept.

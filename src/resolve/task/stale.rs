@@ -23,7 +23,7 @@ use tokio::time::timeout_at;
 
 use super::chain::{Chain, Next, Unanswered};
 use super::raw::RawAsk;
-use super::{Options, Settings, Shared, overloaded};
+use super::{Judging, Options, Settings, Shared, overloaded};
 use crate::cache::entry::Entry;
 use crate::cache::stale::{STALE_TTL_S, Stale, signatures_hold};
 use crate::cache::{Cache, Occasion};
@@ -219,7 +219,7 @@ impl Shared {
         }
         let question = ask.question.clone();
         // Each question is tried for itself, so that its record says why it comes to nothing.
-        if self.judging {
+        if self.judging == Some(Judging::Reason) {
             let result = self.link(ask, options, Occasion::Question, budget).await;
             let Err(unanswered) = result else {
                 return result;
@@ -391,8 +391,8 @@ impl Shared {
     fn stale_in_memory(&self, question: &Question, now: Now) -> Option<Stale> {
         let counts = |top: &Name| self.is_spoken_for(question, top, now);
         match self.judging {
-            false => self.cache.find_stale(question, now, counts),
-            true => self.cache.find_run_out(question, now, counts),
+            None => self.cache.find_stale(question, now, counts),
+            Some(_) => self.cache.find_run_out(question, now, counts),
         }
     }
 
