@@ -10,6 +10,10 @@
 //! the parts themselves.
 
 mod catalogs;
+mod counted;
+mod drills;
+mod front;
+mod worlds;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -39,6 +43,11 @@ use crate::store::{Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
 use catalogs::Catalogs;
+use counted::Kept;
+pub use drills::{Drills, Planned};
+pub use front::Front;
+use worlds::Outfit;
+pub use worlds::Rehearsal;
 
 /// The world around the engine.
 pub struct Outside {
@@ -60,8 +69,12 @@ pub struct Outside {
 
 /// The running engine. Dropping it stops its tasks.
 pub struct Engine {
-    /// Resolves questions.
+    /// Resolves questions, whatever is being rehearsed.
     pub resolver: Resolver,
+    /// Answers clients' questions: by the resolver, or in a drill by that of the drill.
+    pub front: Arc<Front>,
+    outfit: Outfit,
+    counted: Option<Arc<Kept>>,
     /// The verified copies.
     pub mirrors: Arc<Mirrors>,
     /// Whether their servers can be reached.
@@ -140,6 +153,7 @@ impl Engine {
             inputs,
             prober: prober.clone(),
             ledger: ledger.clone(),
+            keep_outages: true,
             facts: facts(mirrors.clone()),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -153,6 +167,14 @@ impl Engine {
             metrics.clone(),
         );
         let route = Arc::new(route.exploring(!config.reachability.probe));
+        let outfit = Outfit {
+            config: config.clone(),
+            upstream: upstream.clone(),
+            settings: settings.clone(),
+            anchors: anchors.clone(),
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+        };
         let resolver = Resolver::new(Parts {
             settings: Settings::from_config(config, seed),
             upstream,
@@ -164,6 +186,7 @@ impl Engine {
         });
         resolver.set_anchors(&anchors.load(), &[]);
         parent.begin(&resolver);
+        let front = Arc::new(Front::new(resolver.clone(), config.names.clone()));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
@@ -171,6 +194,11 @@ impl Engine {
         let retained_in = (config.cache.persist && config.retained.enabled).then(|| ledger.clone());
         if let Some(ledger) = &retained_in {
             tasks.spawn(resolver.clone().keep_retained(ledger.clone()));
+        }
+        let counted =
+            (front.names().cloned()).map(|names| Kept::new(names, ledger.clone(), clock.clone()));
+        if let Some(counted) = &counted {
+            tasks.spawn(counted.clone().run());
         }
         if config.cache.persist && config.stale.enabled {
             tasks.spawn(resolver.clone().keep_answers(ledger.clone()));
@@ -189,7 +217,7 @@ impl Engine {
         tasks.spawn(catalogs.run(of_catalogs));
         tasks.spawn(follow_transitions(
             reach.clone(),
-            mirrors.clone(),
+            Some(mirrors.clone()),
             resolver.clone(),
         ));
         tasks.spawn(follow_generations(
@@ -217,6 +245,9 @@ impl Engine {
             tasks.spawn(anchors::task::run(tracked, deps));
         }
         Ok(Engine {
+            front,
+            outfit,
+            counted,
             resolver,
             mirrors,
             reach,
@@ -237,6 +268,9 @@ impl Engine {
             self.resolver.save_retained(ledger).await;
         }
         self.resolver.save_answers().await;
+        if let Some(counted) = &self.counted {
+            counted.clone().save().await;
+        }
     }
 }
 
@@ -429,7 +463,11 @@ fn facts(mirrors: Arc<Mirrors>) -> Box<dyn Fn(&Name) -> reach::task::ZoneFacts +
 }
 
 /// What a change of reachability means for the others.
-async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, resolver: Resolver) {
+async fn follow_transitions(
+    reach: Arc<Reachability>,
+    mirrors: Option<Arc<Mirrors>>,
+    resolver: Resolver,
+) {
     let mut transitions = reach.subscribe();
     loop {
         let (zone, transition) = match transitions.recv().await {
@@ -449,7 +487,7 @@ async fn follow_transitions(reach: Arc<Reachability>, mirrors: Arc<Mirrors>, res
                 ..
             } if from != State::Suspect => {
                 resolver.note_recovered(&zone);
-                if let Some(mirror) = mirrors.find(&zone) {
+                if let Some(mirror) = mirrors.as_ref().and_then(|m| m.find(&zone)) {
                     mirror.refresh_now();
                 }
             }

@@ -11,12 +11,12 @@
 //!
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
-//! ends in. [`notify`] tells secondaries of new versions. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
+//! ends in. [`notify`] tells secondaries of new versions. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
 //! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
 //! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
-//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`future`]: a type's name. `tests/tidy.rs`
+//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`prefix_set`]: sets of addresses. [`future`]: a type's name. `tests/tidy.rs`
 //! holds the modules to their edges.
 //!
 //! The binary adds arguments, start, reload and stop (`main.rs`, `run.rs`).
@@ -32,6 +32,7 @@ pub mod future;
 pub mod lines;
 pub mod metrics;
 pub mod places;
+pub mod prefix_set;
 pub mod tls;
 
 pub mod dns;
@@ -43,6 +44,7 @@ pub mod query;
 
 pub mod anchors;
 pub mod cache;
+pub mod drill;
 pub mod mirror;
 pub mod notify;
 pub mod reach;

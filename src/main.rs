@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use holdfast::clock::{format_utc, system_wall};
 use holdfast::config::{Anchors, Config, ConfigError, Located, Resolver, Sha1};
-use holdfast::control::api::Request;
+use holdfast::control::api::{CutAsked, Request};
 use holdfast::control::client::{self, AskError};
 use holdfast::control::status::{
     CacheStatus, ClockReset, FlushDone, MirrorDone, MirrorStatus, Status, mirrors_text,
@@ -20,13 +20,14 @@ use holdfast::control::status::{
 };
 use holdfast::control::trace::TraceReport;
 use holdfast::dns::Name;
+use holdfast::drill::report::{DrillReport, DrillState, Report};
 use holdfast::mirror::GenerationInfo;
 use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
 use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use run::{Fault, compare, versions};
+use run::{Fault, compare, rehearse, versions};
 
 /// The configuration when no other is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -93,9 +94,54 @@ enum ToServer {
         #[arg(long)]
         no_cache: bool,
     },
+    /// Say which of the names that clients ask for would survive a national cut-off, which would not, why, and what would fix it.
+    Readiness {
+        /// Judge the names of this file (one per line, with a type where it is not A) instead of what clients ask.
+        #[arg(long, value_name = "FILE")]
+        names: Option<PathBuf>,
+        /// What stays reachable: `domestic`, or a set of [reachability.sets].
+        #[arg(long, value_name = "NAME", default_value = "domestic")]
+        set: String,
+    },
+    /// Rehearse a cut-off.
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Work on the floor that bounds the clock from below.
     #[command(subcommand)]
     Clock(ClockCommand),
+}
+
+#[derive(Subcommand)]
+enum DrillCommand {
+    /// Begin a drill: clients are answered as if this were cut off, with --shadow only judged so.
+    #[command(group = clap::ArgGroup::new("cut").required(true))]
+    Start {
+        /// Cut off the servers of this zone.
+        #[arg(long, group = "cut", value_name = "ZONE")]
+        zone: Option<Name>,
+        /// Cut off these prefixes: a set of [reachability.sets], a file, or prefixes with commas between them.
+        #[arg(long, group = "cut", value_name = "LIST")]
+        prefix: Option<String>,
+        /// Cut off everything but the domestic prefixes.
+        #[arg(long, group = "cut")]
+        isolation: bool,
+        /// What stays reachable with --isolation: `domestic`, or a set of [reachability.sets].
+        #[arg(long, value_name = "NAME", default_value = "domestic")]
+        set: String,
+        /// End by itself after this time.
+        #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = rehearse::parse_time)]
+        time: u64,
+        /// Judge clients' questions beside the true answers, which stay as they are.
+        #[arg(long)]
+        shadow: bool,
+        /// Give up when so many more of the questions fail than before.
+        #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = rehearse::parse_share)]
+        abort_at: u32,
+    },
+    /// End the drill.
+    Stop,
+    /// Show what the drill has shown so far, or the last one.
+    Report,
 }
 
 #[derive(Subcommand)]
@@ -237,6 +283,14 @@ fn ask_server(command: ToServer, file: &Path, json: bool) -> Result<ExitCode, Fa
         ToServer::Mirror(command) => mirror(&found, file, command, json)?,
         ToServer::Cache(command) => cache(socket, command, json)?,
         ToServer::Clock(ClockCommand::Reset) => clock_reset(&found, json)?,
+        ToServer::Readiness { names, set } => {
+            let names = names.map(|file| absolute(&file)).transpose()?;
+            let cut = CutAsked::Isolation(set);
+            let request = Request::Readiness { names, cut };
+            let report = block_on(rehearse::readiness(socket, request))??;
+            show(report, json, |report: Report| report.to_text())?;
+        }
+        ToServer::Drill(command) => drill(socket, command, json)?,
         ToServer::Trace {
             name,
             rtype,
@@ -378,6 +432,50 @@ fn mirror(
             tell(socket, json, Request::MirrorRollback { zone, serial }, done)
         }
     }
+}
+
+/// `holdfast drill ...`.
+fn drill(socket: &Path, command: DrillCommand, json: bool) -> Result<(), Fault> {
+    let state = |state: DrillState| state.to_text();
+    match command {
+        DrillCommand::Start {
+            zone,
+            prefix,
+            isolation: _,
+            set,
+            time,
+            shadow,
+            abort_at,
+        } => {
+            let cut = match (zone, prefix) {
+                (Some(zone), _) => CutAsked::Zone(zone.to_string()),
+                (_, Some(list)) if Path::new(&list).exists() => {
+                    CutAsked::Prefix(absolute(Path::new(&list))?)
+                }
+                (_, Some(list)) => CutAsked::Prefix(list),
+                (None, None) => CutAsked::Isolation(set),
+            };
+            let request = Request::DrillStart {
+                cut,
+                for_s: time,
+                shadow,
+                abort_at_permille: abort_at,
+            };
+            tell(socket, json, request, state)
+        }
+        DrillCommand::Stop => tell(socket, json, Request::DrillStop, state),
+        DrillCommand::Report => tell(socket, json, Request::DrillReport, |report: DrillReport| {
+            report.to_text()
+        }),
+    }
+}
+
+/// The server reads the file, and stands in another directory.
+fn absolute(file: &Path) -> Result<String, Fault> {
+    let path =
+        std::fs::canonicalize(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = path.to_str().map(str::to_owned);
+    Ok(text.ok_or_else(|| format!("{}: not UTF-8", file.display()))?)
 }
 
 /// `holdfast cache ...`.

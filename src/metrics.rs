@@ -300,6 +300,16 @@ metrics! {
     prefetches_total,
     /// Of these, the ones that failed.
     prefetch_failures_total,
+    /// 1 while a drill or shadow drill goes on.
+    drill_running,
+    /// Drills and shadow drills that were begun.
+    drills_total,
+    /// Drills that were given up because too much failed.
+    drills_aborted_total,
+    /// Questions that were judged for drills and readiness reports.
+    questions_judged_total,
+    /// Of a thousand queries, so many would be lost: by the last readiness report.
+    readiness_lost_permille,
 }
 
 #[cfg(test)]

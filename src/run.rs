@@ -11,6 +11,7 @@ pub mod compare;
 mod logging;
 mod operator;
 mod produced;
+pub mod rehearse;
 mod secondaries;
 mod system_clock;
 mod trace;
@@ -29,7 +30,7 @@ use holdfast::clock::{Clock, format_utc};
 use holdfast::config::{self, Config, NegativeTrustAnchor};
 use holdfast::control::api::Control;
 use holdfast::dns::Name;
-use holdfast::engine::{Engine, Outside};
+use holdfast::engine::{Drills, Engine, Outside};
 use holdfast::listen::tls::TlsDoor;
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
@@ -150,7 +151,8 @@ impl Server {
         let settings = SharedSettings::default();
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
-        let resolver = Arc::new(engine.resolver.clone());
+        let drills = Drills::new(engine.clone(), clock.clone(), metrics.clone());
+        tokio::spawn(drills.clone().run());
         let notifier = start_notifier(&config, &clock, &metrics)?;
         let mirrors = engine.mirrors.clone();
         tokio::spawn(secondaries::follow_mirrors(
@@ -158,9 +160,13 @@ impl Server {
             notifier.clone(),
         ));
         let transfers = Transfers::new(Some(mirrors), clock.clone(), metrics.clone());
-        let mut pipeline = Pipeline::new(settings.clone(), Some(resolver), metrics.clone())
-            .with_mirrors(engine.mirrors.clone(), clock.clone())
-            .with_transfers(transfers);
+        let mut pipeline = Pipeline::new(
+            settings.clone(),
+            Some(engine.front.clone()),
+            metrics.clone(),
+        )
+        .with_mirrors(engine.mirrors.clone(), clock.clone())
+        .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
@@ -174,6 +180,8 @@ impl Server {
             metrics: metrics.clone(),
             settings: settings.clone(),
             engine,
+            drills,
+            sets: ArcSwap::from_pointee(config.reachability.clone()),
             zone_errors: ArcSwap::default(),
             cache_bytes_max: config.cache.bytes_max,
             unclaimed_before: holdfast::upstream::unclaimed_datagrams().unwrap_or(0),
@@ -265,6 +273,8 @@ impl Server {
         }
         self.levels.set(config.log.level);
         self.config = taken_up(&self.config, config);
+        let reachability = self.config.reachability.clone();
+        self.operator.sets.store(Arc::new(reachability));
         self.show_certificate();
         (self.operator.engine.resolver).set_log_servfail(self.config.log.servfail);
         self.set_negative_trust_anchors();
@@ -388,6 +398,8 @@ fn taken_up(old: &Config, new: Config) -> Config {
         taken.client_ca = new.client_ca;
     }
     taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
+    taken.reachability.domestic = new.reachability.domestic;
+    taken.reachability.sets = new.reachability.sets;
     taken.log.level = new.log.level;
     taken.log.servfail = new.log.servfail;
     taken
@@ -412,7 +424,11 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),
         ("[[tsig]]", old.tsig_keys != new.tsig_keys),
-        ("[reachability]", old.reachability != new.reachability),
+        (
+            "reachability.probe",
+            old.reachability.probe != new.reachability.probe,
+        ),
+        ("[names]", old.names != new.names),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),

@@ -2,6 +2,8 @@
 
 #[path = "config/encrypted.rs"]
 mod encrypted;
+#[path = "config/sets.rs"]
+mod sets;
 #[path = "config/sources.rs"]
 mod sources;
 
@@ -603,7 +605,6 @@ fn unbuilt_features_may_only_be_off() {
         let expected = format!("{table}.{key}: not built in this version; allowed is only {off}");
         refused(&format!("[{table}]\n{key} = {on}\n"), &[(2, &expected)]);
     };
-    check("reachability", "domestic", "[]", "['192.0.2.0/24']");
     check("limits", "exempt", "[]", "['192.0.2.0/24']");
     for key in ["queries_per_prefix_s", "responses_per_s"] {
         check("limits", key, "0", "4096");

@@ -14,7 +14,17 @@ use rust::{code_only, flatten_groups, imports, occurrences};
 
 /// Importing these is open to every module that is not a leaf itself.
 const LEAVES: &[&str] = &[
-    "clock", "config", "dns", "dnssec", "future", "lines", "metrics", "places", "tls", "zone",
+    "clock",
+    "config",
+    "dns",
+    "dnssec",
+    "future",
+    "lines",
+    "metrics",
+    "places",
+    "prefix_set",
+    "tls",
+    "zone",
 ];
 
 /// What each top-level module may import. Leaves name all of it, the others may use every leaf besides.
@@ -23,8 +33,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("future", &[]),
     ("lines", &[]),
     ("places", &[]),
+    ("prefix_set", &[]),
     ("dns", &[]),
-    ("config", &["dns", "tls"]),
+    ("config", &["dns", "prefix_set", "tls"]),
     ("dnssec", &["dns"]),
     ("metrics", &["clock", "dns"]),
     ("tls", &["clock"]),
@@ -34,6 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cache", &[]),
     ("catalog", &[]),
     ("anchors", &[]),
+    ("drill", &["reach", "resolve", "upstream"]),
     ("timekeeper", &["store"]),
     ("reach", &[]),
     ("mirror", &[]),
@@ -43,7 +55,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("listen", &["query"]),
     (
         "control",
-        &["cache", "mirror", "query", "reach", "resolve", "store"],
+        &[
+            "cache", "drill", "mirror", "query", "reach", "resolve", "store",
+        ],
     ),
 ];
 
@@ -76,12 +90,17 @@ const PURE: &[&str] = &[
     "clock/floor",
     "dns",
     "dnssec",
+    "drill/names",
+    "drill/report",
+    "drill/verdict",
+    "drill/watch",
     "mirror/age",
     "mirror/brakes",
     "mirror/health",
     "mirror/source/incoming",
     "mirror/source/ixfr",
     "notify/queue",
+    "prefix_set",
     "mirror/verify",
     "query/cookie",
     "query/rate_limit",
@@ -89,6 +108,7 @@ const PURE: &[&str] = &[
     "query/signed",
     "query/special",
     "query/transfer/write",
+    "reach/cut",
     "reach/machine",
     "reach/prefix",
     "resolve/delegation",

@@ -28,6 +28,7 @@ mod tests;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, Rtype};
@@ -441,6 +442,13 @@ impl Cache {
     /// Drops everything that rests on as-of validation.
     pub fn purge_as_of(&self) {
         self.drop_if(|slot| slot.packed.is_as_of());
+    }
+
+    /// Drops what was stored since `since` (monotonic) and has a remark with it: what a drill made of what was true.
+    pub fn purge_remarked(&self, since: Duration) {
+        let since_ms = since.as_millis() as u64;
+        let stored_ms = |slot: &Slot| slot.expiry.stored_ms(slot.packed.ttl_s());
+        self.drop_if(|slot| slot.packed.has_errors() && stored_ms(slot) >= since_ms);
     }
 
     fn drop_if(&self, dead: impl Fn(&Slot) -> bool) -> usize {

@@ -34,6 +34,7 @@ use crate::dns::{Ede, Name, Rcode, Rdata, RrSet, Rtype};
 const TTL_AT: usize = 0;
 const TYPE_AT: usize = 4;
 const SECURITY_AT: usize = 7;
+const ERRORS_AT: usize = 12;
 const NAME_AT: usize = 13;
 
 const INSECURE: u8 = 1;
@@ -116,6 +117,11 @@ impl Packed {
     /// Whether it rests on as-of validation.
     pub fn is_as_of(&self) -> bool {
         self.credibility() == SECURE_AS_OF
+    }
+
+    /// Whether extended errors go with it.
+    pub fn has_errors(&self) -> bool {
+        self.0.get(ERRORS_AT).is_some_and(|count| *count > 0)
     }
 
     /// Whether a chain of valid signatures proved it.

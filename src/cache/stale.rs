@@ -83,6 +83,14 @@ impl Candidate {
     fn stored_ms(&self) -> u64 {
         self.expiry.stored_ms(self.packed.ttl_s())
     }
+
+    fn into_stale(self, ran_out_s: u64) -> Option<Stale> {
+        Some(Stale {
+            entry: self.packed.unpack(STALE_TTL_S)?,
+            ran_out_s,
+            above: self.above,
+        })
+    }
 }
 
 /// The keys of a name whose entries say what one under `stored` (asked for as `asked`) has made untrue.
@@ -111,6 +119,30 @@ impl Cache {
         now: Now,
         counts: impl Fn(&Name) -> bool,
     ) -> Option<Stale> {
+        let newest = self.newest(question, counts)?;
+        let ran_out_s = newest.expiry.dead_s(now);
+        if newest.expiry.is_live(now) || ran_out_s >= self.stale_s {
+            return None;
+        }
+        newest.into_stale(ran_out_s)
+    }
+
+    /// The same, at a time when everything that lives now has run out too.
+    pub fn find_run_out(
+        &self,
+        question: &Question,
+        now: Now,
+        counts: impl Fn(&Name) -> bool,
+    ) -> Option<Stale> {
+        let newest = self.newest(question, counts)?;
+        let ran_out_s = newest.expiry.dead_s(now);
+        (ran_out_s < self.stale_s)
+            .then(|| newest.into_stale(ran_out_s))
+            .flatten()
+    }
+
+    /// The newest of what was known about the question; nothing where nothing is kept past its end.
+    fn newest(&self, question: &Question, counts: impl Fn(&Name) -> bool) -> Option<Candidate> {
         if self.stale_s == 0 {
             return None;
         }
@@ -146,16 +178,7 @@ impl Cache {
                 );
             }
         }
-        let newest = newest?;
-        let ran_out_s = newest.expiry.dead_s(now);
-        if newest.expiry.is_live(now) || ran_out_s >= self.stale_s {
-            return None;
-        }
-        Some(Stale {
-            entry: newest.packed.unpack(STALE_TTL_S)?,
-            ran_out_s,
-            above: newest.above,
-        })
+        newest
     }
 
     fn candidate(&self, name: &Name, rtype: Rtype, kind: Option<Kind>) -> Option<Candidate> {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_DEFAULT_BYTES,
+    LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_DEFAULT_BYTES,
 };
 
 impl Default for Config {
@@ -26,6 +26,7 @@ impl Default for Config {
             tsig_keys: Vec::new(),
             catalogs: Vec::new(),
             reachability: Reachability::default(),
+            names: Names::default(),
             limits: Limits::default(),
             control: Control::default(),
             log: Log::default(),
@@ -137,7 +138,17 @@ impl Default for Reachability {
     fn default() -> Reachability {
         Reachability {
             probe: true,
-            domestic: Vec::new(),
+            domestic: Default::default(),
+            sets: Default::default(),
+        }
+    }
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names {
+            enabled: true,
+            entries_max: 20_000,
         }
     }
 }

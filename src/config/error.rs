@@ -52,6 +52,18 @@ impl ConfigError {
         }
     }
 
+    /// Faults about lines of one file.
+    pub(super) fn of_file(file: &Path, faults: Vec<(usize, String)>) -> ConfigError {
+        let fault = |(line, message)| Fault {
+            file: file.to_owned(),
+            line,
+            message,
+        };
+        ConfigError {
+            faults: faults.into_iter().map(fault).collect(),
+        }
+    }
+
     /// The faults, in the order of the file.
     pub fn faults(&self) -> &[Fault] {
         &self.faults

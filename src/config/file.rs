@@ -12,14 +12,16 @@ use super::Located;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
+use super::sets;
 use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
     Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Peer, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_MAX_BYTES,
-    UDP_SIZE_MIN_BYTES, peer, references, scalar,
+    LogLevel, Names, Peer, Reachability, Resolver, Retained, Server, Sha1, Stale,
+    UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, references, scalar,
 };
 use crate::dns::Name;
+use crate::prefix_set::PrefixSet;
 
 /// A minute: nobody waits longer for one answer.
 const WAIT_MAX_MS: u64 = 60_000;
@@ -31,6 +33,8 @@ const WORKERS_MAX: u64 = 1024;
 const CACHE_BYTES_MIN: u64 = 1 << 20;
 /// Less than this on disk is not worth the writing.
 const STALE_BYTES_MIN: u64 = 1 << 20;
+/// About 250 MB of memory.
+const NAMES_MAX: u64 = 1_000_000;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 /// `sun_path` of a unix socket address, without its final NUL.
@@ -119,6 +123,7 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         tsig_keys: collect(root.tables("tsig"), tsig),
         catalogs: collect(root.tables("catalog"), catalog),
         reachability: reachability(root.table("reachability")),
+        names: counted_names(root.table("names")),
         limits: limits(root.table("limits")),
         control: control(root.table("control"), &server.data_dir),
         log: log(root.table("log")),
@@ -392,7 +397,20 @@ fn retained(mut t: Table<'_, '_>) -> Retained {
 fn reachability(mut t: Table<'_, '_>) -> Reachability {
     let config = Reachability {
         probe: t.read("probe", Reachability::default().probe, Item::flag),
-        domestic: t.read("domestic", Vec::new(), prefixes),
+        domestic: t.read("domestic", PrefixSet::default(), sets::prefix_set),
+        sets: sets::named(t.table("sets")),
+    };
+    t.finish();
+    config
+}
+
+fn counted_names(mut t: Table<'_, '_>) -> Names {
+    let default = Names::default();
+    let config = Names {
+        enabled: t.read("enabled", default.enabled, Item::flag),
+        entries_max: t.read("entries_max", default.entries_max, |item| {
+            item.number(100, NAMES_MAX, "")
+        }),
     };
     t.finish();
     config

@@ -23,11 +23,13 @@ mod reader;
 mod records;
 mod references;
 mod scalar;
+mod sets;
 mod tls;
 mod tsig;
 mod unbuilt;
 pub mod url;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +39,10 @@ use rustls::pki_types::ServerName;
 
 use crate::dns::Name;
 use crate::dns::tsig::{Key, Keyring};
+use crate::prefix_set::PrefixSet;
 use crate::tls::{Authorities, Identity};
+
+pub use sets::load as load_prefixes;
 
 pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
@@ -85,6 +90,8 @@ pub struct Config {
     pub catalogs: Vec<Catalog>,
     /// `[reachability]`: how outages are noticed.
     pub reachability: Reachability,
+    /// `[names]`: which questions are counted.
+    pub names: Names,
     /// `[limits]`: flood defence.
     pub limits: Limits,
     /// `[control]`: the control socket and the status page.
@@ -336,8 +343,29 @@ pub struct Catalog {
 pub struct Reachability {
     /// Whether servers are asked without a client's question.
     pub probe: bool,
-    /// Prefixes that stay reachable in a national cut-off. Empty in this version.
-    pub domestic: Vec<IpNet>,
+    /// What stays reachable in a national cut-off.
+    pub domestic: PrefixSet,
+    /// Other such sets, by name: exchange points, single providers.
+    pub sets: BTreeMap<String, PrefixSet>,
+}
+
+impl Reachability {
+    /// The set of that name; `domestic` is the one of its own key.
+    pub fn set(&self, name: &str) -> Option<&PrefixSet> {
+        match name {
+            "domestic" => Some(&self.domestic),
+            other => self.sets.get(other),
+        }
+    }
+}
+
+/// `[names]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Names {
+    /// Whether it is counted which questions are asked. By whom is never kept.
+    pub enabled: bool,
+    /// Questions that are kept at most.
+    pub entries_max: u64,
 }
 
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.

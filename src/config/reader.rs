@@ -278,6 +278,22 @@ impl<'d, 't> Table<'d, 't> {
         tables.into_iter().map(one).collect()
     }
 
+    /// Every value of a table whose keys are names that the operator chooses, in order of the names.
+    pub(super) fn named(self) -> Vec<(String, Item<'d, 't>)> {
+        let entries = self.table.into_iter().flatten();
+        let item = |(key, value): (&'d Spanned<_>, &'d Spanned<DeValue<'t>>)| {
+            let name: &std::borrow::Cow<'_, str> = key.get_ref();
+            let item = Item {
+                doc: self.doc,
+                path: self.path_of(name),
+                offset: value.span().start,
+                value: value.get_ref(),
+            };
+            (name.to_string(), item)
+        };
+        entries.map(item).collect()
+    }
+
     /// Ends the reading: whatever was not asked for is unknown.
     pub(super) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {

@@ -14,6 +14,7 @@ use super::tls::load_identity;
 use super::url::HttpsUrl;
 use super::{AxfrTls, ClientFiles, NegativeTrustAnchor, NotifyTarget, Percent, Source};
 use crate::dns::Name;
+use crate::prefix_set::parse_prefix;
 
 /// The port of DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
@@ -342,12 +343,6 @@ fn address_with_default_port(text: &str, port: u16) -> Option<SocketAddr> {
         None => text.parse().ok()?,
     };
     Some(SocketAddr::new(ip, port))
-}
-
-fn parse_prefix(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 pub(super) fn parse_name(text: &str) -> Option<Name> {

@@ -29,7 +29,6 @@ pub(super) enum Off {
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls.doh", Off::EmptyList),
     row("server.tls.doq", Off::EmptyList),
-    row("reachability.domestic", Off::EmptyList),
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),
     row("limits.responses_per_s", Off::Zero),

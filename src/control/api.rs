@@ -85,6 +85,34 @@ pub enum Request {
         /// Asks with an empty memory, beside the one that clients use.
         afresh: bool,
     },
+    /// Begins a report of what a cut-off from everything but a set of prefixes would leave; answered with a
+    /// [`ReadinessProgress`](crate::drill::report::ReadinessProgress).
+    Readiness {
+        /// A file of names, whose absolute path this is; the server reads it. Left out, what clients ask is judged.
+        names: Option<String>,
+        /// The cut-off.
+        cut: CutAsked,
+    },
+    /// How far that report is; the report once it is there.
+    ReadinessPoll {
+        /// Which one.
+        job: u64,
+    },
+    /// Begins a drill; answered with a [`DrillState`](crate::drill::report::DrillState).
+    DrillStart {
+        /// The cut-off.
+        cut: CutAsked,
+        /// Its end, in seconds.
+        for_s: u64,
+        /// Answers stay as they are.
+        shadow: bool,
+        /// It is given up when so many of a thousand questions more fail than before.
+        abort_at_permille: u32,
+    },
+    /// Ends the drill.
+    DrillStop,
+    /// What the drill has shown, as [`DrillReport`](crate::drill::report::DrillReport).
+    DrillReport,
     /// The answer cache in numbers.
     CacheStats,
     /// Forgets what was learned about a name: answers, delegations, failures, keys.
@@ -95,6 +123,18 @@ pub enum Request {
         #[serde(default)]
         tree: bool,
     },
+}
+
+/// A cut-off, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutAsked {
+    /// The servers of this zone.
+    Zone(String),
+    /// A set of the configuration, prefixes with commas between them, or the absolute path of a file.
+    Prefix(String),
+    /// Everything but this set of the configuration.
+    Isolation(String),
 }
 
 /// What is answered.

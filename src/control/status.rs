@@ -17,6 +17,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+use crate::drill::report::DrillState;
 
 pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
 pub use crowded::CrowdedStatus;
@@ -66,6 +67,9 @@ pub struct Status {
     pub stale: StaleStatus,
     /// Zones for whose servers too many questions wait.
     pub crowded: Vec<CrowdedStatus>,
+    /// The drill that goes on, or the last one.
+    #[serde(default)]
+    pub drill: Option<DrillState>,
     /// The answer cache.
     pub cache: CacheStatus,
     /// All counters and gauges by name.
@@ -142,6 +146,10 @@ impl Status {
             duration_words(self.uptime_s),
             self.time
         );
+        if let Some(drill) = self.drill.as_ref().filter(|drill| drill.running) {
+            out.push_str("! ");
+            out.push_str(&drill.to_text());
+        }
         self.write_clock(&mut out);
         self.write_certificate(&mut out);
         self.write_mirrors(&mut out);

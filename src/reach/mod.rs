@@ -14,6 +14,7 @@
 //! Failure: if signals come faster than they are handled they are dropped and counted; the next ones
 //! say the same. If this task died, routes would go on with the last state and the hedge.
 
+pub mod cut;
 pub mod machine;
 pub mod pooled;
 pub mod prefix;
@@ -22,6 +23,7 @@ pub mod signal;
 pub mod state;
 pub mod task;
 
+pub use cut::Cut;
 pub use machine::{Machine, State, Transition};
 pub use pooled::Prefixes;
 pub use prefix::DeadPrefix;

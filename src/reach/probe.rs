@@ -156,6 +156,7 @@ impl SoaProber {
         server: IpAddr,
     ) -> Result<Message, Option<Evidence>> {
         let ask = |transport, timeout| Ask {
+            zone: zone.clone(),
             server: SocketAddr::new(server, 53),
             transport,
             question: Question::new(zone.clone(), rtype),

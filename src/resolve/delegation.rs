@@ -134,6 +134,17 @@ impl Knowledge {
         }
     }
 
+    /// Another one that knows the same now.
+    pub fn copy(&self) -> Knowledge {
+        Knowledge {
+            hints: self.hints.clone(),
+            delegations: self.delegations.copy(),
+            addresses: self.addresses.copy(),
+            raw: self.raw.copy(),
+            uncut: self.uncut.copy(),
+        }
+    }
+
     /// The deepest live delegation that serves the question: at or above its name, for DS strictly
     /// above it (RFC 4035 section 3.1.4.1). The root's by hints if there is no other.
     pub fn deepest(&self, question: &Question, now: Now) -> Arc<Delegation> {
@@ -411,7 +422,7 @@ impl Weigh for Response {
 #[derive(Debug)]
 struct Table<K, V>(Mutex<Entries<K, V>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entries<K, V> {
     map: HashMap<K, (V, Expiry)>,
     bytes: usize,
@@ -459,6 +470,13 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
 
     fn remove(&self, key: &K) {
         self.lock().remove(key);
+    }
+
+    fn copy(&self) -> Table<K, V>
+    where
+        K: Clone,
+    {
+        Table(Mutex::new(self.lock().clone()))
     }
 
     fn remove_if(&self, dead: impl Fn(&K, &V) -> bool) -> usize {

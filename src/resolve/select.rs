@@ -166,6 +166,15 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// Another table that knows the same now.
+    pub fn copy(&self) -> Servers {
+        let refused = |n: &AtomicU32| AtomicU32::new(n.load(Ordering::Relaxed));
+        Servers {
+            table: Mutex::new(self.table().clone()),
+            refused: self.refused.each_ref().map(refused),
+        }
+    }
+
     /// Puts `addresses` (servers of `zone`) in order. `avoid` names those in dead prefixes.
     pub fn plan(
         &self,

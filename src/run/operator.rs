@@ -15,7 +15,7 @@ use holdfast::control::status::{
     StaleZoneStatus, Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
 };
 use holdfast::dns::{Dnskey, Name, Question};
-use holdfast::engine::Engine;
+use holdfast::engine::{Drills, Engine};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
 use holdfast::query::SharedSettings;
@@ -29,7 +29,7 @@ use holdfast::resolve::stale::ZoneInTrouble;
 use serde_json::Value;
 
 use super::certificate::CertificateWatch;
-use super::{system_clock, trace, versions};
+use super::{rehearse, system_clock, trace, versions};
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -45,6 +45,10 @@ pub struct Operator {
     pub engine: Arc<Engine>,
     /// Looks at what encrypted listeners show.
     pub certificate: Arc<CertificateWatch>,
+    /// Drills and readiness reports.
+    pub drills: Arc<Drills>,
+    /// The sets of prefixes in force.
+    pub sets: rehearse::Sets,
     /// Own zones whose file cannot be used; why.
     pub zone_errors: ArcSwap<BTreeMap<Name, String>>,
     /// Limit of the cache, in bytes.
@@ -131,9 +135,29 @@ impl Operator {
                     checking_disabled,
                     afresh,
                 };
-                let resolver = &self.engine.resolver;
+                let resolver = &self.engine.front.current();
                 to_json(&trace::trace(asked, &self.settings, resolver, &self.clock).await?)
             }
+            Request::Readiness { names, cut } => {
+                let cut = rehearse::cut(cut, &self.sets)?;
+                let questions = match names {
+                    Some(file) => Some(rehearse::questions(file).await?),
+                    None => None,
+                };
+                to_json(&self.drills.assess(cut, questions).await?)
+            }
+            Request::ReadinessPoll { job } => to_json(&self.drills.assessed(job)?),
+            Request::DrillStart {
+                cut,
+                for_s,
+                shadow,
+                abort_at_permille,
+            } => {
+                let planned = rehearse::planned(cut, for_s, shadow, abort_at_permille, &self.sets)?;
+                to_json(&self.drills.start(planned).await?)
+            }
+            Request::DrillStop => to_json(&self.drills.stop()?),
+            Request::DrillReport => to_json(&self.drills.report()?),
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name, tree } => to_json(&self.flush(&parse_name(&name)?, tree)),
         }
@@ -178,6 +202,7 @@ impl Operator {
             retained: self.retained(),
             stale: self.stale(),
             crowded: self.crowded(),
+            drill: self.drills.current(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
                 .map(|(name, _, value)| (name.into(), value))
@@ -373,6 +398,10 @@ impl Operator {
     /// The root stands for everything: flushing the root's own records alone is of no use to anybody.
     fn flush(&self, name: &Name, tree: bool) -> FlushDone {
         let tree = tree || name.is_root();
+        // What a drill has found out beside goes, too; its cache is the same.
+        if let Some(rehearsal) = self.engine.front.rehearsal() {
+            rehearsal.resolver.flush(name, tree);
+        }
         let gone = self.engine.resolver.flush(name, tree);
         FlushDone {
             flushed: name.to_string(),

@@ -41,9 +41,9 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use crate::metrics::Metrics;
 pub use rows::{
-    AnswerRow, Channel, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance,
-    RetainedHostRow, RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Validators,
-    Verdict, zone_key,
+    AnswerRow, Channel, ClockRow, CountedName, CurrentRow, GenerationRow, NamesRow, OutageRow,
+    Provenance, RetainedHostRow, RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord,
+    Validators, Verdict, zone_key,
 };
 pub use value::{ValueFault, seal, unseal};
 
@@ -66,11 +66,13 @@ pub enum Tree {
     Retained,
     /// Stale answers.
     Answers,
+    /// Which questions are asked.
+    Names,
 }
 
 impl Tree {
     /// All trees, in the order in which they are opened.
-    pub const ALL: [Tree; 8] = [
+    pub const ALL: [Tree; 9] = [
         Tree::Generations,
         Tree::Current,
         Tree::Outages,
@@ -79,6 +81,7 @@ impl Tree {
         Tree::Servers,
         Tree::Retained,
         Tree::Answers,
+        Tree::Names,
     ];
 
     /// Its name on disk.
@@ -92,6 +95,7 @@ impl Tree {
             Tree::Servers => "servers",
             Tree::Retained => "retained",
             Tree::Answers => "answers",
+            Tree::Names => "names",
         }
     }
 }

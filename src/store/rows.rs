@@ -450,6 +450,46 @@ impl Row for AnswerRow {
     }
 }
 
+/// Questions that are asked, and how often: a part of all of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamesRow {
+    /// Which part.
+    pub part: u16,
+    /// When it was counted so.
+    pub at: u64,
+    /// The questions.
+    pub list: Vec<CountedName>,
+}
+
+/// A question of a [`NamesRow`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CountedName {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub rtype: u16,
+    /// How often it was asked, faded.
+    pub count: f64,
+    /// By so much that may be too much.
+    pub error: f64,
+}
+
+impl NamesRow {
+    /// The key of a part.
+    pub fn key_of(part: u16) -> Vec<u8> {
+        part.to_be_bytes().to_vec()
+    }
+}
+
+impl Row for NamesRow {
+    const TREE: Tree = Tree::Names;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        NamesRow::key_of(self.part)
+    }
+}
+
 /// The key of a zone's rows.
 pub fn zone_key(zone: &Name) -> Vec<u8> {
     zone.wire().to_ascii_lowercase()

@@ -8,18 +8,20 @@
 //! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
 //! - `quiet`: who gives its socket to another where all are taken.
+//! - `severed`: another way out, on which some servers are cut off.
 //! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::dns::{Edns, Message, Question};
+use crate::dns::{Edns, Message, Name, Question};
 pub use crate::future::BoxFuture;
 
 mod cookies;
 mod net;
 mod pool;
 mod quiet;
+mod severed;
 mod socket;
 mod tcp;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub mod wire;
 
 pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
+pub use severed::{IsCut, Manner, Severed};
 pub use unclaimed::unclaimed_datagrams;
 
 /// How a question travels.
@@ -44,6 +47,8 @@ pub enum Transport {
 /// One question to one server.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// The zone that the server is asked as one of; of no consequence for the packet.
+    pub zone: Name,
     /// Where to.
     pub server: SocketAddr,
     /// UDP or TCP.

@@ -43,6 +43,7 @@ fn upstream() -> (NetUpstream, Arc<Metrics>) {
 
 fn ask(server: SocketAddr, transport: Transport, timeout: Duration) -> Ask {
     Ask {
+        zone: Name::root(),
         server,
         transport,
         question: Question::new(NAME.parse().unwrap(), Rtype::A),

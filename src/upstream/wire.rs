@@ -225,6 +225,7 @@ mod tests {
 
     fn ask(mix_case: bool) -> Ask {
         Ask {
+            zone: Name::root(),
             server: ([192, 0, 2, 1], 53).into(),
             transport: Transport::Udp,
             question: Question::new(NAME.parse().unwrap(), Rtype::A),

@@ -18,8 +18,9 @@ use holdfast::dns::{
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    AnswerRow, ClockRow, CurrentRow, GenerationRow, OutageRow, Provenance, RetainedHostRow,
-    RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord, Verdict, hex, seal,
+    AnswerRow, ClockRow, CountedName, CurrentRow, GenerationRow, NamesRow, OutageRow, Provenance,
+    RetainedHostRow, RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord,
+    Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
@@ -129,6 +130,19 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             certificate(b"\xA0\x03\x02\x01\x02", b"\x17\x0D260801120000Z"),
             certificate(b"", b"\x18\x0F99991231235959Z"),
         ],
+        "names" => [
+            "www.example\n# mine\nmail.example. MX\n\nx.example TYPE65\n",
+            "a.b.c AAAA # six\nd\r\n*.w.example TXT",
+        ]
+        .map(text)
+        .to_vec(),
+        "prefixes" => [
+            "# a country\n192.0.2.0/24\n192.0.3.0/24 # two that touch\n\n2001:db8::/32\n203.0.113.7\n",
+            "0.0.0.0/0\n::/0\n",
+            "10.0.0.0/9\n10.128.0.0/9\n10.1.0.0/16\r\n2001:db8:8000::/33\n2001:db8::/33",
+        ]
+        .map(text)
+        .to_vec(),
         "catalog" => vec![
             text(
                 "@ 0 SOA invalid. invalid. 1 1 1 1 0\n@ 0 NS invalid.\nversion 0 TXT 2\na1.zones 0 PTR a.\n\
@@ -614,6 +628,17 @@ fn rows() -> Vec<Vec<u8>> {
     for row in kept_answers() {
         add(7, row.key(), seal(&row));
     }
+    let row = NamesRow {
+        part: 1,
+        at: 1_543_579_200,
+        list: vec![CountedName {
+            name: "www.example.".into(),
+            rtype: 1,
+            count: 2.5,
+            error: 0.5,
+        }],
+    };
+    add(64, row.key(), seal(&row));
     out
 }
 

@@ -136,6 +136,7 @@ impl Network {
             Fault::OtherPort | Fault::OtherAddress(_) | Fault::OtherId
         );
         let ask = Ask {
+            zone: holdfast::dns::Name::root(),
             server: here,
             // The network drops what goes astray; here it is on its way.
             transport: if strays { Transport::Tcp } else { transport },

@@ -5,6 +5,7 @@ mod aggressive;
 mod attack;
 mod build;
 mod cache;
+mod drills;
 mod failover;
 mod forward;
 mod harvest;
@@ -42,6 +43,7 @@ async fn ask(
     transport: Transport,
 ) -> Result<Message, ExchangeError> {
     let ask = Ask {
+        zone: holdfast::dns::Name::root(),
         server: format!("{server}:53").parse().unwrap(),
         transport,
         question,

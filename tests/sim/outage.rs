@@ -130,6 +130,11 @@ impl Site {
         panic!("the ledger was never closed");
     }
 
+    /// Hands the engine over.
+    pub fn take_engine(&mut self) -> Engine {
+        self.engine.take().unwrap()
+    }
+
     pub fn engine(&self) -> &Engine {
         self.engine.as_ref().unwrap()
     }

@@ -130,8 +130,6 @@ pub enum Action {
     Send {
         /// To be given back.
         token: Token,
-        /// The zone that the server is asked about.
-        zone: Name,
         /// The exchange.
         ask: Ask,
         /// After so long without an answer the server counts as silent.

@@ -821,9 +821,9 @@ impl Attempt {
         let folds = quirks.folds(now) || self.is_doubted(to.server, Doubt::CaseChanged);
         sender.out.push(Action::Send {
             token,
-            zone: self.delegation.zone.clone(),
             wait: wait.max(patience),
             ask: Ask {
+                zone: self.delegation.zone.clone(),
                 server,
                 transport: to.transport,
                 question: self.shown_question(),

@@ -33,7 +33,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cache::entry::{AS_OF_TTL_MAX_S, Expiry};
@@ -53,6 +54,8 @@ const ENTRY_BYTES_MAX: usize = 8 << 10;
 const FORGET_SHARE: usize = 8;
 /// Zones whose servers are known to be gone.
 const GONE_MAX: usize = 4096;
+/// Entries that are copied without letting others in.
+const COPIED_AT_ONCE: usize = 256;
 /// One question in this time asks the servers of a zone that are known to be gone.
 const EXPLORE_EVERY: Duration = Duration::from_secs(1);
 /// How long nobody may answer before an entry is used, while the servers are not known to be gone.
@@ -137,6 +140,8 @@ pub struct Stats {
 pub struct Retained {
     settings: Settings,
     tables: Mutex<Tables>,
+    /// Of a copy for a drill: the original, which hears what parents really say.
+    original: Option<Arc<Retained>>,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +154,8 @@ struct Tables {
     /// What differs from the disk.
     unwritten: BTreeSet<Key>,
     killed: u64,
+    /// A copy, of which nothing is written.
+    unwritable: bool,
     /// While rows are still being read from disk: denials that must reach them, too.
     denied_early: Option<Vec<(Name, Question)>>,
 }
@@ -196,6 +203,50 @@ impl Retained {
         Retained {
             settings,
             tables: Mutex::default(),
+            original: None,
+        }
+    }
+
+    /// Another one that keeps the same now, and thinks that no zone is gone. What it learns of use and failure stays in it. With
+    /// `tells`, what parents say of their delegations is told to the original too: that is true, whatever is being rehearsed.
+    /// Takes its lock for a moment at a time.
+    pub fn copy(self: &Arc<Self>, tells: bool) -> Retained {
+        let mut made = Tables {
+            unwritable: true,
+            ..Tables::default()
+        };
+        let mut from = Bound::Unbounded;
+        loop {
+            let tables = self.tables();
+            let rest = tables
+                .zones
+                .range::<Name, _>((from.as_ref(), Bound::Unbounded));
+            let some: Vec<(Name, Entry)> = rest
+                .take(COPIED_AT_ONCE)
+                .map(|(zone, entry)| (zone.clone(), entry.clone()))
+                .collect();
+            drop(tables);
+            let Some((last, _)) = some.last() else {
+                break;
+            };
+            from = Bound::Excluded(last.clone());
+            for (zone, entry) in some {
+                made.put_zone(zone, entry);
+            }
+        }
+        let hosts: Vec<Name> = self.tables().hosts.keys().cloned().collect();
+        for some in hosts.chunks(COPIED_AT_ONCE) {
+            let tables = self.tables();
+            for host in some {
+                if let Some(known) = tables.hosts.get(host) {
+                    made.put_host(host.clone(), known.clone());
+                }
+            }
+        }
+        Retained {
+            settings: self.settings,
+            tables: Mutex::new(made),
+            original: tells.then(|| self.clone()),
         }
     }
 
@@ -205,6 +256,9 @@ impl Retained {
     pub fn learn(&self, delegation: &Delegation, parent: &Name, now: Now) {
         if !self.settings.enabled || !delegation.zone.is_below(parent) {
             return;
+        }
+        if let Some(original) = &self.original {
+            original.learn(delegation, parent, now);
         }
         let zone = &delegation.zone;
         let mut tables = self.tables();
@@ -299,6 +353,9 @@ impl Retained {
     /// The zone `by` has denied the question, and validation did not find that bogus: what it once delegated on the way to that
     /// name is no more, nor is anything below. Returns how many entries went.
     pub fn denied(&self, by: &Name, question: &Question) -> usize {
+        if let Some(original) = &self.original {
+            original.denied(by, question);
+        }
         let mut tables = self.tables();
         if let Some(early) = tables.denied_early.as_mut().filter(|e| e.len() < EARLY_MAX) {
             early.push((by.clone(), question.clone()));
@@ -650,6 +707,9 @@ impl Tables {
     }
 
     fn make_room(&mut self, settings: &Settings, now: Now) {
+        if self.unwritable {
+            self.unwritten.clear();
+        }
         let bytes = self.zones_bytes + self.hosts_bytes;
         if self.zones.len() > settings.entries_max || bytes > BYTES_MAX {
             let rank = |(_, e): (&Name, &Entry)| (e.uses.now(now.wall_s), e.confirmed_s);

@@ -264,6 +264,7 @@ impl Shared {
             let now = self.clock.now();
             // Whoever starts this has looked for the first link just before: only what was kept since is of interest.
             let known = match chain.seen.is_empty() {
+                _ if self.judging.is_some() => None,
                 true => self.cache.find(&chain.at, now),
                 false => self.known_link(&chain.at, now),
             };
@@ -394,6 +395,9 @@ impl Shared {
 
     /// Keeps a link; a proven denial under the highest name that it denies, and a proven DNAME under its own name too.
     fn keep(&self, question: &Question, entry: &Entry, ttl_s: u32, occasion: Occasion) {
+        if self.judging.is_some() {
+            return;
+        }
         let now = self.clock.now();
         self.troubles.answered(question);
         let proven = entry.security == Security::Secure;

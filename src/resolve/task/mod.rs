@@ -11,6 +11,7 @@
 //! Failure: a question that cannot be answered is SERVFAIL with the reason as EDE, remembered for a while (`failures`).
 
 mod answers;
+mod beside;
 mod chain;
 mod failures;
 mod inflight;
@@ -51,6 +52,7 @@ use crate::resolve::validate::Validator;
 use crate::resolve::{Health, LocalZones, Origin, Resolution, Security, Sources};
 use crate::upstream::Upstream;
 
+pub use beside::{Beside, Judging, Way};
 use chain::Unanswered;
 use failures::{Failed, FailureKey, Failures};
 use inflight::InFlight;
@@ -61,7 +63,7 @@ use raw::{RawAsk, RawKey, RawResult};
 const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
 /// How long a client waits at most. Stubs give up after 5 s and then learn nothing of the reason; the work
 /// itself goes on to its end, for who asks again.
-const CLIENT_WAIT: Duration = Duration::from_millis(4500);
+pub const CLIENT_WAIT: Duration = Duration::from_millis(4500);
 /// Clients that may wait for longer than most answers take; half of those that may wait at all, so that the others always find a place.
 const CLIENTS_WAITING_MAX: usize = QUESTIONS_IN_FLIGHT_MAX / 2;
 /// How long somebody waits who wants to see the work: to its end.
@@ -118,6 +120,29 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+/// What a resolver begins with.
+struct Memory {
+    knowledge: Knowledge,
+    servers: Arc<Servers>,
+    retained: Arc<Retained>,
+    cache: Arc<Cache>,
+    shelf: OnceLock<Arc<answers::Shelf>>,
+    judging: Option<Judging>,
+}
+
+impl Memory {
+    fn empty(parts: &Parts, retained: Arc<Retained>) -> Memory {
+        Memory {
+            knowledge: Knowledge::new(parts.settings.root_hints.clone()),
+            servers: Arc::default(),
+            retained,
+            cache: Arc::new(stale::cache(&parts.settings, &parts.metrics)),
+            shelf: OnceLock::new(),
+            judging: None,
+        }
+    }
+}
+
 /// The resolver; clones are the same one.
 #[derive(Clone)]
 pub struct Resolver(Arc<Shared>);
@@ -131,9 +156,11 @@ pub(in crate::resolve) struct Shared {
     clock: Clock,
     metrics: Arc<Metrics>,
     knowledge: Knowledge,
-    servers: Servers,
+    servers: Arc<Servers>,
     retained: Arc<Retained>,
-    cache: Cache,
+    cache: Arc<Cache>,
+    /// What a cut-off would leave is judged: nothing that is cached counts but as run out, and nothing is kept.
+    judging: Option<Judging>,
     troubles: Troubles,
     stale_work: stale::Work,
     /// Answers on disk, where they are kept.
@@ -156,10 +183,19 @@ impl Resolver {
     /// A resolver that knows nothing but its root hints.
     pub fn new(parts: Parts) -> Resolver {
         let retained = Arc::new(Retained::new(parts.settings.retained));
-        Resolver::with_retained(parts, retained)
+        let memory = Memory::empty(&parts, retained);
+        Resolver::with_memory(parts, memory)
     }
 
-    fn with_retained(parts: Parts, retained: Arc<Retained>) -> Resolver {
+    fn with_memory(parts: Parts, memory: Memory) -> Resolver {
+        let Memory {
+            knowledge,
+            servers,
+            retained,
+            cache,
+            shelf,
+            judging,
+        } = memory;
         let Parts {
             settings,
             upstream,
@@ -170,13 +206,14 @@ impl Resolver {
             metrics,
         } = parts;
         Resolver(Arc::new(Shared {
-            knowledge: Knowledge::new(settings.root_hints.clone()),
-            servers: Servers::default(),
+            knowledge,
+            servers,
             retained,
-            cache: stale::cache(&settings, &metrics),
+            cache,
+            judging,
             troubles: Troubles::default(),
             stale_work: stale::Work::new(),
-            shelf: OnceLock::new(),
+            shelf,
             failures: Failures::default(),
             shares: Shares::new(settings.upstream_per_zone_max),
             crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
@@ -308,7 +345,8 @@ impl Resolver {
             clock: shared.clock.clone(),
             metrics: Arc::default(),
         };
-        Resolver::with_retained(parts, shared.retained.clone())
+        let memory = Memory::empty(&parts, shared.retained.clone());
+        Resolver::with_memory(parts, memory)
     }
 
     /// Writes down that nobody was asked.

@@ -219,15 +219,10 @@ impl Shared {
                             }
                             return *result;
                         }
-                        Action::Send {
-                            token,
-                            zone,
-                            ask,
-                            wait,
-                        } => {
-                            let told = self.note_exchange(&trace, &zone, &ask, now);
+                        Action::Send { token, ask, wait } => {
+                            let told = self.note_exchange(&trace, &ask, now);
                             let tell = tell.clone();
-                            self.send(&budget, zone, ask, wait, told, move |said| {
+                            self.send(&budget, ask, wait, told, move |said| {
                                 let _ = tell.send(Box::new(Event::Said { token, said }));
                             });
                         }
@@ -270,7 +265,6 @@ impl Shared {
     fn send(
         self: &Arc<Self>,
         budget: &Arc<Budget>,
-        zone: Name,
         ask: Ask,
         wait: Duration,
         told: Trace,
@@ -292,7 +286,8 @@ impl Shared {
             };
             let now = shared.clock.now();
             let rtt = result.as_ref().ok().map(|reply| reply.rtt);
-            let said = settle(&shared.env(&budget, &told), &zone, &ask, result, now);
+            let zone = &ask.zone;
+            let said = settle(&shared.env(&budget, &told), zone, &ask, result, now);
             match said {
                 Said::Truncated => shared.metrics.upstream_truncated_total.inc(),
                 Said::EdnsRefused(_) => shared.metrics.upstream_edns_refused_total.inc(),
@@ -300,7 +295,7 @@ impl Shared {
                 _ => {}
             }
             if matches!(said, Said::Answer(_) | Said::Apex(..) | Said::Referral(_)) {
-                shared.note_heard(&zone);
+                shared.note_heard(zone);
             }
             told.amend(|what| note_said(what, &said, rtt));
             tell(said);
@@ -308,10 +303,10 @@ impl Shared {
     }
 
     /// Writes down a question to a server, to be completed when it has ended.
-    fn note_exchange(&self, trace: &Trace, zone: &Name, ask: &Ask, now: Now) -> Trace {
+    fn note_exchange(&self, trace: &Trace, ask: &Ask, now: Now) -> Trace {
         trace.note(now, || {
             let server = ask.server.ip();
-            let known = (self.knowledge).deepest(&Question::new(zone.clone(), Rtype::NS), now);
+            let known = (self.knowledge).deepest(&Question::new(ask.zone.clone(), Rtype::NS), now);
             let name = self.knowledge.server_name(&known, server, now);
             What::Exchange {
                 server,

@@ -23,7 +23,7 @@ use tokio::time::timeout_at;
 
 use super::chain::{Chain, Next, Unanswered};
 use super::raw::RawAsk;
-use super::{Options, Settings, Shared, overloaded};
+use super::{Judging, Options, Settings, Shared, overloaded};
 use crate::cache::entry::Entry;
 use crate::cache::stale::{STALE_TTL_S, Stale, signatures_hold};
 use crate::cache::{Cache, Occasion};
@@ -218,6 +218,16 @@ impl Shared {
             return self.link(ask, options, Occasion::Question, budget).await;
         }
         let question = ask.question.clone();
+        // Each question is tried for itself, so that its record says why it comes to nothing.
+        if self.judging == Some(Judging::Reason) {
+            let result = self.link(ask, options, Occasion::Question, budget).await;
+            let Err(unanswered) = result else {
+                return result;
+            };
+            let why = why(&unanswered);
+            let old = self.old(&question, &why, Moment::Failed, budget).await;
+            return old.map(|entry| (entry, None)).ok_or(unanswered);
+        }
         let now = self.clock.now();
         let is_at_hand =
             self.stale_in_memory(&question, now).is_some() || self.is_on_disk(&question);
@@ -380,7 +390,10 @@ impl Shared {
     /// What was known about the question and has run out, if nothing newer is known.
     fn stale_in_memory(&self, question: &Question, now: Now) -> Option<Stale> {
         let counts = |top: &Name| self.is_spoken_for(question, top, now);
-        self.cache.find_stale(question, now, counts)
+        match self.judging {
+            None => self.cache.find_stale(question, now, counts),
+            Some(_) => self.cache.find_run_out(question, now, counts),
+        }
     }
 
     /// Makes a link of old data, if that may be used in this trouble.

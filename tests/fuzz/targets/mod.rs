@@ -52,6 +52,8 @@ pub const TARGETS: &[Target] = &[
     target("anchors", texts::anchors),
     target("clock", texts::clock),
     target("certificate", texts::certificate),
+    target("prefixes", texts::prefixes),
+    target("names", texts::names),
     target("control_request", streams::control_request),
     target("control_response", streams::control_response),
 ];

@@ -295,6 +295,7 @@ pub fn response(data: &[u8]) -> bool {
     };
     let edns = bit(2).then(|| Edns::new(1232, true));
     let ask = Ask {
+        zone: Name::root(),
         server: ([192, 0, 2, 1], 53).into(),
         transport,
         question: asked.clone(),

@@ -5,7 +5,9 @@ use std::path::Path;
 use holdfast::clock::{Clock, WALL_MAX_S, format_utc, parse_utc};
 use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::dns::{Dnskey, Ds};
+use holdfast::drill::names::parse_list as parse_names;
 use holdfast::mirror::verify::parse_time;
+use holdfast::prefix_set::{FAULTS_MAX, PrefixSet, parse_list};
 use holdfast::tls::not_after;
 
 /// Not there, so that files that a configuration names are not either.
@@ -34,6 +36,58 @@ pub fn certificate(data: &[u8]) -> bool {
         assert!(not_after(&data[..len]).is_none_or(|cut| cut == end));
     }
     true
+}
+
+/// A file of prefixes is taken, and then each of its addresses is in the set that is made of it and no other at the edges; or faults
+/// name some of its lines.
+pub fn prefixes(data: &[u8]) -> bool {
+    let prefixes = match parse_list(data) {
+        Ok(prefixes) => prefixes,
+        Err(faults) => {
+            let lines = data.iter().filter(|b| **b == b'\n').count() + 1;
+            assert!((1..=FAULTS_MAX).contains(&faults.len()));
+            assert!(faults.iter().all(|(line, _)| (1..=lines).contains(line)));
+            return false;
+        }
+    };
+    let set: PrefixSet = prefixes.iter().copied().collect();
+    let (four, six) = set.ranges();
+    assert!(four + six <= prefixes.len() && set.is_empty() == prefixes.is_empty());
+    let of_prefixes = |address| prefixes.iter().any(|p| p.contains(&address));
+    for prefix in prefixes.iter().take(100) {
+        assert!(set.contains(prefix.network()) || prefix.network().to_canonical().is_ipv4());
+        assert!(set.contains(prefix.broadcast()) || prefix.broadcast().to_canonical().is_ipv4());
+    }
+    for (address, inside) in set.edges().into_iter().take(100) {
+        // An IPv4 address in IPv6 form is looked for among those of IPv4.
+        if address.to_canonical() == address {
+            assert_eq!(set.contains(address), inside, "{address}");
+            assert_eq!(of_prefixes(address), inside, "{address}");
+        }
+    }
+    !prefixes.is_empty()
+}
+
+/// A file of names is taken, and what is written of its questions reads back; or a line of it is wrong.
+pub fn names(data: &[u8]) -> bool {
+    match parse_names(data) {
+        Ok(questions) => {
+            let written: String = (questions.iter())
+                .map(|q| format!("{} {}\n", q.name, q.rtype))
+                .collect();
+            // A name may hold the sign of a comment.
+            if !written.contains('#') {
+                let again = parse_names(written.as_bytes());
+                assert_eq!(again.as_ref(), Ok(&questions), "{written}");
+            }
+            !questions.is_empty()
+        }
+        Err((line, _)) => {
+            let lines = data.iter().filter(|b| **b == b'\n').count() + 1;
+            assert!((1..=lines).contains(&line));
+            false
+        }
+    }
 }
 
 /// An address of a web server reads back as it is written; a redirect leads to another such address, or nowhere. Input: the

@@ -1,0 +1,174 @@
+//! Puts questions to the world in which the cut has been made.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::verdict::{self, Evidence, Source, Survival, Verdict};
+use crate::clock::Clock;
+use crate::dns::{Name, Question, Rcode};
+use crate::reach::Cut;
+use crate::resolve::task::{Beside, CLIENT_WAIT, Judging, Resolver};
+use crate::resolve::trace::Trace;
+use crate::resolve::{Health, LocalZones, Observation};
+use crate::upstream::{Ask, IsCut, Manner, Severed, Upstream};
+
+/// So often a client tries.
+const TRIES: usize = 2;
+/// The same, where nobody else asks, with a pause.
+const TRIES_ALONE: usize = 3;
+const TRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What takes longer is not prompt: a little less than a client waits, for the day will have worse moments than this one.
+const PROMPT_MAX: Duration = Duration::from_millis(CLIENT_WAIT.as_millis() as u64 - 500);
+
+/// A judge of one cut-off. Clones are the same one.
+#[derive(Clone)]
+pub struct Judge {
+    cut: Arc<Cut>,
+    /// The world in which the cut has been made, and nobody waits for those who are cut off.
+    after: Resolver,
+    /// The same, where each of them costs the time that it will cost.
+    slow: Resolver,
+    /// The world as it is, seen with as little memory.
+    before: Resolver,
+    clock: Clock,
+}
+
+impl Judge {
+    /// A judge of what `cut` would leave to `live`. `upstream` is the way out as it is, `local` the copies that are held and that stay
+    /// as they are. Copies tables: not for a thread that answers.
+    pub fn new(
+        cut: Arc<Cut>,
+        live: &Resolver,
+        upstream: Arc<dyn Upstream>,
+        local: Arc<dyn LocalZones>,
+        clock: Clock,
+    ) -> Judge {
+        let of = cut.clone();
+        let is_cut: IsCut = Arc::new(move |ask: &Ask| of.takes_server(&ask.zone, ask.server.ip()));
+        let severed = |manner| Severed::new(upstream.clone(), is_cut.clone(), manner);
+        let after = Beside {
+            upstream: Arc::new(severed(Manner::AtOnce)),
+            local: local.clone(),
+            health: Arc::new(Map(Some(cut.clone()))),
+        };
+        let after = live.judging(after, Judging::Reason);
+        let slow = Beside {
+            upstream: Arc::new(severed(Manner::Silent)),
+            local: local.clone(),
+            health: Arc::new(Map(None)),
+        };
+        let slow = live.judging(slow, Judging::Reason);
+        let before = Beside {
+            upstream,
+            local,
+            health: Arc::new(Map(None)),
+        };
+        let before = live.judging(before, Judging::Reason);
+        Judge {
+            cut,
+            after,
+            slow,
+            before,
+            clock,
+        }
+    }
+
+    /// The cut-off.
+    pub fn cut(&self) -> &Arc<Cut> {
+        &self.cut
+    }
+
+    /// Judges one question: asks the servers that stay reachable, and where the question comes to nothing all those that it leads to
+    /// now. Takes up to twice the time that a question may take.
+    pub async fn judge(&self, question: Question) -> Verdict {
+        let trace = Trace::recording(self.clock.now());
+        let resolution = self.after.judge_question(question.clone(), &trace).await;
+        let (events, _) = trace.events();
+        let evidence = Evidence {
+            question: &question,
+            cut: &self.cut,
+            resolution: &resolution,
+            events: &events,
+        };
+        if resolution.rcode != Rcode::SERVFAIL {
+            let survival = evidence.survives();
+            // What another question found through a retained delegation shows nobody any more who had to be waited for.
+            if !evidence.met_the_cut() && survival.from != Source::Retained {
+                return Verdict::Survives(survival);
+            }
+            if !self.is_in_time(&question).await {
+                return Verdict::Lost(Box::new(evidence.too_slow()));
+            }
+            return Verdict::Survives(Survival {
+                slow: !self.is_prompt(&question).await,
+                ..survival
+            });
+        }
+        let trace = Trace::off();
+        let now = self.before.judge_question(question.clone(), &trace).await;
+        if now.rcode == Rcode::SERVFAIL {
+            let why = now.errors.first().map(|e| e.text.clone());
+            return Verdict::FailsNow(why.unwrap_or_default());
+        }
+        let failed = evidence.failed_at();
+        let zone_now = self.before.way_to(&failed.question);
+        let lost_zone = failed.zone.as_ref().and_then(|zone| {
+            let of = |resolver: &Resolver| {
+                let way = resolver.way_to(&verdict::ns_question(zone));
+                (way.zone == *zone).then_some(way)
+            };
+            of(&self.before).or_else(|| of(&self.after))
+        });
+        Verdict::Lost(Box::new(evidence.lost(failed, lost_zone, zone_now)))
+    }
+}
+
+impl Judge {
+    /// Whether the question is answered where silence takes its time, before the work on it ends: its answer is kept for a client's next
+    /// try. As in an outage, what was found out by one question serves the next.
+    async fn is_in_time(&self, question: &Question) -> bool {
+        for _ in 0..TRIES {
+            let trace = Trace::recording(self.clock.now());
+            let found = self.slow.judge_question(question.clone(), &trace).await;
+            if found.rcode != Rcode::SERVFAIL {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a client is answered in one of his tries, as soon as he needs it, where nobody has asked for that part of the tree lately.
+    async fn is_prompt(&self, question: &Question) -> bool {
+        for attempt in 0..TRIES_ALONE {
+            if attempt > 0 {
+                sleep(TRY_AFTER).await;
+            }
+            let trace = Trace::recording(self.clock.now());
+            let began = self.clock.now().mono;
+            let rested = self.slow.rested(Judging::Time);
+            let found = rested.judge_question(question.clone(), &trace).await;
+            let took = self.clock.now().mono.saturating_sub(began);
+            if found.rcode != Rcode::SERVFAIL && took <= PROMPT_MAX {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Knows from the beginning who is out of reach, as a long outage would have taught: those are asked last.
+struct Map(Option<Arc<Cut>>);
+
+impl Health for Map {
+    fn observe(&self, _observation: Observation) {}
+
+    fn zone_servers(&self, _zone: &Name, _servers: &[IpAddr]) {}
+
+    fn avoid(&self, server: IpAddr) -> bool {
+        self.0.as_ref().is_some_and(|cut| cut.takes_address(server))
+    }
+}
