@@ -183,7 +183,11 @@ impl DrillReport {
     pub fn to_text(&self) -> String {
         let mut out = self.drill.to_text();
         if self.waiting > 0 {
-            let _ = writeln!(out, "  {} questions are still to be judged", self.waiting);
+            let _ = writeln!(
+                out,
+                "  still to be judged: {}",
+                counted(self.waiting, "question")
+            );
         }
         out.push('\n');
         out + &self.report.to_text()
@@ -360,8 +364,10 @@ impl Report {
         let _ = writeln!(out, "cut off: {}", self.cut);
         let _ = writeln!(
             out,
-            "judged {} questions, from {} to {}\n",
-            self.names, self.began_at, self.ended_at
+            "judged {}, from {} to {}\n",
+            counted(self.names, "question"),
+            self.began_at,
+            self.ended_at
         );
         if self.names == 0 {
             out.push_str("nothing to judge: no questions have been counted yet; --names FILE judges a list of your own\n");
@@ -396,21 +402,26 @@ impl Report {
         {
             let _ = writeln!(
                 out,
-                "{} questions fail already, without any cut-off, and are left out",
-                row.share.names
+                "left out, for failing already, without any cut-off: {}",
+                counted(row.share.names, "question")
             );
         }
         if !self.causes.is_empty() {
             out.push_str("\nwhy they would be lost:\n");
         }
         for row in &self.causes {
-            let _ = writeln!(out, "  {:<40} {} names", row.cause.words(), row.names);
+            let _ = writeln!(
+                out,
+                "  {:<40} {}",
+                row.cause.words(),
+                counted(row.names, "name")
+            );
         }
         if !self.fixes.is_empty() {
             out.push_str("\nwhat would fix most:\n");
         }
         for row in self.fixes.iter().take(TEXT_FIXES_MAX) {
-            let _ = writeln!(out, "  {} names: {}", row.names, row.fix);
+            let _ = writeln!(out, "  {}: {}", counted(row.names, "name"), row.fix);
         }
         if !self.lost.is_empty() {
             out.push_str("\nlost, most used first:\n");
@@ -441,6 +452,12 @@ impl Report {
         }
         out
     }
+}
+
+/// `1 name`, `2 names`.
+fn counted(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
 }
 
 fn percent(share: f64) -> String {
@@ -506,7 +523,7 @@ mod tests {
         assert_eq!(report.fixes[0].fix, "mirror y.");
         let text = report.to_text();
         assert!(text.contains("survive                   80.0 %"), "{text}");
-        assert!(text.contains("1 questions fail already"), "{text}");
+        assert!(text.contains("cut-off: 1 question\n"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
     }
