@@ -3,7 +3,7 @@
 //! Why: what `holdfast readiness` promises must hold on the day. Here each seed is an internet of the seed sweep, of whose servers some
 //! stand in the country. A resolver that has answered some of the questions judges what the cut would leave of all of them; another one
 //! with the same past meets the cut, an hour goes by in which every TTL runs out, and each question is asked. No question that was said
-//! to survive may fail (not one), and of those said to be lost at most one in a hundred may live.
+//! to survive may fail (not one, but of those said to survive slowly), and of those said to be lost at most one in a hundred may live.
 //!
 //! ```text
 //! ISOLATION_SEEDS=0..1000 cargo test --release --test isolation -- --nocapture
