@@ -66,6 +66,7 @@ pub struct Status {
     #[serde(default)]
     pub stale: StaleStatus,
     /// Zones for whose servers too many questions wait.
+    #[serde(default)]
     pub crowded: Vec<CrowdedStatus>,
     /// The drill that goes on, or the last one.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! A way out on which some servers are cut off: [`Severed`].
 //!
 //! Why: a drill is worth as much as it is like the real thing. So the cut is made where packets leave, and everything above it
-//! (iteration, selection, reachability, mirrors) meets what it would meet in an outage.
+//! (iteration, selection, reachability) meets what it would meet in an outage. Mirrors fetch past it: a drill leaves them as fresh as they were.
 //!
 //! Model: whoever is cut off is sent nothing. [`Manner::Silent`] lets the asker wait as long as he would wait for a lost packet;
 //! [`Manner::AtOnce`] tells him right away, for worlds in which nobody waits and whose only purpose is a judgement.
