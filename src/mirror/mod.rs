@@ -147,7 +147,7 @@ impl Shared {
             anchors: config.resolver.anchors.clone(),
             policy: verify::Policy {
                 sha1: config.resolver.sha1 == Sha1::Validate,
-                workers: 0,
+                workers: work::threads_beside_answers(),
             },
             store: Arc::new(store),
             keys: config.keyring(),

@@ -59,6 +59,15 @@ pub(super) async fn behind<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     .await
 }
 
+/// How many threads of long work there should be in a server that answers: one core is left alone.
+///
+/// A priority counts among the threads of one service. Against other services the kernel weighs the service as a whole, and one that
+/// has every core busy has its answers wait for its own long work.
+pub(super) fn threads_beside_answers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    cores.saturating_sub(1).max(1)
+}
+
 /// Lowers the priority of the calling thread, and of those that it will start, by so many steps of `nice`.
 pub(super) fn step_back(steps: libc::c_int) {
     let lowered = niceness().saturating_add(steps).min(NICENESS_MAX);

@@ -18,6 +18,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::store::GenerationRow;
 use crate::zone::{ImageError, ZoneImage};
@@ -34,6 +35,12 @@ pub const DAMAGED: &str = "damaged";
 pub const OTHER_FORMAT: &str = "other-format";
 const MAGIC: &[u8; 8] = b"hfnote1\n";
 const TAIL_LEN: u64 = 24;
+/// What is written at a time, in octets.
+const WRITE_BYTES: usize = 256 << 10;
+/// The pause after that; a gigabyte is held up for less than half a second.
+const WRITE_PAUSE: Duration = Duration::from_micros(100);
+/// What may wait for the disk, in octets.
+const SYNC_BYTES: usize = 8 << 20;
 /// Largest note, in octets.
 const NOTE_LEN_MAX: u32 = 1 << 20;
 
@@ -90,9 +97,9 @@ pub fn write(
             .truncate(true)
             .open(&temporary)?;
         let (first, second) = image.split_at(image.len() / 2);
-        file.write_all(first)?;
+        write_gently(&mut file, first)?;
         step(Step::HalfWritten)?;
-        file.write_all(second)?;
+        write_gently(&mut file, second)?;
         file.write_all(&note)?;
         file.write_all(&tail(image.len() as u64, &note))?;
         step(Step::Written)?;
@@ -108,6 +115,19 @@ pub fn write(
     step(Step::Renamed)?;
     sync_directory(path.parent().unwrap_or(Path::new(".")))?;
     step(Step::DirectorySynced)
+}
+
+/// Writes much, so that a core is never in the kernel for long and the disk is given work bit by bit: the whole of a registry's zone
+/// in one call, and its synchronisation in another, would hold up for milliseconds whoever wants to answer on that core.
+fn write_gently(file: &mut File, octets: &[u8]) -> io::Result<()> {
+    for some in octets.chunks(SYNC_BYTES) {
+        for piece in some.chunks(WRITE_BYTES) {
+            file.write_all(piece)?;
+            std::thread::sleep(WRITE_PAUSE);
+        }
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// Makes a directory's entries durable.

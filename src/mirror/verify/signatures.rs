@@ -217,35 +217,55 @@ fn is_untimely(problem: &Problem) -> bool {
 }
 
 /// Where the walk puts the sets that are to be judged.
-pub struct Sink {
-    batch: Batch,
-    sender: SyncSender<Batch>,
+pub struct Sink<'a>(To<'a>);
+
+enum To<'a> {
+    /// To threads that judge them.
+    Threads {
+        batch: Batch,
+        sender: SyncSender<Batch>,
+    },
+    /// They are judged where they are taken.
+    Here {
+        judge: &'a Judge<'a>,
+        tally: &'a mut Tally,
+    },
 }
 
 /// Sets, each with whether it was found good before.
 type Batch = Vec<(RrSet, bool)>;
 
-impl Sink {
+impl Sink<'_> {
     /// Takes a set; `proven` tells whether it was found good before.
     pub fn take(&mut self, set: RrSet, proven: bool) {
-        self.batch.push((set, proven));
-        if self.batch.len() >= BATCH_SETS {
-            self.flush();
+        match &mut self.0 {
+            To::Threads { batch, sender } => {
+                batch.push((set, proven));
+                if batch.len() >= BATCH_SETS {
+                    flush(batch, sender);
+                }
+            }
+            To::Here { judge, tally } if !judge.faults.is_full() => {
+                judge.judge(&set, proven, tally);
+            }
+            To::Here { .. } => {}
         }
-    }
-
-    fn flush(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        // Fails only when all workers are gone, which the join reports.
-        let _ = self.sender.send(batch);
     }
 }
 
-/// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core), and sums
-/// up in `tally`.
-pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink)) {
+fn flush(batch: &mut Batch, sender: &SyncSender<Batch>) {
+    // Fails only when all workers are gone, which the join reports.
+    let _ = sender.send(std::mem::take(batch));
+}
+
+/// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core; one is the calling thread itself), and
+/// sums up in `tally`.
+pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink<'_>)) {
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers = if workers == 0 { cores() } else { workers };
+    if workers == 1 {
+        return walk(&mut Sink(To::Here { judge, tally }));
+    }
     let workers = workers.min(WORKERS_MAX);
     let (sender, receiver) = sync_channel(BATCHES_WAITING * workers);
     let receiver = Mutex::new(receiver);
@@ -253,13 +273,14 @@ pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOn
         let threads: Vec<_> = (0..workers)
             .map(|_| scope.spawn(|| work(judge, &receiver)))
             .collect();
-        let mut sink = Sink {
+        let mut sink = Sink(To::Threads {
             batch: Vec::new(),
             sender,
-        };
+        });
         walk(&mut sink);
-        sink.flush();
-        drop(sink);
+        if let Sink(To::Threads { mut batch, sender }) = sink {
+            flush(&mut batch, &sender);
+        }
         for thread in threads {
             match thread.join() {
                 Ok(part) => tally.merge(part),
