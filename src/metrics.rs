@@ -4,7 +4,11 @@
 //! metric. `status --json` shows all of them. A counter ends in `_total`; what goes up and down does
 //! not. Each thing that an operator would alert on has one.
 
+mod histogram;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use histogram::{BOUNDS_MS, Histogram, Times};
 
 /// One number, counted without locks.
 #[derive(Debug, Default)]
@@ -47,6 +51,8 @@ macro_rules! metrics {
         #[derive(Debug, Default)]
         pub struct Metrics {
             $($(#[doc = $doc])+ pub $name: Metric,)+
+            /// How long clients' questions waited that could not be answered at once, from their receipt to their answer.
+            pub waits: Histogram,
         }
 
         impl Metrics {
@@ -300,6 +306,10 @@ metrics! {
     prefetches_total,
     /// Of these, the ones that failed.
     prefetch_failures_total,
+    /// Requests on `control.http`, of every kind.
+    http_requests_total,
+    /// Of these, the ones that were refused: another path or method, or a name that is not this server's.
+    http_refused_total,
     /// 1 while a drill or shadow drill goes on.
     drill_running,
     /// Drills and shadow drills that were begun.

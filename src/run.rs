@@ -13,6 +13,7 @@ mod operator;
 mod produced;
 pub mod rehearse;
 mod secondaries;
+mod shown;
 mod system_clock;
 mod trace;
 pub mod versions;
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 use holdfast::clock::{Clock, format_utc};
 use holdfast::config::{self, Config, NegativeTrustAnchor};
 use holdfast::control::api::Control;
+use holdfast::control::http::Http;
 use holdfast::dns::Name;
 use holdfast::engine::{Drills, Engine, Outside};
 use holdfast::listen::tls::TlsDoor;
@@ -53,6 +55,7 @@ use certificate::CertificateWatch;
 use clock_file::ClockFile;
 use logging::LogLevels;
 use operator::Operator;
+use shown::Shown;
 
 /// How long the end waits for what is to be kept.
 const SAVE_TIME_MAX: Duration = Duration::from_millis(800);
@@ -128,6 +131,8 @@ struct Server {
     tls: Option<Arc<TlsDoor>>,
     /// Closed and removed when the server ends.
     _control: Control,
+    /// Metrics and the status page, where they are wanted.
+    _http: Option<Http>,
 }
 
 impl Server {
@@ -202,12 +207,22 @@ impl Server {
             operator,
             notifier,
             _control: control,
+            _http: None,
             config,
         };
         server.load_zones().await?;
         let limits = &server.config.limits;
-        let listeners = Listeners::start(sockets, tls, pipeline, metrics, limits)?;
+        let listeners = Listeners::start(sockets, tls, pipeline, metrics.clone(), limits)?;
+        server._http = server.start_http(metrics);
         Ok((server, listeners))
+    }
+
+    /// The status page, and the minutes that it draws.
+    fn start_http(&self, metrics: Arc<Metrics>) -> Option<Http> {
+        let address = self.config.control.http?;
+        let shown = Shown::new(self.operator.clone(), &self.config.server.listen);
+        tokio::spawn(shown.clone().keep_history());
+        Some(Http::start(address, shown, metrics))
     }
 
     /// Answers until a signal ends the program.

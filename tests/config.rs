@@ -609,7 +609,6 @@ fn unbuilt_features_may_only_be_off() {
     for key in ["queries_per_prefix_s", "responses_per_s"] {
         check("limits", key, "0", "4096");
     }
-    check("control", "http", "\"\"", "'127.0.0.1:8053'");
     // Nothing in it: nothing is asked for.
     assert_eq!(
         parse("forward = []\n[server.tls]\n# cert = 'c'\n").unwrap(),

@@ -170,7 +170,7 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             socket: PathBuf::from("data/control.sock"),
-            http: None,
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 8053))),
         }
     }
 }

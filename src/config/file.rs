@@ -442,9 +442,11 @@ fn limits(mut t: Table<'_, '_>) -> Limits {
 fn control(mut t: Table<'_, '_>, data_dir: &Path) -> Control {
     let config = Control {
         socket: socket_path(&mut t, data_dir),
-        http: t.read("http", None, |item| match item.value().as_str() {
-            Some("") => Some(None),
-            _ => scalar::listen_address(item).map(Some),
+        http: t.read("http", Control::default().http, |item| {
+            match item.value().as_str() {
+                Some("") => Some(None),
+                _ => scalar::listen_address(item).map(Some),
+            }
         }),
     };
     t.finish();

@@ -390,7 +390,7 @@ pub struct Limits {
 pub struct Control {
     /// The unix socket, inside `data_dir`.
     pub socket: PathBuf,
-    /// Metrics and status page; `None` = off. Always `None` in this version.
+    /// Metrics and status page; `None` = off.
     pub http: Option<SocketAddr>,
 }
 

@@ -21,8 +21,6 @@ pub(super) enum Off {
     Zero,
     /// Only an empty list.
     EmptyList,
-    /// Only an empty string.
-    EmptyText,
 }
 
 /// All of them.
@@ -32,7 +30,6 @@ pub(super) const UNBUILT: &[Unbuilt] = &[
     row("limits.exempt", Off::EmptyList),
     row("limits.queries_per_prefix_s", Off::Zero),
     row("limits.responses_per_s", Off::Zero),
-    row("control.http", Off::EmptyText),
 ];
 
 const fn row(key: &'static str, off: Off) -> Unbuilt {
@@ -58,7 +55,6 @@ impl Off {
                 .as_integer()
                 .is_some_and(|number| number.as_str() == "0"),
             Off::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
-            Off::EmptyText => value.as_str() == Some(""),
         }
     }
 
@@ -66,7 +62,6 @@ impl Off {
         match self {
             Off::Zero => "only 0",
             Off::EmptyList => "only []",
-            Off::EmptyText => "only \"\"",
         }
     }
 }

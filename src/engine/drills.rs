@@ -388,6 +388,13 @@ impl Drills {
             .ok_or_else(|| "there is no such report any more".to_owned())
     }
 
+    /// The last readiness report.
+    pub fn outlook(&self) -> Option<Report> {
+        let state = lock(&self.state);
+        let job = state.job.as_ref()?;
+        lock(&job.report).clone()
+    }
+
     async fn made(&self, cut: Arc<Cut>, list: Vec<(Question, f64)>, done: &AtomicU64) -> Report {
         let began = format_utc(self.clock.now().wall_s);
         let judge = self.engine.judge(cut.clone()).await;

@@ -22,6 +22,7 @@ pub mod special;
 pub mod transfer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -128,6 +129,8 @@ pub struct Resolving {
     question: Question,
     options: Options,
     recursion_available: bool,
+    /// When it came.
+    since: Option<Duration>,
 }
 
 impl Pipeline {
@@ -247,7 +250,14 @@ impl Pipeline {
             options,
             recursion_available,
             request,
+            since: self.mono(),
         })))
+    }
+
+    /// Moments from which waiting is measured.
+    fn mono(&self) -> Option<Duration> {
+        let clock = self.mirrors.as_ref().map(|(_, clock)| clock);
+        clock.map(|clock| clock.now().mono)
     }
 
     /// A question for a whole zone, or for what changed in it.
@@ -283,9 +293,13 @@ impl Pipeline {
     }
 
     async fn finish_resolving(&self, job: Resolving) -> Vec<u8> {
+        let since = job.since;
         let resolution = job.resolver.resolve(job.question, job.options).await;
         let answer = self.resolved(resolution, job.options, job.so_far);
         self.count_answer(&answer);
+        if let (Some(since), Some(now)) = (since, self.mono()) {
+            self.metrics.waits.observe(now.saturating_sub(since));
+        }
         answer.encode(
             &job.request,
             job.recursion_available,

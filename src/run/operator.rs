@@ -185,7 +185,7 @@ impl Operator {
         to_json(&versions::done(mirror.zone(), mirror.current().as_deref()))
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let now = self.clock.now();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -245,7 +245,7 @@ impl Operator {
     }
 
     /// All metrics, with what the kernel counts.
-    fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
+    pub(super) fn metrics(&self) -> Vec<(&'static str, &'static str, u64)> {
         let unclaimed = holdfast::upstream::unclaimed_datagrams().unwrap_or(0);
         let since_start = unclaimed.saturating_sub(self.unclaimed_before);
         self.metrics.datagrams_unclaimed_total.set(since_start);
@@ -256,7 +256,7 @@ impl Operator {
         all
     }
 
-    fn mirrors(&self) -> Vec<MirrorStatus> {
+    pub(super) fn mirrors(&self) -> Vec<MirrorStatus> {
         let now_s = self.clock.now().wall_s;
         let mut mirrors = self.engine.mirrors.all();
         mirrors.sort_by(|a, b| a.zone().cmp(b.zone()));

@@ -1,0 +1,484 @@
+//! The status page: what an operator wants to see first, on one page, without a script.
+//!
+//! Everything that is shown as text is escaped: names of zones and of lost names are what strangers have chosen. What needs
+//! attention is said in the very words of `holdfast status`.
+
+use std::fmt::{self, Display, Write};
+
+use super::super::history::{Counts, Row};
+use super::super::status::{MirrorStatus, Status, duration_words};
+use super::chart;
+use crate::drill::report::Report;
+use crate::metrics::Times;
+
+/// Seconds after which a browser looks again.
+const REFRESH_S: u32 = 30;
+/// Rows of a list.
+const ROWS_SHOWN_MAX: usize = 20;
+/// Mirrors on the page.
+const MIRRORS_SHOWN_MAX: usize = 200;
+/// Minutes that "the last hour" has.
+const HOUR_ROWS: usize = 60;
+const CSS: &str = include_str!("page.css");
+
+/// Text that is no markup.
+struct Escaped<T>(T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.to_string().chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                // Directions of writing and the like: a name is not to rearrange what stands beside it.
+                c if c.is_control() || is_invisible(c) => f.write_char('\u{fffd}')?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The whole page.
+pub fn html(
+    status: &Status,
+    rows: &[Row],
+    since_start: &Counts,
+    outlook: Option<&Report>,
+) -> String {
+    let mut out = String::with_capacity(32 << 10);
+    let _ = write!(
+        out,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\"><title>holdfast</title><style>{CSS}</style></head><body>"
+    );
+    let _ = write!(
+        out,
+        "<h1>holdfast {}</h1><p class=\"dim\">up {}, clock {}</p>",
+        Escaped(&status.version),
+        Escaped(duration_words(status.uptime_s)),
+        Escaped(&status.time)
+    );
+    attention(status, &mut out);
+    mirrors(status, rows, &mut out);
+    out.push_str("<div class=\"two\">");
+    queries(rows, since_start, &mut out);
+    waits(rows, since_start, &mut out);
+    out.push_str("</div><div class=\"two\">");
+    upstream(status, rows, &mut out);
+    pressure(status, since_start, &mut out);
+    out.push_str("</div>");
+    cut_off(status, outlook, &mut out);
+    out.push_str(
+        "<p class=\"dim\">The curves show 24 hours at most, since the start of the server. <a href=\"/status\">all of it as JSON</a> · \
+         <a href=\"/metrics\">metrics</a> · <a href=\"/ready\">ready?</a></p></body></html>",
+    );
+    out
+}
+
+/// What somebody who looks at 3 a.m. must not overlook: the marked lines of `holdfast status`.
+fn attention(status: &Status, out: &mut String) {
+    let text = status.to_text();
+    let marked: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("! "))
+        .collect();
+    if marked.is_empty() {
+        out.push_str("<section class=\"calm\">Nothing needs attention.</section>");
+        return;
+    }
+    let _ = write!(
+        out,
+        "<section class=\"attention\"><h2>Needs attention</h2><ul>"
+    );
+    for line in marked.iter().take(ROWS_SHOWN_MAX) {
+        let _ = write!(out, "<li>{}</li>", Escaped(line));
+    }
+    out.push_str("</ul>");
+    more(marked.len(), out);
+    out.push_str("</section>");
+}
+
+fn more(count: usize, out: &mut String) {
+    if count > ROWS_SHOWN_MAX {
+        let _ = write!(
+            out,
+            "<p class=\"dim\">and {} more</p>",
+            count - ROWS_SHOWN_MAX
+        );
+    }
+}
+
+fn mirrors(status: &Status, rows: &[Row], out: &mut String) {
+    out.push_str("<section><h2>Mirrors</h2>");
+    if status.mirrors.is_empty() {
+        out.push_str("<p>There is no mirror.</p></section>");
+        return;
+    }
+    out.push_str(
+        "<table><tr><th>zone</th><th>servers</th><th>last 24 hours</th><th class=\"n\">serial</th><th class=\"n\">confirmed</th>\
+         <th class=\"wide\">time used up</th><th class=\"wide\">source</th></tr>",
+    );
+    for mirror in status.mirrors.iter().take(MIRRORS_SHOWN_MAX) {
+        mirror_row(mirror, rows, out);
+    }
+    out.push_str("</table>");
+    let left = status.mirrors.len().saturating_sub(MIRRORS_SHOWN_MAX);
+    if left > 0 {
+        let _ = write!(out, "<p class=\"dim\">and {left} more</p>");
+    }
+    out.push_str("</section>");
+}
+
+fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
+    let of = &mirror.mirror;
+    let bare = of
+        .usable
+        .as_deref()
+        .is_none_or(|usable| usable == "too old");
+    let _ = write!(
+        out,
+        "<tr><td class=\"name\">{}</td><td><span class=\"state {}\">{}</span></td><td>{}</td>",
+        Escaped(&of.zone),
+        Escaped(&mirror.state),
+        Escaped(&mirror.state),
+        chart::strip(rows, &of.zone)
+    );
+    let serial = of.serial.map_or("none".into(), |serial| serial.to_string());
+    let age = match (of.age_s, of.bootstrap) {
+        (_, true) => "never: snapshot".into(),
+        (Some(age_s), _) => format!("{} ago", duration_words(age_s)),
+        (None, _) => "-".into(),
+    };
+    let _ = write!(
+        out,
+        "<td class=\"n\">{serial}{}</td><td class=\"n\">{age}</td>",
+        match (bare, &of.held) {
+            (true, _) => "<br><span class=\"state bare\">no usable copy</span>",
+            (_, Some(_)) => "<br><span class=\"state suspect\">a newer one is held</span>",
+            _ => "",
+        }
+    );
+    let percent = of.escalation.as_ref().map_or(0, |e| e.percent.min(100));
+    let class = match percent {
+        0..50 => "",
+        50..75 => "warn",
+        _ => "bad",
+    };
+    let (text, title) = match &of.escalation {
+        Some(e) => (format!("{percent} %"), e.text.clone()),
+        None => (
+            "under 25 %".into(),
+            "of the signatures' time and of SOA expire".into(),
+        ),
+    };
+    let _ = write!(
+        out,
+        "<td class=\"wide\" title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>{text}</small></td>\
+         <td class=\"wide name\">{}</td></tr>",
+        Escaped(title),
+        Escaped(of.source.as_deref().unwrap_or("-"))
+    );
+}
+
+/// The last hour, or what there is of it.
+fn last_hour(rows: &[Row]) -> &[Row] {
+    &rows[rows.len().saturating_sub(HOUR_ROWS)..]
+}
+
+fn queries(rows: &[Row], since_start: &Counts, out: &mut String) {
+    let (curve, most) = chart::curve(rows, |row| row.counts.queries);
+    let now = rows
+        .last()
+        .map_or(0.0, |row| row.counts.queries as f64 / 60.0);
+    let _ = write!(
+        out,
+        "<section><h2>Queries</h2><p><b>{now:.1}</b> a second in the last minute, {most:.1} at the most, {} since the start</p>{curve}",
+        since_start.queries
+    );
+    let sum = |of: fn(&Counts) -> u64| {
+        let rows = last_hour(rows).iter();
+        let sum: u64 = rows.map(|row| of(&row.counts)).sum();
+        if rows_are_few(sum, of, since_start) {
+            of(since_start)
+        } else {
+            sum
+        }
+    };
+    let parts = [
+        ("cache", sum(|c| c.cache)),
+        ("upstream", sum(|c| c.live)),
+        ("mirror", sum(|c| c.mirror)),
+        ("own and special names", sum(|c| c.own)),
+    ];
+    let all: u64 = parts.iter().map(|(_, count)| count).sum();
+    let share = |count: u64| 100.0 * count as f64 / all.max(1) as f64;
+    out.push_str("<p>Where the answers of the last hour came from:</p><div class=\"bar\">");
+    for (at, (_, count)) in parts.iter().enumerate() {
+        let _ = write!(
+            out,
+            "<div class=\"o{at}\" style=\"width:{:.2}%\"></div>",
+            share(*count)
+        );
+    }
+    out.push_str("</div><p class=\"key\">");
+    for (at, (what, count)) in parts.iter().enumerate() {
+        let share = share(*count);
+        let _ = write!(
+            out,
+            "<span><i class=\"o{at}\"></i>{what} {share:.1} %</span>"
+        );
+    }
+    let (stale, retained) = (sum(|c| c.stale), sum(|c| c.retained));
+    let _ = write!(
+        out,
+        "</p><p>Of these {} with data past its TTL, {} found through retained delegations.</p></section>",
+        per_cent(stale, all),
+        per_cent(retained, all)
+    );
+}
+
+/// Whether the rows say nothing although there is something: in the first minute there is no row yet.
+fn rows_are_few(sum: u64, of: fn(&Counts) -> u64, since_start: &Counts) -> bool {
+    sum == 0 && of(since_start) > 0 && since_start.queries < 1000
+}
+
+fn per_cent(part: u64, whole: u64) -> String {
+    match (part, whole) {
+        (0, _) => "none".into(),
+        (part, whole) => format!(
+            "{part} ({:.1} %)",
+            100.0 * part as f64 / whole.max(1) as f64
+        ),
+    }
+}
+
+fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
+    let mut times = Times::default();
+    for row in last_hour(rows) {
+        for (sum, count) in times.counts.iter_mut().zip(row.counts.waits.counts) {
+            *sum += count;
+        }
+    }
+    if times.count() == 0 {
+        times = since_start.waits;
+    }
+    let (curve, most) = chart::curve(rows, |row| row.counts.servfail);
+    let curve = curve.replacen("class=\"curve\"", "class=\"curve bad\"", 1);
+    let within = |permille| match times.within_ms(permille) {
+        Some(ms) => format!("{ms} ms"),
+        None if times.count() == 0 => "-".into(),
+        None => "over 5 s".into(),
+    };
+    let _ = write!(
+        out,
+        "<section><h2>Failures and waiting</h2><p><b>{}</b> SERVFAIL since the start, {most:.2} a second at the most</p>{curve}\
+         <p>Of the last hour's questions that could not be answered at once ({}), half waited up to {}, 99 % up to {}.</p></section>",
+        since_start.servfail,
+        times.count(),
+        within(500),
+        within(990)
+    );
+}
+
+fn upstream(status: &Status, rows: &[Row], out: &mut String) {
+    let (curve, most) = chart::curve(rows, |row| row.counts.sent);
+    let in_state = |state: &str| status.servers.iter().filter(|s| s.state == state).count();
+    let _ = write!(
+        out,
+        "<section><h2>Upstream</h2><p>{} servers answer, <b>{} are silent</b>; {most:.1} packets a second at the most</p>{curve}",
+        in_state("good"),
+        in_state("silent")
+    );
+    if status.dead_prefixes.is_empty() {
+        out.push_str("<p>No prefix is dead.</p>");
+    } else {
+        out.push_str(
+            "<table><tr><th>dead prefix</th><th>since</th><th class=\"wide\">evidence</th></tr>",
+        );
+        for dead in status.dead_prefixes.iter().take(ROWS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"wide\">{}</td></tr>",
+                Escaped(&dead.prefix),
+                Escaped(&dead.since),
+                Escaped(&dead.evidence)
+            );
+        }
+        out.push_str("</table>");
+        more(status.dead_prefixes.len(), out);
+    }
+    let troubled = &status.stale.zones;
+    if !troubled.is_empty() {
+        out.push_str("<table><tr><th>zones whose servers fail</th><th>since</th><th class=\"n\">old answers</th></tr>");
+        for zone in troubled.iter().take(ROWS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
+                Escaped(&zone.zone),
+                Escaped(&zone.since),
+                zone.answers
+            );
+        }
+        out.push_str("</table>");
+        more(troubled.len(), out);
+    }
+    out.push_str("</section>");
+}
+
+fn pressure(status: &Status, since_start: &Counts, out: &mut String) {
+    let metric = |name: &str| status.metrics.get(name).copied().unwrap_or(0);
+    let rows = [
+        ("dropped: too many were being worked on", since_start.shed),
+        ("refused: access list, or not offered", since_start.refused),
+        ("malformed", metric("queries_malformed_total")),
+        (
+            "failed early: too many waited for one zone's servers",
+            metric("upstream_crowded_total"),
+        ),
+        (
+            "wrong or forged server cookies",
+            metric("cookies_bad_total"),
+        ),
+        (
+            "replies that did not match their question",
+            metric("upstream_mismatched_total"),
+        ),
+    ];
+    out.push_str("<section><h2>Under pressure</h2><table><tr><th>since the start</th><th class=\"n\">queries</th></tr>");
+    for (what, count) in rows {
+        let _ = write!(out, "<tr><td>{what}</td><td class=\"n\">{count}</td></tr>");
+    }
+    out.push_str("</table>");
+    if !status.crowded.is_empty() {
+        out.push_str(
+            "<table><tr><th>zone with too many waiting</th><th class=\"n\">waiting</th></tr>",
+        );
+        for zone in status.crowded.iter().take(ROWS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td></tr>",
+                Escaped(&zone.zone),
+                zone.waiting
+            );
+        }
+        out.push_str("</table>");
+        more(status.crowded.len(), out);
+    }
+    out.push_str("</section>");
+}
+
+fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
+    out.push_str("<section><h2>If the line were cut</h2>");
+    if let Some(drill) = &status.drill {
+        let _ = write!(out, "<p>{}</p>", Escaped(drill.to_text()));
+    }
+    let Some(report) = outlook else {
+        out.push_str("<p>Nobody has asked yet: <code>holdfast readiness</code> tells which of the names that are asked here would survive.</p></section>");
+        return;
+    };
+    let _ = write!(
+        out,
+        "<p><b>{:.1} %</b> of the queries for {} names would be answered with {} cut off (as of {}).</p>",
+        100.0 * report.survive.queries_share,
+        report.names,
+        Escaped(&report.cut),
+        Escaped(&report.ended_at)
+    );
+    if !report.lost.is_empty() {
+        out.push_str(
+            "<table><tr><th>lost, most used first</th><th class=\"n\">share</th><th class=\"wide\">why</th><th>what would help</th></tr>",
+        );
+        for lost in report.lost.iter().take(ROWS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{} {}</td><td class=\"n\">{:.2} %</td><td class=\"wide\">{}</td><td>{}</td></tr>",
+                Escaped(&lost.name),
+                Escaped(&lost.rtype),
+                100.0 * lost.share,
+                Escaped(&lost.text),
+                Escaped(&lost.fix)
+            );
+        }
+        out.push_str("</table>");
+        more(report.lost.len(), out);
+    }
+    out.push_str("</section>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::{DeadPrefixStatus, StaleZoneStatus};
+    use crate::drill::report::Tally;
+    use crate::mirror;
+
+    const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}x\n";
+
+    /// Whatever a stranger can name appears as text, and the page stays one page.
+    #[test]
+    fn nothing_that_is_shown_becomes_markup() {
+        let hostile = || HOSTILE.to_owned();
+        let status = Status {
+            version: hostile(),
+            mirrors: vec![MirrorStatus {
+                mirror: mirror::MirrorStatus {
+                    zone: hostile(),
+                    source: Some(hostile()),
+                    last_error: Some(hostile()),
+                    ..mirror::MirrorStatus::default()
+                },
+                state: hostile(),
+                evidence: hostile(),
+                since: Some(hostile()),
+            }],
+            dead_prefixes: vec![DeadPrefixStatus {
+                prefix: hostile(),
+                since: hostile(),
+                evidence: hostile(),
+            }],
+            stale: crate::control::status::StaleStatus {
+                zones: vec![StaleZoneStatus {
+                    zone: hostile(),
+                    since: hostile(),
+                    answers: 1,
+                    why: hostile(),
+                }],
+                ..Default::default()
+            },
+            ..Status::default()
+        };
+        let report = Tally::default().report(hostile(), hostile(), hostile());
+        let page = html(&status, &[], &Counts::default(), Some(&report));
+        assert!(!page.contains("<script"), "{page}");
+        assert!(!page.contains('\u{202e}'));
+        assert_eq!(page.matches("<html").count(), 1);
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\u{fffd}x"));
+        assert!(page.ends_with("</body></html>"));
+    }
+
+    #[test]
+    fn what_needs_attention_is_said_as_status_says_it() {
+        let mut status = Status::default();
+        let page = |status: &Status| html(status, &[], &Counts::default(), None);
+        assert!(page(&status).contains("Nothing needs attention."));
+        status.mirrors = vec![MirrorStatus {
+            mirror: mirror::MirrorStatus {
+                zone: "ru.".into(),
+                ..mirror::MirrorStatus::default()
+            },
+            state: "online".into(),
+            ..MirrorStatus::default()
+        }];
+        let page = page(&status);
+        assert!(page.contains("<li>ru. has no copy yet: an outage now would not be survived</li>"));
+        assert!(page.contains("no usable copy"));
+    }
+}
