@@ -136,6 +136,16 @@ const SCANNER_BYTES: usize = 64 << 10;
 /// Octets of a directive that is not known, as people are told.
 const DIRECTIVE_LEN_SHOWN: usize = 32;
 
+/// What stands next in a text.
+enum Next {
+    /// A record or a directive.
+    Entry,
+    /// A comment or an empty line.
+    Nothing,
+    /// Nothing more.
+    End,
+}
+
 /// Iterates over the records of a zone file.
 pub struct Records<'a> {
     text: Text<'a>,
@@ -255,8 +265,11 @@ impl Records<'_> {
             if self.quick_line() {
                 return self.counted().map(Some);
             }
-            if !self.next_entry()? {
-                return Ok(None);
+            match self.next_entry()? {
+                Next::End => return Ok(None),
+                // What follows a comment may be a plain line.
+                Next::Nothing => continue,
+                Next::Entry => {}
             }
             self.show_unseen()?;
             let text = self.text.clone();
@@ -376,42 +389,40 @@ impl Records<'_> {
             let plain = std::str::from_utf8(word).ok().and_then(|w| w.parse().ok());
             self.context.ttl = plain.or_else(|| unit_seconds(word));
         }
+        // The scanner refuses names below an origin that is none.
         let origin = self.scanner.origin().ok();
-        self.context.origin = origin.map(|o| o.as_slice().to_vec());
+        let origin = origin.filter(|origin| Name::from_wire(origin.as_slice()).is_ok());
+        self.context.origin = origin.map(|origin| origin.as_slice().to_vec());
     }
 
-    /// Moves to the next entry that is not empty; false at the end of the file.
-    fn next_entry(&mut self) -> Result<bool, ParseError> {
-        while self.at < self.text.len() {
-            self.entry_line = self.line;
-            let rest = &self.text[self.at..];
-            let cut = cut_entry(rest);
-            let len = match cut {
-                Cut::Entry { len, .. } => len,
-                Cut::Open { at, .. } | Cut::TooLong { at } => at + 1,
-            };
-            self.entry = self.at..self.at + len;
-            match cut {
-                Cut::Entry { len, empty } => {
-                    self.at += len;
-                    self.line += count_lines(&rest[..len]);
-                    if !empty {
-                        return Ok(true);
-                    }
-                }
-                Cut::Open { at, what } => {
-                    return Err(self.error_at(at, format!("{what} is never closed")));
-                }
-                Cut::TooLong { .. } => {
-                    let message = format!(
-                        "an entry is longer than {} octets",
-                        super::entry::ENTRY_BYTES_MAX
-                    );
-                    return Err(self.error_at(0, message));
-                }
+    /// Moves to the next entry.
+    fn next_entry(&mut self) -> Result<Next, ParseError> {
+        self.entry_line = self.line;
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(Next::End);
+        }
+        let cut = cut_entry(rest);
+        let len = match cut {
+            Cut::Entry { len, .. } => len,
+            Cut::Open { at, .. } | Cut::TooLong { at } => at + 1,
+        };
+        self.entry = self.at..self.at + len;
+        match cut {
+            Cut::Entry { len, empty } => {
+                self.at += len;
+                self.line += count_lines(&rest[..len]);
+                Ok(if empty { Next::Nothing } else { Next::Entry })
+            }
+            Cut::Open { at, what } => Err(self.error_at(at, format!("{what} is never closed"))),
+            Cut::TooLong { .. } => {
+                let message = format!(
+                    "an entry is longer than {} octets",
+                    super::entry::ENTRY_BYTES_MAX
+                );
+                Err(self.error_at(0, message))
             }
         }
-        Ok(false)
     }
 
     /// Whether a directive is carried out here; otherwise the scanner knows it.
@@ -721,6 +732,8 @@ mod tests {
             "",
             "e 66 DS 1 13 2 00 ff",
             "e 66 RRSIG DS 13 2 66 20260813200000 20260731190000 5 example. AAAA AA==",
+            "f 66 RRSIG NSEC 13 2 66 20260831200000 20240229190000 5 example. AAAA",
+            "f 66 NSEC g.example. NS DS RRSIG NSEC",
             "2vptu5timamqttgl4luu9kg21e0aor3s 67 NSEC3 1 1 0 - 35mthgpgcu1qg68fab165klnsnk3dpvl NS DS",
         ];
         let read = |text: &[u8], quick| -> Result<Vec<Record>, String> {

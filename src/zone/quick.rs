@@ -113,6 +113,7 @@ fn rtype_of(word: &[u8]) -> Option<Rtype> {
         b"AAAA" => Rtype::AAAA,
         b"DS" => Rtype::DS,
         b"RRSIG" => Rtype::RRSIG,
+        b"NSEC" => Rtype::NSEC,
         b"NSEC3" => Rtype::NSEC3,
         b"CNAME" => Rtype::CNAME,
         _ => return None,
@@ -199,6 +200,10 @@ fn push_data<'a>(
             }
             return (out.len() > before).then_some(());
         }
+        Rtype::NSEC => {
+            push_name(out, words.next()?, context)?;
+            push_types(out, words)?;
+        }
         Rtype::NSEC3 => push_nsec3(out, words)?,
         _ => return None,
     }
@@ -219,6 +224,11 @@ fn push_nsec3<'a>(out: &mut Vec<u8>, words: &mut impl Iterator<Item = &'a [u8]>)
     let next = label_hash(words.next()?)?;
     out.push(next.len() as u8);
     out.extend_from_slice(&next);
+    push_types(out, words)
+}
+
+/// Appends the types of a name as NSEC and NSEC3 data have them (RFC 4034 section 4.1.2).
+fn push_types<'a>(out: &mut Vec<u8>, words: &mut impl Iterator<Item = &'a [u8]>) -> Option<()> {
     let mut types = Vec::new();
     for word in words {
         types.push(text(word)?.parse::<Rtype>().ok()?);
@@ -293,8 +303,7 @@ fn moment(word: &[u8]) -> Option<u32> {
     let (hour, minute, second) = (part(8..10)?, part(10..12)?, part(12..14)?);
     let sound = (1970..2106).contains(&year)
         && (1..=12).contains(&month)
-        // Days that only some months have are left to the scanner.
-        && (1..=28).contains(&day)
+        && (1..=days_of(year, month)).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60;
@@ -308,6 +317,16 @@ fn moment(word: &[u8]) -> Option<u32> {
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = era * 146_097 + day_of_era - 719_468;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn days_of(year: u32, month: u32) -> u32 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 impl Default for RecordBuf {
@@ -342,6 +361,10 @@ mod tests {
         \t60 IN NS .\n\
         c 3600 IN RRSIG DS 13 2 3600 20260827231415 20240228000000 5 example. AAECAwQF\n\
         c 3600 IN RRSIG DS 13 2 3600 20300101000000 19700301000000 5 example. AAECAw==\n\
+        c 60 IN RRSIG DS 13 2 3600 20241231235959 20240229000000 5 example. AAEC\n\
+        c 60 IN RRSIG DS 13 2 3600 20300131000000 20300430000000 5 example. AAEC\n\
+        c 60 IN NSEC d NS DS RRSIG NSEC TYPE65000\n\
+        c 60 NSEC d.example.\n\
         2vptu5timamqttgl4luu9kg21e0aor3s 60 IN NSEC3 1 1 0 - 35mthgpgcu1qg68fab165klnsnk3dpvl NS DS RRSIG TYPE65000\n\
         2vptu5timamqttgl4luu9kg21e0aor3s 60 IN NSEC3 1 0 12 aabbccdd 35MTHGPGCU1QG68FAB165KLNSNK3DPVL\n\
         d 60 IN CNAME c.example.\n";
@@ -406,6 +429,12 @@ mod tests {
             "a DS 1 8 2 0\n",
             "a NSEC3 1 0 0 - x\n",
             "a RRSIG A 8 1 1 20260230000000 20260101000000 1 . AAAA\n",
+            "a RRSIG A 8 1 1 20260431000000 20260101000000 1 . AAAA\n",
+            "a RRSIG A 8 1 1 20270229000000 20260101000000 1 . AAAA\n",
+            "a RRSIG A 8 1 1 21000229000000 20260101000000 1 . AAAA\n",
+            "a RRSIG A 8 1 1 20260132000000 20260101000000 1 . AAAA\n",
+            "a NSEC\n",
+            "a NSEC b NSX\n",
             "a RRSIG A 8 1 1 20260201000000 20260101000000 1 . AAA\n",
             "a RRSIG A 8 1 1 20260201000000 20260101000000 1 . AB==\n",
             "a NS b\r\n",
