@@ -96,7 +96,7 @@ fn write(retained: &Retained, ledger: &Ledger) -> usize {
         let put = |to: Changes, change: &Unwritten| match change {
             Unwritten::Zone(row) => to.put(&RetainedRow::from(row)),
             Unwritten::Host(row) => to.put(&RetainedHostRow::from(row)),
-            Unwritten::Gone(_) => unreachable!("nothing was removed"),
+            Unwritten::Parent(_) | Unwritten::Gone(_) => unreachable!("nothing was removed"),
         };
         let changes = changes.iter().fold(Changes::new(), put);
         ledger.commit(changes, Durability::Soon).unwrap();

@@ -5,12 +5,14 @@
 //! from a client costs at most this much. The budget is shared by every sub-question, and so is the memory that
 //! it has already hedged once.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::dns::{Name, Rtype};
 use crate::resolve::trace::Trace;
 use crate::resolve::{MirrorNote, Sources};
 
@@ -21,14 +23,21 @@ pub const SUB_QUESTIONS_MAX: u32 = 48;
 /// Of those, kept for DS and DNSKEY: what was found after a long search for servers shall be validated, too.
 const LINKS_RESERVED: u32 = 16;
 const _: () = assert!(LINKS_RESERVED < SUB_QUESTIONS_MAX);
+/// How often the same search for an address is paid for once: it joins the first, or finds what that has found.
+const REPEATS_FREE: u32 = 3;
 /// Time for one client question.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A name server, the type of address, and how deep in other searches that is looked for: only equals join each other.
+type Search = (Name, Rtype, u8);
 
 /// What is left for one client question.
 #[derive(Debug)]
 pub struct Budget {
     packets_left: AtomicU32,
     sub_questions_left: AtomicU32,
+    /// Searches for addresses, with their depth, and how often they were begun.
+    searched: Mutex<HashMap<Search, u32>>,
     deadline: Duration,
     hedged: AtomicBool,
     resorted: AtomicBool,
@@ -50,6 +59,7 @@ impl Budget {
         Budget {
             packets_left: AtomicU32::new(packets.min(PACKETS_MAX)),
             sub_questions_left: AtomicU32::new(SUB_QUESTIONS_MAX),
+            searched: Mutex::default(),
             deadline: now.mono + TIME_MAX,
             hedged: AtomicBool::new(false),
             resorted: AtomicBool::new(false),
@@ -87,9 +97,18 @@ impl Budget {
         take(&self.packets_left, 0)
     }
 
-    /// Takes one sub-question for addresses; false when there is none left.
-    pub fn take_sub_question(&self) -> bool {
-        take(&self.sub_questions_left, LINKS_RESERVED)
+    /// Takes one sub-question for the address of a name server; false when there is none left. Two names that lead over the same zone
+    /// look for the same servers: that costs one.
+    pub fn take_search(&self, name: &Name, rtype: Rtype, depth: u8) -> bool {
+        let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), rtype, depth);
+        let known = searched.get(&key).copied().unwrap_or(0);
+        let is_free = known > 0 && known <= REPEATS_FREE;
+        if !is_free && !take(&self.sub_questions_left, LINKS_RESERVED) {
+            return false;
+        }
+        searched.insert(key, known + 1);
+        true
     }
 
     /// Takes one sub-question for a link of the chain of trust; false when there is none left.
@@ -172,7 +191,18 @@ mod tests {
         let budget = Budget::new(Now::default());
         assert_eq!((0..1000).filter(|_| budget.take_packet()).count(), 100);
         assert_eq!(budget.sources().packets, 100);
-        assert_eq!((0..1000).filter(|_| budget.take_sub_question()).count(), 32);
+        let child = |n: u32| Name::root().child(n.to_string().as_bytes()).unwrap();
+        let searches = |budget: &Budget, names: u32, depth| {
+            let mut all = (0..1000).map(|n| child(n % names));
+            all.by_ref()
+                .take_while(|name| budget.take_search(name, Rtype::A, depth))
+                .count()
+        };
+        assert_eq!(searches(&budget, 1000, 1), 32);
+        assert_eq!(searches(&budget, 1000, 2), 0);
+        // The same again is free, within bounds.
+        let other = Budget::new(Now::default());
+        assert_eq!(searches(&other, 4, 1), 4 * 4 + 28);
         assert_eq!((0..1000).filter(|_| budget.take_link()).count(), 16);
     }
 }

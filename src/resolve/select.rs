@@ -19,8 +19,12 @@
 //! Addresses in dead prefixes come after the silent ones, for all zones that have others; those that were asked before are asked
 //! again beside like silent ones, and at once where nobody else is good.
 //!
+//! What a server owes counts for every zone that it serves, unless it answers for some and not for others (`partly`).
+//!
 //! Failure: when all are silent they are asked anyway, the one first that is due first. The table is
 //! bounded; what is forgotten is merely new again.
+
+mod partly;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,6 +37,7 @@ use rand::{RngExt, rngs::SmallRng};
 use crate::dns::{Name, Rtype};
 use crate::resolve::quirks::{Heard, Quirks};
 use crate::upstream::{Doubt, Transport};
+use partly::Partly;
 
 /// Shortest wait before the next server is asked.
 const WAIT_MIN: Duration = Duration::from_millis(50);
@@ -86,6 +91,9 @@ struct Server {
     /// Questions in a row that stayed unanswered, and those of them that every server takes.
     late: u32,
     plain_late: u32,
+    /// When the first of them was late.
+    late_from: Duration,
+    partly: Partly,
     /// While silent: when it is worth another question.
     retry_at: Duration,
     quirks: Quirks,
@@ -194,6 +202,7 @@ impl Servers {
             .map(|&a| {
                 let known = table.get(&a);
                 let silent = match known {
+                    Some(server) if server.partly.is(now) => server.partly.owed(zone, now) > 0,
                     Some(server) => server.late > 0,
                     None => self.is_family_dead(a),
                 };
@@ -260,11 +269,12 @@ impl Servers {
         best.or_else(|| known().any(|s| s.late > 0).then_some(Duration::ZERO))
     }
 
-    /// How silent these servers are together. Those of an address family that this machine has no way out for need not be asked for it.
+    /// How silent these servers of `zone` are together. Those of an address family that this machine has no way out for need not be asked for it.
     /// Only plain questions count: there are servers that drop those for types that they do not know, and answer all others.
-    pub fn silence(&self, servers: &[IpAddr]) -> Silence {
+    pub fn silence(&self, zone: &Name, servers: &[IpAddr], now: Duration) -> Silence {
         let table = self.table();
         let late = |a: &IpAddr| match table.get(a) {
+            Some(server) if server.partly.is(now) => server.partly.owed(zone, now),
             Some(server) => server.plain_late,
             None if self.is_family_dead(*a) => SILENT_AFTER,
             None => 0,
@@ -282,15 +292,15 @@ impl Servers {
         }
     }
 
-    /// Whether one of these servers has answered the last time.
-    pub fn is_any_good(&self, servers: &[IpAddr]) -> bool {
+    /// Whether one of these servers has answered the last time, as far as is known of `zone`.
+    pub fn is_any_good(&self, zone: &Name, servers: &[IpAddr], now: Duration) -> bool {
         let table = self.table();
-        let good = |a: &IpAddr| {
-            table
-                .get(a)
-                .is_some_and(|s| s.late == 0 && s.srtt.is_some())
+        let good = |s: &Server| match s.partly.is(now) {
+            true => s.partly.owed(zone, now) == 0,
+            false => s.late == 0 && s.srtt.is_some(),
         };
-        servers.iter().any(good)
+        let mut known = servers.iter().filter_map(|a| table.get(a));
+        known.any(good)
     }
 
     /// Whether `server` has answered with EDNS of late.
@@ -361,6 +371,14 @@ impl Servers {
         });
     }
 
+    /// The same, where it was asked as a server of `zone`. Told before [`Servers::answered`].
+    pub fn answered_for(&self, server: IpAddr, zone: &Name, rtt: Duration, now: Duration) {
+        self.update(server, now, |s| {
+            let turned = s.plain_late > 0 && now.saturating_sub(rtt) > s.late_from;
+            s.partly.answered(zone, turned, now);
+        });
+    }
+
     /// The network says that the server cannot be reached, whatever it is asked for.
     pub fn unreachable(&self, server: IpAddr, over: Transport, now: Duration) {
         self.not_sent(server);
@@ -379,6 +397,9 @@ impl Servers {
             if over == Transport::Udp && s.tcp_until > now {
                 return;
             }
+            if s.late == 0 {
+                s.late_from = now;
+            }
             s.late = s.late.saturating_add(1);
             s.plain_late = s.plain_late.saturating_add(PLAIN.contains(&rtype).into());
             if s.lost_datagrams == 0 {
@@ -390,6 +411,13 @@ impl Servers {
             };
             s.retry_at = now + backoff(s.late);
         });
+    }
+
+    /// The same, where it was asked as a server of `zone`.
+    pub fn late_for(&self, server: IpAddr, zone: &Name, rtype: Rtype, now: Duration) {
+        if PLAIN.contains(&rtype) {
+            self.update(server, now, |s| s.partly.late(zone, now));
+        }
     }
 
     /// The server does not serve `zone`, or fails at it: it comes last for that zone for a while.
@@ -550,217 +578,4 @@ fn forget_oldest(table: &mut HashMap<IpAddr, Server>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-
-    const NEAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
-
-    const UDP: Transport = Transport::Udp;
-    const TCP: Transport = Transport::Tcp;
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    fn known() -> Servers {
-        let servers = Servers::default();
-        servers.answered(NEAR, Transport::Udp, ms(10), ms(0));
-        servers.answered(FAR, Transport::Udp, ms(200), ms(0));
-        servers
-    }
-
-    fn firsts(servers: &Servers, now: Duration, runs: u32) -> (u32, u32) {
-        let mut rng = SmallRng::seed_from_u64(7);
-        let (mut near, mut explored) = (0, 0);
-        for _ in 0..runs {
-            let plan = servers.plan(&Name::root(), &[FAR, NEAR], now, &|_| false, &mut rng);
-            assert_eq!(plan.order.len(), 2);
-            near += u32::from(plan.order[0] == NEAR);
-            explored += u32::from(plan.explore.is_some());
-        }
-        (near, explored)
-    }
-
-    #[test]
-    fn the_near_server_gets_most_and_the_far_one_its_share() {
-        let (near, explored) = firsts(&known(), ms(1), 1000);
-        assert!((900..990).contains(&near), "{near}");
-        assert_eq!(explored, 0);
-    }
-
-    #[test]
-    fn a_silent_server_is_asked_beside_a_living_one_once_per_backoff() {
-        let servers = known();
-        servers.late(NEAR, UDP, Rtype::A, ms(100));
-        assert_eq!(firsts(&servers, ms(200), 100), (0, 0));
-        assert_eq!(firsts(&servers, ms(700), 100), (0, 1));
-        servers.answered(NEAR, Transport::Udp, ms(10), ms(800));
-        assert!(firsts(&servers, ms(900), 100).0 > 80);
-    }
-
-    #[test]
-    fn a_returned_server_is_found_within_the_longest_backoff() {
-        let servers = known();
-        for i in 0..50 {
-            servers.late(NEAR, UDP, Rtype::A, ms(i * 10));
-        }
-        assert_eq!(firsts(&servers, ms(500) + BACKOFF_MAX, 10).1, 1);
-    }
-
-    #[test]
-    fn a_machine_without_ipv6_asks_new_ipv6_addresses_last() {
-        let servers = known();
-        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
-        for n in 0..4 {
-            servers.unreachable(six(n), UDP, ms(0));
-        }
-        let mut rng = SmallRng::seed_from_u64(7);
-        let new = "192.0.2.77".parse().unwrap();
-        let mut plan = || {
-            servers
-                .plan(&Name::root(), &[six(99), new], ms(1), &|_| false, &mut rng)
-                .order
-        };
-        assert_eq!(plan(), [new, six(99)]);
-        servers.answered(six(1), Transport::Udp, ms(5), ms(2));
-        assert!((0..50).any(|_| plan()[0] == six(99)));
-    }
-
-    #[test]
-    fn lame_and_avoided_come_last_but_stay() {
-        let servers = known();
-        servers.bad_for(NEAR, &Name::root(), ms(0), LAME_FOR);
-        assert_eq!(firsts(&servers, ms(1), 50).0, 0);
-        assert!(firsts(&servers, LAME_FOR + ms(1), 50).0 > 40);
-        let mut rng = SmallRng::seed_from_u64(7);
-        let other = Name::root().child(b"com").unwrap();
-        let plan = servers.plan(&other, &[NEAR, FAR], ms(1), &|a| a == NEAR, &mut rng);
-        assert_eq!(plan.order, [FAR, NEAR]);
-    }
-
-    #[test]
-    fn servers_of_bogus_data_stand_between_the_good_and_the_silent() {
-        let (servers, root) = (known(), Name::root());
-        let silent = "192.0.2.3".parse().unwrap();
-        servers.late(silent, UDP, Rtype::A, ms(0));
-        servers.bogus_for(NEAR, &root, ms(0));
-        let mut rng = SmallRng::seed_from_u64(7);
-        let mut order = |zone: &Name, now| {
-            let addresses = [silent, NEAR, FAR];
-            let plan = servers.plan(zone, &addresses, now, &|_| false, &mut rng);
-            plan.order
-        };
-        assert_eq!(order(&root, ms(1)), [FAR, NEAR, silent]);
-        assert_eq!(order(&root, BOGUS_FOR + ms(1))[2], silent);
-        assert_eq!(order(&root.child(b"com").unwrap(), ms(1))[2], silent);
-        // Who is worse besides stands with the worse.
-        servers.late(NEAR, UDP, Rtype::A, ms(2));
-        assert_eq!(order(&root, ms(3))[0], FAR);
-        servers.bad_for(NEAR, &root, ms(3), LAME_FOR);
-        assert_eq!(order(&root, ms(4)), [FAR, silent, NEAR]);
-    }
-
-    #[test]
-    fn who_stays_silent_is_asked_over_tcp_every_second_time() {
-        let servers = Servers::default();
-        let mut asked = Vec::new();
-        for n in 0..6 {
-            let over = servers.transport(NEAR, false, ms(n));
-            servers.late(NEAR, over, Rtype::A, ms(n));
-            asked.push(over);
-        }
-        assert_eq!(asked, [UDP, UDP, TCP, UDP, TCP, UDP]);
-        // It may have come back, and is asked as ever.
-        servers.answered(NEAR, TCP, ms(10), ms(10));
-        assert_eq!(servers.transport(NEAR, false, ms(20)), UDP);
-        // Silent again: that was it.
-        assert_eq!(servers.transport(NEAR, true, ms(20)), TCP);
-        servers.late(NEAR, UDP, Rtype::A, ms(20));
-        assert_eq!(servers.transport(NEAR, false, ms(30)), TCP);
-        servers.answered(NEAR, TCP, ms(10), ms(40));
-        let later = TCP_FOR + ms(40);
-        // With a look at UDP now and then, which costs no standing.
-        let first = UDP_LOOK_FIRST + ms(40);
-        for (at, over) in [(first - ms(1), TCP), (first, UDP), (first + ms(1), TCP)] {
-            assert_eq!(servers.transport(NEAR, false, at), over);
-        }
-        servers.late(NEAR, UDP, Rtype::A, first);
-        assert_eq!(servers.transport(NEAR, true, later - ms(1)), TCP);
-        // Until a datagram is answered.
-        assert_eq!(servers.transport(NEAR, false, later), UDP);
-        servers.answered(NEAR, UDP, ms(10), later);
-        servers.late(NEAR, UDP, Rtype::A, later);
-        assert_eq!(servers.transport(NEAR, true, later), UDP);
-        // Who loses one datagram after the other, and answers over TCP at once, has not come back just then.
-        servers.late(NEAR, UDP, Rtype::A, later + ms(100));
-        let answered = |then| {
-            servers.answered(NEAR, TCP, ms(10), later + then);
-            servers.transport(NEAR, false, later + then)
-        };
-        assert_eq!(answered(ms(200)), TCP);
-    }
-
-    #[test]
-    fn servers_are_silent_together_when_each_is_and_it_is_no_lost_packet() {
-        let servers = known();
-        let other = "192.0.2.3".parse().unwrap();
-        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
-        servers.late(NEAR, UDP, Rtype::A, ms(0));
-        servers.late(NEAR, UDP, Rtype::A, ms(1));
-        servers.late(NEAR, UDP, Rtype::A, ms(2));
-        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
-        assert_eq!(servers.silence(&[NEAR]), Silence::Sure);
-        servers.late(FAR, UDP, Rtype::A, ms(3));
-        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::Sure);
-        assert_eq!(servers.silence(&[FAR]), Silence::Suspected);
-        assert_eq!(servers.silence(&[NEAR, FAR, other]), Silence::None);
-        assert!(!servers.is_any_good(&[NEAR, FAR, other]));
-        servers.answered(FAR, Transport::Udp, ms(10), ms(9));
-        assert_eq!(servers.silence(&[NEAR, FAR]), Silence::None);
-        assert!(servers.is_any_good(&[NEAR, FAR]));
-        // Types that they may not know.
-        for rtype in [Rtype::AAAA, Rtype::HTTPS, Rtype::TXT, Rtype::DS] {
-            servers.late(FAR, UDP, rtype, ms(10));
-        }
-        assert_eq!(servers.silence(&[FAR]), Silence::None);
-        servers.late(FAR, UDP, Rtype::PTR, ms(11));
-        assert_eq!(servers.silence(&[FAR]), Silence::Suspected);
-    }
-
-    #[test]
-    fn of_dead_prefixes_known_addresses_are_asked_beside_and_all_of_them_where_nobody_else_is_good()
-    {
-        let (servers, root) = (known(), Name::root());
-        let new: IpAddr = "192.0.2.9".parse().unwrap();
-        let mut rng = SmallRng::seed_from_u64(7);
-        let mut plan = |addresses: &[IpAddr], dead: &[IpAddr], now| {
-            servers.plan(&root, addresses, now, &|a| dead.contains(&a), &mut rng)
-        };
-        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(1));
-        assert_eq!((found.order[0], found.explore), (FAR, Some(NEAR)));
-        assert!(!found.all_silent);
-        let found = plan(&[new, FAR, NEAR], &[new, NEAR], ms(2));
-        assert_eq!(found.explore, None, "once per backoff");
-        // Nothing else there: as ever, and fewer packets.
-        let found = plan(&[FAR, NEAR], &[FAR, NEAR], ms(3));
-        assert!(found.all_silent && found.order.len() == 2);
-        servers.late(FAR, UDP, Rtype::A, ms(4));
-        let found = plan(&[new, FAR], &[new], ms(5));
-        assert_eq!((found.order[0], found.explore), (FAR, Some(new)));
-        assert!(found.all_silent);
-    }
-
-    #[test]
-    fn waits_follow_the_round_trip() {
-        let servers = known();
-        assert_eq!(servers.wait(NEAR), WAIT_MIN);
-        assert_eq!(servers.wait(FAR), ms(600));
-        servers.late(FAR, UDP, Rtype::A, ms(0));
-        assert_eq!(servers.wait(FAR), ms(1200));
-        servers.late(FAR, UDP, Rtype::A, ms(0));
-        assert_eq!(servers.wait(FAR), WAIT_MAX);
-        assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
-    }
-}
+mod tests;

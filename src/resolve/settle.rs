@@ -1,7 +1,7 @@
 //! What an exchange teaches about its server, whether or not anybody still waits for it.
 
 use crate::clock::Now;
-use crate::dns::{Name, Rcode};
+use crate::dns::{Name, Rcode, Rtype};
 use crate::resolve::interpret::{Context, Said, interpret};
 use crate::resolve::iterate::Env;
 use crate::resolve::quirks::{EdnsLevel, Heard};
@@ -21,6 +21,7 @@ pub fn settle(
     let server = ask.server.ip();
     let said = match result {
         Ok(reply) => {
+            (env.servers).answered_for(server, zone, reply.rtt, now.mono);
             (env.servers).answered(server, ask.transport, reply.rtt, now.mono);
             let cx = Context {
                 zone,
@@ -97,6 +98,7 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
         }
         ExchangeError::Unreachable(why) => {
             env.servers.unreachable(server, ask.transport, now.mono);
+            (env.servers).late_for(server, zone, Rtype::A, now.mono);
             observe(env, zone, ask, Outcome::Unreachable);
             Said::Unreachable(why)
         }

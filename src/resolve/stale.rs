@@ -21,6 +21,9 @@
 //! | name | 5 s | doubling to 30 s (RFC 8767 section 5: no more often) | `NAME_PACKETS`, bogus data `BOGUS_PACKETS` |
 //! | zone | 2 s | 4 s where as many ask as make it cheap, 8 s at the most | `ZONE_PACKETS`, more where the way to it is longer |
 //!
+//! Zones whose servers are silent share their looks (`shared`): what is looked for is an address, or the dead prefix that it stands in, and
+//! one look at it in those times is enough for all of them, each zone in its turn. An operator's zones cost what one of them costs.
+//!
 //! All refreshes together send [`PACKETS_PER_S_MAX`] packets a second. RFC 8767 would have servers left alone for 30 s; a zone is
 //! looked for more often, because its return is to be found within seconds and one zone costs less than a packet a second.
 //!
@@ -28,17 +31,22 @@
 //!
 //! Failure: full tables take nothing new; then names of a dead zone are resolved first, each for itself.
 
+mod shared;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::cache::stale::Stale;
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::resolve::age_words;
 use crate::resolve::delegation::TableStats;
+use shared::Looks;
 
 /// Packets of all refreshes in one second.
 pub const PACKETS_PER_S_MAX: u32 = 20;
@@ -60,6 +68,10 @@ const YOUNG_FOR: Duration = Duration::from_secs(4);
 const ZONE_AFTER: Duration = Duration::from_secs(2);
 const ZONE_EVERY: Duration = Duration::from_secs(4);
 const ZONE_EVERY_MAX: Duration = Duration::from_secs(8);
+/// A zone that others are looked for in the place of is looked for by itself after so long, where one packet comes to so many questions
+/// for it: servers may answer for one zone and not for another.
+const OWN_EVERY: Duration = Duration::from_secs(30);
+const OWN_QUESTIONS_PER_PACKET: u32 = 60;
 /// One question in this time finds out whether servers that are suspected to be dead are.
 const SCOUT_EVERY: Duration = Duration::from_millis(500);
 /// So many questions without an answer in time make a zone suspected, for so long.
@@ -69,6 +81,8 @@ const OVERDUE_FOR: Duration = Duration::from_secs(2);
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(15);
 /// What nobody has asked for so long after it was due is forgotten, and resolved first again.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
+/// How often the question is noted with which a zone can be looked for.
+const LAST_EVERY: Duration = Duration::from_secs(1);
 /// Questions in a row that a zone's servers must fail at before the zone is in trouble, while they say anything.
 const FAILURES_IN_A_ROW: u8 = 3;
 /// Names, zones, and zones that have failed, each.
@@ -202,6 +216,7 @@ struct Tables {
     overdue: HashMap<Name, (u32, Duration)>,
     /// Zones whose servers are suspected to be dead, and until when somebody finds out.
     scouted: HashMap<Name, Duration>,
+    looks: Looks,
     bucket: Bucket,
 }
 
@@ -230,16 +245,31 @@ struct ZoneTrouble {
     /// Answers since the last look began, and all of them.
     asked: u32,
     answers: u64,
+    looked_at: Duration,
+    /// One of the questions that were answered lately, and when.
+    last: Option<(Question, Duration)>,
 }
 
+/// What is looked for when a silent address is: itself, or the dead prefix that it stands in.
+pub type Pool<'a> = &'a dyn Fn(IpAddr) -> IpNet;
+
 impl ZoneTrouble {
-    fn is_due(&self, now: Duration) -> bool {
-        let cheap = self.asked / QUESTIONS_PER_PACKET >= self.spent;
-        let at = match cheap {
-            true => self.next_at,
-            false => self.next_at + (ZONE_EVERY_MAX - ZONE_EVERY),
-        };
-        now >= at && now >= self.refreshing_until
+    fn is_due(&self, looks: &Looks, now: Duration, pool: Pool<'_>) -> bool {
+        if !self.is_free(now) {
+            return false;
+        }
+        if self.silent.is_empty() {
+            let cheap = self.asked / QUESTIONS_PER_PACKET >= self.spent;
+            return cheap || now >= self.next_at + (ZONE_EVERY_MAX - ZONE_EVERY);
+        }
+        let cheap = self.asked / OWN_QUESTIONS_PER_PACKET >= self.spent.max(self.packets);
+        let alone = cheap && now >= self.looked_at.max(self.since) + OWN_EVERY;
+        alone || self.silent.iter().any(|a| looks.is_due(pool(*a), now))
+    }
+
+    /// Nobody looks for it, and the last time is a while ago.
+    fn is_free(&self, now: Duration) -> bool {
+        now >= self.next_at && now >= self.refreshing_until
     }
 }
 
@@ -317,6 +347,10 @@ impl Troubles {
 
     /// No server of the zone can be reached. `silent` are those that are known not to answer, if that is all of them.
     pub fn note_zone(&self, zone: &Name, why: Why, silent: &[IpAddr], now: Now) {
+        // Neighbours one after another, as `shared` wants them.
+        let mut silent = silent.to_vec();
+        silent.sort_unstable();
+        silent.dedup();
         let mut tables = self.tables();
         let known = tables.zones.get_mut(zone);
         if let Some(known) = known.filter(|t| now.mono < t.next_at + FORGET_AFTER) {
@@ -343,6 +377,8 @@ impl Troubles {
             spent: 0,
             asked: 0,
             answers: 0,
+            looked_at: Duration::ZERO,
+            last: None,
         };
         tables.zones.insert(zone.clone(), trouble);
         self.counted(&tables);
@@ -412,12 +448,13 @@ impl Troubles {
     }
 
     /// The trouble of the question, its own or that of a zone above it. `leads` says of a zone, and of its servers if those are silent,
-    /// whether the way of the question leads through it and they are silent still.
+    /// whether the way of the question leads through it and they are silent still. `pool` never waits.
     pub fn find(
         &self,
         question: &Question,
         now: Now,
         leads: impl Fn(&Name, &[IpAddr]) -> bool,
+        pool: Pool<'_>,
     ) -> Option<Known> {
         if self.is_quiet() {
             return None;
@@ -444,7 +481,7 @@ impl Troubles {
             let known = tables.zones.get(&zone)?;
             let remembered = now.mono < known.next_at + FORGET_AFTER;
             remembered.then(|| {
-                let due = known.is_due(now.mono);
+                let due = known.is_due(&tables.looks, now.mono, pool);
                 (zone, known.why.clone(), known.silent.clone(), due)
             })
         });
@@ -512,34 +549,81 @@ impl Troubles {
     }
 
     /// An answer was given in place of one of the zone's. True for the first.
-    pub fn count_answer(&self, zone: &Name) -> bool {
+    pub fn count_answer(&self, question: &Question, zone: &Name, now: Now, pool: Pool<'_>) -> bool {
         let mut tables = self.tables();
-        let Some(trouble) = tables.zones.get_mut(zone) else {
+        let Tables { zones, looks, .. } = &mut *tables;
+        let Some(trouble) = zones.get_mut(zone) else {
             return false;
         };
+        let noted_at = trouble.last.as_ref().map(|(_, at)| *at);
+        if noted_at.is_none_or(|at| now.mono >= at + LAST_EVERY) {
+            trouble.last = Some((question.clone(), now.mono));
+        }
+        looks.asked(&trouble.silent, pool);
         trouble.asked = trouble.asked.saturating_add(1);
         trouble.answers += 1;
         trouble.answers == 1
     }
 
+    /// The zone that is looked for when this one, with its question, is due: of those that are asked for and share silent servers with it
+    /// the one that has waited longest, for the servers may answer for one and not for another.
+    pub fn whose_turn(
+        &self,
+        question: Question,
+        zone: Name,
+        now: Now,
+        pool: Pool<'_>,
+    ) -> (Question, Name) {
+        let tables = self.tables();
+        let Some(own) = tables.zones.get(&zone) else {
+            return (question, zone);
+        };
+        let due = own.silent.iter().map(|a| pool(*a));
+        let due: Vec<IpNet> = due.filter(|p| tables.looks.is_due(*p, now.mono)).collect();
+        let shares = |t: &ZoneTrouble| t.silent.iter().any(|a| due.contains(&pool(*a)));
+        let asked = |t: &ZoneTrouble| {
+            let last = t.last.as_ref();
+            last.filter(|(_, at)| now.mono < *at + FORGET_AFTER)
+                .map(|(question, _)| question.clone())
+        };
+        let waiting = tables.zones.iter();
+        let waiting = waiting.filter(|(_, t)| {
+            t.looked_at < own.looked_at && t.is_free(now.mono) && !t.silent.is_empty() && shares(t)
+        });
+        let mut longest: Vec<_> = waiting.collect();
+        longest.sort_by_key(|(zone, t)| (t.looked_at, *zone));
+        let next = (longest.into_iter()).find_map(|(zone, t)| Some((asked(t)?, zone.clone())));
+        next.unwrap_or((question, zone))
+    }
+
     /// Takes over the refresh of the question, which is done for its own sake or for that of the zone in trouble. Says how many packets
     /// it may send; `None` where somebody else is at it, or enough is sent already.
-    pub fn claim(&self, question: &Question, zone: Option<&Name>, now: Now) -> Option<u32> {
+    pub fn claim(
+        &self,
+        question: &Question,
+        zone: Option<&Name>,
+        now: Now,
+        pool: Pool<'_>,
+    ) -> Option<u32> {
         let mut tables = self.tables();
         let Tables {
             names,
             zones,
+            looks,
             bucket,
             ..
         } = &mut *tables;
         let busy_until = now.mono + REFRESH_TIME_MAX;
         match zone {
             Some(zone) => {
-                let trouble = zones.get_mut(zone).filter(|t| t.is_due(now.mono))?;
-                if !bucket.take(trouble.packets, now.mono) {
+                let trouble = zones.get_mut(zone)?;
+                if !trouble.is_due(looks, now.mono, pool) || !bucket.take(trouble.packets, now.mono)
+                {
                     return None;
                 }
+                looks.begun(&trouble.silent, trouble.packets, now.mono, pool);
                 (trouble.refreshing_until, trouble.asked) = (busy_until, 0);
+                trouble.looked_at = now.mono;
                 trouble.next_at = now.mono + ZONE_EVERY;
                 Some(trouble.packets)
             }

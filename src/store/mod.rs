@@ -41,9 +41,9 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use crate::metrics::Metrics;
 pub use rows::{
-    AnswerRow, Channel, ClockRow, CountedName, CurrentRow, GenerationRow, NamesRow, OutageRow,
-    Provenance, RetainedHostRow, RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord,
-    Validators, Verdict, zone_key,
+    AnswerRow, Channel, ClockRow, CountedName, CurrentRow, GenerationRow, GoneRow, NamesRow,
+    OutageRow, Provenance, RetainedHostRow, RetainedRow, SourceKind, TrustAnchorRow, TrustKeyRow,
+    TrustRecord, Validators, Verdict, zone_key,
 };
 pub use value::{ValueFault, seal, unseal};
 

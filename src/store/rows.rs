@@ -313,7 +313,7 @@ pub struct RetainedRow {
 }
 
 impl RetainedRow {
-    /// What the keys of these rows begin with: the tree holds two kinds.
+    /// What the keys of these rows begin with: the tree holds three kinds.
     pub const PREFIX: &[u8] = b"z";
 
     /// The key of one zone.
@@ -365,6 +365,37 @@ impl Row for RetainedHostRow {
 
     fn key(&self) -> Vec<u8> {
         RetainedHostRow::key_of(&self.host)
+    }
+}
+
+/// A zone whose servers are gone, so that its kept delegations are in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneRow {
+    /// The zone.
+    #[serde(with = "text")]
+    pub zone: Name,
+    /// Since when.
+    pub since_at: u64,
+    /// When that was last known.
+    pub seen_at: u64,
+}
+
+impl GoneRow {
+    /// What the keys of these rows begin with.
+    pub const PREFIX: &[u8] = b"g";
+
+    /// The key of one zone.
+    pub fn key_of(zone: &Name) -> Vec<u8> {
+        [GoneRow::PREFIX, &zone_key(zone)].concat()
+    }
+}
+
+impl Row for GoneRow {
+    const TREE: Tree = Tree::Retained;
+    const VERSION: u8 = 1;
+
+    fn key(&self) -> Vec<u8> {
+        GoneRow::key_of(&self.zone)
     }
 }
 

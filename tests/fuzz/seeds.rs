@@ -18,9 +18,9 @@ use holdfast::dns::{
 use holdfast::mirror::store::image_file;
 use holdfast::query::cookie::Cookies;
 use holdfast::store::{
-    AnswerRow, ClockRow, CountedName, CurrentRow, GenerationRow, NamesRow, OutageRow, Provenance,
-    RetainedHostRow, RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow, TrustRecord,
-    Verdict, hex, seal,
+    AnswerRow, ClockRow, CountedName, CurrentRow, GenerationRow, GoneRow, NamesRow, OutageRow,
+    Provenance, RetainedHostRow, RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow,
+    TrustRecord, Verdict, hex, seal,
 };
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
@@ -625,6 +625,12 @@ fn rows() -> Vec<Vec<u8>> {
         used_at: NOON.wall_s,
     };
     add(6, row.key(), seal(&row));
+    let row = GoneRow {
+        zone: name("example."),
+        since_at: NOON.wall_s,
+        seen_at: NOON.wall_s + 60,
+    };
+    add(32, row.key(), seal(&row));
     for row in kept_answers() {
         add(7, row.key(), seal(&row));
     }

@@ -108,6 +108,11 @@ impl Notes {
         std::mem::take(&mut self.observations.lock().unwrap())
     }
 
+    /// No prefix is dead any more.
+    pub fn readmit(&self) {
+        self.avoided.lock().unwrap().clear();
+    }
+
     /// Lets an address stand in a dead prefix.
     pub fn avoid(&self, address: &str) {
         self.avoided.lock().unwrap().push(address.parse().unwrap());

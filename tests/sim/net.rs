@@ -136,6 +136,8 @@ struct Host {
     zones: Vec<Arc<ZoneImage>>,
     groups: Vec<String>,
     fault: Fault,
+    /// Questions for names of these stay unanswered.
+    dropped: Vec<Name>,
     delay: Duration,
     /// It answers for all zones that it has, as a validating resolver would, and only with RD.
     recursive: bool,
@@ -154,6 +156,7 @@ impl Inner {
             zones: Vec::new(),
             groups: Vec::new(),
             fault: Fault::None,
+            dropped: Vec::new(),
             recursive: false,
             delay: Duration::from_millis(10),
         };
@@ -200,6 +203,12 @@ impl SimNet {
         self.each(who, |host| host.fault = fault);
     }
 
+    /// A group or host drops questions for names of this zone until [`SimNet::heal`], whatever its fault.
+    pub fn drop_zone(&self, who: &str, zone: &str) {
+        let zone: Name = zone.parse().unwrap();
+        self.each(who, |host| host.dropped.push(zone.clone()));
+    }
+
     /// Makes resolvers of a group or host: they know the zones put on them, and nothing else.
     pub fn make_recursive(&self, who: &str) {
         self.each(who, |host| host.recursive = true);
@@ -226,6 +235,7 @@ impl SimNet {
     pub fn heal(&self) {
         for host in self.inner.lock().unwrap().hosts.values_mut() {
             host.fault = Fault::None;
+            host.dropped.clear();
         }
     }
 
@@ -280,8 +290,10 @@ impl SimNet {
         let udp = ask.transport == Transport::Udp;
         let rtt = host.delay + jitter + if udp { Duration::ZERO } else { host.delay };
         let timed_out = (ask.timeout, Err(ExchangeError::TimedOut));
+        let drops = |zone: &Name| ask.question.name.is_within(zone);
         match host.fault {
             Fault::Silent => timed_out,
+            _ if host.dropped.iter().any(drops) => timed_out,
             Fault::UdpSilent if udp => timed_out,
             Fault::Loss(share) if lost < share => timed_out,
             Fault::LossUdp(share) if udp && lost < share => timed_out,

@@ -234,6 +234,235 @@ async fn who_vanishes_is_answered_for_and_left_alone_until_he_returns() {
     assert_eq!(lab.resolver.zones_in_trouble(), []);
 }
 
+/// Zones of the operator who has many, and questions a second for all of them.
+const ZONES: usize = 8;
+const MANY_PER_S: u64 = 48;
+/// Those that are dropped where some are.
+const DROPPED: usize = 3;
+
+/// An operator's zones `z0.com.` and so on, each with `servers(n)`.
+fn operator(servers: &dyn Fn(usize) -> Vec<String>, address: &str) -> Builder {
+    let mut b = Builder::new(8)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("com.")
+        .server("ns1.com.", &["192.0.2.1"]);
+    for n in 0..ZONES {
+        b = b.zone(&format!("z{n}.com.")).ttl(TTL);
+        for (k, server) in servers(n).iter().enumerate() {
+            b = b.server(&format!("ns{k}.z{n}.com."), &[server]);
+        }
+        for k in 0..20 {
+            b = b.record(&format!("n{k} A {address}"));
+        }
+        b = b.record("*.w A 203.0.113.90");
+    }
+    b
+}
+
+/// A question for one of the operator's names.
+struct OfOperator {
+    at: Duration,
+    took: Duration,
+    zone: usize,
+    got: String,
+    /// It was answered with old data.
+    old: bool,
+}
+
+/// Asks for the operator's names for so many seconds.
+async fn ask_operator(lab: &Arc<Lab>, seconds: u64) -> Vec<OfOperator> {
+    let (began, mut under_way) = (Instant::now(), JoinSet::new());
+    for n in 0..MANY_PER_S * seconds {
+        let at = began + SECOND * n as u32 / MANY_PER_S as u32;
+        tokio::time::sleep_until(at).await;
+        let (zone, lab) = ((n * 7919 % 61) as usize * ZONES / 61, lab.clone());
+        under_way.spawn(async move {
+            let asked = format!("n{}.z{zone}.com.", n * 31 % 20);
+            let known = Question::new(name(&asked), Rtype::A);
+            let (answer, took) = match lab.resolver.known(&known, Options::default()) {
+                Some(known) => (known, Duration::ZERO),
+                None => lab.timed(&asked).await,
+            };
+            OfOperator {
+                at: at - began,
+                took,
+                zone,
+                got: brief(&answer),
+                old: answer.sources.stale,
+            }
+        });
+    }
+    under_way.join_all().await
+}
+
+/// Packets to the operator from 5 s on, per question and at most in one second.
+fn cost(lab: &Lab, gone_at: Instant, seconds: u64) -> (f64, usize) {
+    let packets = lab.net.take_packets();
+    let sent = packets
+        .iter()
+        .filter(|p| p.host.to_string().starts_with("203.0.113.") && p.at >= gone_at + 5 * SECOND);
+    let seconds_of: Vec<u64> = sent.map(|p| (p.at - gone_at).as_secs()).collect();
+    let in_second = |s| seconds_of.iter().filter(|at| **at == s).count();
+    let most = (5..seconds).map(in_second).max().unwrap_or_default();
+    let ratio = seconds_of.len() as f64 / (MANY_PER_S * (seconds - 5)) as f64;
+    println!("{ratio:.4} packets per question, at most {most} in a second");
+    (ratio, most)
+}
+
+/// He has eight zones on the same four servers: they are looked for together.
+#[tokio::test(start_paused = true)]
+async fn an_operators_zones_cost_what_one_of_them_costs() {
+    let servers = |_| DEAD.map(String::from).to_vec();
+    let lab = Arc::new(Lab::new(operator(&servers, "203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    ask_operator(&lab, 45).await;
+    for server in DEAD {
+        lab.net.set(server, Fault::Silent);
+    }
+    lab.net.take_packets();
+    let gone_at = Instant::now();
+    for OfOperator { at, took, got, .. } in ask_operator(&lab, 120).await {
+        assert!(got.ends_with("203.0.113.80"), "{at:?}: {got}");
+        assert!(took <= 1850 * MS, "{at:?} took {took:?}");
+    }
+    let (ratio, most) = cost(&lab, gone_at, 120);
+    assert!(ratio <= 0.05 && most <= 20, "{ratio} {most}");
+
+    // He is back, but for some zones: those who are served must not wait for the turns of the others.
+    let images = operator(&servers, "203.0.113.81").build().images;
+    lab.net.heal();
+    for server in DEAD {
+        for n in 0..ZONES {
+            let apex = name(&format!("z{n}.com."));
+            lab.net.serve(server, images[&apex].clone(), &[]);
+        }
+        for n in 0..DROPPED {
+            lab.net.drop_zone(server, &format!("z{n}.com."));
+        }
+    }
+    let after = ask_operator(&lab, 60).await;
+    let old = (after.iter()).filter(|a| a.zone >= DROPPED && a.got.ends_with(".80"));
+    let last = old.map(|a| a.at).max().unwrap_or_default();
+    println!("the last old answer {last:?} after the return");
+    // The first looks may be those of the dropped zones.
+    let settled = 4 * SECOND * (DROPPED as u32 + 1);
+    for OfOperator { at, zone, got, .. } in &after {
+        let right = if *zone < DROPPED { ".80" } else { ".81" };
+        let settles = *zone >= DROPPED && *at <= settled;
+        assert!(settles || got.ends_with(right), "{at:?} z{zone}: {got}");
+    }
+}
+
+/// Servers drop all questions for some of their zones (an attack, a filter): the others are none the worse for it, and what was known of
+/// the dropped is answered.
+#[tokio::test(start_paused = true)]
+async fn servers_that_drop_some_zones_are_not_silent_for_the_others() {
+    let servers = |_| DEAD.map(String::from).to_vec();
+    let lab = Arc::new(Lab::new(operator(&servers, "203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    ask_operator(&lab, 45).await;
+    for server in DEAD {
+        for n in 0..DROPPED {
+            lab.net.drop_zone(server, &format!("z{n}.com."));
+        }
+    }
+    tokio::time::sleep(SECOND * TTL).await;
+    lab.net.take_packets();
+    let began = Instant::now();
+    let new = tokio::spawn({
+        let lab = lab.clone();
+        async move {
+            let mut lost = Vec::new();
+            for n in 0..600 {
+                let asked = format!("x{n}.w.z{}.com.", DROPPED + n % (ZONES - DROPPED));
+                let (answer, took) = lab.timed(&asked).await;
+                if !brief(&answer).ends_with("203.0.113.90") || took > SECOND {
+                    lost.push((asked, took, brief(&answer)));
+                }
+                tokio::time::sleep(100 * MS).await;
+            }
+            lost
+        }
+    });
+    let mut old_of_living = 0;
+    for asked in ask_operator(&lab, 60).await {
+        let OfOperator { at, zone, got, .. } = &asked;
+        assert!(got.ends_with("203.0.113.80"), "{at:?} z{zone}: {got}");
+        assert!(asked.took <= 1850 * MS, "{at:?} z{zone}: {:?}", asked.took);
+        old_of_living += usize::from(*zone >= DROPPED && asked.old);
+    }
+    // The first seconds may pass for the beginning of an outage.
+    println!("{old_of_living} old answers for living zones");
+    assert!(old_of_living < 30, "{old_of_living}");
+    let lost = new.await.unwrap();
+    assert!(lost.is_empty(), "{} lost: {lost:?}", lost.len());
+    let packets = lab.net.take_packets();
+    let dropped = |n: usize| name(&format!("z{n}.com."));
+    let to_dropped = packets
+        .iter()
+        .filter(|p| (0..DROPPED).any(|n| p.question.name.is_within(&dropped(n))));
+    let mut by_second = [0; 61];
+    to_dropped.for_each(|p| by_second[(p.at - began).as_secs().min(60) as usize] += 1);
+    let sent: usize = by_second.iter().sum();
+    println!("{sent} packets for the dropped zones, by second {by_second:?}");
+    assert!(sent < 600, "{sent}");
+}
+
+/// The same where each zone has servers of its own, in one prefix that is known to be dead.
+#[tokio::test(start_paused = true)]
+async fn zones_in_one_dead_prefix_are_looked_for_together() {
+    let servers = |n| {
+        vec![
+            format!("203.0.113.{}", n + 1),
+            format!("203.0.113.{}", n + 101),
+        ]
+    };
+    let lab = Arc::new(Lab::new(operator(&servers, "203.0.113.80").build()));
+    tokio::spawn(lab.resolver.clone().keep_fresh());
+    ask_operator(&lab, 45).await;
+    let all: Vec<String> = (0..ZONES).flat_map(servers).collect();
+    for server in &all {
+        lab.net.set(server, Fault::Silent);
+    }
+    lab.net.take_packets();
+    let gone_at = Instant::now();
+    tokio::spawn({
+        let (lab, all) = (lab.clone(), all.clone());
+        async move {
+            tokio::time::sleep(4 * SECOND).await;
+            all.iter().for_each(|server| lab.notes.avoid(server));
+        }
+    });
+    for OfOperator { at, got, .. } in ask_operator(&lab, 120).await {
+        assert!(got.ends_with("203.0.113.80"), "{at:?}: {got}");
+    }
+    let (ratio, most) = cost(&lab, gone_at, 120);
+    assert!(ratio <= 0.05 && most <= 20, "{ratio} {most}");
+
+    // They are back; a probe has found it after 4 s.
+    let images = operator(&servers, "203.0.113.81").build().images;
+    lab.net.heal();
+    for n in 0..ZONES {
+        let apex = name(&format!("z{n}.com."));
+        for server in servers(n) {
+            lab.net.serve(&server, images[&apex].clone(), &[]);
+        }
+    }
+    tokio::spawn({
+        let lab = lab.clone();
+        async move {
+            tokio::time::sleep(4 * SECOND).await;
+            lab.notes.readmit();
+        }
+    });
+    let after = ask_operator(&lab, 30).await;
+    let old = after.iter().filter(|a| a.got.ends_with(".80"));
+    let last = old.map(|a| a.at).max().unwrap_or_default();
+    println!("the last old answer {last:?} after the return");
+    assert!(last < 10 * SECOND, "{last:?}");
+}
+
 /// Many zones on the same dead servers: one look finds the way back for all.
 #[tokio::test(start_paused = true)]
 async fn many_zones_on_dead_servers_are_found_again_together() {

@@ -242,6 +242,8 @@ pub struct Iteration {
     /// Where this way ends, if it is such a one.
     until: Until,
     forwarded: bool,
+    /// When a retained delegation is used at the present step, if there is one.
+    kept: Option<When>,
 }
 
 impl Iteration {
@@ -259,6 +261,7 @@ impl Iteration {
             beside: None,
             until: Until::default(),
             forwarded: false,
+            kept: None,
         }
     }
 
@@ -425,8 +428,10 @@ impl Iteration {
             false => attempt,
         };
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        self.kept = kept;
         if let Some(when) = kept {
-            attempt.hedge_at(now.mono + self.retained_after(env, when, &attempt));
+            let after = self.retained_after(env, when, &attempt);
+            attempt.hedge_at(Some(now.mono + after));
         }
         env.trace.note(now, || attempt.told());
         self.attend(env, now, attempt, out);
@@ -531,6 +536,7 @@ impl Iteration {
                 env.settings.hedge_max
             }
             When::Late => retained::LATE_AFTER,
+            When::Reading => retained::READ_AFTER,
         }
     }
 
@@ -559,7 +565,33 @@ impl Iteration {
         true
     }
 
+    /// What others have found out since the step began, or the disk has said: that its servers are gone. Then it need not wait any longer.
+    fn learns_of_retained(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) -> bool {
+        let (Some(kept), Some(attempt)) = (self.kept, &mut self.attempt) else {
+            return false;
+        };
+        if attempt.was_heard() || attempt.leaves_out() {
+            return false;
+        }
+        let zone = attempt.delegation.zone.clone();
+        if kept != When::Explore && env.retained.is_gone(&zone) {
+            return self.take_retained(env, now, &zone, out);
+        }
+        if kept == When::Reading && attempt.hedge_due(now) {
+            self.kept = env.retained.when(&zone, &self.question, now);
+            let after = self.kept.map(|when| match when {
+                When::Late => retained::LATE_AFTER,
+                _ => retained::READ_AFTER,
+            });
+            attempt.hedge_at(after.map(|after| now.mono + after));
+        }
+        false
+    }
+
     fn timer(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
+        if self.learns_of_retained(env, now, out) {
+            return;
+        }
         let Some(attempt) = &mut self.attempt else {
             return;
         };

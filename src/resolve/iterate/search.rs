@@ -227,7 +227,8 @@ impl Search {
             else {
                 return true;
             };
-            if !sender.env.budget.take_sub_question() {
+            let depth = sender.manner.depth;
+            if !sender.env.budget.take_search(&name, rtype, depth) {
                 return false;
             }
             match anew {

@@ -379,8 +379,8 @@ impl Attempt {
     }
 
     /// Sets the hedge timer, for what is no mirror.
-    pub fn hedge_at(&mut self, at: Duration) {
-        self.hedge_at = Some(at);
+    pub fn hedge_at(&mut self, at: Option<Duration>) {
+        self.hedge_at = at;
     }
 
     /// Whether a mirror may step in.

@@ -60,6 +60,8 @@ const COPIED_AT_ONCE: usize = 256;
 const EXPLORE_EVERY: Duration = Duration::from_secs(1);
 /// How long nobody may answer before an entry is used, while the servers are not known to be gone.
 pub const LATE_AFTER: Duration = Duration::from_millis(2000);
+/// How long a question waits for rows that are being read.
+pub const READ_AFTER: Duration = Duration::from_millis(50);
 /// How long an entry is used before its parent's step is taken again, seconds.
 pub const USE_TTL_S: u32 = AS_OF_TTL_MAX_S;
 /// Answers that were found through an entry are kept no longer, seconds: at the end of an outage they may be another's.
@@ -102,6 +104,8 @@ pub enum When {
     Explore,
     /// When they have failed, or nobody has answered for [`LATE_AFTER`].
     Late,
+    /// Rows are still being read from disk: what they say is known in [`READ_AFTER`].
+    Reading,
 }
 
 /// What is kept of the way to a zone, for its validation.
@@ -163,6 +167,8 @@ struct Tables {
 #[derive(Debug)]
 struct State {
     since_s: u64,
+    /// When it was last known to be, seconds since 1970, as the disk has it; 0 where it has nothing.
+    written_s: u64,
     explored: Duration,
     /// Something was accepted as of its verification meanwhile.
     as_of: bool,
@@ -175,6 +181,8 @@ pub enum Key {
     Zone(Name),
     /// Addresses of a server.
     Host(Name),
+    /// A zone whose servers are gone.
+    Parent(Name),
 }
 
 /// What became of a zone that was thought to be gone.
@@ -376,7 +384,7 @@ impl Retained {
     pub fn when(&self, parent: &Name, question: &Question, now: Now) -> Option<When> {
         let mut tables = self.tables();
         if tables.child(parent, question).is_none() {
-            return tables.denied_early.is_some().then_some(When::Late);
+            return tables.denied_early.is_some().then_some(When::Reading);
         }
         let Some(state) = tables.gone.get_mut(parent) else {
             return Some(When::Late);
@@ -386,6 +394,11 @@ impl Retained {
         }
         state.explored = now.mono;
         Some(When::Explore)
+    }
+
+    /// Whether the servers of the zone are known to be gone.
+    pub fn is_gone(&self, zone: &Name) -> bool {
+        self.tables().gone.contains_key(zone)
     }
 
     /// Whether something is kept that leads the question past the servers of `zone`.
@@ -440,14 +453,18 @@ impl Retained {
         if tables.gone.len() >= GONE_MAX {
             let oldest = tables.gone.iter().min_by_key(|(_, s)| s.explored);
             let oldest = oldest.map(|(zone, _)| zone.clone());
-            oldest.and_then(|zone| tables.gone.remove(&zone));
+            if let Some(zone) = oldest {
+                tables.remove_gone(&zone);
+            }
         }
         let state = State {
             since_s: now.wall_s,
+            written_s: 0,
             explored: now.mono,
             as_of: false,
         };
         tables.gone.insert(zone.clone(), state);
+        tables.unwritten.insert(Key::Parent(zone.clone()));
         true
     }
 
@@ -458,7 +475,7 @@ impl Retained {
         if tables.gone.is_empty() {
             return None;
         }
-        let state = tables.gone.remove(zone)?;
+        let state = tables.remove_gone(zone)?;
         tables.end_use(zone);
         Some(Back {
             since_s: state.since_s,
@@ -509,6 +526,7 @@ impl Retained {
     /// Addresses of a name server from an earlier search.
     pub fn addresses(&self, host: &Name, rtype: Rtype, now: Now) -> Option<KeptAddresses> {
         let mut tables = self.tables();
+        let is_below_gone = tables.gone_above(host).is_some();
         let known = tables.hosts.get_mut(host)?;
         if now.wall_s.saturating_sub(known.seen_s) > self.settings.age_max_s {
             tables.remove_host(host);
@@ -516,6 +534,10 @@ impl Retained {
         }
         let list = known.list(rtype)?.to_vec();
         known.uses.count(now.wall_s);
+        if is_below_gone && !known.failing {
+            // The way to it leads through memory at best: it is looked for beside.
+            (known.failing, known.look_at) = (true, now.mono);
+        }
         let look = known.failing && known.look_at <= now.mono;
         if look {
             known.look_at = now.mono + LOOK_EVERY;
@@ -607,13 +629,7 @@ impl Retained {
 
     /// The deepest zone above `name` whose servers are known to be gone.
     pub fn gone_above(&self, name: &Name) -> Option<Name> {
-        let tables = self.tables();
-        if tables.gone.is_empty() {
-            return None;
-        }
-        let above = (1..name.label_count()).rev().map(|n| name.suffix(n));
-        let mut gone = above.filter(|zone| tables.gone.contains_key(zone));
-        gone.next()
+        self.tables().gone_above(name)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -682,6 +698,26 @@ impl Tables {
             self.hosts_bytes -= old.bytes(&name);
         }
         self.hosts.insert(name, host);
+    }
+
+    fn gone_above(&self, name: &Name) -> Option<Name> {
+        if self.gone.is_empty() {
+            return None;
+        }
+        let above = (1..name.label_count()).rev().map(|n| name.suffix(n));
+        let mut gone = above.filter(|zone| self.gone.contains_key(zone));
+        gone.next()
+    }
+
+    /// The zone is gone no more.
+    fn remove_gone(&mut self, zone: &Name) -> Option<State> {
+        let state = self.gone.remove(zone)?;
+        if state.written_s > 0 {
+            self.unwritten.insert(Key::Parent(zone.clone()));
+        } else {
+            self.unwritten.remove(&Key::Parent(zone.clone()));
+        }
+        Some(state)
     }
 
     fn remove_zone(&mut self, zone: &Name) {

@@ -1,16 +1,20 @@
 //! Kept delegations as rows of the ledger: plain data that whoever writes them turns into rows and back.
 //!
-//! The form on disk is `store::rows::{RetainedRow, RetainedHostRow}`; this file says which of them differ from the disk, and takes
+//! The form on disk is `store::rows::{RetainedRow, RetainedHostRow, GoneRow}`; this file says which of them differ from the disk, and takes
 //! back what was read at the start. What is read is hostile like everything from a disk: names and counts are checked again.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::entry::{Entry, Host, Uses};
-use super::{Cut, Key, Retained};
+use super::{Cut, GONE_MAX, Key, Retained, State};
 use crate::clock::Now;
 use crate::dns::{Name, Rdata};
 use crate::resolve::delegation::{ADDRESSES_PER_NAME_MAX, NAMES_MAX};
 
+/// Who was gone so long ago, in seconds, is asked first when the program starts again; how often it is written that somebody is.
+const GONE_FOR_S: u64 = 600;
+const GONE_WRITTEN_EVERY_S: u64 = 60;
 /// DS records of one zone that are taken back.
 const DS_MAX: usize = 64;
 
@@ -50,6 +54,17 @@ pub struct HostRow {
     pub used_s: u64,
 }
 
+/// A zone whose servers are gone, as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentRow {
+    /// The zone.
+    pub zone: Name,
+    /// Since when, seconds since 1970.
+    pub since_s: u64,
+    /// When that was last known, seconds since 1970.
+    pub seen_s: u64,
+}
+
 /// A change to be made on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unwritten {
@@ -57,6 +72,8 @@ pub enum Unwritten {
     Zone(ZoneRow),
     /// Put this row.
     Host(HostRow),
+    /// Put this row.
+    Parent(ParentRow),
     /// Remove the row of this key.
     Gone(Key),
 }
@@ -70,6 +87,7 @@ impl Retained {
         let is_gone = |key: &&Key| match key {
             Key::Zone(zone) => !tables.zones.contains_key(zone),
             Key::Host(host) => !tables.hosts.contains_key(host),
+            Key::Parent(zone) => !tables.gone.contains_key(zone),
         };
         // What goes is first: however much comes in a flood, the disk holds no more than memory for long.
         let (gone, there): (Vec<&Key>, Vec<&Key>) = tables.unwritten.iter().partition(is_gone);
@@ -88,6 +106,14 @@ impl Retained {
                     Some(known) => Unwritten::Host(host_row(host, known)),
                     None => Unwritten::Gone(key.clone()),
                 },
+                Key::Parent(zone) => match tables.gone.get(zone) {
+                    Some(state) => Unwritten::Parent(ParentRow {
+                        zone: zone.clone(),
+                        since_s: state.since_s,
+                        seen_s: now.wall_s,
+                    }),
+                    None => Unwritten::Gone(key.clone()),
+                },
             };
             out.push(change);
             done.push(key.clone());
@@ -104,6 +130,11 @@ impl Retained {
                         known.written_s = known.seen_s.max(1);
                     }
                 }
+                Key::Parent(zone) => {
+                    if let Some(state) = tables.gone.get_mut(zone) {
+                        state.written_s = now.wall_s.max(1);
+                    }
+                }
             }
             tables.unwritten.remove(&key);
         }
@@ -117,6 +148,7 @@ impl Retained {
             let key = match change {
                 Unwritten::Zone(row) => Key::Zone(row.zone.clone()),
                 Unwritten::Host(row) => Key::Host(row.host.clone()),
+                Unwritten::Parent(row) => Key::Parent(row.zone.clone()),
                 Unwritten::Gone(key) => {
                     if let Key::Zone(zone) = key
                         && let Some(entry) = tables.zones.get_mut(zone)
@@ -128,6 +160,15 @@ impl Retained {
             };
             tables.unwritten.insert(key);
         }
+    }
+
+    /// Who is gone still is to be written so, now and then: what the disk says must not be old when the program starts again.
+    pub fn confirm_gone(&self, now: Now) {
+        let mut tables = self.tables();
+        let old = |s: u64| now.wall_s.saturating_sub(s) >= GONE_WRITTEN_EVERY_S;
+        let due = tables.gone.iter().filter(|(_, s)| old(s.written_s));
+        let due: Vec<Key> = due.map(|(zone, _)| Key::Parent(zone.clone())).collect();
+        tables.unwritten.extend(due);
     }
 
     /// Rows are about to be read from disk.
@@ -199,6 +240,27 @@ impl Retained {
         }
         tables.put_host(row.host, host);
         tables.make_room(&self.settings, now);
+    }
+}
+
+impl Retained {
+    /// A zone was gone when the program last ran, a short time ago: its delegations, which were read before, are in use at once, and the
+    /// first question for them looks whether it is back.
+    pub fn restore_gone(&self, row: ParentRow, now: Now) {
+        let mut tables = self.tables();
+        let too_old = now.wall_s.saturating_sub(row.seen_s) > GONE_FOR_S;
+        let full = tables.gone.len() >= GONE_MAX || tables.gone.contains_key(&row.zone);
+        if too_old || full || !tables.delegates(&row.zone) {
+            tables.unwritten.insert(Key::Parent(row.zone));
+            return;
+        }
+        let state = State {
+            since_s: row.since_s.min(now.wall_s),
+            written_s: row.seen_s.max(1),
+            explored: Duration::ZERO,
+            as_of: true,
+        };
+        tables.gone.insert(row.zone, state);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is kept, for how long, when it is used, and what ends it.
 
-use super::rows::{HostRow, Unwritten, ZoneRow};
+use super::rows::{HostRow, ParentRow, Unwritten, ZoneRow};
 use super::*;
 
 fn name(text: &str) -> Name {
@@ -311,7 +311,8 @@ fn rows_carry_what_is_kept_across_a_restart() {
     after.begin_restore();
     // Who asks meanwhile waits for what may come.
     let ghost = question("www.ghost.com.", Rtype::A);
-    assert_eq!(after.when(&name("com."), &ghost, at(30)), Some(When::Late));
+    let when = after.when(&name("com."), &ghost, at(30));
+    assert_eq!(when, Some(When::Reading));
     // Denied before it was read: it must not come back.
     after.denied(&name("com."), &question("ghost.com.", Rtype::A));
     for row in disk {
@@ -325,7 +326,7 @@ fn rows_carry_what_is_kept_across_a_restart() {
                 after.restore_zone(ghost, at(30));
             }
             Unwritten::Host(row) => after.restore_host(row, at(30)),
-            Unwritten::Gone(_) => unreachable!(),
+            Unwritten::Parent(_) | Unwritten::Gone(_) => unreachable!(),
         }
     }
     after.end_restore();
@@ -338,6 +339,61 @@ fn rows_carry_what_is_kept_across_a_restart() {
             .is_some()
     );
     assert_eq!(after.stats().zones.entries, 1);
+}
+
+/// Who is gone is known from the first question after a restart on, unless that was long ago.
+#[test]
+fn who_is_gone_stays_so_over_a_restart() {
+    let before = kept();
+    learn(&before, "a.com.", "com.", "ns.net.", 0);
+    assert!(before.failed(&name("com."), at(10)));
+    // It was back before that was written.
+    assert!(before.heard(&name("com.")).is_some());
+    assert!(before.failed(&name("com."), at(20)));
+    let written = |at_s| before.take_unwritten(10, true, at(at_s));
+    let parent = |since_s, seen_s| ParentRow {
+        zone: name("com."),
+        since_s: at(since_s).wall_s,
+        seen_s: at(seen_s).wall_s,
+    };
+    let disk = written(21);
+    assert!(
+        disk.contains(&Unwritten::Parent(parent(20, 21))),
+        "{disk:?}"
+    );
+    before.confirm_gone(at(80));
+    assert_eq!(written(80), []);
+    before.confirm_gone(at(81));
+    assert_eq!(written(81), [Unwritten::Parent(parent(20, 81))]);
+    assert!(before.heard(&name("com.")).is_some());
+    assert_eq!(written(82), [Unwritten::Gone(Key::Parent(name("com.")))]);
+
+    let www = question("www.a.com.", Rtype::A);
+    for (seen_s, delegates, is_gone) in [(100, true, true), (100, false, false), (0, true, false)] {
+        let after = kept();
+        if delegates {
+            learn(&after, "a.com.", "com.", "ns.net.", 0);
+        }
+        after.take_unwritten(10, true, at(640));
+        after.restore_gone(parent(0, seen_s), at(640));
+        assert_eq!(
+            after.stats().gone,
+            usize::from(is_gone),
+            "{seen_s} {delegates}"
+        );
+        let removed = [Unwritten::Gone(Key::Parent(name("com.")))];
+        let left = after.take_unwritten(10, true, at(640));
+        assert_eq!(left == removed, !is_gone, "{left:?}");
+        if is_gone {
+            // The first one looks, the others do not wait for him.
+            assert_eq!(
+                after.when(&name("com."), &www, at(640)),
+                Some(When::Explore)
+            );
+            assert_eq!(after.when(&name("com."), &www, at(640)), Some(When::Now));
+            assert!(after.heard(&name("com.")).is_some());
+        }
+    }
 }
 
 /// A flood of new names must not keep what it pushed out on the disk.

@@ -27,9 +27,14 @@ fn any(_: &Name, _: &[IpAddr]) -> bool {
     true
 }
 
+/// No prefix is dead.
+fn host(address: IpAddr) -> IpNet {
+    address.into()
+}
+
 /// What is known, as `name` or `zone ZONE`, with `due`.
 fn told(troubles: &Troubles, question: &str, now: Now) -> String {
-    let Some(known) = troubles.find(&q(question), now, any) else {
+    let Some(known) = troubles.find(&q(question), now, any, &host) else {
         return "none".into();
     };
     let due = if known.due { " due" } else { "" };
@@ -61,9 +66,9 @@ fn names_are_looked_for_later_each_time_up_to_half_a_minute() {
         assert_eq!(told(&troubles, "www.a.", at(now_ms)), "name due");
         assert_eq!(told(&troubles, "mail.a.", at(now_ms)), "none");
         // One at a time.
-        let granted = troubles.claim(&q("www.a."), None, at(now_ms));
+        let granted = troubles.claim(&q("www.a."), None, at(now_ms), &host);
         assert_eq!(granted, Some(NAME_PACKETS));
-        assert_eq!(troubles.claim(&q("www.a."), None, at(now_ms)), None);
+        assert_eq!(troubles.claim(&q("www.a."), None, at(now_ms), &host), None);
         assert_eq!(told(&troubles, "www.a.", at(now_ms + 1)), "name");
         let failed = Refreshed::Failed(why(Kind::Failing));
         troubles.refreshed(&q("www.a."), None, failed, (NAME_PACKETS, 4), at(now_ms));
@@ -89,13 +94,16 @@ fn a_zone_in_trouble_speaks_for_all_below_it_until_it_is_heard() {
         assert_eq!(told(&troubles, question, at(1)), told_of, "{question}");
     }
     // Not where the way leads past it.
-    assert_eq!(troubles.find(&q("www.a."), at(1), |_, _| false), None);
+    assert_eq!(
+        troubles.find(&q("www.a."), at(1), |_, _| false, &host),
+        None
+    );
     // The deepest zone is the one that matters.
     troubles.note_zone(&name("y.a."), why(Kind::Unreachable), &[], at(0));
     assert_eq!(told(&troubles, "x.y.a.", at(1)), "zone y.a.");
     assert_eq!(troubles.zones(), []);
-    assert!(troubles.count_answer(&name("a.")));
-    assert!(!troubles.count_answer(&name("a.")));
+    assert!(troubles.count_answer(&q("www.a."), &name("a."), at(1), &host));
+    assert!(!troubles.count_answer(&q("www.a."), &name("a."), at(1), &host));
     assert_eq!(troubles.zones().len(), 1);
     // Its own names' troubles end with it.
     troubles.note_name(
@@ -116,7 +124,7 @@ fn the_more_ask_for_a_zone_the_sooner_it_is_looked_for_within_bounds() {
     let zone = name("a.");
     troubles.note_zone(&zone, why(Kind::Unreachable), &[], at(0));
     let look = |now_ms: u64| {
-        let granted = troubles.claim(&q("www.a."), Some(&zone), at(now_ms));
+        let granted = troubles.claim(&q("www.a."), Some(&zone), at(now_ms), &host);
         if let Some(granted) = granted {
             let failed = Refreshed::Failed(why(Kind::Unreachable));
             troubles.refreshed(&q("www.a."), Some(&zone), failed, (granted, 0), at(now_ms));
@@ -131,13 +139,13 @@ fn the_more_ask_for_a_zone_the_sooner_it_is_looked_for_within_bounds() {
     assert_eq!(look(10_000), Some(ZONE_PACKETS));
     // Many ask.
     for _ in 0..QUESTIONS_PER_PACKET * ZONE_PACKETS {
-        troubles.count_answer(&zone);
+        troubles.count_answer(&q("www.a."), &zone, at(1), &host);
     }
     assert_eq!(look(13_999), None);
     assert_eq!(look(14_000), Some(ZONE_PACKETS));
     // A way that is longer gets more.
     let granted = troubles
-        .claim(&q("www.a."), Some(&zone), at(22_000))
+        .claim(&q("www.a."), Some(&zone), at(22_000), &host)
         .unwrap();
     let now = at(22_000);
     troubles.refreshed(
@@ -151,6 +159,64 @@ fn the_more_ask_for_a_zone_the_sooner_it_is_looked_for_within_bounds() {
 }
 
 #[test]
+fn zones_on_the_same_silent_servers_take_turns() {
+    let troubles = Troubles::default();
+    let (dead, alone): ([IpAddr; 2], IpAddr) = (
+        [
+            "192.0.2.1".parse().unwrap(),
+            "198.51.100.1".parse().unwrap(),
+        ],
+        "203.0.113.1".parse().unwrap(),
+    );
+    let zones = ["a.", "b.", "c."];
+    for zone in zones {
+        troubles.note_zone(&name(zone), why(Kind::Unreachable), &dead, at(0));
+    }
+    // One of its servers is nobody else's.
+    let servers = [dead[0], alone];
+    troubles.note_zone(&name("d."), why(Kind::Unreachable), &servers, at(0));
+    let ask = |zone: &str, now_ms| {
+        troubles.count_answer(&q(&format!("www.{zone}")), &name(zone), at(now_ms), &host)
+    };
+    // The look that a question for `zone` brings about: for which.
+    let look = |zone: &str, now_ms: u64| {
+        ask(zone, now_ms);
+        let now = at(now_ms);
+        let (question, zone) =
+            troubles.whose_turn(q(&format!("www.{zone}")), name(zone), now, &host);
+        let granted = troubles.claim(&question, Some(&zone), now, &host)?;
+        let failed = Refreshed::Failed(why(Kind::Unreachable));
+        troubles.refreshed(&question, Some(&zone), failed, (granted, 0), now);
+        Some(zone.to_string())
+    };
+    zones.iter().for_each(|zone| _ = ask(zone, 1000));
+    assert_eq!(look("c.", 2000).as_deref(), Some("c."));
+    // That was for them all, but for who has a server more.
+    assert_eq!((look("a.", 3000), look("b.", 3000)), (None, None));
+    assert_eq!(look("d.", 3000).as_deref(), Some("d."));
+    // Few ask: 8 s. Then those who have waited longest, whoever asks.
+    assert_eq!(look("c.", 9_999), None);
+    let turns = [10_000, 18_000, 26_000, 34_000, 34_000].map(|ms| look("c.", ms));
+    let turns: Vec<_> = turns.iter().flatten().map(String::as_str).collect();
+    assert_eq!(turns, ["a.", "b.", "c.", "d.", "a."]);
+    // Many ask, each for his own: 4 s.
+    for n in 0..QUESTIONS_PER_PACKET * ZONE_PACKETS {
+        ask(zones[n as usize % 3], 34_000);
+    }
+    assert_eq!(look("c.", 37_999), None);
+    assert_eq!(look("c.", 38_000).as_deref(), Some("b."));
+    // In one dead prefix all are one.
+    let dead_prefix = |_| "192.0.2.0/24".parse().unwrap();
+    let other: IpAddr = "192.0.2.77".parse().unwrap();
+    troubles.note_zone(&name("e."), why(Kind::Unreachable), &[other], at(40_000));
+    let find = |now_ms| troubles.find(&q("www.e."), at(now_ms), any, &dead_prefix);
+    assert!(find(50_000).is_some_and(|known| known.due));
+    let claimed = troubles.claim(&q("www.a."), Some(&name("a.")), at(55_000), &dead_prefix);
+    assert!(claimed.is_some());
+    assert!(find(56_000).is_some_and(|known| !known.due));
+}
+
+#[test]
 fn all_looks_together_are_bounded() {
     let troubles = Troubles::default();
     let zones: Vec<Name> = (0..1000).map(|n| name(&format!("z{n}."))).collect();
@@ -161,7 +227,7 @@ fn all_looks_together_are_bounded() {
     for second in 2..32 {
         for zone in &zones {
             let question = Question::new(zone.clone(), Rtype::A);
-            let granted = troubles.claim(&question, Some(zone), at(second * 1000));
+            let granted = troubles.claim(&question, Some(zone), at(second * 1000), &host);
             sent += granted.unwrap_or(0);
             if let Some(granted) = granted {
                 let failed = Refreshed::Failed(why(Kind::Unreachable));

@@ -280,6 +280,7 @@ impl Shared {
                     let now = shared.clock.now().mono;
                     let rtype = ask.question.rtype;
                     (shared.servers).late(ask.server.ip(), ask.transport, rtype, now);
+                    (shared.servers).late_for(ask.server.ip(), &ask.zone, rtype, now);
                     told.amend(|what| note_late(what, wait));
                     exchange.await
                 }

@@ -18,12 +18,14 @@ use crate::cache::Occasion;
 use crate::clock::format_utc;
 use crate::dns::{Name, Question, Rtype};
 use crate::resolve::budget::Budget;
-use crate::resolve::retained::rows::{HostRow, Unwritten, ZoneRow};
+use crate::resolve::retained::rows::{HostRow, ParentRow, Unwritten, ZoneRow};
 use crate::resolve::retained::{Cut, Key, USE_TTL_S};
 use crate::resolve::trace::What;
 use crate::resolve::validate::{Validation, Verdict};
 use crate::resolve::{Response, Security};
-use crate::store::{Changes, Durability, Ledger, RetainedHostRow, RetainedRow, hex, unhex};
+use crate::store::{
+    Changes, Durability, GoneRow, Ledger, RetainedHostRow, RetainedRow, hex, unhex,
+};
 
 /// How long addresses of a name server are looked for before those found earlier are used.
 const ADDRESS_WAIT: Duration = Duration::from_millis(1000);
@@ -191,6 +193,7 @@ impl Resolver {
             sleep(REFRESH_LOOK_EVERY).await;
             shared.show_retained();
             let now = shared.clock.now();
+            shared.retained.confirm_gone(now);
             let due = shared.retained.due(
                 REFRESH_AFTER_S,
                 REFRESH_USES_MIN,
@@ -239,10 +242,18 @@ impl Shared {
         ledger.for_each(RetainedHostRow::PREFIX, |row: RetainedHostRow| {
             self.retained.restore_host(row.into(), now);
         });
+        ledger.for_each(GoneRow::PREFIX, |row: GoneRow| {
+            self.retained.restore_gone(row.into(), now);
+        });
         let stats = self.retained.stats();
-        let (delegations, servers) = (stats.zones.entries, stats.hosts.entries);
+        let (delegations, servers, gone) = (stats.zones.entries, stats.hosts.entries, stats.gone);
         if delegations + servers > 0 {
-            tracing::info!(delegations, servers, "retained delegations were read back");
+            tracing::info!(
+                delegations,
+                servers,
+                gone,
+                "retained delegations were read back"
+            );
         }
     }
 
@@ -275,6 +286,8 @@ fn with_change(rows: Changes, change: &Unwritten) -> Changes {
     match change {
         Unwritten::Zone(row) => rows.put(&RetainedRow::from(row)),
         Unwritten::Host(row) => rows.put(&RetainedHostRow::from(row)),
+        Unwritten::Parent(row) => rows.put(&GoneRow::from(row)),
+        Unwritten::Gone(Key::Parent(zone)) => rows.remove::<GoneRow>(GoneRow::key_of(zone)),
         Unwritten::Gone(Key::Zone(zone)) => rows.remove::<RetainedRow>(RetainedRow::key_of(zone)),
         Unwritten::Gone(Key::Host(host)) => {
             rows.remove::<RetainedHostRow>(RetainedHostRow::key_of(host))
@@ -352,6 +365,26 @@ impl From<RetainedHostRow> for HostRow {
             seen_s: row.seen_at,
             uses: row.uses,
             used_s: row.used_at,
+        }
+    }
+}
+
+impl From<&ParentRow> for GoneRow {
+    fn from(row: &ParentRow) -> GoneRow {
+        GoneRow {
+            zone: row.zone.clone(),
+            since_at: row.since_s,
+            seen_at: row.seen_s,
+        }
+    }
+}
+
+impl From<GoneRow> for ParentRow {
+    fn from(row: GoneRow) -> ParentRow {
+        ParentRow {
+            zone: row.zone,
+            since_s: row.since_at,
+            seen_s: row.seen_at,
         }
     }
 }

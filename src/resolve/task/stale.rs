@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout_at;
@@ -458,9 +459,10 @@ impl Shared {
             // Who stands in a dead prefix has been good before.
             let lost = |a: &IpAddr| self.health.avoid(*a);
             let silent: Vec<IpAddr> = silent.iter().copied().filter(|a| !lost(a)).collect();
-            self.leads_through(question, zone, now) && !self.servers.is_any_good(&silent)
+            self.leads_through(question, zone, now)
+                && !(self.servers).is_any_good(zone, &silent, now.mono)
         };
-        self.troubles.find(question, now, leads)
+        self.troubles.find(question, now, leads, &|a| self.pool(a))
     }
 
     /// Whether the way of the question leads through the servers of `zone`.
@@ -508,7 +510,7 @@ impl Shared {
         let delegation = self.knowledge.deepest(question, now);
         let zone = &delegation.zone;
         let addresses = self.all_addresses(zone, now)?;
-        let is_so = self.silence(&addresses) == silence;
+        let is_so = self.silence(zone, &addresses, now) == silence;
         (is_so && self.leads_through(question, zone, now)).then(|| (zone.clone(), addresses))
     }
 
@@ -553,13 +555,13 @@ impl Shared {
             all.extend(glue.iter().chain(&learned));
         }
         all.retain(|a| self.settings.may_ask(*a));
-        !all.is_empty() && self.are_silent(&all)
+        !all.is_empty() && self.are_silent(&delegation.zone, &all, now)
     }
 
     /// The servers of a zone, where all of them are known to be silent.
     fn silent_servers(&self, zone: &Name, now: Now) -> Vec<IpAddr> {
         let all = self.all_addresses(zone, now).unwrap_or_default();
-        match self.are_silent(&all) {
+        match self.are_silent(zone, &all, now) {
             true => all,
             false => Vec::new(),
         }
@@ -568,7 +570,7 @@ impl Shared {
     /// Whether a server of the zone can be expected to answer some questions.
     fn is_heard_of(&self, zone: &Name, now: Now) -> bool {
         let all = self.all_addresses(zone, now);
-        all.is_some_and(|all| self.silence(&all) == Silence::None)
+        all.is_some_and(|all| self.silence(zone, &all, now) == Silence::None)
     }
 
     /// A link that there is nothing old for. Where every server of its zone is known to be silent it is not asked (RFC 9520
@@ -589,8 +591,10 @@ impl Shared {
             return self.link_noted(ask, options, budget).await;
         }
         let now = self.clock.now();
-        self.troubles.count_answer(&zone);
-        let Some(granted) = self.troubles.claim(&question, Some(&zone), now) else {
+        let pool = |a| self.pool(a);
+        (self.troubles).count_answer(&question, &zone, now, &pool);
+        let claimed = self.troubles.claim(&question, Some(&zone), now, &pool);
+        let Some(granted) = claimed else {
             return Err(Unanswered {
                 security: Security::Insecure,
                 errors: vec![why.ede],
@@ -638,16 +642,27 @@ impl Shared {
         }
     }
 
-    /// Whether none of these servers can be expected to answer.
-    fn are_silent(&self, servers: &[IpAddr]) -> bool {
-        self.silence(servers) == Silence::Sure
+    /// Whether none of these servers of `zone` can be expected to answer.
+    fn are_silent(&self, zone: &Name, servers: &[IpAddr], now: Now) -> bool {
+        self.silence(zone, servers, now) == Silence::Sure
     }
 
-    /// How silent these servers are. Who stands in a dead prefix is.
-    fn silence(&self, servers: &[IpAddr]) -> Silence {
+    /// How silent these servers of `zone` are. Who stands in a dead prefix is.
+    fn silence(&self, zone: &Name, servers: &[IpAddr], now: Now) -> Silence {
         let lost = |a: &IpAddr| self.health.avoid(*a);
         let rest: Vec<IpAddr> = servers.iter().copied().filter(|a| !lost(a)).collect();
-        self.servers.silence(&rest)
+        self.servers.silence(zone, &rest, now.mono)
+    }
+
+    /// What is looked for when a silent address is: the dead prefix that it stands in (narrow, as `reach::prefix` has them), or itself.
+    fn pool(&self, address: IpAddr) -> IpNet {
+        let narrow = match address {
+            IpAddr::V4(_) => 24,
+            IpAddr::V6(_) => 48,
+        };
+        let dead = self.health.avoid(address);
+        let prefix = dead.then(|| IpNet::new(address, narrow).map(|p| p.trunc()));
+        prefix.and_then(Result::ok).unwrap_or(address.into())
     }
 
     /// Takes note of a question that came to nothing.
@@ -726,7 +741,7 @@ impl Shared {
     /// Old data was answered in this trouble: the zone is told of, and looked for if that is due. Never waits.
     fn look_after(&self, question: Question, known: Known, now: Now) {
         if let Some(zone) = &known.zone
-            && self.troubles.count_answer(zone)
+            && (self.troubles).count_answer(&question, zone, now, &|a| self.pool(a))
         {
             self.metrics.stale_zones_total.inc();
             if let Some(left_out) = self.stale_work.log.claim(now.mono.as_secs()) {
@@ -758,7 +773,16 @@ impl Shared {
             };
             // Whoever put it there again meanwhile finds it claimed.
             let now = self.clock.now();
-            let Some(packets) = self.troubles.claim(&question, zone.as_ref(), now) else {
+            let pool = |a| self.pool(a);
+            let (question, zone) = match zone {
+                Some(zone) => {
+                    let (question, zone) = self.troubles.whose_turn(question, zone, now, &pool);
+                    (question, Some(zone))
+                }
+                None => (question, None),
+            };
+            let claimed = (self.troubles).claim(&question, zone.as_ref(), now, &pool);
+            let Some(packets) = claimed else {
                 continue;
             };
             let shared = self.clone();

@@ -17,7 +17,7 @@ use holdfast::mirror::verify::{Policy, Trust, verify, verify_unsigned};
 use holdfast::resolve::delegation::NAMES_MAX as NAMES_MAX_OF_DELEGATION;
 use holdfast::resolve::retained::{Retained, Settings};
 use holdfast::store::{
-    AnswerRow, ClockRow, CurrentRow, GenerationRow, NamesRow, OutageRow, RetainedHostRow,
+    AnswerRow, ClockRow, CurrentRow, GenerationRow, GoneRow, NamesRow, OutageRow, RetainedHostRow,
     RetainedRow, Row, Tree, TrustAnchorRow, ValueFault, seal, unseal,
 };
 use holdfast::zone::{Includes, LookupKind, ZoneImage, load, load_file, parse, present};
@@ -256,6 +256,7 @@ pub fn ledger(data: &[u8]) -> bool {
     let right = how & 1 == 1;
     match how >> 1 & 7 {
         _ if how >> 7 == 1 => row::<NamesRow>(key, value, right),
+        _ if how >> 6 == 1 => row::<GoneRow>(key, value, right),
         0 => row::<GenerationRow>(key, value, right),
         1 => row::<CurrentRow>(key, value, right),
         2 => row::<OutageRow>(key, value, right),
