@@ -79,6 +79,18 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on.
     queries_shed_total,
+    /// Queries that got nothing because their network asks too much (`limits.queries_per_prefix_s`).
+    limited_queries_dropped_total,
+    /// The same, that got TC=1 alone: who is at his address asks again over TCP.
+    limited_queries_truncated_total,
+    /// The same over TCP and its like, that got REFUSED.
+    limited_queries_refused_total,
+    /// Answers that were not sent because their network was told the same too often (`limits.responses_per_s`).
+    limited_responses_dropped_total,
+    /// The same, in whose place TC=1 alone was sent.
+    limited_responses_truncated_total,
+    /// Networks, and accounts of what they are told, that were forgotten while they were in use: more than there is room for.
+    limited_forgotten_total,
     /// Answers given from the cache.
     answers_cache_total,
     /// Answers that needed upstream.

@@ -39,6 +39,7 @@ use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
 use holdfast::query::own::OwnZones;
+use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
@@ -160,12 +161,14 @@ impl Server {
             notifier.clone(),
         ));
         let transfers = Transfers::new(Some(mirrors), clock.clone(), metrics.clone());
+        let rate_limits = Arc::new(RateLimits::new(&config.limits, random_secret()?));
         let mut pipeline = Pipeline::new(
             settings.clone(),
             Some(engine.front.clone()),
             metrics.clone(),
         )
         .with_mirrors(engine.mirrors.clone(), clock.clone())
+        .with_limits(rate_limits.clone(), clock.clone())
         .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
@@ -183,6 +186,7 @@ impl Server {
             drills,
             sets: ArcSwap::from_pointee(config.reachability.clone()),
             zone_errors: ArcSwap::default(),
+            rate_limits,
             cache_bytes_max: config.cache.bytes_max,
             unclaimed_before: holdfast::upstream::unclaimed_datagrams().unwrap_or(0),
         });

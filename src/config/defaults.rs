@@ -159,6 +159,8 @@ impl Default for Limits {
             exempt: Vec::new(),
             queries_per_prefix_s: 0,
             responses_per_s: 0,
+            window_s: 15,
+            slip: 2,
             upstream_per_zone_max: 200,
             tcp_connections_max: 4096,
             tcp_connections_per_prefix_max: 256,

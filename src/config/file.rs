@@ -35,6 +35,10 @@ const CACHE_BYTES_MIN: u64 = 1 << 20;
 const STALE_BYTES_MIN: u64 = 1 << 20;
 /// About 250 MB of memory.
 const NAMES_MAX: u64 = 1_000_000;
+/// An hour: BIND allows no longer window either.
+const RATE_WINDOW_MAX_S: u64 = 3600;
+/// BIND's limit: with more, no honest client gets through.
+const SLIP_MAX: u64 = 10;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 /// `sun_path` of a unix socket address, without its final NUL.
@@ -423,6 +427,14 @@ fn limits(mut t: Table<'_, '_>) -> Limits {
         exempt: t.read("exempt", Vec::new(), prefixes),
         queries_per_prefix_s: t.read("queries_per_prefix_s", default.queries_per_prefix_s, count),
         responses_per_s: t.read("responses_per_s", default.responses_per_s, count),
+        window_s: t.read("window_s", default.window_s, |item| {
+            item.number(1, RATE_WINDOW_MAX_S, " seconds")
+                .map(|seconds| seconds as u32)
+        }),
+        slip: t.read("slip", default.slip, |item| {
+            item.number(0, SLIP_MAX, " (0 = never)")
+                .map(|slip| slip as u32)
+        }),
         upstream_per_zone_max: t.read(
             "upstream_per_zone_max",
             default.upstream_per_zone_max,

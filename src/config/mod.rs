@@ -371,12 +371,16 @@ pub struct Names {
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Prefixes without limits. Empty in this version.
+    /// Prefixes without limits.
     pub exempt: Vec<IpNet>,
-    /// Questions per client /24 or /56 and second. Always 0 in this version.
+    /// Questions per client /24 or /56 and second; 0: they are counted only.
     pub queries_per_prefix_s: u32,
-    /// Response rate limiting. Always 0 in this version.
+    /// Like answers over UDP per client /24 or /56 and second.
     pub responses_per_s: u32,
+    /// How much more than that is remembered, in seconds.
+    pub window_s: u32,
+    /// Of so many limited questions and answers over UDP one gets TC=1; 0: none.
+    pub slip: u32,
     /// Questions that may wait for the servers of one zone.
     pub upstream_per_zone_max: u32,
     /// Open TCP connections; never more than a quarter of the process's file limit.

@@ -1,6 +1,6 @@
 //! Keys whose feature this version does not have yet.
 //!
-//! Why: an operator who asks for response rate limiting and gets none, silently, learns it in the middle of a flood.
+//! Why: an operator who asks for a status page and gets none, silently, learns it in the middle of an outage.
 //! So a value that switches such a key off is accepted (and an absent key means off), and every other one is refused.
 //! Building a feature ends with deleting its row here and giving its key the intended default.
 
@@ -17,8 +17,6 @@ pub(super) struct Unbuilt {
 /// The accepted form of an unbuilt key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
-    /// Only 0.
-    Zero,
     /// Only an empty list.
     EmptyList,
     /// Only an empty string.
@@ -29,9 +27,6 @@ pub(super) enum Off {
 pub(super) const UNBUILT: &[Unbuilt] = &[
     row("server.tls.doh", Off::EmptyList),
     row("server.tls.doq", Off::EmptyList),
-    row("limits.exempt", Off::EmptyList),
-    row("limits.queries_per_prefix_s", Off::Zero),
-    row("limits.responses_per_s", Off::Zero),
     row("control.http", Off::EmptyText),
 ];
 
@@ -54,9 +49,6 @@ pub(super) fn refusal(key: &str, value: &DeValue<'_>) -> Option<String> {
 impl Off {
     fn accepts(self, value: &DeValue<'_>) -> bool {
         match self {
-            Off::Zero => value
-                .as_integer()
-                .is_some_and(|number| number.as_str() == "0"),
             Off::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
             Off::EmptyText => value.as_str() == Some(""),
         }
@@ -64,7 +56,6 @@ impl Off {
 
     fn allowed(self) -> &'static str {
         match self {
-            Off::Zero => "only 0",
             Off::EmptyList => "only []",
             Off::EmptyText => "only \"\"",
         }

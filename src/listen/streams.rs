@@ -214,8 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             };
             let answer = match self.pipeline.begin(&query, self.client.clone()) {
-                Step::Done(None) => continue,
-                Step::Done(Some(answer)) => answer,
+                Step::Done(answer) => answer,
                 Step::Wait(job) => self.pipeline.finish(job).await,
                 Step::Stream(outgoing) => {
                     let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
@@ -227,7 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
             };
-            self.write(&answer, WRITE_TIMEOUT_S).await?;
+            if let Some(answer) = answer {
+                self.write(&answer, WRITE_TIMEOUT_S).await?;
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
 //! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
-//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. A signed query is verified first, and its answer signed
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. Limits stand at both ends
+//! (`limited`): how much may be asked, and how much of the same is told. A signed query is verified first, and its answer signed
 //! (`signed`); NOTIFY goes to the mirrors (`notify`).
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
@@ -11,9 +12,11 @@
 
 pub mod acl;
 pub mod cookie;
+mod limited;
 mod notify;
 pub mod own;
 pub mod own_first;
+pub mod rate_limit;
 pub mod reply;
 pub mod request;
 pub mod route;
@@ -39,6 +42,7 @@ use crate::resolve::{Resolution, Security};
 use acl::{AccessList, Rights};
 use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
+use rate_limit::RateLimits;
 use reply::Answer;
 pub use request::{Client, Transport};
 use request::{Rejected, Request, Signed};
@@ -92,6 +96,7 @@ pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
+    limits: Option<(Arc<RateLimits>, Clock)>,
     transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
@@ -141,6 +146,7 @@ impl Pipeline {
             settings,
             resolver,
             cookies: None,
+            limits: None,
             transfers: None,
             mirrors: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
@@ -151,6 +157,12 @@ impl Pipeline {
     /// Gives a server cookie to every client that sends a cookie (RFC 7873 section 5.2).
     pub fn with_cookies(mut self, cookies: Cookies, clock: Clock) -> Pipeline {
         self.cookies = Some((cookies, clock));
+        self
+    }
+
+    /// Limits what one network may ask and is told, and counts who asks most.
+    pub fn with_limits(mut self, limits: Arc<RateLimits>, clock: Clock) -> Pipeline {
+        self.limits = Some((limits, clock));
         self
     }
 
@@ -171,7 +183,7 @@ impl Pipeline {
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
         match self.begin(wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(job) => Some(self.finish(job).await),
+            Step::Wait(job) => self.finish(job).await,
             Step::Stream(_) => None,
         }
     }
@@ -191,6 +203,9 @@ impl Pipeline {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, &client, &settings)),
         };
+        if let Some(instead) = self.limit_query(&request, settings.udp_size_max) {
+            return Step::Done(instead);
+        }
         let request = match self.authenticate(request, wire, &settings) {
             Ok(request) => request,
             Err(refused) => return Step::Done(Some(refused)),
@@ -204,11 +219,8 @@ impl Pipeline {
         let recursion = recursion_available && request.message.recursion_desired;
         let done = |answer: Answer| {
             self.count_answer(&answer);
-            Step::Done(Some(answer.encode(
-                &request,
-                recursion_available,
-                settings.udp_size_max,
-            )))
+            let size_max = settings.udp_size_max;
+            Step::Done(self.written(&answer, &request, recursion_available, size_max))
         };
         let transfers = self.transfers.as_ref();
         if let Some(answer) = transfers.and_then(|t| t.soa(&request, &settings)) {
@@ -267,30 +279,27 @@ impl Pipeline {
                     self.tell_refused(&request.client, &format!("{question}: {rcode}: {why}"));
                 }
                 self.count_answer(&answer);
-                Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
+                Step::Done(self.written(&answer, request, false, settings.udp_size_max))
             }
             Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
             Begun::Stream(outgoing) => Step::Stream(outgoing),
         }
     }
 
-    /// Waits for what the query waits for, and writes the reply.
-    pub async fn finish(&self, job: Job) -> Vec<u8> {
+    /// Waits for what the query waits for, and writes the reply; `None` if a limit leaves none.
+    pub async fn finish(&self, job: Job) -> Option<Vec<u8>> {
         match job {
             Job::Resolve(job) => self.finish_resolving(*job).await,
-            Job::Difference(outgoing) => outgoing.single().await,
+            Job::Difference(outgoing) => Some(outgoing.single().await),
         }
     }
 
-    async fn finish_resolving(&self, job: Resolving) -> Vec<u8> {
+    async fn finish_resolving(&self, job: Resolving) -> Option<Vec<u8>> {
         let resolution = job.resolver.resolve(job.question, job.options).await;
         let answer = self.resolved(resolution, job.options, job.so_far);
         self.count_answer(&answer);
-        answer.encode(
-            &job.request,
-            job.recursion_available,
-            job.settings.udp_size_max,
-        )
+        let size_max = job.settings.udp_size_max;
+        self.written(&answer, &job.request, job.recursion_available, size_max)
     }
 
     fn resolved(&self, resolution: Resolution, options: Options, so_far: Answer) -> Answer {
@@ -369,7 +378,11 @@ impl Pipeline {
     /// Notes what the answer's COOKIE option will be.
     fn take_cookie(&self, mut request: Request) -> Result<Request, Rejected> {
         match self.cookie(&request.message, &request.client) {
-            Ok(cookie) => request.cookie = cookie,
+            Ok(Some((cookie, standing))) => {
+                request.cookie = Some(cookie);
+                request.cookie_is_good = standing == Standing::Good;
+            }
+            Ok(None) => {}
             Err(Malformed) => {
                 return Err(Rejected::With {
                     query: Box::new(request.message),
@@ -381,8 +394,12 @@ impl Pipeline {
         Ok(request)
     }
 
-    /// The COOKIE option of the answer to `query`, if it is to have one.
-    fn cookie(&self, query: &Message, client: &Client) -> Result<Option<Vec<u8>>, Malformed> {
+    /// The COOKIE option of the answer to `query`, if it is to have one, and what the query's is worth.
+    fn cookie(
+        &self,
+        query: &Message,
+        client: &Client,
+    ) -> Result<Option<(Vec<u8>, Standing)>, Malformed> {
         let option = query.edns.as_ref().and_then(|e| e.option(option::COOKIE));
         let (Some((cookies, clock)), Some(option)) = (&self.cookies, option) else {
             return Ok(None);
@@ -394,13 +411,14 @@ impl Pipeline {
             Standing::Good => self.metrics.cookies_good_total.inc(),
             Standing::Bad => self.metrics.cookies_bad_total.inc(),
         }
-        Ok(Some(answer))
+        Ok(Some((answer, standing)))
     }
 
     fn reject(&self, rejected: Rejected, client: &Client, settings: &Settings) -> Option<Vec<u8>> {
         let (query, rcode, error) = match rejected {
             Rejected::Silently => {
                 self.metrics.queries_malformed_total.inc();
+                self.verdict_on_query(client, false);
                 return None;
             }
             Rejected::With {
@@ -411,6 +429,8 @@ impl Pipeline {
         };
         // What is refused for another reason may have a malformed cookie beside.
         let cookie = self.cookie(&query, client).ok().flatten();
+        let is_good = matches!(cookie, Some((_, Standing::Good)));
+        let cookie = cookie.map(|(cookie, _)| cookie);
         // RFC 7873 section 5.4: a query without question is fine if it wants a cookie.
         let rcode = match query.question.is_none() && rcode == Rcode::FORMERR && cookie.is_some() {
             true => Rcode::NOERROR,
@@ -420,6 +440,9 @@ impl Pipeline {
             Rcode::NOERROR => {}
             Rcode::REFUSED => self.metrics.queries_refused_total.inc(),
             _ => self.metrics.queries_malformed_total.inc(),
+        }
+        if !self.limit_rejected(client, is_good) {
+            return None;
         }
         let size_max = settings.udp_size_max;
         let reply = reply::rejected(

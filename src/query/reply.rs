@@ -168,6 +168,15 @@ impl Answer {
     }
 }
 
+/// The reply to a query that is to be asked again over TCP: nothing but TC=1, and the cookie that spares the next one this.
+pub fn truncated(request: &Request, udp_size_max: u16) -> Vec<u8> {
+    let query = &request.message;
+    let mut reply = query.reply(Rcode::NOERROR);
+    reply.truncated = true;
+    reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
+    reply.encode(size_limit(query, request.client.transport, udp_size_max))
+}
+
 /// The reply to a query that is not worked on.
 pub fn rejected(
     query: &Message,

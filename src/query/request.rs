@@ -66,6 +66,8 @@ pub struct Request {
     pub client: Client,
     /// The COOKIE option for the answer.
     pub cookie: Option<Vec<u8>>,
+    /// The query's own was made here for this client, so he is at his address (RFC 7873 section 5.2.5).
+    pub cookie_is_good: bool,
     /// Signs the answer, where the query's signature was right (RFC 8945).
     pub signed: Option<Signed>,
 }
@@ -150,6 +152,7 @@ impl Request {
             question,
             client,
             cookie: None,
+            cookie_is_good: false,
             signed: None,
         })
     }
