@@ -65,7 +65,21 @@ metrics! {
     queries_tcp_total,
     /// Queries received over TLS.
     queries_tls_total,
-    /// Connections over TLS that clients have open, handshakes not counted.
+    /// Queries received over HTTPS.
+    queries_https_total,
+    /// Queries received over QUIC.
+    queries_quic_total,
+    /// Requests over HTTPS that were no query: another path, method or media type, malformed, too long or too slow.
+    https_refused_total,
+    /// Connections that were closed at once because all places, or those of their network, are taken (`limits.tcp_connections_max`).
+    connections_crowded_total,
+    /// Connections over QUIC that clients have open, handshakes not counted.
+    quic_connections,
+    /// Connections over QUIC whose handshake came to its end.
+    quic_connections_total,
+    /// Connections over QUIC whose handshake did not.
+    quic_handshake_failures_total,
+    /// Connections over TLS that clients have open, those of HTTPS among them, handshakes not counted.
     tls_connections,
     /// Connections over TLS whose handshake came to its end.
     tls_connections_total,

@@ -2,6 +2,8 @@
 
 #[path = "config/encrypted.rs"]
 mod encrypted;
+#[path = "config/limits.rs"]
+mod limits;
 #[path = "config/sets.rs"]
 mod sets;
 #[path = "config/sources.rs"]
@@ -593,34 +595,6 @@ fn what_must_hold_between_keys() {
     );
     let both = format!("{zone}[[mirror]]\nzone = 'lab.test.'\nsources = ['axfr:192.0.2.1']\n");
     assert!(parse(&both).contains(":2: lab.test. is a [[mirror]] and a [[zone]]"));
-}
-
-#[test]
-fn limits_are_read_and_bounded() {
-    let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\n";
-    let limits = parse(text).unwrap().limits;
-    assert_eq!(limits.exempt.len(), 2);
-    let numbers = [
-        limits.queries_per_prefix_s,
-        limits.responses_per_s,
-        limits.window_s,
-        limits.slip,
-    ];
-    assert_eq!(numbers, [200, 20, 30, 3]);
-    for (line, fault) in [
-        ("exempt = ['192.0.2.1/24']", "limits.exempt"),
-        ("queries_per_prefix_s = -1", "limits.queries_per_prefix_s"),
-        ("responses_per_s = 'many'", "limits.responses_per_s"),
-        ("window_s = 0", "limits.window_s"),
-        ("window_s = 3601", "limits.window_s"),
-        ("slip = 11", "limits.slip"),
-    ] {
-        let told = parse(&format!("[limits]\n{line}\n")).unwrap_err();
-        assert!(
-            told.contains(":2: ") && told.contains(fault),
-            "{line}: {told}"
-        );
-    }
 }
 
 #[test]

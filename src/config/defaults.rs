@@ -48,6 +48,9 @@ impl Default for Server {
             workers: 0,
             udp_size_max: UDP_SIZE_DEFAULT_BYTES,
             cookies: true,
+            chaos: vec!["version.bind", "id.server", "status.holdfast"],
+            identity: String::new(),
+            nsid: true,
             tls: None,
         }
     }

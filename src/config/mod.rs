@@ -119,6 +119,12 @@ pub struct Server {
     pub udp_size_max: u16,
     /// Clients that send a DNS cookie get a server cookie (RFC 7873).
     pub cookies: bool,
+    /// What of `version.bind`, `id.server` and `status.holdfast` (class CH) is answered.
+    pub chaos: Vec<&'static str>,
+    /// What `id.server` and NSID say; empty = the machine's host name.
+    pub identity: String,
+    /// NSID for who asks for it (RFC 5001).
+    pub nsid: bool,
     /// `[server.tls]`; `None` = no encrypted listeners.
     pub tls: Option<ServerTls>,
 }
@@ -132,9 +138,11 @@ pub struct ServerTls {
     pub client_ca: Option<Authorities>,
     /// Addresses for DNS over TLS (RFC 7858) and transfers over it (RFC 9103).
     pub dot: Vec<SocketAddr>,
-    /// Addresses for DNS over HTTPS (RFC 8484). Empty in this version.
+    /// Addresses for DNS over HTTPS (RFC 8484).
     pub doh: Vec<SocketAddr>,
-    /// Addresses for DNS over QUIC (RFC 9250). Empty in this version.
+    /// The name that clients find in the certificate; told to those who ask for encrypted listeners (RFC 9462).
+    pub name: Option<Name>,
+    /// Addresses for DNS over QUIC (RFC 9250).
     pub doq: Vec<SocketAddr>,
 }
 

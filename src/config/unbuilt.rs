@@ -17,18 +17,12 @@ pub(super) struct Unbuilt {
 /// The accepted form of an unbuilt key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
-    /// Only an empty list.
-    EmptyList,
     /// Only an empty string.
     EmptyText,
 }
 
 /// All of them.
-pub(super) const UNBUILT: &[Unbuilt] = &[
-    row("server.tls.doh", Off::EmptyList),
-    row("server.tls.doq", Off::EmptyList),
-    row("control.http", Off::EmptyText),
-];
+pub(super) const UNBUILT: &[Unbuilt] = &[row("control.http", Off::EmptyText)];
 
 const fn row(key: &'static str, off: Off) -> Unbuilt {
     Unbuilt { key, off }
@@ -49,14 +43,12 @@ pub(super) fn refusal(key: &str, value: &DeValue<'_>) -> Option<String> {
 impl Off {
     fn accepts(self, value: &DeValue<'_>) -> bool {
         match self {
-            Off::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
             Off::EmptyText => value.as_str() == Some(""),
         }
     }
 
     fn allowed(self) -> &'static str {
         match self {
-            Off::EmptyList => "only []",
             Off::EmptyText => "only \"\"",
         }
     }

@@ -7,7 +7,7 @@ use super::rate_limit::{Likeness, Verdict};
 use super::reply::{self, Answer};
 use super::request::{Client, Request, Transport};
 use crate::dns::rdata::Rrsig;
-use crate::dns::{Ede, Name, Rcode, RrSet, Rtype};
+use crate::dns::{Ede, Name, Rcode, Record, RrSet, Rtype};
 
 impl Pipeline {
     /// What the query gets instead of being worked on; `None` if it is within its limit.
@@ -54,6 +54,32 @@ impl Pipeline {
         };
         match verdict {
             Verdict::Pass => Some(answer.encode(request, recursion_available, udp_size_max)),
+            Verdict::Truncate => Some(reply::truncated(request, udp_size_max)),
+            Verdict::Drop | Verdict::Refuse => None,
+        }
+    }
+
+    /// What is told of this server itself, or what instead, as it leaves; `None` if it does not.
+    pub(super) fn written_chaos(
+        &self,
+        records: Result<Vec<Record>, Answer>,
+        request: &Request,
+        udp_size_max: u16,
+    ) -> Option<Vec<u8>> {
+        let records = match records {
+            Ok(records) => records,
+            Err(refused) => {
+                self.count_answer(&refused);
+                return self.written(&refused, request, false, udp_size_max);
+            }
+        };
+        let (name, rtype) = (&request.question.name, request.question.rtype);
+        let verdict = match request.cookie_is_good || request.client.transport != Transport::Udp {
+            true => Verdict::Pass,
+            false => self.verdict_on_response(&request.client, Likeness::Records(name, rtype)),
+        };
+        match verdict {
+            Verdict::Pass => Some(reply::about_this_server(records, request, udp_size_max)),
             Verdict::Truncate => Some(reply::truncated(request, udp_size_max)),
             Verdict::Drop | Verdict::Refuse => None,
         }

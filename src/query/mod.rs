@@ -11,7 +11,9 @@
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
+pub mod chaos;
 pub mod cookie;
+pub mod designated;
 mod limited;
 mod notify;
 pub mod own;
@@ -30,7 +32,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
 use crate::dns::tsig::Keyring;
-use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
+use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::lines::Lines;
 use crate::metrics::Metrics;
@@ -40,6 +42,7 @@ use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
 
 use acl::{AccessList, Rights};
+use chaos::Chaos;
 use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
 use rate_limit::RateLimits;
@@ -97,6 +100,7 @@ pub struct Pipeline {
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
     limits: Option<(Arc<RateLimits>, Clock)>,
+    chaos: Chaos,
     transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
@@ -147,6 +151,7 @@ impl Pipeline {
             resolver,
             cookies: None,
             limits: None,
+            chaos: Chaos::default(),
             transfers: None,
             mirrors: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
@@ -163,6 +168,12 @@ impl Pipeline {
     /// Limits what one network may ask and is told, and counts who asks most.
     pub fn with_limits(mut self, limits: Arc<RateLimits>, clock: Clock) -> Pipeline {
         self.limits = Some((limits, clock));
+        self
+    }
+
+    /// Tells about this server what it may.
+    pub fn with_chaos(mut self, chaos: Chaos) -> Pipeline {
+        self.chaos = chaos;
         self
     }
 
@@ -214,6 +225,11 @@ impl Pipeline {
             return self.transfer(&request, &settings);
         }
         let rights = settings.access.rights(client.addr.ip());
+        if request.question.class == Class::CH {
+            let records = self.chaos.answer(&request.question, rights);
+            let records = records.ok_or_else(|| no_chaos(&request));
+            return Step::Done(self.written_chaos(records, &request, settings.udp_size_max));
+        }
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
         let recursion = recursion_available && request.message.recursion_desired;
@@ -375,8 +391,15 @@ impl Pipeline {
         }
     }
 
-    /// Notes what the answer's COOKIE option will be.
+    /// Notes what the answer's COOKIE and NSID options will be.
     fn take_cookie(&self, mut request: Request) -> Result<Request, Rejected> {
+        let edns = request.message.edns.as_ref();
+        // RFC 5001 section 2.1: only who asks for it is told.
+        if let Some(nsid) = &self.chaos.nsid
+            && edns.is_some_and(|edns| edns.option(option::NSID).is_some())
+        {
+            request.nsid = Some(nsid.as_bytes().to_vec());
+        }
         match self.cookie(&request.message, &request.client) {
             Ok(Some((cookie, standing))) => {
                 request.cookie = Some(cookie);
@@ -461,6 +484,8 @@ impl Pipeline {
             Transport::Udp => self.metrics.queries_udp_total.inc(),
             Transport::Tcp => self.metrics.queries_tcp_total.inc(),
             Transport::Tls { .. } => self.metrics.queries_tls_total.inc(),
+            Transport::Https => self.metrics.queries_https_total.inc(),
+            Transport::Quic => self.metrics.queries_quic_total.inc(),
         }
     }
 
@@ -471,6 +496,15 @@ impl Pipeline {
             _ => {}
         }
     }
+}
+
+/// Nothing is told of this name of class CH, or not to this client.
+fn no_chaos(request: &Request) -> Answer {
+    let text = format!(
+        "no data of class {} for this client",
+        request.question.class
+    );
+    Answer::empty(Rcode::REFUSED, Some(Ede::new(Ede::PROHIBITED, text)))
 }
 
 /// RFC 8914 section 4.19: the access list says no.

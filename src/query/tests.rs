@@ -690,6 +690,7 @@ fn resolution_starts_at_own_zones() {
     check("example.", Rtype::A, ".", Prefer::Hedge, None);
 }
 
+mod chaos;
 mod limits;
 mod wire;
 

@@ -82,7 +82,7 @@ const WINDOW_SHIFT: u32 = 48;
 const QUERIES_SHIFT: u32 = 24;
 
 fn window(now: Duration) -> u64 {
-    now.as_secs() / COUNT_WINDOW.as_secs() & 0xFFFF
+    (now.as_secs() / COUNT_WINDOW.as_secs()) & 0xFFFF
 }
 
 impl Counts {
