@@ -71,7 +71,21 @@ metrics! {
     queries_tcp_total,
     /// Queries received over TLS.
     queries_tls_total,
-    /// Connections over TLS that clients have open, handshakes not counted.
+    /// Queries received over HTTPS.
+    queries_https_total,
+    /// Queries received over QUIC.
+    queries_quic_total,
+    /// Requests over HTTPS that were no query: another path, method or media type, malformed, too long or too slow.
+    https_refused_total,
+    /// Connections that were closed at once because all places, or those of their network, are taken (`limits.tcp_connections_max`).
+    connections_crowded_total,
+    /// Connections over QUIC that clients have open, handshakes not counted.
+    quic_connections,
+    /// Connections over QUIC whose handshake came to its end.
+    quic_connections_total,
+    /// Connections over QUIC whose handshake did not.
+    quic_handshake_failures_total,
+    /// Connections over TLS that clients have open, those of HTTPS among them, handshakes not counted.
     tls_connections,
     /// Connections over TLS whose handshake came to its end.
     tls_connections_total,
@@ -85,6 +99,18 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on.
     queries_shed_total,
+    /// Queries that got nothing because their network asks too much (`limits.queries_per_prefix_s`).
+    limited_queries_dropped_total,
+    /// The same, that got TC=1 alone: who is at his address asks again over TCP.
+    limited_queries_truncated_total,
+    /// The same over TCP and its like, that got REFUSED.
+    limited_queries_refused_total,
+    /// Answers that were not sent because their network was told the same too often (`limits.responses_per_s`).
+    limited_responses_dropped_total,
+    /// The same, in whose place TC=1 alone was sent.
+    limited_responses_truncated_total,
+    /// Networks, and accounts of what they are told, that were forgotten while they were in use: more than there is room for.
+    limited_forgotten_total,
     /// Answers given from the cache.
     answers_cache_total,
     /// Answers that needed upstream.

@@ -5,6 +5,7 @@
 //! zones are read, everything answers, and `holdfast ready` is printed. SIGHUP reads the configuration
 //! anew; a bad one changes nothing. SIGTERM and SIGINT end the program with exit code 0.
 
+mod about;
 mod certificate;
 mod clock_file;
 pub mod compare;
@@ -40,7 +41,9 @@ use holdfast::mirror::TcpConnect;
 use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
+use holdfast::query::designated;
 use holdfast::query::own::OwnZones;
+use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
@@ -148,7 +151,11 @@ impl Server {
         raise_file_limit();
         make_data_dir(&config.server.data_dir)?;
         let clock = start_clock(&config)?;
-        let sockets = Sockets::bind(&config.server.listen, dot(&config), config.server.workers)?;
+        let sockets = Sockets::bind(
+            &config.server.listen,
+            config.server.tls.as_ref(),
+            config.server.workers,
+        )?;
         for (address, error) in &sockets.missing {
             tracing::warn!(%address, %error, "not listening on an address that this machine lacks");
         }
@@ -165,12 +172,15 @@ impl Server {
             notifier.clone(),
         ));
         let transfers = Transfers::new(Some(mirrors), clock.clone(), metrics.clone());
+        let rate_limits = Arc::new(RateLimits::new(&config.limits, random_secret()?));
         let mut pipeline = Pipeline::new(
             settings.clone(),
             Some(engine.front.clone()),
             metrics.clone(),
         )
         .with_mirrors(engine.mirrors.clone(), clock.clone())
+        .with_chaos(about::chaos(&config.server, &engine, &clock))
+        .with_limits(rate_limits.clone(), clock.clone())
         .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
@@ -188,6 +198,7 @@ impl Server {
             drills,
             sets: ArcSwap::from_pointee(config.reachability.clone()),
             zone_errors: ArcSwap::default(),
+            rate_limits,
             cache_bytes_max: config.cache.bytes_max,
             unclaimed_before: holdfast::upstream::unclaimed_datagrams().unwrap_or(0),
         });
@@ -230,12 +241,16 @@ impl Server {
         let addresses: Vec<_> = (self.config.server.listen.iter())
             .map(ToString::to_string)
             .collect();
-        let encrypted: Vec<_> = dot(&self.config).iter().map(ToString::to_string).collect();
-        let encrypted = (!encrypted.is_empty()).then(|| encrypted.join(" "));
+        let [dot, doh, doq] = encrypted(&self.config).map(|addresses| {
+            let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            (!all.is_empty()).then(|| all.join(" "))
+        });
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses.join(" "),
-            dot = encrypted,
+            dot,
+            doh,
+            doq,
             zones = self.config.zones.len(),
             "started"
         );
@@ -353,7 +368,11 @@ impl Server {
 /// What the pipeline takes from the configuration.
 fn settings(config: &Config, zones: OwnZones, catalogs: OwnZones) -> Settings {
     let special = match config.resolver.special_use_zones {
-        true => Special::new(configured_zones(config)),
+        true => {
+            let tls = config.server.tls.as_ref();
+            let designated = tls.and_then(designated::records);
+            Special::new(configured_zones(config)).with_designated(designated)
+        }
         false => Special::default(),
     };
     let forwarded = config.forwards.iter().map(|forward| &forward.zone);
@@ -395,9 +414,12 @@ fn fixed(config: &Config) -> config::Resolver {
     }
 }
 
-/// Where TLS is spoken.
-fn dot(config: &Config) -> &[SocketAddr] {
-    config.server.tls.as_ref().map_or(&[], |tls| &tls.dot)
+/// Where DNS over TLS, HTTPS and QUIC is spoken.
+fn encrypted(config: &Config) -> [&[SocketAddr]; 3] {
+    match &config.server.tls {
+        Some(tls) => [&tls.dot, &tls.doh, &tls.doq],
+        None => [&[]; 3],
+    }
 }
 
 /// The configuration in force after a reload: of the new one what a reload takes up, all else as the server was started.
@@ -411,6 +433,7 @@ fn taken_up(old: &Config, new: Config) -> Config {
     if let (Some(taken), Some(new)) = (&mut taken.server.tls, new.server.tls) {
         taken.identity = new.identity;
         taken.client_ca = new.client_ca;
+        taken.name = new.name;
     }
     taken.resolver.negative_trust_anchors = new.resolver.negative_trust_anchors;
     taken.reachability.domestic = new.reachability.domestic;
@@ -430,7 +453,16 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("server.workers", old.server.workers != new.server.workers),
         ("server.cookies", old.server.cookies != new.server.cookies),
-        ("server.tls.dot", dot(old) != dot(new)),
+        ("server.chaos", old.server.chaos != new.server.chaos),
+        (
+            "server.identity",
+            old.server.identity != new.server.identity,
+        ),
+        ("server.nsid", old.server.nsid != new.server.nsid),
+        (
+            "server.tls.dot, doh or doq",
+            encrypted(old) != encrypted(new),
+        ),
         ("[resolver]", fixed(old) != fixed(new)),
         ("[cache]", old.cache != new.cache),
         ("[stale]", old.stale != new.stale),

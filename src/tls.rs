@@ -37,6 +37,10 @@ const KEY_BYTES_MAX: u64 = 1 << 20;
 const CHAIN_MAX: usize = 16;
 /// What who serves DNS over TLS agrees to speak (RFC 7858, RFC 9103 section 7.1).
 pub const ALPN_DOT: &[u8] = b"dot";
+/// The same over HTTPS (RFC 9113 section 3.2).
+pub const ALPN_DOH: &[u8] = b"h2";
+/// The same over QUIC (RFC 9250 section 4.1.1).
+pub const ALPN_DOQ: &[u8] = b"doq";
 
 /// Why a file of certificates or keys cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

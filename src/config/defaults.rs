@@ -48,6 +48,9 @@ impl Default for Server {
             workers: 0,
             udp_size_max: UDP_SIZE_DEFAULT_BYTES,
             cookies: true,
+            chaos: vec!["version.bind", "id.server", "status.holdfast"],
+            identity: String::new(),
+            nsid: true,
             tls: None,
         }
     }
@@ -159,6 +162,8 @@ impl Default for Limits {
             exempt: Vec::new(),
             queries_per_prefix_s: 0,
             responses_per_s: 0,
+            window_s: 15,
+            slip: 2,
             upstream_per_zone_max: 200,
             tcp_connections_max: 4096,
             tcp_connections_per_prefix_max: 256,

@@ -35,6 +35,12 @@ const CACHE_BYTES_MIN: u64 = 1 << 20;
 const STALE_BYTES_MIN: u64 = 1 << 20;
 /// About 250 MB of memory.
 const NAMES_MAX: u64 = 1_000_000;
+/// An hour: BIND allows no longer window either.
+const RATE_WINDOW_MAX_S: u64 = 3600;
+/// BIND's limit: with more, no honest client gets through.
+const SLIP_MAX: u64 = 10;
+/// It goes into answers beside everything else.
+const IDENTITY_LEN_MAX: usize = 64;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 /// `sun_path` of a unix socket address, without its final NUL.
@@ -162,17 +168,45 @@ fn server(mut t: Table<'_, '_>) -> Server {
         }),
         udp_size_max: t.read("udp_size_max", default.udp_size_max, udp_size),
         cookies: t.read("cookies", default.cookies, Item::flag),
+        chaos: t.read("chaos", default.chaos, |item| {
+            item.list(
+                "\"version.bind\", \"id.server\", \"status.holdfast\"",
+                chaos,
+            )
+        }),
+        identity: t.read("identity", default.identity, identity),
+        nsid: t.read("nsid", default.nsid, Item::flag),
         tls: server_tls(t.table("tls")),
     };
-    if let Some(both) = (config.tls.iter())
-        .flat_map(|tls| &tls.dot)
-        .find(|at| config.listen.contains(at))
-    {
-        let message = format!("{both} is in listen and in tls.dot; allowed is one of them");
-        t.fault_at(&["tls", "listen"], &message);
+    if let Some(tls) = &config.tls {
+        for (key, addresses) in [("dot", &tls.dot), ("doh", &tls.doh), ("doq", &tls.doq)] {
+            if let Some(both) = addresses.iter().find(|at| config.listen.contains(at)) {
+                let message =
+                    format!("{both} is in listen and in tls.{key}; allowed is one of them");
+                t.fault_at(&["tls", "listen"], &message);
+            }
+        }
     }
     t.finish();
     config
+}
+
+fn chaos(item: &Item<'_, '_>) -> Option<&'static str> {
+    item.word(&[
+        ("version.bind", "version.bind"),
+        ("id.server", "id.server"),
+        ("status.holdfast", "status.holdfast"),
+    ])
+}
+
+fn identity(item: &Item<'_, '_>) -> Option<String> {
+    let allowed = "up to 64 printable characters of ASCII";
+    let text = item.text(allowed)?;
+    let is_plain = |octet: u8| octet == b' ' || octet.is_ascii_graphic();
+    match text.len() <= IDENTITY_LEN_MAX && text.bytes().all(is_plain) {
+        true => Some(text.to_owned()),
+        false => item.refuse(allowed),
+    }
 }
 
 fn listen(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
@@ -423,6 +457,14 @@ fn limits(mut t: Table<'_, '_>) -> Limits {
         exempt: t.read("exempt", Vec::new(), prefixes),
         queries_per_prefix_s: t.read("queries_per_prefix_s", default.queries_per_prefix_s, count),
         responses_per_s: t.read("responses_per_s", default.responses_per_s, count),
+        window_s: t.read("window_s", default.window_s, |item| {
+            item.number(1, RATE_WINDOW_MAX_S, " seconds")
+                .map(|seconds| seconds as u32)
+        }),
+        slip: t.read("slip", default.slip, |item| {
+            item.number(0, SLIP_MAX, " (0 = never)")
+                .map(|slip| slip as u32)
+        }),
         upstream_per_zone_max: t.read(
             "upstream_per_zone_max",
             default.upstream_per_zone_max,

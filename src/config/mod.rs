@@ -9,7 +9,6 @@
 //! empty file means. Root hints and trust anchors are part of it, read from their files or from the compiled-in copies.
 //!
 //! Failure: [`Config::load`] returns every fault it can find, each as `FILE:LINE: what is wrong and what is allowed`.
-//! A key whose feature this version does not have may be switched off, but asking for it is a fault (see `unbuilt`).
 
 pub mod anchors;
 mod defaults;
@@ -26,7 +25,6 @@ mod scalar;
 mod sets;
 mod tls;
 mod tsig;
-mod unbuilt;
 pub mod url;
 
 use std::collections::BTreeMap;
@@ -119,6 +117,12 @@ pub struct Server {
     pub udp_size_max: u16,
     /// Clients that send a DNS cookie get a server cookie (RFC 7873).
     pub cookies: bool,
+    /// What of `version.bind`, `id.server` and `status.holdfast` (class CH) is answered.
+    pub chaos: Vec<&'static str>,
+    /// What `id.server` and NSID say; empty = the machine's host name.
+    pub identity: String,
+    /// NSID for who asks for it (RFC 5001).
+    pub nsid: bool,
     /// `[server.tls]`; `None` = no encrypted listeners.
     pub tls: Option<ServerTls>,
 }
@@ -132,9 +136,11 @@ pub struct ServerTls {
     pub client_ca: Option<Authorities>,
     /// Addresses for DNS over TLS (RFC 7858) and transfers over it (RFC 9103).
     pub dot: Vec<SocketAddr>,
-    /// Addresses for DNS over HTTPS (RFC 8484). Empty in this version.
+    /// Addresses for DNS over HTTPS (RFC 8484).
     pub doh: Vec<SocketAddr>,
-    /// Addresses for DNS over QUIC (RFC 9250). Empty in this version.
+    /// The name that clients find in the certificate; told to those who ask for encrypted listeners (RFC 9462).
+    pub name: Option<Name>,
+    /// Addresses for DNS over QUIC (RFC 9250).
     pub doq: Vec<SocketAddr>,
 }
 
@@ -371,12 +377,16 @@ pub struct Names {
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Prefixes without limits. Empty in this version.
+    /// Prefixes without limits.
     pub exempt: Vec<IpNet>,
-    /// Questions per client /24 or /56 and second. Always 0 in this version.
+    /// Questions per client /24 or /56 and second; 0: they are counted only.
     pub queries_per_prefix_s: u32,
-    /// Response rate limiting. Always 0 in this version.
+    /// Like answers over UDP per client /24 or /56 and second.
     pub responses_per_s: u32,
+    /// How much more than that is remembered, in seconds.
+    pub window_s: u32,
+    /// Of so many limited questions and answers over UDP one gets TC=1; 0: none.
+    pub slip: u32,
     /// Questions that may wait for the servers of one zone.
     pub upstream_per_zone_max: u32,
     /// Open TCP connections; never more than a quarter of the process's file limit.

@@ -14,7 +14,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Fault};
-use super::unbuilt;
 
 /// A document being read.
 pub(super) struct Document<'t> {
@@ -172,13 +171,9 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    /// The value of a key, if it is written and its feature is built (or switched off).
+    /// The value of a key, if it is written.
     pub(super) fn item(&mut self, key: &'static str) -> Option<Item<'d, 't>> {
         let (path, offset, value) = self.entry(key)?;
-        if let Some(refusal) = unbuilt::refusal(&path, value.get_ref()) {
-            self.doc.fault(offset, format!("{path}: {refusal}"));
-            return None;
-        }
         Some(Item {
             doc: self.doc,
             path,
@@ -234,10 +229,6 @@ impl<'d, 't> Table<'d, 't> {
         let Some((path, offset, value)) = self.entry(key) else {
             return absent(known);
         };
-        if let Some(refusal) = unbuilt::refusal(&path, value.get_ref()) {
-            self.doc.fault(offset, format!("{path}: {refusal}"));
-            return absent(path);
-        }
         if value.get_ref().as_table().is_none() {
             let found = describe(value.get_ref());
             self.doc.fault(
@@ -256,10 +247,6 @@ impl<'d, 't> Table<'d, 't> {
         let Some((path, offset, value)) = self.entry(key) else {
             return absent(known);
         };
-        if let Some(refusal) = unbuilt::refusal(&path, value.get_ref()) {
-            self.doc.fault(offset, format!("{path}: {refusal}"));
-            return absent(path);
-        }
         let tables = value.get_ref().as_array().map(|list| {
             list.iter()
                 .map(|element| (element.span().start, element.get_ref().as_table()))

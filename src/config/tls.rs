@@ -14,6 +14,7 @@ pub(super) fn server_tls(mut t: Table<'_, '_>) -> Option<ServerTls> {
     let client_ca = t.item("client_ca").map(|item| authorities(&item));
     let config = ServerTls {
         dot: t.read("dot", Vec::new(), listeners),
+        name: t.item("name").and_then(|item| scalar::name(&item)),
         doh: t.read("doh", Vec::new(), listeners),
         doq: t.read("doq", Vec::new(), listeners),
         // A wrong file must not become none: then nobody would be asked.
@@ -23,8 +24,13 @@ pub(super) fn server_tls(mut t: Table<'_, '_>) -> Option<ServerTls> {
         },
         identity: identity?,
     };
-    if config.dot.is_empty() {
-        t.warn("no addresses in dot, so nothing is encrypted");
+    let all = [&config.dot, &config.doh, &config.doq];
+    if all.iter().all(|addresses| addresses.is_empty()) {
+        t.warn("no addresses in dot, doh or doq, so nothing is encrypted");
+    }
+    if let Some(both) = config.dot.iter().find(|at| config.doh.contains(at)) {
+        let message = format!("{both} is in dot and in doh; allowed is one of them");
+        t.fault_at(&["doh"], &message);
     }
     t.finish();
     Some(config)

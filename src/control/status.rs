@@ -7,6 +7,7 @@ mod cache;
 mod crowded;
 mod mirrors;
 mod stale;
+mod talkers;
 mod trust;
 mod versions;
 mod words;
@@ -23,6 +24,7 @@ pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
 pub use crowded::CrowdedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
 pub use stale::{StaleStatus, StaleZoneStatus};
+pub use talkers::{TalkerStatus, TopTalkers, share};
 pub use trust::{
     CertificateStatus, ClockReset, ClockStatus, NegativeAnchorStatus, TrustKeyStatus,
     TrustPointStatus,
@@ -68,6 +70,9 @@ pub struct Status {
     /// Zones for whose servers too many questions wait.
     #[serde(default)]
     pub crowded: Vec<CrowdedStatus>,
+    /// The networks that ask most.
+    #[serde(default)]
+    pub top_talkers: TopTalkers,
     /// The drill that goes on, or the last one.
     #[serde(default)]
     pub drill: Option<DrillState>,
@@ -162,6 +167,7 @@ impl Status {
         self.write_retained(&mut out);
         self.stale.write(&mut out);
         crowded::write(&self.crowded, &mut out);
+        self.top_talkers.write(&mut out);
         self.write_counts(&mut out);
         out
     }

@@ -2,13 +2,16 @@
 //!
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
-//! TCP and TLS have tasks (`streams`, `tls`); all call the same pipeline.
+//! TCP, TLS, HTTPS and QUIC have tasks (`streams`, `tls`, `https`, `quic`); all call the same pipeline.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
 //! addresses is noticed too late.
 
 mod datagram;
+pub mod http_query;
+mod https;
+pub mod quic;
 pub mod streams;
 pub mod tls;
 pub mod udp;
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::Limits;
+use crate::config::{Limits, ServerTls};
 use crate::metrics::Metrics;
 use crate::query::Pipeline;
 
@@ -42,7 +45,7 @@ pub enum BindError {
     Refused {
         /// The address.
         address: SocketAddr,
-        /// `UDP`, `TCP` or `TLS`.
+        /// `UDP`, `TCP`, `TLS`, `HTTPS` or `QUIC`.
         transport: &'static str,
         /// What the system says.
         error: io::Error,
@@ -71,19 +74,21 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Sockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    tls: Vec<TcpListener>,
+    dot: Vec<TcpListener>,
+    doh: Vec<TcpListener>,
+    doq: Vec<UdpSocket>,
     /// Addresses that this machine lacks, with what the system says about them.
     pub missing: Vec<(SocketAddr, io::Error)>,
 }
 
 impl Sockets {
-    /// Takes every address for UDP and TCP, for UDP `workers` times (0 = once per core), and those for TLS.
+    /// Takes every address for UDP and TCP, for UDP `workers` times (0 = once per core), and those of encrypted listeners.
     ///
     /// # Errors
     /// An address is refused, or the machine has none of one kind.
     pub fn bind(
         addresses: &[SocketAddr],
-        encrypted: &[SocketAddr],
+        encrypted: Option<&ServerTls>,
         workers: usize,
     ) -> Result<Sockets, BindError> {
         let workers = match workers {
@@ -93,7 +98,9 @@ impl Sockets {
         let mut sockets = Sockets {
             udp: Vec::new(),
             tcp: Vec::new(),
-            tls: Vec::new(),
+            dot: Vec::new(),
+            doh: Vec::new(),
+            doq: Vec::new(),
             missing: Vec::new(),
         };
         for &address in addresses {
@@ -107,15 +114,29 @@ impl Sockets {
                 sockets.udp.push(socket);
             }
         }
-        for &address in encrypted {
+        let [dot, doh, doq] = match encrypted {
+            Some(tls) => [&tls.dot[..], &tls.doh, &tls.doq],
+            None => [&[][..]; 3],
+        };
+        for &address in dot {
             let listener = sockets.stream(address, "TLS")?;
-            sockets.tls.extend(listener);
+            sockets.dot.extend(listener);
+        }
+        for &address in doh {
+            let listener = sockets.stream(address, "HTTPS")?;
+            sockets.doh.extend(listener);
+        }
+        for &address in doq {
+            let bound = sockets.unless_missing(address, "QUIC", bind_quic(address))?;
+            sockets.doq.extend(bound);
         }
         for (key, wanted, bound) in [
-            ("server.listen", addresses, &sockets.tcp),
-            ("server.tls.dot", encrypted, &sockets.tls),
+            ("server.listen", addresses, sockets.tcp.len()),
+            ("server.tls.dot", dot, sockets.dot.len()),
+            ("server.tls.doh", doh, sockets.doh.len()),
+            ("server.tls.doq", doq, sockets.doq.len()),
         ] {
-            if bound.is_empty() && !wanted.is_empty() {
+            if bound == 0 && !wanted.is_empty() {
                 let list: Vec<_> = wanted.iter().map(SocketAddr::to_string).collect();
                 let addresses = list.join(", ");
                 return Err(BindError::NoAddress { key, addresses });
@@ -130,8 +151,17 @@ impl Sockets {
         address: SocketAddr,
         transport: &'static str,
     ) -> Result<Option<TcpListener>, BindError> {
-        match bind_tcp(address) {
-            Ok(listener) => Ok(Some(listener)),
+        self.unless_missing(address, transport, bind_tcp(address))
+    }
+
+    fn unless_missing<T>(
+        &mut self,
+        address: SocketAddr,
+        transport: &'static str,
+        bound: io::Result<T>,
+    ) -> Result<Option<T>, BindError> {
+        match bound {
+            Ok(bound) => Ok(Some(bound)),
             Err(error) if is_missing(&error) => {
                 self.missing.push((address, error));
                 Ok(None)
@@ -148,7 +178,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Serves the sockets. When this returns, UDP and TCP answer, and TLS where there is a door.
+    /// Serves the sockets. When this returns, UDP and TCP answer, and what is encrypted where there is a door.
     ///
     /// # Errors
     /// The system gave no thread or refused a socket option.
@@ -159,8 +189,14 @@ impl Listeners {
         metrics: Arc<Metrics>,
         limits: &Limits,
     ) -> io::Result<Listeners> {
-        let encrypted = door.map(|door| (sockets.tls, door));
-        let tcp = streams::Streams::start(sockets.tcp, encrypted, pipeline.clone(), limits)?;
+        let encrypted = door.map(|door| streams::Encrypted {
+            door,
+            dot: sockets.dot,
+            doh: sockets.doh,
+            doq: sockets.doq,
+        });
+        let (shared, counts) = (pipeline.clone(), metrics.clone());
+        let tcp = streams::Streams::start(sockets.tcp, encrypted, shared, counts, limits)?;
         let udp = udp::UdpThreads::start(sockets.udp, pipeline, metrics)?;
         Ok(Listeners { udp, tcp })
     }
@@ -197,6 +233,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG_MAX)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// One socket for all connections: QUIC tells them apart by what is in the packets.
+fn bind_quic(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+    socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

@@ -1,4 +1,5 @@
-//! Queries over TCP (RFC 7766), and over TLS (RFC 7858), which is TCP after a handshake (`tls`).
+//! Queries over TCP (RFC 7766), and over TLS (RFC 7858), which is TCP after a handshake (`tls`). What follows the handshake may be HTTP
+//! instead (`https`), and QUIC has a door beside (`quic`); all share the places for connections.
 //!
 //! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another. The messages of
 //! a zone transfer are made no faster than the client reads them; one that reads too slowly is disconnected.
@@ -11,7 +12,7 @@
 //! Failure: who finds no place is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::tls::TlsDoor;
+use super::https;
+use super::quic::QuicDoor;
+use super::tls::{Speech, TlsDoor};
 use crate::config::Limits;
+use crate::metrics::Metrics;
 use crate::places::{Place, Places, network};
 use crate::query::transfer::Outgoing;
 use crate::query::{Client, Pipeline, Step, Transport};
@@ -31,11 +35,11 @@ const IDLE_TIMEOUT_S: u64 = 10;
 /// The same while half of the places are taken, in seconds.
 const IDLE_TIMEOUT_CROWDED_S: u64 = 2;
 /// A client that does not read its answer is disconnected after this time, in seconds.
-const WRITE_TIMEOUT_S: u64 = 5;
+pub(super) const WRITE_TIMEOUT_S: u64 = 5;
 /// A client must take each message of a zone transfer within this time, in seconds: 64 KiB of it, at least 2 KiB/s.
-const TRANSFER_MESSAGE_TIME_MAX_S: u64 = 30;
+pub(super) const TRANSFER_MESSAGE_TIME_MAX_S: u64 = 30;
 /// Longest time for a whole transfer to a client, in seconds.
-const TRANSFER_TIME_MAX_S: u64 = 3600;
+pub(super) const TRANSFER_TIME_MAX_S: u64 = 3600;
 /// Pause after a failed accept, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -53,8 +57,9 @@ impl Streams {
     /// A listener cannot be handed to the runtime.
     pub fn start(
         listeners: Vec<TcpListener>,
-        encrypted: Encrypted,
+        encrypted: Option<Encrypted>,
         pipeline: Arc<Pipeline>,
+        metrics: Arc<Metrics>,
         limits: &Limits,
     ) -> io::Result<Streams> {
         let bound = |limit: u32| {
@@ -68,31 +73,48 @@ impl Streams {
         let affordable = (super::open_files_max() / 4).max(1);
         let places = bound(limits.tcp_connections_max).min(affordable);
         let per_prefix = bound(limits.tcp_connections_per_prefix_max);
-        Streams::with_places(places, per_prefix, listeners, encrypted, pipeline)
+        let places = Places::new(places, per_prefix, network);
+        Streams::with_places(places, listeners, encrypted, pipeline, metrics)
     }
 
     /// As [`Streams::start`], with other limits.
     fn with_places(
-        total_max: usize,
-        per_prefix_max: usize,
+        places: Arc<Places>,
         listeners: Vec<TcpListener>,
-        encrypted: Encrypted,
+        encrypted: Option<Encrypted>,
         pipeline: Arc<Pipeline>,
+        metrics: Arc<Metrics>,
     ) -> io::Result<Streams> {
         let (stop, stopped) = watch::channel(false);
         let (alive, done) = mpsc::channel(1);
-        let places = Places::new(total_max, per_prefix_max, network);
-        let plain = listeners.into_iter().map(|listener| (listener, None));
-        let tls = encrypted.into_iter();
-        let tls = tls.flat_map(|(listeners, door)| {
-            listeners
-                .into_iter()
-                .map(move |listener| (listener, Some(door.clone())))
-        });
-        for (listener, tls) in plain.chain(tls) {
+        let https = https::Shared::new(pipeline.clone(), metrics.clone());
+        let mut doors: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| (listener, None))
+            .collect();
+        if let Some(encrypted) = encrypted {
+            let tls = encrypted.door;
+            let spoken = |speech| Some((tls.clone(), speech));
+            doors.extend(encrypted.dot.into_iter().map(|l| (l, spoken(Speech::Dot))));
+            doors.extend(encrypted.doh.into_iter().map(|l| (l, spoken(Speech::Doh))));
+            for socket in encrypted.doq {
+                let door = QuicDoor {
+                    endpoint: super::quic::endpoint(socket, &tls)?,
+                    tls: tls.clone(),
+                    pipeline: pipeline.clone(),
+                    places: places.clone(),
+                    stopped: stopped.clone(),
+                    alive: alive.clone(),
+                };
+                tokio::spawn(door.serve());
+            }
+        }
+        for (listener, tls) in doors {
             let door = Door {
                 listener: tokio::net::TcpListener::from_std(listener)?,
                 tls,
+                https: https.clone(),
+                metrics: metrics.clone(),
                 pipeline: pipeline.clone(),
                 places: places.clone(),
                 stopped: stopped.clone(),
@@ -110,13 +132,32 @@ impl Streams {
     }
 }
 
-/// Listeners whose clients speak TLS, and how it is spoken.
-pub type Encrypted = Option<(Vec<TcpListener>, Arc<TlsDoor>)>;
+/// Bound sockets whose clients speak TLS, and how it is spoken.
+pub struct Encrypted {
+    /// How.
+    pub door: Arc<TlsDoor>,
+    /// For DNS over TLS.
+    pub dot: Vec<TcpListener>,
+    /// For DNS over HTTPS.
+    pub doh: Vec<TcpListener>,
+    /// For DNS over QUIC.
+    pub doq: Vec<UdpSocket>,
+}
+
+/// Who sends nothing is disconnected after this time (RFC 7766 section 6.2.3).
+pub(super) fn idle_timeout(place: &Place) -> Duration {
+    Duration::from_secs(match place.is_crowded() {
+        true => IDLE_TIMEOUT_CROWDED_S,
+        false => IDLE_TIMEOUT_S,
+    })
+}
 
 /// One listening socket.
 struct Door {
     listener: tokio::net::TcpListener,
-    tls: Option<Arc<TlsDoor>>,
+    tls: Option<(Arc<TlsDoor>, Speech)>,
+    https: Arc<https::Shared>,
+    metrics: Arc<Metrics>,
     pipeline: Arc<Pipeline>,
     places: Arc<Places>,
     stopped: watch::Receiver<bool>,
@@ -140,6 +181,7 @@ impl Door {
             };
             let Some(place) = self.places.take(client.ip()) else {
                 tracing::debug!(%client, "too many TCP connections");
+                self.metrics.connections_crowded_total.inc();
                 continue;
             };
             let connection = Connection {
@@ -150,8 +192,9 @@ impl Door {
                 stopped: self.stopped.clone(),
             };
             let (tls, alive) = (self.tls.clone(), self.alive.clone());
+            let https = self.https.clone();
             tokio::spawn(async move {
-                if let Err(error) = connection.serve(tls).await {
+                if let Err(error) = connection.serve(tls, https).await {
                     tracing::debug!(%client, %error, "connection ends");
                 }
                 drop(alive);
@@ -169,17 +212,26 @@ struct Connection<S> {
 }
 
 impl Connection<TcpStream> {
-    async fn serve(mut self, tls: Option<Arc<TlsDoor>>) -> io::Result<()> {
+    async fn serve(
+        mut self,
+        tls: Option<(Arc<TlsDoor>, Speech)>,
+        https: Arc<https::Shared>,
+    ) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let Some(tls) = tls else {
+        let Some((tls, speech)) = tls else {
             return self.converse().await;
         };
         let address = self.client.addr;
+        let is_crowded = self.place.is_crowded();
         let entered = tokio::select! {
-            entered = tls.enter(self.stream, address, self.place.is_crowded()) => entered?,
+            entered = tls.enter(self.stream, address, is_crowded, speech) => entered?,
             _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
         };
         let _open = entered.open;
+        if speech == Speech::Doh {
+            let (stream, client) = (entered.stream, entered.client);
+            return https::converse(stream, client, https, &self.place, self.stopped).await;
+        }
         let connection = Connection {
             stream: entered.stream,
             client: entered.client,
@@ -202,10 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn answer_all(&mut self) -> io::Result<()> {
         loop {
-            let idle = Duration::from_secs(match self.place.is_crowded() {
-                true => IDLE_TIMEOUT_CROWDED_S,
-                false => IDLE_TIMEOUT_S,
-            });
+            let idle = idle_timeout(&self.place);
             let read = tokio::select! {
                 read = timeout(idle, read_message(&mut self.stream)) => read??,
                 _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
@@ -214,8 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             };
             let answer = match self.pipeline.begin(&query, self.client.clone()) {
-                Step::Done(None) => continue,
-                Step::Done(Some(answer)) => answer,
+                Step::Done(answer) => answer,
                 Step::Wait(job) => self.pipeline.finish(job).await,
                 Step::Stream(outgoing) => {
                     let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
@@ -227,7 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
             };
-            self.write(&answer, WRITE_TIMEOUT_S).await?;
+            if let Some(answer) = answer {
+                self.write(&answer, WRITE_TIMEOUT_S).await?;
+            }
         }
     }
 
@@ -292,7 +342,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let streams = Streams::with_places(places, 1, vec![listener], None, pipeline).unwrap();
+        let places = Places::new(places, 1, network);
+        let streams =
+            Streams::with_places(places, vec![listener], None, pipeline, Arc::default()).unwrap();
         (address, streams)
     }
 

@@ -1,4 +1,4 @@
-//! The handshake of clients that speak TLS (RFC 7858), and what it tells of them.
+//! The handshake of clients that speak TLS (RFC 7858, RFC 8484), and what it tells of them; for QUIC how it is done.
 //!
 //! Why here: before its end a handshake costs the server memory and signatures, and the client nothing but a connection. So it is
 //! bounded in time, and so is the number of handshakes, in all and per client network; that comes on top of the places for
@@ -10,16 +10,19 @@
 //!
 //! Failure: an error for the log, a count in `tls_handshake_failures_total`, and the connection is closed.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -30,7 +33,7 @@ use crate::config::ServerTls;
 use crate::metrics::Metrics;
 use crate::places::{Places, network};
 use crate::query::{Client, Transport};
-use crate::tls::{ALPN_DOT, Hands, Shown};
+use crate::tls::{ALPN_DOH, ALPN_DOQ, ALPN_DOT, Hands, Shown};
 
 /// A handshake that takes longer is given up, in seconds.
 const HANDSHAKE_TIME_MAX_S: u64 = 5;
@@ -43,10 +46,41 @@ const HANDSHAKES_PER_PREFIX_MAX: usize = 64;
 
 /// Where clients become ones that speak TLS.
 pub struct TlsDoor {
-    config: ArcSwap<ServerConfig>,
+    config: ArcSwap<Configs>,
     clock: Clock,
     handshakes: Arc<Places>,
     metrics: Arc<Metrics>,
+}
+
+/// What is spoken after the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// DNS with lengths before its messages (RFC 7858).
+    Dot,
+    /// HTTP/2 (RFC 8484).
+    Doh,
+}
+
+/// How TLS is spoken, for each that follows it.
+struct Configs {
+    dot: Arc<ServerConfig>,
+    doh: Arc<ServerConfig>,
+    quic: Arc<quinn::ServerConfig>,
+}
+
+impl Configs {
+    fn new(config: &ServerTls, clock: &Clock) -> io::Result<Configs> {
+        let made =
+            |protocol: &[u8], versions: &[_]| server_config(config, clock, protocol, versions);
+        let quic = made(ALPN_DOQ, &[&TLS13])?;
+        let quic = QuicServerConfig::try_from(quic).map_err(io::Error::other)?;
+        let quic = quinn::ServerConfig::with_crypto(Arc::new(quic));
+        Ok(Configs {
+            dot: Arc::new(made(ALPN_DOT, &[&TLS13, &TLS12])?),
+            doh: Arc::new(made(ALPN_DOH, &[&TLS13, &TLS12])?),
+            quic: Arc::new(super::quic::bounded(quic)),
+        })
+    }
 }
 
 /// A client whose handshake is done.
@@ -82,7 +116,7 @@ impl TlsDoor {
     /// TLS cannot be spoken with it.
     pub fn new(config: &ServerTls, clock: &Clock, metrics: Arc<Metrics>) -> io::Result<TlsDoor> {
         Ok(TlsDoor {
-            config: ArcSwap::from_pointee(server_config(config, clock)?),
+            config: ArcSwap::from_pointee(Configs::new(config, clock)?),
             clock: clock.clone(),
             handshakes: Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_PREFIX_MAX, network),
             metrics,
@@ -95,8 +129,18 @@ impl TlsDoor {
     /// TLS cannot be spoken with it; the one before stays.
     pub fn show(&self, config: &ServerTls) -> io::Result<()> {
         self.config
-            .store(Arc::new(server_config(config, &self.clock)?));
+            .store(Arc::new(Configs::new(config, &self.clock)?));
         Ok(())
+    }
+
+    /// How it is spoken to a client that comes over QUIC now.
+    pub fn quic(&self) -> Arc<quinn::ServerConfig> {
+        self.config.load().quic.clone()
+    }
+
+    /// Where clients and their failures are counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Does the handshake. `crowded`: there are better uses for the connection's place.
@@ -108,8 +152,9 @@ impl TlsDoor {
         stream: S,
         address: SocketAddr,
         crowded: bool,
+        speech: Speech,
     ) -> io::Result<Entered<S>> {
-        let entered = self.shake_hands(stream, address, crowded).await;
+        let entered = self.shake_hands(stream, address, crowded, speech).await;
         match &entered {
             Ok(_) => self.metrics.tls_connections_total.inc(),
             Err(_) => self.metrics.tls_handshake_failures_total.inc(),
@@ -122,6 +167,7 @@ impl TlsDoor {
         stream: S,
         address: SocketAddr,
         crowded: bool,
+        speech: Speech,
     ) -> io::Result<Entered<S>> {
         let Some(place) = self.handshakes.take(address.ip()) else {
             return Err(io::Error::other("too many handshakes at once"));
@@ -130,9 +176,17 @@ impl TlsDoor {
             true => HANDSHAKE_TIME_CROWDED_S,
             false => HANDSHAKE_TIME_MAX_S,
         });
-        let acceptor = TlsAcceptor::from(self.config.load_full());
+        let config = match speech {
+            Speech::Dot => self.config.load().dot.clone(),
+            Speech::Doh => self.config.load().doh.clone(),
+        };
+        let acceptor = TlsAcceptor::from(config);
         let stream = timeout(patience, acceptor.accept(stream)).await??;
-        let client = client(&stream, address);
+        // RFC 8484 section 5.2 recommends no less than HTTP/2, and RFC 9113 section 3.2 wants it agreed upon.
+        if speech == Speech::Doh && stream.get_ref().1.alpn_protocol() != Some(ALPN_DOH) {
+            return Err(io::Error::other("HTTP/2 has not been agreed upon"));
+        }
+        let client = client(&stream, address, speech);
         Ok(Entered {
             stream,
             client,
@@ -142,23 +196,42 @@ impl TlsDoor {
 }
 
 /// What the handshake has told.
-fn client<S>(stream: &TlsStream<S>, address: SocketAddr) -> Client {
+fn client<S>(stream: &TlsStream<S>, address: SocketAddr, speech: Speech) -> Client {
     let session = stream.get_ref().1;
     // RFC 9103 sections 7.1 and 7.2.
     let for_transfers = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
         && session.alpn_protocol() == Some(ALPN_DOT);
-    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let transport = match speech {
+        Speech::Dot => Transport::Tls { for_transfers },
+        Speech::Doh => Transport::Https,
+    };
     Client {
-        certificate: certificate.map(|own| Arc::new(Shown::new(own.clone().into_owned()))),
-        ..Client::new(address, Transport::Tls { for_transfers })
+        certificate: session.peer_certificates().and_then(first),
+        ..Client::new(address, transport)
     }
 }
 
-fn server_config(config: &ServerTls, clock: &Clock) -> io::Result<ServerConfig> {
+/// What a client over QUIC has shown.
+pub fn shown(identity: Option<Box<dyn Any>>) -> Option<Arc<Shown>> {
+    let chain = identity?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    first(&chain)
+}
+
+fn first(chain: &[CertificateDer<'_>]) -> Option<Arc<Shown>> {
+    let own = chain.first()?;
+    Some(Arc::new(Shown::new(own.clone().into_owned())))
+}
+
+fn server_config(
+    config: &ServerTls,
+    clock: &Clock,
+    protocol: &[u8],
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let hands = Arc::new(Hands(clock.clone()));
     let builder = ServerConfig::builder_with_details(provider.clone(), hands)
-        .with_protocol_versions(&[&TLS13, &TLS12])
+        .with_protocol_versions(versions)
         .map_err(io::Error::other)?;
     let builder = match &config.client_ca {
         // Who shows none may ask questions; access lists say what takes one.
@@ -174,7 +247,7 @@ fn server_config(config: &ServerTls, clock: &Clock) -> io::Result<ServerConfig> 
     };
     let mut made = builder.with_cert_resolver(config.identity.resolver());
     // A client without ALPN speaks DNS here as well (RFC 7858 knows none); one that wants only something else is refused.
-    made.alpn_protocols = vec![ALPN_DOT.to_vec()];
+    made.alpn_protocols = vec![protocol.to_vec()];
     made.session_storage = Arc::new(NoServerSessionStorage {});
     made.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
     Ok(made)
@@ -200,6 +273,7 @@ mod tests {
             client_ca: None,
             dot: Vec::new(),
             doh: Vec::new(),
+            name: None,
             doq: Vec::new(),
         };
         let metrics = Arc::new(Metrics::default());
@@ -233,14 +307,22 @@ mod tests {
                 #[allow(unreachable_code)]
                 io::Result::Ok(())
             });
-            assert!(door.enter(ours, client(1), crowded).await.is_err());
+            assert!(
+                door.enter(ours, client(1), crowded, Speech::Dot)
+                    .await
+                    .is_err()
+            );
             let took = clock.now().mono - begun;
             assert_eq!(took.as_secs(), limit_s, "{took:?}");
             assert!(trickle.await.unwrap().is_err());
         }
         let (ours, mut theirs) = duplex(1 << 10);
         theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        assert!(door.enter(ours, client(1), false).await.is_err());
+        assert!(
+            door.enter(ours, client(1), false, Speech::Dot)
+                .await
+                .is_err()
+        );
         // No more than an alert.
         let mut said = Vec::new();
         theirs.read_to_end(&mut said).await.unwrap();
@@ -257,7 +339,11 @@ mod tests {
             let (ours, theirs) = duplex(64);
             held.push(theirs);
             let door = door.clone();
-            tokio::spawn(async move { door.enter(ours, address, false).await.map(drop) })
+            tokio::spawn(async move {
+                door.enter(ours, address, false, Speech::Dot)
+                    .await
+                    .map(drop)
+            })
         };
         let crowd: Vec<_> = (0..HANDSHAKES_PER_PREFIX_MAX)
             .map(|_| open(client(1)))

@@ -166,8 +166,9 @@ impl Shared {
         };
         let pipeline = self.pipeline.clone();
         self.runtime.spawn(async move {
-            let answer = pipeline.finish(job).await;
-            outbox.send(answer, route).await;
+            if let Some(answer) = pipeline.finish(job).await {
+                outbox.send(answer, route).await;
+            }
             drop(place);
         });
     }

@@ -169,7 +169,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012).
-fn siphash(key: &Secret, input: &[u8]) -> u64 {
+pub(super) fn siphash(key: &Secret, input: &[u8]) -> u64 {
     let word = |octets: &[u8]| {
         let mut padded = [0; 8];
         padded[..octets.len()].copy_from_slice(octets);

@@ -3,17 +3,22 @@
 //! [`Pipeline::begin`] does everything that needs no waiting, so that a listening thread can answer own
 //! zones and cached data by itself; [`Pipeline::finish`] waits for the resolver. [`Pipeline::answer`] is
 //! both in one. In order: read the query, look at the access list, answer special names, ask the own zones,
-//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. A signed query is verified first, and its answer signed
+//! ask the resolver (cache, mirrors, forwarders, upstream), write the reply. Limits stand at both ends
+//! (`limited`): how much may be asked, and how much of the same is told. A signed query is verified first, and its answer signed
 //! (`signed`); NOTIFY goes to the mirrors (`notify`).
 //!
 //! What a reload may change is in [`Settings`], which is swapped whole: a query sees one state of the
 //! world from beginning to end. Nothing here waits on a disk.
 
 pub mod acl;
+pub mod chaos;
 pub mod cookie;
+pub mod designated;
+mod limited;
 mod notify;
 pub mod own;
 pub mod own_first;
+pub mod rate_limit;
 pub mod reply;
 pub mod request;
 pub mod route;
@@ -28,7 +33,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
 use crate::dns::tsig::Keyring;
-use crate::dns::{Ede, Message, Question, Rcode, Rtype, edns::option};
+use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::lines::Lines;
 use crate::metrics::Metrics;
@@ -38,8 +43,10 @@ use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
 
 use acl::{AccessList, Rights};
+use chaos::Chaos;
 use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
+use rate_limit::RateLimits;
 use reply::Answer;
 pub use request::{Client, Transport};
 use request::{Rejected, Request, Signed};
@@ -93,6 +100,8 @@ pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
     cookies: Option<(Cookies, Clock)>,
+    limits: Option<(Arc<RateLimits>, Clock)>,
+    chaos: Chaos,
     transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
@@ -144,6 +153,8 @@ impl Pipeline {
             settings,
             resolver,
             cookies: None,
+            limits: None,
+            chaos: Chaos::default(),
             transfers: None,
             mirrors: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
@@ -154,6 +165,18 @@ impl Pipeline {
     /// Gives a server cookie to every client that sends a cookie (RFC 7873 section 5.2).
     pub fn with_cookies(mut self, cookies: Cookies, clock: Clock) -> Pipeline {
         self.cookies = Some((cookies, clock));
+        self
+    }
+
+    /// Limits what one network may ask and is told, and counts who asks most.
+    pub fn with_limits(mut self, limits: Arc<RateLimits>, clock: Clock) -> Pipeline {
+        self.limits = Some((limits, clock));
+        self
+    }
+
+    /// Tells about this server what it may.
+    pub fn with_chaos(mut self, chaos: Chaos) -> Pipeline {
+        self.chaos = chaos;
         self
     }
 
@@ -174,7 +197,7 @@ impl Pipeline {
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
         match self.begin(wire, client) {
             Step::Done(reply) => reply,
-            Step::Wait(job) => Some(self.finish(job).await),
+            Step::Wait(job) => self.finish(job).await,
             Step::Stream(_) => None,
         }
     }
@@ -194,6 +217,9 @@ impl Pipeline {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, &client, &settings)),
         };
+        if let Some(instead) = self.limit_query(&request, settings.udp_size_max) {
+            return Step::Done(instead);
+        }
         let request = match self.authenticate(request, wire, &settings) {
             Ok(request) => request,
             Err(refused) => return Step::Done(Some(refused)),
@@ -202,16 +228,18 @@ impl Pipeline {
             return self.transfer(&request, &settings);
         }
         let rights = settings.access.rights(client.addr.ip());
+        if request.question.class == Class::CH {
+            let records = self.chaos.answer(&request.question, rights);
+            let records = records.ok_or_else(|| no_chaos(&request));
+            return Step::Done(self.written_chaos(records, &request, settings.udp_size_max));
+        }
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
         let recursion = recursion_available && request.message.recursion_desired;
         let done = |answer: Answer| {
             self.count_answer(&answer);
-            Step::Done(Some(answer.encode(
-                &request,
-                recursion_available,
-                settings.udp_size_max,
-            )))
+            let size_max = settings.udp_size_max;
+            Step::Done(self.written(&answer, &request, recursion_available, size_max))
         };
         let transfers = self.transfers.as_ref();
         if let Some(answer) = transfers.and_then(|t| t.soa(&request, &settings)) {
@@ -277,22 +305,22 @@ impl Pipeline {
                     self.tell_refused(&request.client, &format!("{question}: {rcode}: {why}"));
                 }
                 self.count_answer(&answer);
-                Step::Done(Some(answer.encode(request, false, settings.udp_size_max)))
+                Step::Done(self.written(&answer, request, false, settings.udp_size_max))
             }
             Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
             Begun::Stream(outgoing) => Step::Stream(outgoing),
         }
     }
 
-    /// Waits for what the query waits for, and writes the reply.
-    pub async fn finish(&self, job: Job) -> Vec<u8> {
+    /// Waits for what the query waits for, and writes the reply; `None` if a limit leaves none.
+    pub async fn finish(&self, job: Job) -> Option<Vec<u8>> {
         match job {
             Job::Resolve(job) => self.finish_resolving(*job).await,
-            Job::Difference(outgoing) => outgoing.single().await,
+            Job::Difference(outgoing) => Some(outgoing.single().await),
         }
     }
 
-    async fn finish_resolving(&self, job: Resolving) -> Vec<u8> {
+    async fn finish_resolving(&self, job: Resolving) -> Option<Vec<u8>> {
         let since = job.since;
         let resolution = job.resolver.resolve(job.question, job.options).await;
         let answer = self.resolved(resolution, job.options, job.so_far);
@@ -300,11 +328,8 @@ impl Pipeline {
         if let (Some(since), Some(now)) = (since, self.mono()) {
             self.metrics.waits.observe(now.saturating_sub(since));
         }
-        answer.encode(
-            &job.request,
-            job.recursion_available,
-            job.settings.udp_size_max,
-        )
+        let size_max = job.settings.udp_size_max;
+        self.written(&answer, &job.request, job.recursion_available, size_max)
     }
 
     fn resolved(&self, resolution: Resolution, options: Options, so_far: Answer) -> Answer {
@@ -380,10 +405,21 @@ impl Pipeline {
         }
     }
 
-    /// Notes what the answer's COOKIE option will be.
+    /// Notes what the answer's COOKIE and NSID options will be.
     fn take_cookie(&self, mut request: Request) -> Result<Request, Rejected> {
+        let edns = request.message.edns.as_ref();
+        // RFC 5001 section 2.1: only who asks for it is told.
+        if let Some(nsid) = &self.chaos.nsid
+            && edns.is_some_and(|edns| edns.option(option::NSID).is_some())
+        {
+            request.nsid = Some(nsid.as_bytes().to_vec());
+        }
         match self.cookie(&request.message, &request.client) {
-            Ok(cookie) => request.cookie = cookie,
+            Ok(Some((cookie, standing))) => {
+                request.cookie = Some(cookie);
+                request.cookie_is_good = standing == Standing::Good;
+            }
+            Ok(None) => {}
             Err(Malformed) => {
                 return Err(Rejected::With {
                     query: Box::new(request.message),
@@ -395,8 +431,12 @@ impl Pipeline {
         Ok(request)
     }
 
-    /// The COOKIE option of the answer to `query`, if it is to have one.
-    fn cookie(&self, query: &Message, client: &Client) -> Result<Option<Vec<u8>>, Malformed> {
+    /// The COOKIE option of the answer to `query`, if it is to have one, and what the query's is worth.
+    fn cookie(
+        &self,
+        query: &Message,
+        client: &Client,
+    ) -> Result<Option<(Vec<u8>, Standing)>, Malformed> {
         let option = query.edns.as_ref().and_then(|e| e.option(option::COOKIE));
         let (Some((cookies, clock)), Some(option)) = (&self.cookies, option) else {
             return Ok(None);
@@ -408,13 +448,14 @@ impl Pipeline {
             Standing::Good => self.metrics.cookies_good_total.inc(),
             Standing::Bad => self.metrics.cookies_bad_total.inc(),
         }
-        Ok(Some(answer))
+        Ok(Some((answer, standing)))
     }
 
     fn reject(&self, rejected: Rejected, client: &Client, settings: &Settings) -> Option<Vec<u8>> {
         let (query, rcode, error) = match rejected {
             Rejected::Silently => {
                 self.metrics.queries_malformed_total.inc();
+                self.verdict_on_query(client, false);
                 return None;
             }
             Rejected::With {
@@ -425,6 +466,8 @@ impl Pipeline {
         };
         // What is refused for another reason may have a malformed cookie beside.
         let cookie = self.cookie(&query, client).ok().flatten();
+        let is_good = matches!(cookie, Some((_, Standing::Good)));
+        let cookie = cookie.map(|(cookie, _)| cookie);
         // RFC 7873 section 5.4: a query without question is fine if it wants a cookie.
         let rcode = match query.question.is_none() && rcode == Rcode::FORMERR && cookie.is_some() {
             true => Rcode::NOERROR,
@@ -434,6 +477,9 @@ impl Pipeline {
             Rcode::NOERROR => {}
             Rcode::REFUSED => self.metrics.queries_refused_total.inc(),
             _ => self.metrics.queries_malformed_total.inc(),
+        }
+        if !self.limit_rejected(client, is_good) {
+            return None;
         }
         let size_max = settings.udp_size_max;
         let reply = reply::rejected(
@@ -452,6 +498,8 @@ impl Pipeline {
             Transport::Udp => self.metrics.queries_udp_total.inc(),
             Transport::Tcp => self.metrics.queries_tcp_total.inc(),
             Transport::Tls { .. } => self.metrics.queries_tls_total.inc(),
+            Transport::Https => self.metrics.queries_https_total.inc(),
+            Transport::Quic => self.metrics.queries_quic_total.inc(),
         }
     }
 
@@ -462,6 +510,15 @@ impl Pipeline {
             _ => {}
         }
     }
+}
+
+/// Nothing is told of this name of class CH, or not to this client.
+fn no_chaos(request: &Request) -> Answer {
+    let text = format!(
+        "no data of class {} for this client",
+        request.question.class
+    );
+    Answer::empty(Rcode::REFUSED, Some(Ede::new(Ede::PROHIBITED, text)))
 }
 
 /// RFC 8914 section 4.19: the access list says no.

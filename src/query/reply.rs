@@ -154,6 +154,7 @@ impl Answer {
             request.cookie.clone(),
             &self.errors,
         );
+        add_nsid(&mut reply, request);
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
         let is_padded = wants_padding(&request.message, request.client.transport);
         let Some(Signed { signer, at_s }) = &request.signed else {
@@ -166,6 +167,34 @@ impl Answer {
         signer.sign(&mut reply, *at_s);
         reply
     }
+}
+
+/// The reply to a question about this server itself, with authority.
+pub fn about_this_server(records: Vec<Record>, request: &Request, udp_size_max: u16) -> Vec<u8> {
+    let query = &request.message;
+    let mut reply = query.reply(Rcode::NOERROR);
+    reply.authoritative = true;
+    reply.answer = records;
+    reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
+    add_nsid(&mut reply, request);
+    let transport = request.client.transport;
+    let padding = wants_padding(query, transport).then_some(0);
+    encode_within(reply, size_limit(query, transport, udp_size_max), padding)
+}
+
+fn add_nsid(reply: &mut Message, request: &Request) {
+    if let (Some(edns), Some(nsid)) = (&mut reply.edns, &request.nsid) {
+        edns.options.push((option::NSID, nsid.clone()));
+    }
+}
+
+/// The reply to a query that is to be asked again over TCP: nothing but TC=1, and the cookie that spares the next one this.
+pub fn truncated(request: &Request, udp_size_max: u16) -> Vec<u8> {
+    let query = &request.message;
+    let mut reply = query.reply(Rcode::NOERROR);
+    reply.truncated = true;
+    reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
+    reply.encode(size_limit(query, request.client.transport, udp_size_max))
 }
 
 /// The reply to a query that is not worked on.
@@ -253,7 +282,9 @@ pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u1
     });
     match transport {
         Transport::Udp => usize::from(udp),
-        Transport::Tcp | Transport::Tls { .. } => MESSAGE_LEN_MAX,
+        Transport::Tcp | Transport::Tls { .. } | Transport::Https | Transport::Quic => {
+            MESSAGE_LEN_MAX
+        }
     }
 }
 

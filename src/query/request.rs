@@ -46,12 +46,19 @@ pub enum Transport {
         /// What was agreed upon is enough for zone transfers (RFC 9103 section 7.1): TLS 1.3 and the protocol `dot`.
         for_transfers: bool,
     },
+    /// A request over HTTP/2 and TLS (RFC 8484).
+    Https,
+    /// A stream of QUIC (RFC 9250).
+    Quic,
 }
 
 impl Transport {
     /// Whether nobody on the way can read the messages.
     pub fn is_encrypted(self) -> bool {
-        matches!(self, Transport::Tls { .. })
+        match self {
+            Transport::Udp | Transport::Tcp => false,
+            Transport::Tls { .. } | Transport::Https | Transport::Quic => true,
+        }
     }
 }
 
@@ -66,6 +73,10 @@ pub struct Request {
     pub client: Client,
     /// The COOKIE option for the answer.
     pub cookie: Option<Vec<u8>>,
+    /// The query's own was made here for this client, so he is at his address (RFC 7873 section 5.2.5).
+    pub cookie_is_good: bool,
+    /// The NSID option for the answer (RFC 5001).
+    pub nsid: Option<Vec<u8>>,
     /// Signs the answer, where the query's signature was right (RFC 8945).
     pub signed: Option<Signed>,
 }
@@ -150,6 +161,8 @@ impl Request {
             question,
             client,
             cookie: None,
+            cookie_is_good: false,
+            nsid: None,
             signed: None,
         })
     }
@@ -169,6 +182,8 @@ impl Request {
 fn unsupported(question: &Question) -> Option<(Rcode, Ede)> {
     let unsupported = |rcode, text: String| Some((rcode, Ede::new(Ede::NOT_SUPPORTED, text)));
     match question.rtype {
+        // RFC 4892: what this server says of itself.
+        _ if question.class == Class::CH && is_of_data(question.rtype) => None,
         _ if question.class != Class::IN => unsupported(
             Rcode::REFUSED,
             format!("no data of class {}", question.class),
@@ -187,6 +202,11 @@ fn unsupported(question: &Question) -> Option<(Rcode, Ede)> {
         }
         _ => None,
     }
+}
+
+/// Whether there can be records of the type, and nothing else is meant by it.
+fn is_of_data(rtype: Rtype) -> bool {
+    rtype == Rtype::ANY || !rtype.is_meta() && rtype != Rtype(0)
 }
 
 /// Whether the name of the question holds a compression pointer. The message has been read whole before.
@@ -259,7 +279,7 @@ mod tests {
         check(|m| m.opcode = 15, Err(Rcode::NOTIMP));
         check(|m| m.question = None, Err(Rcode::FORMERR));
         let class = |c| move |m: &mut Message| m.question.as_mut().unwrap().class = c;
-        check(class(Class::CH), Err(Rcode::REFUSED));
+        check(class(Class::CH), Ok(()));
         check(class(Class::ANY), Err(Rcode::REFUSED));
         check(class(Class::NONE), Err(Rcode::REFUSED));
         check(class(Class(0)), Err(Rcode::REFUSED));

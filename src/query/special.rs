@@ -34,7 +34,7 @@ enum Kind {
     Localhost,
     /// `1.0.0.127.in-addr.arpa.` or its like points to `localhost.`.
     Loopback(&'static str),
-    /// Every name exists without data (RFC 9462 section 4): there is no designated resolver.
+    /// Every name exists, and has no data but for what designates encrypted listeners (RFC 9462 section 4).
     NoData,
 }
 
@@ -100,6 +100,8 @@ pub struct Special {
     taken: HashSet<Name>,
     /// How many labels special names have, each number once.
     depths: BTreeSet<usize>,
+    /// What `_dns.resolver.arpa.` has (RFC 9462).
+    designated: Option<RrSet>,
 }
 
 impl Special {
@@ -111,6 +113,7 @@ impl Special {
             zones,
             taken: HashSet::new(),
             depths,
+            designated: None,
         };
         for zone in configured {
             if special.above(zone).is_some() {
@@ -118,6 +121,12 @@ impl Special {
             }
         }
         special
+    }
+
+    /// Names the encrypted listeners that stand for this resolver (RFC 9462 section 4).
+    pub fn with_designated(mut self, records: Option<RrSet>) -> Special {
+        self.designated = records;
+        self
     }
 
     /// The special name that answers the question.
@@ -181,7 +190,11 @@ impl Special {
         let single = |rtype, rdata: Rdata| RrSet::single(name.clone(), rtype, TTL_S, rdata);
         let exists = match kind {
             Kind::Empty => false,
-            Kind::NoData => true,
+            Kind::NoData => {
+                let designated = self.designated.iter().filter(|set| set.name == *name);
+                sets.extend(designated.cloned());
+                true
+            }
             Kind::Localhost => {
                 sets.push(single(Rtype::A, [127, 0, 0, 1].into()));
                 let mut loopback = [0; 16];

@@ -690,6 +690,8 @@ fn resolution_starts_at_own_zones() {
     check("example.", Rtype::A, ".", Prefer::Hedge, None);
 }
 
+mod chaos;
+mod limits;
 mod wire;
 
 /// A client with many transfers leaves room for its neighbours, a network for others, and who is turned away is told and counted.

@@ -12,7 +12,8 @@ use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FlushDone, GoneStatus,
     KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus,
-    StaleZoneStatus, Status, TableStatus, TrustKeyStatus, TrustPointStatus, ZoneStatus,
+    StaleZoneStatus, Status, TableStatus, TalkerStatus, TopTalkers, TrustKeyStatus,
+    TrustPointStatus, ZoneStatus, share,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::engine::{Drills, Engine};
@@ -20,6 +21,7 @@ use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
+use holdfast::query::rate_limit::{RateLimits, Talker};
 use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::retained::Gone;
@@ -30,6 +32,9 @@ use serde_json::Value;
 
 use super::certificate::CertificateWatch;
 use super::{rehearse, system_clock, trace, versions};
+
+/// Networks that a status tells as asking most.
+const TALKERS_MAX: usize = 50;
 
 /// The parts of the server that requests look at.
 pub struct Operator {
@@ -51,6 +56,8 @@ pub struct Operator {
     pub sets: rehearse::Sets,
     /// Own zones whose file cannot be used; why.
     pub zone_errors: ArcSwap<BTreeMap<Name, String>>,
+    /// What networks may ask, and who asks most.
+    pub rate_limits: Arc<RateLimits>,
     /// Limit of the cache, in bytes.
     pub cache_bytes_max: u64,
     /// Datagrams that nobody waited for, as the kernel had counted them before the server started.
@@ -202,6 +209,7 @@ impl Operator {
             retained: self.retained(),
             stale: self.stale(),
             crowded: self.crowded(),
+            top_talkers: self.top_talkers(),
             drill: self.drills.current(),
             cache: self.cache(),
             metrics: (self.metrics().into_iter())
@@ -249,6 +257,8 @@ impl Operator {
         let unclaimed = holdfast::upstream::unclaimed_datagrams().unwrap_or(0);
         let since_start = unclaimed.saturating_sub(self.unclaimed_before);
         self.metrics.datagrams_unclaimed_total.set(since_start);
+        let forgotten = self.rate_limits.forgotten();
+        self.metrics.limited_forgotten_total.set(forgotten);
         let certificate = self.certificate.status();
         let mut all = self.metrics.snapshot();
         // Without a certificate there is none that could run out, and 0 would say that it has.
@@ -312,6 +322,24 @@ impl Operator {
             .into_iter()
             .map(status)
             .collect()
+    }
+
+    fn top_talkers(&self) -> TopTalkers {
+        let talkers = self.rate_limits.talkers(TALKERS_MAX, self.clock.now().mono);
+        let all = talkers.queries;
+        let status = |of: Talker| TalkerStatus {
+            prefix: of.prefix.to_string(),
+            queries: of.queries,
+            queries_share: share(of.queries, all),
+            dropped: of.limited,
+            dropped_share: share(of.limited, of.queries),
+        };
+        TopTalkers {
+            over_s: talkers.over_s,
+            queries: all,
+            dropped: talkers.limited,
+            prefixes: talkers.networks.into_iter().map(status).collect(),
+        }
     }
 
     fn retained(&self) -> RetainedStatus {

@@ -62,14 +62,19 @@ fn listeners_show_a_certificate() {
 }
 
 #[test]
-fn other_encrypted_listeners_are_not_built() {
+fn encrypted_listeners_are_read() {
+    let all = "dot = ['127.0.0.1:853']\ndoh = ['127.0.0.1:443']\ndoq = ['127.0.0.1:853']\nname = 'one.example.'";
+    let read = parse(&tls(all)).unwrap().server.tls.unwrap();
+    assert_eq!([&read.dot, &read.doh, &read.doq].map(Vec::len), [1; 3]);
+    assert_eq!(read.name.unwrap().to_string(), "one.example.");
+    let both = "dot = ['127.0.0.1:853']\ndoh = ['127.0.0.1:853']";
+    let expected = "127.0.0.1:853 is in dot and in doh; allowed is one of them";
+    refused(&tls(both), &[(5, expected)]);
     for key in ["doh", "doq"] {
-        let expected = format!("server.tls.{key}: not built in this version; allowed is only []");
-        refused(
-            &tls(&format!("{key} = ['127.0.0.1:443']")),
-            &[(4, &expected)],
-        );
-        assert!(parse(&tls(&format!("dot = ['127.0.0.1:853']\n{key} = []"))).is_ok());
+        let told = parse(&tls(&format!("{key} = ['127.0.0.1:5300']"))).unwrap_err();
+        let expected = format!("127.0.0.1:5300 is in listen and in tls.{key}");
+        assert!(told.contains(&expected), "{told}");
+        assert!(parse(&tls(&format!("{key} = ['127.0.0.1']"))).is_err());
     }
 }
 
@@ -108,7 +113,7 @@ fn what_cannot_be_shown_is_told_at_its_line() {
         &format!("client_ca = '{}'", at("broken.pem")),
         "a certificate that is none",
     );
-    wrong("name = 'x'", "unknown key");
+    wrong("names = 'x'", "unknown key");
     let both = format!(
         "[server]\nlisten = ['127.0.0.1:853']\n{}",
         tls("dot = ['127.0.0.1:853']")

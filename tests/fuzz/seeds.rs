@@ -126,6 +126,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ]
         .map(text)
         .to_vec(),
+        "https" => vec![
+            b"GET\n/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB\n".to_vec(),
+            b"POST\n/dns-query\napplication/dns-message".to_vec(),
+            b"GET\nhttps://dns.example/dns-query?x=1&dns=AAAA\n".to_vec(),
+        ],
+        "quic" => vec![asked_over_quic(0), asked_over_quic(1)],
         "certificate" => vec![
             certificate(b"\xA0\x03\x02\x01\x02", b"\x17\x0D260801120000Z"),
             certificate(b"", b"\x18\x0F99991231235959Z"),
@@ -700,6 +706,13 @@ fn kept_answers() -> Vec<AnswerRow> {
         row("www.example.", 28, 0, &[soa]),
         row("none.example.", 0, 3, &[soa]),
     ]
+}
+
+/// A query with this ID behind its length.
+fn asked_over_quic(id: u16) -> Vec<u8> {
+    let question = Question::new("www.example.".parse().unwrap(), Rtype::A);
+    let wire = Message::query(id, question).encode(MESSAGE_LEN_MAX);
+    [&(wire.len() as u16).to_be_bytes()[..], &wire].concat()
 }
 
 /// The form of a certificate (DER) with this version and this end of its validity; nothing in it means anything.

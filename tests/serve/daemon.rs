@@ -1,5 +1,6 @@
 //! The real program in a directory of its own, on a free port of 127.0.0.1.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -32,12 +33,14 @@ pub fn directory(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// A port that is free for UDP and TCP.
+/// A port that is free for UDP and TCP, and that no other test of this process was given.
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        let is_free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if is_free && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }

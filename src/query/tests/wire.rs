@@ -7,7 +7,7 @@ use crate::dns::edns::option;
 use std::time::Duration;
 
 /// A pipeline that gives cookies, at a time of its own.
-fn with_cookies(setup: Setup) -> (Setup, Clock) {
+pub(super) fn with_cookies(setup: Setup) -> (Setup, Clock) {
     let clock = Clock::starting_at(Duration::from_secs(1_559_731_985));
     let pipeline = setup
         .pipeline
@@ -15,7 +15,7 @@ fn with_cookies(setup: Setup) -> (Setup, Clock) {
     (Setup { pipeline, ..setup }, clock)
 }
 
-fn cookie(bytes: &[u8]) -> impl FnOnce(&mut Message) {
+pub(super) fn cookie(bytes: &[u8]) -> impl FnOnce(&mut Message) {
     let mut edns = Edns::new(1232, false);
     edns.options = vec![
         (option::COOKIE, bytes.to_vec()),
@@ -25,7 +25,7 @@ fn cookie(bytes: &[u8]) -> impl FnOnce(&mut Message) {
 }
 
 /// The COOKIE option of an answer.
-fn given(m: &Message) -> Option<Vec<u8>> {
+pub(super) fn given(m: &Message) -> Option<Vec<u8>> {
     let edns = m.edns.as_ref()?;
     edns.option(option::COOKIE).map(<[u8]>::to_vec)
 }

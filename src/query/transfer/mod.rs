@@ -132,6 +132,11 @@ impl Transfers {
             let text = "transfers over TLS need TLS 1.3 and the protocol `dot` (ALPN)";
             return Err(refuse(Rcode::REFUSED, Ede::PROHIBITED, text));
         }
+        if request.client.transport == Transport::Https {
+            let text =
+                "transfers need DNS over TLS, QUIC or TCP: an answer over HTTPS is one message";
+            return Err(refuse(Rcode::REFUSED, Ede::PROHIBITED, text));
+        }
         let zone = &request.question.name;
         let is_axfr = request.question.rtype == Rtype::AXFR;
         // RFC 5936 section 4.2: there is no AXFR over UDP.

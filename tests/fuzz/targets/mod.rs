@@ -8,6 +8,7 @@
 //! `tests/fuzz_seeded.rs` for `cargo test`, which replays `regressions/` and mutates real input from a fixed seed.
 
 mod dnssec;
+mod fronts;
 mod network;
 mod records;
 mod sealed;
@@ -31,6 +32,8 @@ pub const TARGETS: &[Target] = &[
     target("request", network::request),
     target("transfer", network::transfer),
     target("cookie", network::cookie),
+    target("https", fronts::https),
+    target("quic", fronts::quic),
     target("response", network::response),
     target("tsig", signatures::tsig),
     target("notify", signatures::notify),

@@ -1,0 +1,226 @@
+//! Limits on what one client network may ask, and on what it is told; and who asks most.
+//!
+//! Why: a flood of queries takes the places of everybody else, and one with forged senders makes this server send its answers to
+//! somebody who asked for nothing. Whoever really is at an address can show it, so that the limits cost honest clients little.
+//!
+//! Model: two limits, each in a table of fixed size (`table`), both without a lock.
+//!
+//! | | what is counted together | over the limit |
+//! |---|---|---|
+//! | queries | a /24 or /56, senders that may be forged apart from *proven* ones | UDP: dropped, each `slip`th gets TC=1; streams: REFUSED |
+//! | responses | a /24 or /56, and what is the same in the answer ([`Likeness`]); only UDP from senders that may be forged | dropped, each `slip`th gets TC=1 |
+//!
+//! Proven is who asks over a stream or sends back a cookie that was made here for him (RFC 7873): he has received something at his
+//! address. So a flood with forged senders leaves the network that it names a way in, and a real one is bounded all the same.
+//!
+//! The responses are limited as in BIND 9 (its manual, "Response Rate Limiting"): an account has credit for one second and takes
+//! debt for `window_s`, so that a flood that goes on is answered with nothing but TC=1. Queries take no debt: so many of them
+//! pass, however many more there are.
+//!
+//! Loopback and `exempt` are counted and never limited.
+
+mod table;
+mod talkers;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::dns::{Name, Rtype};
+use crate::prefix_set::PrefixSet;
+
+use super::cookie::siphash;
+use super::request::{Client, Transport};
+use table::{Account, Accounts, Networks};
+pub use talkers::{Talker, Talkers};
+
+/// What one account may have at once, as time at its rate: BIND gives a second's worth.
+const BURST: Duration = Duration::from_secs(1);
+/// Networks that are known at a time, each with two buckets and its counts: 3 MiB.
+const NETWORKS_MAX: usize = 1 << 16;
+/// Accounts of responses at a time: 1.5 MiB, only where responses are limited.
+const ACCOUNTS_MAX: usize = 1 << 16;
+
+/// What becomes of a query or of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes its way.
+    Pass,
+    /// Nothing is sent.
+    Drop,
+    /// An answer without records and with TC=1 is sent: over TCP there is more.
+    Truncate,
+    /// REFUSED is sent: there is no better way than the one that was taken.
+    Refuse,
+}
+
+/// What answers have in common, so that they are counted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Likeness<'n> {
+    /// Records for this name and type.
+    Records(&'n Name, Rtype),
+    /// Records of this type made from the wildcard below this name.
+    Wildcard(Name, Rtype),
+    /// No data, for this name and any type.
+    NoData(&'n Name),
+    /// A referral to this zone.
+    Referral(&'n Name),
+    /// A name that does not exist, any of this zone.
+    NxDomain(&'n Name),
+    /// An error, whatever was asked.
+    Error,
+}
+
+/// Both limits.
+pub struct RateLimits {
+    secret: [u8; 16],
+    exempt: PrefixSet,
+    networks: Networks,
+    /// Per second and network; `None` = no limit.
+    queries: Option<Account>,
+    responses: Option<(Account, Accounts)>,
+    slip: u32,
+}
+
+impl RateLimits {
+    /// The limits of the configuration. Nobody may guess `secret`: it keeps anybody from choosing whose place he takes in the tables.
+    pub fn new(limits: &Limits, secret: [u8; 16]) -> RateLimits {
+        let window = Duration::from_secs(limits.window_s.into());
+        let responses = Account::new(limits.responses_per_s, BURST, window);
+        RateLimits {
+            secret,
+            exempt: limits.exempt.iter().copied().collect(),
+            networks: Networks::new(NETWORKS_MAX),
+            queries: Account::new(limits.queries_per_prefix_s, BURST, Duration::ZERO),
+            responses: responses.map(|account| (account, Accounts::new(ACCOUNTS_MAX))),
+            slip: limits.slip,
+        }
+    }
+
+    /// Counts a query, and says what becomes of it. `cookie_is_good`: it brought a cookie that was made here for its sender.
+    pub fn query(&self, client: &Client, cookie_is_good: bool, now: Duration) -> Verdict {
+        let network = Network::of(client.addr.ip());
+        let slot = self.networks.slot(network, self.hash(network, &[]), now);
+        slot.count_query(now);
+        self.networks.total.count_query(now);
+        let Some(account) = self.queries.filter(|_| !self.is_exempt(client)) else {
+            return Verdict::Pass;
+        };
+        let is_stream = client.transport != Transport::Udp;
+        let bucket = slot.bucket(is_stream || cookie_is_good);
+        if account.take(bucket, now) {
+            return Verdict::Pass;
+        }
+        slot.count_limited(now);
+        self.networks.total.count_limited(now);
+        match is_stream {
+            true => Verdict::Refuse,
+            false if slot.slips(self.slip) => Verdict::Truncate,
+            false => Verdict::Drop,
+        }
+    }
+
+    /// Says what becomes of an answer to a client that has not proven to be at its address.
+    pub fn response(&self, client: &Client, like: Likeness<'_>, now: Duration) -> Verdict {
+        let Some((account, accounts)) = &self.responses else {
+            return Verdict::Pass;
+        };
+        if client.transport != Transport::Udp || self.is_exempt(client) {
+            return Verdict::Pass;
+        }
+        let network = Network::of(client.addr.ip());
+        let slot = accounts.slot(self.hash(network, &like.key()), now);
+        if account.take(slot.bucket(), now) {
+            return Verdict::Pass;
+        }
+        let of_network = self.networks.slot(network, self.hash(network, &[]), now);
+        of_network.count_limited(now);
+        self.networks.total.count_limited(now);
+        // As in BIND: what is an error anyway is not asked for again over TCP.
+        match like != Likeness::Error && slot.slips(self.slip) {
+            true => Verdict::Truncate,
+            false => Verdict::Drop,
+        }
+    }
+
+    /// Who asked most in the last 10 to 20 seconds; `max` of them.
+    pub fn talkers(&self, max: usize, now: Duration) -> Talkers {
+        talkers::of(&self.networks, max, now)
+    }
+
+    /// Networks and accounts that were forgotten while they were in use, because the tables are full.
+    pub fn forgotten(&self) -> u64 {
+        let accounts = self.responses.as_ref().map_or(0, |(_, a)| a.forgotten());
+        self.networks.forgotten() + accounts
+    }
+
+    fn is_exempt(&self, client: &Client) -> bool {
+        let ip = client.addr.ip().to_canonical();
+        ip.is_loopback() || self.exempt.contains(ip)
+    }
+
+    fn hash(&self, network: Network, key: &[u8]) -> u64 {
+        let mut input = [0; 8 + KEY_LEN_MAX];
+        let (head, tail) = input.split_at_mut(8);
+        head.copy_from_slice(&network.0.to_be_bytes());
+        let tail = &mut tail[..key.len()];
+        tail.copy_from_slice(key);
+        siphash(&self.secret, &input[..8 + key.len()])
+    }
+}
+
+/// Kind, type and name.
+const KEY_LEN_MAX: usize = 1 + 2 + crate::dns::name::NAME_LEN_MAX;
+
+impl Likeness<'_> {
+    /// Its identity in octets, [`KEY_LEN_MAX`] at most; the case of letters is none of it.
+    fn key(&self) -> Vec<u8> {
+        let (kind, rtype, name) = match self {
+            Likeness::Records(name, rtype) => (0, rtype.0, name.wire()),
+            Likeness::NoData(name) => (1, 0, name.wire()),
+            Likeness::Referral(name) => (2, 0, name.wire()),
+            Likeness::NxDomain(name) => (3, 0, name.wire()),
+            Likeness::Wildcard(name, rtype) => (5, rtype.0, name.wire()),
+            Likeness::Error => (4, 0, &[][..]),
+        };
+        let [high, low] = rtype.to_be_bytes();
+        let mut key = Vec::with_capacity(3 + name.len());
+        key.extend([kind, high, low]);
+        // Lengths of labels are no letters.
+        key.extend(name.iter().map(u8::to_ascii_lowercase));
+        key
+    }
+}
+
+/// A /24 or /56, never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Network(u64);
+
+const FOUR: u64 = 1 << 63;
+const SIX: u64 = 1 << 62;
+
+impl Network {
+    fn of(address: IpAddr) -> Network {
+        Network(match address.to_canonical() {
+            IpAddr::V4(ip) => FOUR | u64::from(ip.to_bits() >> 8),
+            IpAddr::V6(ip) => SIX | (ip.to_bits() >> 72) as u64,
+        })
+    }
+
+    fn prefix(self) -> Option<ipnet::IpNet> {
+        let (address, length): (IpAddr, u8) = match self.0 & FOUR != 0 {
+            true => (
+                std::net::Ipv4Addr::from_bits((self.0 as u32) << 8).into(),
+                24,
+            ),
+            false => {
+                let bits = u128::from(self.0 & !SIX) << 72;
+                (std::net::Ipv6Addr::from_bits(bits).into(), 56)
+            }
+        };
+        ipnet::IpNet::new(address, length).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

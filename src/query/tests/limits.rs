@@ -1,0 +1,160 @@
+//! Limits where they stand in the pipeline: who is told what instead of an answer, and who is not limited at all.
+
+use super::wire::{cookie, given, with_cookies};
+use super::*;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::query::rate_limit::RateLimits;
+
+fn limited(limits: Limits) -> Setup {
+    let (setup, clock) = with_cookies(setup(resolution("www.example.", Security::Insecure)));
+    with_limits(setup, limits, clock)
+}
+
+fn with_limits(setup: Setup, limits: Limits, clock: Clock) -> Setup {
+    let limits = Arc::new(RateLimits::new(&limits, [5; 16]));
+    let pipeline = setup.pipeline.with_limits(limits, clock);
+    // Recursion for a client that is not on loopback.
+    let mut settings = (**setup.settings.load()).clone();
+    settings.access = AccessList::new(&config::Access {
+        allow: vec!["192.0.2.0/24".parse().unwrap()],
+        ..config::Access::default()
+    });
+    setup.settings.store(Arc::new(settings));
+    Setup { pipeline, ..setup }
+}
+
+impl Ask {
+    fn again(&self) -> Ask {
+        Ask {
+            query: self.query.clone(),
+            client: self.client.clone(),
+        }
+    }
+
+    /// How many of so many are answered whole, with nothing but TC=1, and not at all.
+    async fn times(&self, count: usize, setup: &Setup) -> [usize; 3] {
+        let mut tally = [0; 3];
+        for _ in 0..count {
+            let wire = self.query.encode(MESSAGE_LEN_MAX);
+            let reply = setup.pipeline.answer(&wire, self.client.clone()).await;
+            tally[match reply.map(|reply| Message::parse(&reply).unwrap()) {
+                Some(reply) if reply.truncated => {
+                    assert_eq!((reply.rcode, reply.answer.len()), (Rcode::NOERROR, 0));
+                    assert_eq!(reply.question, self.query.question);
+                    1
+                }
+                Some(_) => 0,
+                None => 2,
+            }] += 1;
+        }
+        tally
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_queries_leave_tcp_and_cookies_as_a_way() {
+    let setup = limited(Limits {
+        queries_per_prefix_s: 20,
+        ..Limits::default()
+    });
+    let www = ask("www.lab.test.", Rtype::A);
+    assert_eq!(www.times(60, &setup).await, [20, 20, 20]);
+    assert_eq!(www.again().tcp().times(5, &setup).await, [5, 0, 0]);
+    // The TC=1 of a client that sends a cookie brings the one that lets it through.
+    let new = www.again().with(cookie(&[9; 8]));
+    let told = [new.again().of_any(&setup).await, new.of_any(&setup).await];
+    let told = told.into_iter().flatten().next().unwrap();
+    assert!(told.truncated);
+    let good = www.again().with(cookie(&given(&told).unwrap()));
+    assert_eq!(good.times(10, &setup).await, [10, 0, 0]);
+    // Together they have their limit as well, and a stream hears why.
+    assert_eq!(good.times(5, &setup).await, [5, 0, 0]);
+    let refused = www.again().tcp().dnssec().of(&setup).await;
+    assert_eq!(refused.rcode, Rcode::REFUSED);
+    assert_eq!(refused.errors()[0].code, Ede::PROHIBITED);
+    let metrics = &setup.metrics;
+    let counts = [
+        &metrics.limited_queries_dropped_total,
+        &metrics.limited_queries_truncated_total,
+        &metrics.limited_queries_refused_total,
+    ];
+    assert_eq!(counts.map(|m| m.value()), [21, 21, 1]);
+    // What is no query counts as one.
+    let other = ask("x.lab.test.", Rtype::OPT).from("192.0.3.1:9");
+    assert_eq!(other.times(40, &setup).await, [20, 0, 20]);
+    // Loopback is never limited.
+    let local = www.from("127.0.0.1:4000");
+    assert_eq!(local.times(200, &setup).await, [200, 0, 0]);
+}
+
+impl Ask {
+    async fn of_any(self, setup: &Setup) -> Option<Message> {
+        let wire = self.query.encode(MESSAGE_LEN_MAX);
+        let reply = setup.pipeline.answer(&wire, self.client).await;
+        reply.map(|reply| Message::parse(&reply).unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn like_answers_are_limited_as_in_bind() {
+    let setup = limited(Limits {
+        responses_per_s: 10,
+        ..Limits::default()
+    });
+    let count = async |owner: &str, rtype, times| ask(owner, rtype).times(times, &setup).await;
+    // The same records; others have an account of their own.
+    assert_eq!(count("www.lab.test.", Rtype::A, 30).await, [10, 10, 10]);
+    assert_eq!(count("www.lab.test.", Rtype::TXT, 10).await, [10, 0, 0]);
+    // Names that do not exist are one account per zone, referrals one per delegation.
+    let mut denied = [0; 3];
+    for i in 0..30 {
+        let tally = count(&format!("no{i}.lab.test."), Rtype::A, 1).await;
+        (0..3).for_each(|at| denied[at] += tally[at]);
+    }
+    assert_eq!(denied, [10, 10, 10]);
+    let non_recursive = [
+        count("a.sub.lab.test.", Rtype::A, 5).await,
+        count("b.sub.lab.test.", Rtype::TXT, 15).await,
+    ];
+    assert_eq!(non_recursive, [[5, 0, 0], [5, 5, 5]]);
+    // Errors are one account, whatever was asked, without TC=1.
+    assert_eq!(count("x.broken.test.", Rtype::A, 5).await, [5, 0, 0]);
+    assert_eq!(count("y.lab.test.", Rtype::OPT, 15).await, [5, 0, 10]);
+    // Nobody who has shown that he is at his address is limited.
+    let www = ask("www.lab.test.", Rtype::A);
+    assert_eq!(www.again().tcp().times(50, &setup).await, [50, 0, 0]);
+    let new = www.again().with(cookie(&[9; 8]));
+    let told = [new.again().of_any(&setup).await, new.of_any(&setup).await];
+    let told = told.into_iter().flatten().next().unwrap();
+    let good = www.again().with(cookie(&given(&told).unwrap()));
+    assert_eq!(good.times(50, &setup).await, [50, 0, 0]);
+    // 22 too many: paid after three seconds.
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    assert_eq!(www.times(1, &setup).await[0], 0);
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    assert_eq!(www.times(1, &setup).await, [1, 0, 0]);
+}
+
+/// What the resolver answers is limited as well, after it has been found.
+#[tokio::test(start_paused = true)]
+async fn answers_that_were_waited_for_are_limited() {
+    let setup = limited(Limits {
+        responses_per_s: 4,
+        slip: 0,
+        ..Limits::default()
+    });
+    let query = ask("www.example.", Rtype::A)
+        .recursive()
+        .from("192.0.2.7:1");
+    assert_eq!(query.times(10, &setup).await, [4, 0, 6]);
+    assert_eq!(setup.metrics.limited_responses_dropped_total.value(), 6);
+}
+
+/// Without limits in the configuration everything is counted and nothing limited.
+#[tokio::test(start_paused = true)]
+async fn limits_are_off_by_default() {
+    let setup = limited(Limits::default());
+    let www = ask("www.lab.test.", Rtype::A);
+    assert_eq!(www.times(5000, &setup).await, [5000, 0, 0]);
+}

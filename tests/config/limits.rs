@@ -1,0 +1,56 @@
+//! `[limits]`, and what the server says of itself.
+
+use super::parse;
+
+#[test]
+fn what_the_server_says_of_itself_is_chosen() {
+    let text = "[server]\nchaos = ['id.server']\nidentity = 'ns1 (rack 7)'\nnsid = false\n";
+    let server = parse(text).unwrap().server;
+    assert_eq!((server.chaos, server.nsid), (vec!["id.server"], false));
+    assert_eq!(server.identity, "ns1 (rack 7)");
+    assert!(
+        parse("[server]\nchaos = []\n")
+            .unwrap()
+            .server
+            .chaos
+            .is_empty()
+    );
+    let long = format!("identity = '{}'", "x".repeat(65));
+    for line in [
+        "chaos = ['authors.bind']",
+        "chaos = true",
+        "identity = 'ü'",
+        &long,
+    ] {
+        let told = parse(&format!("[server]\n{line}\n")).unwrap_err();
+        assert!(told.contains(":2: server."), "{told}");
+    }
+}
+
+#[test]
+fn limits_are_read_and_bounded() {
+    let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\n";
+    let limits = parse(text).unwrap().limits;
+    assert_eq!(limits.exempt.len(), 2);
+    let numbers = [
+        limits.queries_per_prefix_s,
+        limits.responses_per_s,
+        limits.window_s,
+        limits.slip,
+    ];
+    assert_eq!(numbers, [200, 20, 30, 3]);
+    for (line, fault) in [
+        ("exempt = ['192.0.2.1/24']", "limits.exempt"),
+        ("queries_per_prefix_s = -1", "limits.queries_per_prefix_s"),
+        ("responses_per_s = 'many'", "limits.responses_per_s"),
+        ("window_s = 0", "limits.window_s"),
+        ("window_s = 3601", "limits.window_s"),
+        ("slip = 11", "limits.slip"),
+    ] {
+        let told = parse(&format!("[limits]\n{line}\n")).unwrap_err();
+        assert!(
+            told.contains(":2: ") && told.contains(fault),
+            "{line}: {told}"
+        );
+    }
+}
