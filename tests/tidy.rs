@@ -21,6 +21,7 @@ const LEAVES: &[&str] = &[
     "future",
     "lines",
     "metrics",
+    "news",
     "places",
     "prefix_set",
     "tls",
@@ -38,12 +39,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["dns", "prefix_set", "tls"]),
     ("dnssec", &["dns"]),
     ("metrics", &["clock", "dns"]),
+    ("news", &["metrics"]),
     ("tls", &["clock"]),
     ("zone", &["dns", "dnssec"]),
     ("store", &[]),
     ("upstream", &[]),
     ("cache", &[]),
     ("catalog", &[]),
+    ("alert", &["mirror"]),
     ("anchors", &[]),
     ("drill", &["reach", "resolve", "upstream"]),
     ("timekeeper", &["store"]),
@@ -77,6 +80,7 @@ const ASSEMBLY: &[&str] = &["engine", "lib", "main", "run"];
 
 /// Files and directories that get time, randomness and packets handed in.
 const PURE: &[&str] = &[
+    "alert/limit",
     "anchors/machine",
     "anchors/point",
     "anchors/timing",

@@ -11,6 +11,7 @@
 //! Failure: [`Config::load`] returns every fault it can find, each as `FILE:LINE: what is wrong and what is allowed`.
 //! A key whose feature this version does not have may be switched off, but asking for it is a fault (see `unbuilt`).
 
+mod alerts;
 pub mod anchors;
 mod defaults;
 pub mod error;
@@ -51,7 +52,7 @@ pub use mirror::{
     AgeMax, AxfrTls, ClientFiles, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget,
     Percent, ProtectChanges, Source, Verify, ZoneConfig,
 };
-pub use url::{Host, HttpsUrl};
+pub use url::{Host, HttpsUrl, WebUrl};
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
 pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;
@@ -92,6 +93,8 @@ pub struct Config {
     pub reachability: Reachability,
     /// `[names]`: which questions are counted.
     pub names: Names,
+    /// `[alerts]`: who is told of what cannot wait.
+    pub alerts: Alerts,
     /// `[limits]`: flood defence.
     pub limits: Limits,
     /// `[control]`: the control socket and the status page.
@@ -366,6 +369,26 @@ pub struct Names {
     pub enabled: bool,
     /// Questions that are kept at most.
     pub entries_max: u64,
+}
+
+/// `[alerts]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// Where each alert is posted to as JSON.
+    pub webhook: Option<WebUrl>,
+    /// Who vouches for that server; `None` = those whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// A program and its arguments, run for each alert; empty = none.
+    pub command: Vec<String>,
+    /// One alert of a kind about a subject in so many seconds, but for what is worse.
+    pub interval_s: u64,
+}
+
+impl Alerts {
+    /// Whether anybody is told.
+    pub fn is_on(&self) -> bool {
+        self.webhook.is_some() || !self.command.is_empty()
+    }
 }
 
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.
