@@ -21,7 +21,7 @@ use crate::dns::Question;
 use crate::drill::judge::Judge;
 use crate::drill::names::Names;
 use crate::drill::report::{DrillReport, DrillState, ReadinessProgress, Report, Tally};
-use crate::drill::verdict::Verdict;
+use crate::drill::verdict::Judged;
 use crate::drill::watch::Watch;
 use crate::metrics::Metrics;
 use crate::news::News;
@@ -64,7 +64,7 @@ struct Run {
     began: Now,
     judge: Judge,
     seen: Arc<Names>,
-    verdicts: Mutex<HashMap<Question, (Duration, Verdict)>>,
+    verdicts: Mutex<HashMap<Question, (Duration, Judged)>>,
     /// Asked and failed before.
     counts: (u64, u64),
     share_before: f64,
@@ -479,7 +479,7 @@ fn progress(job: &Job) -> ReadinessProgress {
 async fn judge_all(
     judge: &Judge,
     questions: impl Iterator<Item = Question>,
-    keep: impl Fn(Question, Verdict),
+    keep: impl Fn(Question, Judged),
 ) {
     let mut under_way = JoinSet::new();
     for question in questions {
