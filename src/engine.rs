@@ -262,6 +262,11 @@ impl Engine {
 }
 
 impl Engine {
+    /// From names to addresses, as mirrors look them up.
+    pub fn lookup(&self) -> Arc<dyn Lookup> {
+        self.parent.clone()
+    }
+
     /// Writes what is worth keeping and not yet on disk. For the end.
     pub async fn save(&self) {
         if let Some(ledger) = &self.retained_in {

@@ -11,12 +11,12 @@
 //!
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
-//! ends in. [`notify`] tells secondaries of new versions. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
+//! ends in. [`notify`] tells secondaries of new versions. [`alert`] tells the operator what cannot wait. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
 //! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
 //! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
-//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`prefix_set`]: sets of addresses. [`future`]: a type's name. `tests/tidy.rs`
+//! [`clock`]: the one clock, handed in everywhere. [`tls`]: certificates and keys. [`metrics`]: counters. [`news`]: what an operator is told of. [`prefix_set`]: sets of addresses. [`future`]: a type's name. `tests/tidy.rs`
 //! holds the modules to their edges.
 //!
 //! The binary adds arguments, start, reload and stop (`main.rs`, `run.rs`).
@@ -31,6 +31,7 @@ pub mod config;
 pub mod future;
 pub mod lines;
 pub mod metrics;
+pub mod news;
 pub mod places;
 pub mod prefix_set;
 pub mod tls;
@@ -42,6 +43,7 @@ pub mod zone;
 pub mod listen;
 pub mod query;
 
+pub mod alert;
 pub mod anchors;
 pub mod cache;
 pub mod drill;

@@ -8,6 +8,7 @@ mod run;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use holdfast::clock::{format_utc, system_wall};
@@ -20,6 +21,7 @@ use holdfast::control::status::{
 };
 use holdfast::control::trace::TraceReport;
 use holdfast::dns::Name;
+use holdfast::drill::html;
 use holdfast::drill::report::{DrillReport, DrillState, Report};
 use holdfast::mirror::GenerationInfo;
 use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
@@ -74,6 +76,15 @@ enum Configured {
 enum ToServer {
     /// Show the state of the running server.
     Status,
+    /// Watch the running server: rates, mirrors, who asks most and what is asked most.
+    Top {
+        /// Seconds between two looks.
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=3600))]
+        every: u32,
+        /// Stop after so many looks.
+        #[arg(long, value_name = "N")]
+        count: Option<u32>,
+    },
     /// Look at the mirrors of the running server and command them.
     #[command(subcommand)]
     Mirror(MirrorCommand),
@@ -102,6 +113,9 @@ enum ToServer {
         /// What stays reachable: `domestic`, or a set of [reachability.sets].
         #[arg(long, value_name = "NAME", default_value = "domestic")]
         set: String,
+        /// Print one HTML page, complete in itself.
+        #[arg(long, conflicts_with = "json")]
+        html: bool,
     },
     /// Rehearse a cut-off.
     #[command(subcommand)]
@@ -141,7 +155,11 @@ enum DrillCommand {
     /// End the drill.
     Stop,
     /// Show what the drill has shown so far, or the last one.
-    Report,
+    Report {
+        /// Print one HTML page, complete in itself.
+        #[arg(long, conflicts_with = "json")]
+        html: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -280,15 +298,23 @@ fn ask_server(command: ToServer, file: &Path, json: bool) -> Result<ExitCode, Fa
         ToServer::Status => tell(socket, json, Request::Status, |status: Status| {
             status.to_text()
         })?,
+        ToServer::Top { every, count } => {
+            let every = Duration::from_secs(every.into());
+            block_on(run::top::top(socket, every, count, json))??;
+        }
         ToServer::Mirror(command) => mirror(&found, file, command, json)?,
         ToServer::Cache(command) => cache(socket, command, json)?,
         ToServer::Clock(ClockCommand::Reset) => clock_reset(&found, json)?,
-        ToServer::Readiness { names, set } => {
+        ToServer::Readiness { names, set, html } => {
             let names = names.map(|file| absolute(&file)).transpose()?;
             let cut = CutAsked::Isolation(set);
             let request = Request::Readiness { names, cut };
             let report = block_on(rehearse::readiness(socket, request))??;
-            show(report, json, |report: Report| report.to_text())?;
+            let words = |report: Report| match html {
+                true => html::readiness(&report),
+                false => report.to_text(),
+            };
+            show(report, json, words)?;
         }
         ToServer::Drill(command) => drill(socket, command, json)?,
         ToServer::Trace {
@@ -464,9 +490,13 @@ fn drill(socket: &Path, command: DrillCommand, json: bool) -> Result<(), Fault> 
             tell(socket, json, request, state)
         }
         DrillCommand::Stop => tell(socket, json, Request::DrillStop, state),
-        DrillCommand::Report => tell(socket, json, Request::DrillReport, |report: DrillReport| {
-            report.to_text()
-        }),
+        DrillCommand::Report { html } => {
+            let words = |report: DrillReport| match html {
+                true => html::drill(&report),
+                false => report.to_text(),
+            };
+            tell(socket, json, Request::DrillReport, words)
+        }
     }
 }
 

@@ -336,6 +336,46 @@ metrics! {
     http_requests_total,
     /// Of these, the ones that were refused: another path or method, or a name that is not this server's.
     http_refused_total,
+    /// Lines of the log that are alerts, while `[alerts]` sends them anywhere.
+    alerts_total,
+    /// Alerts that gave way to a later one of their kind and subject (`alerts.interval`).
+    alerts_limited_total,
+    /// Alerts that found no place in a queue.
+    alerts_dropped_total,
+    /// Alerts that `alerts.webhook` has taken.
+    alerts_webhook_sent_total,
+    /// Alerts that it did not take, after all tries.
+    alerts_webhook_failed_total,
+    /// Alerts that `alerts.command` was run for and ended well.
+    alerts_command_done_total,
+    /// Alerts for which it could not be run, failed, or took too long.
+    alerts_command_failed_total,
+    /// Alerts of the kind `mirror_state`: a mirrored zone's servers are online, suspect, isolated, recovering.
+    alerts_mirror_state_total,
+    /// Alerts of the kind `prefix`: it is dead, or answers again.
+    alerts_prefix_total,
+    /// Alerts of the kind `mirror_age`: 50, 75 or 100 % of its time, or up to date again.
+    alerts_mirror_age_total,
+    /// Alerts of the kind `mirror_refresh`: it fails, or works again.
+    alerts_mirror_refresh_total,
+    /// Alerts of the kind `version_held`.
+    alerts_version_held_total,
+    /// Alerts of the kind `version_refused`.
+    alerts_version_refused_total,
+    /// Alerts of the kind `protected_name`.
+    alerts_protected_name_total,
+    /// Alerts of the kind `keys`: a zone's keys changed without notice.
+    alerts_keys_total,
+    /// Alerts of the kind `trust_anchor`.
+    alerts_trust_anchor_total,
+    /// Alerts of the kind `certificate`.
+    alerts_certificate_total,
+    /// Alerts of the kind `drill_started`.
+    alerts_drill_started_total,
+    /// Alerts of the kind `drill_ended`.
+    alerts_drill_ended_total,
+    /// Alerts of the kind `drill_aborted`.
+    alerts_drill_aborted_total,
     /// 1 while a drill or shadow drill goes on.
     drill_running,
     /// Drills and shadow drills that were begun.

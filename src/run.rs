@@ -16,6 +16,7 @@ pub mod rehearse;
 mod secondaries;
 mod shown;
 mod system_clock;
+pub mod top;
 mod trace;
 pub mod versions;
 pub mod zones;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use holdfast::alert;
 use holdfast::clock::{Clock, format_utc};
 use holdfast::config::{self, Config, NegativeTrustAnchor};
 use holdfast::control::api::Control;
@@ -73,7 +75,11 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// # Errors
 /// It could not start.
 pub fn run(file: &Path, config: Config) -> Result<(), Fault> {
-    let levels = logging::start(&config.log);
+    let metrics = Arc::new(Metrics::default());
+    let (tap, inbox) = alert::tap(metrics.clone());
+    // Without anybody to tell, there is no tap.
+    let tap = config.alerts.is_on().then_some(tap);
+    let levels = logging::start(&config.log, tap);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -81,7 +87,7 @@ pub fn run(file: &Path, config: Config) -> Result<(), Fault> {
         // Signals count from the first moment on, also while zones are being read.
         let mut signals = Signals::new()?;
         let (server, listeners) = tokio::select! {
-            started = Server::start(file, config, levels) => started?,
+            started = Server::start(file, config, levels, metrics, inbox) => started?,
             _ = signals.end.recv() => return Ok(()),
         };
         server.serve(signals, listeners).await;
@@ -143,6 +149,8 @@ impl Server {
         file: &Path,
         config: Config,
         levels: LogLevels,
+        metrics: Arc<Metrics>,
+        alerts: alert::Inbox,
     ) -> Result<(Server, Listeners), Fault> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -159,10 +167,10 @@ impl Server {
         for (address, error) in &sockets.missing {
             tracing::warn!(%address, %error, "not listening on an address that this machine lacks");
         }
-        let metrics = Arc::new(Metrics::default());
         let settings = SharedSettings::default();
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
+        start_alerts(&config, &engine, &clock, &metrics, alerts);
         let drills = Drills::new(engine.clone(), clock.clone(), metrics.clone());
         tokio::spawn(drills.clone().run());
         let notifier = start_notifier(&config, &clock, &metrics)?;
@@ -476,6 +484,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             old.reachability.probe != new.reachability.probe,
         ),
         ("[names]", old.names != new.names),
+        ("[alerts]", old.alerts != new.alerts),
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),
@@ -533,6 +542,29 @@ fn outside(
         settings: settings.clone(),
         clock_is_unset: system_clock::is_unset,
     })
+}
+
+/// The task that tells the operator what cannot wait.
+fn start_alerts(
+    config: &Config,
+    engine: &Engine,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    inbox: alert::Inbox,
+) {
+    if !config.alerts.is_on() {
+        return;
+    }
+    let deps = alert::Deps {
+        config: config.alerts.clone(),
+        connect: Arc::new(TcpConnect {
+            outgoing: config.resolver.outgoing.clone(),
+        }),
+        lookup: engine.lookup(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    };
+    tokio::spawn(alert::run(inbox, deps));
 }
 
 /// The task that tells secondaries of new versions.

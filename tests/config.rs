@@ -1,5 +1,7 @@
 //! The bundled `config.toml` tells the truth, and a wrong file is refused with the line and what is allowed.
 
+#[path = "config/alerts.rs"]
+mod alerts;
 #[path = "config/encrypted.rs"]
 mod encrypted;
 #[path = "config/limits.rs"]

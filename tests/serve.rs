@@ -1,5 +1,7 @@
 //! The real binary on loopback: own zones over UDP and TCP, bad packets, signals, reload, control socket.
 
+#[path = "serve/alerts.rs"]
+mod alerts;
 #[path = "serve/clock.rs"]
 mod clock;
 #[path = "serve/daemon.rs"]

@@ -23,6 +23,7 @@ use crate::config::{Anchor, Anchors};
 use crate::dns::{Name, RrSet};
 use crate::future::BoxFuture;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::store::{
     Changes, Durability, Ledger, StoreError, TrustAnchorRow, TrustKeyRow, hex, unhex, zone_key,
 };
@@ -103,7 +104,8 @@ impl Tracked {
             points,
         };
         for point in tracked.points.iter().filter(|p| p.lost_all()) {
-            error!(zone = %point.zone(), "{}", Refused::NoAnchorLeft);
+            let alert = News::TrustAnchor.word();
+            error!(alert, zone = %point.zone(), "{}", Refused::NoAnchorLeft);
         }
         tracked.publish();
         tracked
@@ -221,6 +223,7 @@ fn announce(tracked: &Tracked, at: usize, changes: &[Change], deps: &Deps) {
     }
     let point = &tracked.points[at];
     let zone = point.zone();
+    let alert = News::TrustAnchor.word();
     for Change { tag, from, to } in changes {
         match to {
             KeyState::AddPend => {
@@ -228,13 +231,13 @@ fn announce(tracked: &Tracked, at: usize, changes: &[Change], deps: &Deps) {
             }
             KeyState::Valid => info!(%zone, tag, %from, %to, "the key is a trust anchor"),
             KeyState::Revoked => {
-                warn!(%zone, tag, %from, %to, "the key is revoked, and a trust anchor no more")
+                warn!(alert, %zone, tag, %from, %to, "the key is revoked, and a trust anchor no more")
             }
             KeyState::Missing => {
-                warn!(%zone, tag, %from, %to, "the zone has left out a trust anchor's key")
+                warn!(alert, %zone, tag, %from, %to, "the zone has left out a trust anchor's key")
             }
             KeyState::Start => {
-                warn!(%zone, tag, %from, %to, "the announced key is gone again; it was never trusted")
+                warn!(alert, %zone, tag, %from, %to, "the announced key is gone again; it was never trusted")
             }
             KeyState::Removed => info!(%zone, tag, %from, %to, "the revoked key is forgotten"),
         }
@@ -243,7 +246,7 @@ fn announce(tracked: &Tracked, at: usize, changes: &[Change], deps: &Deps) {
         warn!(%zone, "the zone shows more keys than are kept; further ones are not followed");
     }
     if point.lost_all() {
-        error!(%zone, "{}", Refused::NoAnchorLeft);
+        error!(alert, %zone, "{}", Refused::NoAnchorLeft);
     }
     let anchors = in_force(&tracked.points);
     let lost = |c: &Change| c.from.is_trusted() && !c.to.is_trusted() || c.to == KeyState::Revoked;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_DEFAULT_BYTES,
+    Access, Alerts, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log,
+    LogFormat, LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale,
+    UDP_SIZE_DEFAULT_BYTES,
 };
 
 impl Default for Config {
@@ -27,6 +28,7 @@ impl Default for Config {
             catalogs: Vec::new(),
             reachability: Reachability::default(),
             names: Names::default(),
+            alerts: Alerts::default(),
             limits: Limits::default(),
             control: Control::default(),
             log: Log::default(),
@@ -152,6 +154,17 @@ impl Default for Names {
         Names {
             enabled: true,
             entries_max: 20_000,
+        }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Alerts {
+        Alerts {
+            webhook: None,
+            ca: None,
+            command: Vec::new(),
+            interval_s: 60,
         }
     }
 }

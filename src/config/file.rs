@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeTable;
 
 use super::Located;
+use super::alerts::alerts;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
@@ -130,6 +131,7 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         catalogs: collect(root.tables("catalog"), catalog),
         reachability: reachability(root.table("reachability")),
         names: counted_names(root.table("names")),
+        alerts: alerts(root.table("alerts")),
         limits: limits(root.table("limits")),
         control: control(root.table("control"), &server.data_dir),
         log: log(root.table("log")),

@@ -10,6 +10,7 @@
 //!
 //! Failure: [`Config::load`] returns every fault it can find, each as `FILE:LINE: what is wrong and what is allowed`.
 
+mod alerts;
 pub mod anchors;
 mod defaults;
 pub mod error;
@@ -49,7 +50,7 @@ pub use mirror::{
     AgeMax, AxfrTls, ClientFiles, ExpiredSignatures, MirrorConfig, MirrorUse, NotifyTarget,
     Percent, ProtectChanges, Source, Verify, ZoneConfig,
 };
-pub use url::{Host, HttpsUrl};
+pub use url::{Host, HttpsUrl, WebUrl};
 
 /// Largest answer over UDP, in bytes, when nothing else is said: no fragments on any usual path (DNS flag day 2020).
 pub const UDP_SIZE_DEFAULT_BYTES: u16 = 1232;
@@ -90,6 +91,8 @@ pub struct Config {
     pub reachability: Reachability,
     /// `[names]`: which questions are counted.
     pub names: Names,
+    /// `[alerts]`: who is told of what cannot wait.
+    pub alerts: Alerts,
     /// `[limits]`: flood defence.
     pub limits: Limits,
     /// `[control]`: the control socket and the status page.
@@ -372,6 +375,26 @@ pub struct Names {
     pub enabled: bool,
     /// Questions that are kept at most.
     pub entries_max: u64,
+}
+
+/// `[alerts]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// Where each alert is posted to as JSON.
+    pub webhook: Option<WebUrl>,
+    /// Who vouches for that server; `None` = those whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// A program and its arguments, run for each alert; empty = none.
+    pub command: Vec<String>,
+    /// One alert of a kind about a subject in so many seconds, but for what is worse.
+    pub interval_s: u64,
+}
+
+impl Alerts {
+    /// Whether anybody is told.
+    pub fn is_on(&self) -> bool {
+        self.webhook.is_some() || !self.command.is_empty()
+    }
 }
 
 /// `[limits]`; 0 = off. Loopback and `exempt` are never limited.

@@ -173,7 +173,7 @@ impl<'d, 't> Table<'d, 't> {
 
     /// The value of a key, if it is written.
     pub(super) fn item(&mut self, key: &'static str) -> Option<Item<'d, 't>> {
-        let (path, offset, value) = self.entry(key)?;
+        let (path, _, value) = self.entry(key)?;
         Some(Item {
             doc: self.doc,
             path,

@@ -306,7 +306,7 @@ pub(super) fn host(item: &Item<'_, '_>) -> Option<String> {
 }
 
 /// A file of certificates in PEM form. Whoever misspells it learns it now, and not inside the outage.
-fn certificates(item: &Item<'_, '_>) -> Option<PathBuf> {
+pub(super) fn certificates(item: &Item<'_, '_>) -> Option<PathBuf> {
     let path = path(item)?;
     let allowed = "allowed is a file of certificates in PEM form";
     let mut text = Vec::new();

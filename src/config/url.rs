@@ -1,6 +1,6 @@
-//! Addresses of files on web servers, as far as a source needs them: `https` alone.
+//! Addresses of files on web servers, as far as a source needs them: `https` alone; and of those that alerts are posted to ([`WebUrl`]).
 //!
-//! Plain `http` is refused everywhere, in the configuration and in redirects: whoever is on the path could make the source
+//! Plain `http` is refused for sources everywhere, in the configuration and in redirects: whoever is on the path could make the source
 //! say anything, also that nothing is new. What is taken here is narrower than RFC 3986: a host name or an IP address, a
 //! port, a path and a query in printable ASCII, no user, no fragment.
 
@@ -14,6 +14,9 @@ pub const URL_LEN_MAX: usize = 2048;
 /// The port of HTTPS.
 const HTTPS_PORT: u16 = 443;
 const SCHEME: &str = "https://";
+/// The port of plain HTTP, and its scheme.
+const HTTP_PORT: u16 = 80;
+const HTTP_SCHEME: &str = "http://";
 
 /// Where a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,25 @@ pub struct HttpsUrl {
     pub port: u16,
     /// Path and query; begins with `/`.
     pub path: String,
+}
+
+/// Where alerts are posted to: `https`, or plain `http` for a server on this machine or next to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebUrl {
+    /// Whether it is https.
+    pub is_secure: bool,
+    /// The rest of it.
+    pub at: HttpsUrl,
+}
+
+impl WebUrl {
+    /// Reads `https://...` or `http://...`; `None` if it is anything else.
+    pub fn parse(text: &str) -> Option<WebUrl> {
+        let secure = HttpsUrl::parse(text);
+        let is_secure = secure.is_some();
+        let at = secure.or_else(|| HttpsUrl::read(text, HTTP_SCHEME, HTTP_PORT))?;
+        Some(WebUrl { is_secure, at })
+    }
 }
 
 /// The server of an address.
@@ -49,19 +71,23 @@ pub enum UrlError {
 impl HttpsUrl {
     /// Reads `https://HOST[:PORT][/PATH][?QUERY]`; `None` if it is anything else.
     pub fn parse(text: &str) -> Option<HttpsUrl> {
+        HttpsUrl::read(text, SCHEME, HTTPS_PORT)
+    }
+
+    fn read(text: &str, scheme: &str, port: u16) -> Option<HttpsUrl> {
         if text.len() > URL_LEN_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
         }
-        let scheme = text.get(..SCHEME.len())?;
-        let rest = &text[SCHEME.len()..];
-        if !scheme.eq_ignore_ascii_case(SCHEME) || rest.contains(['#', '\\', '"', '<', '>']) {
+        let written = text.get(..scheme.len())?;
+        let rest = &text[scheme.len()..];
+        if !written.eq_ignore_ascii_case(scheme) || rest.contains(['#', '\\', '"', '<', '>']) {
             return None;
         }
         let (authority, path) = match rest.find(['/', '?']) {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        let (host, port) = authority_of(authority)?;
+        let (host, port) = authority_of(authority, port)?;
         let path = match path.starts_with('/') {
             true => path.to_owned(),
             false => format!("/{path}"),
@@ -127,7 +153,8 @@ impl fmt::Display for Host {
     }
 }
 
-fn authority_of(text: &str) -> Option<(Host, u16)> {
+fn authority_of(text: &str, default: u16) -> Option<(Host, u16)> {
+    let default = default.to_string();
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inner, after) = rest.split_once(']')?;
@@ -136,11 +163,11 @@ fn authority_of(text: &str) -> Option<(Host, u16)> {
                 Host::Ip(ip.into()),
                 after
                     .strip_prefix(':')
-                    .or(after.is_empty().then_some("443"))?,
+                    .or(after.is_empty().then_some(default.as_str()))?,
             )
         }
         None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, "443"));
+            let (host, port) = text.split_once(':').unwrap_or((text, default.as_str()));
             (host_of(host)?, port)
         }
     };
@@ -253,6 +280,22 @@ mod tests {
             &format!("https://h.example/{}", "a".repeat(URL_LEN_MAX)),
             None,
         );
+    }
+
+    #[test]
+    fn alerts_may_go_by_plain_http() {
+        let check = |text: &str, expected: Option<(bool, u16)>| {
+            let url = WebUrl::parse(text);
+            assert_eq!(url.map(|u| (u.is_secure, u.at.port)), expected, "{text}");
+        };
+        check("https://h.example/x", Some((true, 443)));
+        check("http://h.example/x", Some((false, 80)));
+        check("HTTP://[::1]:9093/x?y", Some((false, 9093)));
+        check("ftp://h.example/x", None);
+        check("http://user@h.example/", None);
+        check("http:/h.example/", None);
+        check("h.example", None);
+        check("", None);
     }
 
     #[test]

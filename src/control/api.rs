@@ -39,6 +39,8 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 pub enum Request {
     /// The state of everything, as [`super::status::Status`].
     Status,
+    /// What is asked most, each as [`super::status::TopName`].
+    TopNames,
     /// All mirrors, each as [`super::status::MirrorStatus`].
     MirrorList,
     /// The stored versions of a mirror, newest first.

@@ -39,6 +39,7 @@ pub struct Counts {
     pub stale: u64,
     pub servfail: u64,
     pub refused: u64,
+    pub limited: u64,
     pub shed: u64,
     pub sent: u64,
     pub timeouts: u64,
@@ -52,6 +53,15 @@ impl Counts {
             &metrics.queries_udp_total,
             &metrics.queries_tcp_total,
             &metrics.queries_tls_total,
+            &metrics.queries_https_total,
+            &metrics.queries_quic_total,
+        ];
+        let limited = [
+            &metrics.limited_queries_dropped_total,
+            &metrics.limited_queries_truncated_total,
+            &metrics.limited_queries_refused_total,
+            &metrics.limited_responses_dropped_total,
+            &metrics.limited_responses_truncated_total,
         ];
         Counts {
             queries: queries.iter().map(|metric| metric.value()).sum(),
@@ -63,6 +73,7 @@ impl Counts {
             stale: metrics.answers_stale_total.value(),
             servfail: metrics.answers_servfail_total.value(),
             refused: metrics.queries_refused_total.value(),
+            limited: limited.iter().map(|metric| metric.value()).sum(),
             shed: metrics.queries_shed_total.value(),
             sent: metrics.upstream_sent_total.value(),
             timeouts: metrics.upstream_timeouts_total.value(),
@@ -83,6 +94,7 @@ impl Counts {
             stale: less(self.stale, before.stale),
             servfail: less(self.servfail, before.servfail),
             refused: less(self.refused, before.refused),
+            limited: less(self.limited, before.limited),
             shed: less(self.shed, before.shed),
             sent: less(self.sent, before.sent),
             timeouts: less(self.timeouts, before.timeouts),

@@ -8,6 +8,7 @@ mod crowded;
 mod mirrors;
 mod stale;
 mod talkers;
+mod top;
 mod trust;
 mod versions;
 mod words;
@@ -25,6 +26,7 @@ pub use crowded::CrowdedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use talkers::{TalkerStatus, TopTalkers, share};
+pub use top::{ROWS_MAX as TOP_ROWS_MAX, Top, TopName};
 pub use trust::{
     CertificateStatus, ClockReset, ClockStatus, NegativeAnchorStatus, TrustKeyStatus,
     TrustPointStatus,

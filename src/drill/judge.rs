@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::verdict::{self, Evidence, Source, Survival, Verdict};
+use super::verdict::{self, Evidence, Judged, Place, Source, Survival, Verdict};
 use crate::clock::Clock;
 use crate::dns::{Name, Question, Rcode};
 use crate::reach::Cut;
-use crate::resolve::task::{Beside, CLIENT_WAIT, Judging, Resolver};
+use crate::resolve::task::{Beside, CLIENT_WAIT, Judging, Resolver, Way};
 use crate::resolve::trace::Trace;
 use crate::resolve::{Health, LocalZones, Observation};
 use crate::upstream::{Ask, IsCut, Manner, Severed, Upstream};
@@ -84,7 +84,7 @@ impl Judge {
 
     /// Judges one question: asks the servers that stay reachable, and where the question comes to nothing all those that it leads to
     /// now. Takes up to twice the time that a question may take.
-    pub async fn judge(&self, question: Question) -> Verdict {
+    pub async fn judge(&self, question: Question) -> Judged {
         let trace = Trace::recording(self.clock.now());
         let resolution = self.after.judge_question(question.clone(), &trace).await;
         let (events, _) = trace.events();
@@ -95,19 +95,58 @@ impl Judge {
             events: &events,
         };
         if resolution.rcode != Rcode::SERVFAIL {
-            let survival = evidence.survives();
-            // What another question found through a retained delegation shows nobody any more who had to be waited for.
-            if !evidence.met_the_cut() && survival.from != Source::Retained {
-                return Verdict::Survives(survival);
-            }
-            if !self.is_in_time(&question).await {
-                return Verdict::Lost(Box::new(evidence.too_slow()));
-            }
-            return Verdict::Survives(Survival {
-                slow: !self.is_prompt(&question).await,
-                ..survival
-            });
+            let verdict = self.survives(&evidence).await;
+            let place = self.place(&evidence);
+            return Judged { verdict, place };
         }
+        let verdict = self.comes_to_nothing(&evidence).await;
+        // What lies below a zone that is lost only the true world knows.
+        let deeper = self.before.way_to(&question);
+        let place = self
+            .place(&evidence)
+            .filter(|place| !deeper.zone.is_below(&place.zone));
+        let place = place.or_else(|| Some(evidence.place(&deeper, false)));
+        Judged { verdict, place }
+    }
+
+    /// Where the name lives.
+    fn place(&self, evidence: &Evidence<'_>) -> Option<Place> {
+        let (zone, mirrored) = evidence.home()?;
+        let servers = Vec::new();
+        let way = self.servers_of(&zone).unwrap_or(Way { zone, servers });
+        Some(evidence.place(&way, mirrored))
+    }
+
+    /// The servers of a zone, as far as known.
+    fn servers_of(&self, zone: &Name) -> Option<Way> {
+        let of = |resolver: &Resolver| {
+            let way = resolver.way_to(&verdict::ns_question(zone));
+            (way.zone == *zone).then_some(way)
+        };
+        of(&self.before).or_else(|| of(&self.after))
+    }
+
+    /// The verdict on a question that is answered.
+    async fn survives(&self, evidence: &Evidence<'_>) -> Verdict {
+        let question = evidence.question;
+        let survival = evidence.survives();
+        // What another question found through a retained delegation shows nobody any more who had to be waited for.
+        if !evidence.met_the_cut() && survival.from != Source::Retained {
+            return Verdict::Survives(survival);
+        }
+        if !self.is_in_time(question).await {
+            let loss = evidence.too_slow(|zone| self.servers_of(zone));
+            return Verdict::Lost(Box::new(loss));
+        }
+        Verdict::Survives(Survival {
+            slow: !self.is_prompt(question).await,
+            ..survival
+        })
+    }
+
+    /// The verdict on a question that is not.
+    async fn comes_to_nothing(&self, evidence: &Evidence<'_>) -> Verdict {
+        let question = evidence.question;
         let trace = Trace::off();
         let now = self.before.judge_question(question.clone(), &trace).await;
         if now.rcode == Rcode::SERVFAIL {
@@ -116,13 +155,7 @@ impl Judge {
         }
         let failed = evidence.failed_at();
         let zone_now = self.before.way_to(&failed.question);
-        let lost_zone = failed.zone.as_ref().and_then(|zone| {
-            let of = |resolver: &Resolver| {
-                let way = resolver.way_to(&verdict::ns_question(zone));
-                (way.zone == *zone).then_some(way)
-            };
-            of(&self.before).or_else(|| of(&self.after))
-        });
+        let lost_zone = (failed.zone.as_ref()).and_then(|zone| self.servers_of(zone));
         Verdict::Lost(Box::new(evidence.lost(failed, lost_zone, zone_now)))
     }
 }

@@ -9,12 +9,17 @@
 //! - [`verdict`]: from the record of a judgement to a verdict, a reason and what would fix it; pure
 //! - [`names`]: which names are asked for, and how often, in bounded memory; pure
 //! - [`report`]: verdicts added up
+//! - [`domains`]: the same by registrable name and by zone; pure
+//! - [`html`] and [`picture`]: a report as one page; pure
 //! - [`watch`]: when a drill is to be given up; pure
 //!
 //! Failure: a question that fails in the true world, too, is no loss and is shown apart. What cannot be told is said to be lost.
 
+pub mod domains;
+pub mod html;
 pub mod judge;
 pub mod names;
+pub mod picture;
 pub mod report;
 pub mod verdict;
 pub mod watch;

@@ -12,9 +12,12 @@
 //! | `host_lost` | survives, but none of the addresses in the answer can be reached, in the same form |
 //! | `slow` | survives, but so slowly that a client's first tries may come to nothing, in the same form |
 //! | `causes` | per `cause` (`servers_abroad`, `named_abroad`, `parent_abroad`, `no_chain`, `servers_fail`, `too_slow`, `other`): `names`, `queries` |
-//! | `lost` | the lost questions, most used first: `name`, `type`, `queries`, `share`, `cause`, `zone`, `alias` (the name that it leads to, if that is what is lost), `text`, `fix`, `servers` (`name`, `addresses`, `cut`) |
+//! | `lost` | the lost questions, most used first: `name`, `type`, `queries`, `share`, `cause`, `zone`, `alias` (the name that it leads to, if that is what is lost), `text`, `fix`, `servers` (`name`, `addresses`, `cut`: all of them are, `cut_addresses`) |
 //! | `lost_left_out` | how many more there are |
 //! | `fixes` | what would fix most, most used first: `fix`, `names`, `queries` |
+//! | `domains`, `domains_top` | registrable names (`domains` says by what they are told): `all`, `with_losses`; and those that lose most, then the most used: `domain`, `names`, `queries`, `lost_names`, `lost_queries` |
+//! | `asked_top` | the most asked questions, whatever becomes of them: `name`, `type`, `queries`, `share`, `class`, `zone` (that it lives in), `lost_with` (the zone that it is lost with, where that is another one) |
+//! | `zones_top` | the most used zones that names live in or are lost with: `zone`, `mirrored`, `names`, `queries`, `lost_queries` (for this zone's sake), `servers` as above |
 //! | `failing` | questions that fail now, most used first: `name`, `type`, `queries`, `text` |
 //!
 //! A [`DrillReport`] has the keys of a [`DrillState`] (`cut`, `shadow`, `running`, `began_at`, `ends_at`, `ended_at`, `ended`: why,
@@ -26,7 +29,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::verdict::{Cause, LostServer, Source, Verdict};
+use super::domains::{self, AskedRow, DomainRow, Domains, ZoneRow};
+use super::verdict::{Cause, Judged, LostServer, Source, Verdict};
 use crate::dns::Question;
 
 /// Lost questions that are listed.
@@ -58,6 +62,10 @@ pub struct Report {
     pub lost_left_out: u64,
     pub fixes: Vec<FixRow>,
     pub failing: Vec<FailingRow>,
+    pub domains: Domains,
+    pub domains_top: Vec<DomainRow>,
+    pub asked_top: Vec<AskedRow>,
+    pub zones_top: Vec<ZoneRow>,
 }
 
 /// So many distinct questions, and how often they are asked.
@@ -207,13 +215,13 @@ pub struct ReadinessProgress {
 /// Verdicts on the way to a [`Report`].
 #[derive(Debug, Default)]
 pub struct Tally {
-    rows: Vec<(Question, f64, Verdict)>,
+    rows: Vec<(Question, f64, Judged)>,
 }
 
 impl Tally {
-    /// Takes up a verdict on a question that is asked so often.
-    pub fn add(&mut self, question: Question, queries: f64, verdict: Verdict) {
-        self.rows.push((question, queries, verdict));
+    /// Takes up a judgement of a question that is asked so often.
+    pub fn add(&mut self, question: Question, queries: f64, judged: Judged) {
+        self.rows.push((question, queries, judged));
     }
 
     /// Adds up.
@@ -248,6 +256,7 @@ impl Tally {
         (failing.share.names_share, failing.share.queries_share) = (0.0, 0.0);
         classes.push(failing);
         let (names, queries) = sum(rows, |_| true);
+        let (domains, domains_top) = domains::domains(rows);
         Report {
             survive: share(&|v| matches!(v, Verdict::Survives(_))),
             host_lost: share(&|v| matches!(v, Verdict::Survives(s) if s.host_lost)),
@@ -259,6 +268,10 @@ impl Tally {
                 .saturating_sub(LOST_MAX as u64),
             fixes: fixes(rows),
             failing: failing_rows(rows),
+            asked_top: domains::asked(rows, all.1),
+            zones_top: domains::zones(rows),
+            domains,
+            domains_top,
             names,
             queries,
             cut,
@@ -268,10 +281,10 @@ impl Tally {
     }
 }
 
-type Row = (Question, f64, Verdict);
+type Row = (Question, f64, Judged);
 
 fn sum(rows: &[Row], is: impl Fn(&Verdict) -> bool) -> (u64, f64) {
-    let chosen = rows.iter().filter(|(_, _, verdict)| is(verdict));
+    let chosen = rows.iter().filter(|(_, _, judged)| is(&judged.verdict));
     chosen.fold((0, 0.0), |(names, queries), (_, q, _)| {
         (names + 1, queries + q)
     })
@@ -283,7 +296,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
 
 fn losses(rows: &[Row]) -> impl Iterator<Item = (&Question, f64, &super::verdict::Loss)> {
     rows.iter()
-        .filter_map(|(question, queries, verdict)| match verdict {
+        .filter_map(|(question, queries, judged)| match &judged.verdict {
             Verdict::Lost(loss) => Some((question, *queries, &**loss)),
             _ => None,
         })
@@ -345,7 +358,7 @@ fn fixes(rows: &[Row]) -> Vec<FixRow> {
 }
 
 fn failing_rows(rows: &[Row]) -> Vec<FailingRow> {
-    let row = |(question, queries, verdict): &Row| match verdict {
+    let row = |(question, queries, judged): &Row| match &judged.verdict {
         Verdict::FailsNow(text) => Some(FailingRow {
             name: question.name.to_string(),
             rtype: question.rtype.to_string(),
@@ -417,6 +430,19 @@ impl Report {
                 counted(row.names, "name")
             );
         }
+        let with_losses = self.domains.with_losses;
+        if with_losses > 0 {
+            let _ = writeln!(
+                out,
+                "\nregistrable names: {}, of which {with_losses} lose something, most used first:",
+                self.domains.all
+            );
+        }
+        let hit = self.domains_top.iter().filter(|row| row.lost_names > 0);
+        for row in hit.take(TEXT_FIXES_MAX) {
+            let (lost, names) = (row.lost_names, counted(row.names, "name"));
+            let _ = writeln!(out, "  {}: {lost} of {names}", row.domain);
+        }
         if !self.fixes.is_empty() {
             out.push_str("\nwhat would fix most:\n");
         }
@@ -455,12 +481,12 @@ impl Report {
 }
 
 /// `1 name`, `2 names`.
-fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{n} {what}{s}")
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
@@ -495,7 +521,8 @@ mod tests {
         let mut tally = Tally::default();
         let mut add = |n: u8, queries, verdict| {
             let question = Question::new(format!("n{n}.test.").parse().unwrap(), Rtype::A);
-            tally.add(question, queries, verdict);
+            let place = None;
+            tally.add(question, queries, Judged { verdict, place });
         };
         add(1, 60.0, survives(Source::Live, false));
         add(2, 20.0, survives(Source::Stale, true));

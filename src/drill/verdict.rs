@@ -70,6 +70,17 @@ pub enum Verdict {
     FailsNow(String),
 }
 
+impl Verdict {
+    /// Its class in reports.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Verdict::Survives(survival) => survival.from.word(),
+            Verdict::Lost(_) => "lost",
+            Verdict::FailsNow(_) => "fails_now",
+        }
+    }
+}
+
 /// How a question would be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survival {
@@ -127,6 +138,29 @@ pub struct LostServer {
     pub addresses: Vec<IpAddr>,
     /// None of them can be reached.
     pub cut: bool,
+    /// Those of them that cannot be reached.
+    #[serde(default)]
+    pub cut_addresses: Vec<IpAddr>,
+}
+
+/// Where a question's name lives, as far as the judgement has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The deepest zone on the way to it.
+    pub zone: Name,
+    /// A copy of that zone is held here.
+    pub mirrored: bool,
+    /// Its servers.
+    pub servers: Vec<LostServer>,
+}
+
+/// A verdict, and where the name lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Where the name lives; not known of own zones and of what somebody else found.
+    pub place: Option<Place>,
 }
 
 /// Why a question would be lost, and what would change that.
@@ -151,7 +185,7 @@ pub struct Loss {
 pub struct FailedAt {
     /// The link of the chain of aliases.
     pub question: Question,
-    /// The last zone whose servers were to be asked.
+    /// The deepest zone whose servers were to be asked.
     pub zone: Option<Name>,
     /// The zone through whose servers the addresses of that zone's servers would have to be found, where they are not known.
     pub names_in: Option<Name>,
@@ -159,6 +193,8 @@ pub struct FailedAt {
     pub asked: bool,
     /// What it was that failed, of the chain of trust.
     pub chain: bool,
+    /// The link of that chain that could not be had, such as `ru. DNSKEY`.
+    pub link: Option<String>,
 }
 
 /// What a judgement has brought.
@@ -233,18 +269,90 @@ impl Evidence<'_> {
         })
     }
 
-    /// Why the question is lost where a way is left that takes longer than the work on a question may take.
-    pub fn too_slow(&self) -> Loss {
+    /// The zone that keeps the question waiting for longest: that with most servers which were asked in vain and are cut off, and how many.
+    pub fn waits_at(&self) -> Option<(Name, usize)> {
+        let mut at: Option<Name> = None;
+        let mut waits: Vec<(Name, usize)> = Vec::new();
+        for event in self.events {
+            match &event.what {
+                What::Step { zone, .. } => at = zone.parse().ok(),
+                What::Exchange { server, taken, .. } => {
+                    let Some(zone) = at
+                        .as_ref()
+                        .filter(|zone| !taken && self.cut.takes_server(zone, *server))
+                    else {
+                        continue;
+                    };
+                    match waits.iter_mut().find(|(known, _)| known == zone) {
+                        Some((_, count)) => *count += 1,
+                        None => waits.push((zone.clone(), 1)),
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Of several with as many the first one that was met.
+        waits.into_iter().rev().max_by_key(|(_, count)| *count)
+    }
+
+    /// Why the question is lost where a way is left that takes longer than the work on a question may take. `servers_of` are the
+    /// servers of a zone, as far as known.
+    pub fn too_slow(&self, servers_of: impl Fn(&Name) -> Option<Way>) -> Loss {
         let cut = self.cut;
+        let (text, fix, zone) = match self.waits_at() {
+            Some((zone, count)) => (
+                format!(
+                    "a way is left, but it takes too long: it leads past servers of {zone} that are cut off ({cut}; {count} were waited for)"
+                ),
+                match zone.label_count() <= TOP_LABELS_MAX {
+                    true => format!("mirror {zone}"),
+                    false => format!(
+                        "mirror {zone}, or ask its operator for more name servers that stay reachable"
+                    ),
+                },
+                Some(zone),
+            ),
+            None => (
+                format!(
+                    "a way is left, but it takes too long: it waits for what others ask of servers that are cut off ({cut})"
+                ),
+                "mirror the zones above; `holdfast trace` for the name shows them".into(),
+                None,
+            ),
+        };
+        let way = zone.as_ref().and_then(servers_of);
         Loss {
             cause: Cause::TooSlow,
-            zone: None,
             alias: None,
-            servers: Vec::new(),
-            text: format!(
-                "a way is left, but it leads past so many servers that are cut off ({cut}) that it takes too long"
-            ),
-            fix: "mirror the zones above; `holdfast trace` for the name shows them".into(),
+            servers: way.iter().flat_map(|way| self.servers(way)).collect(),
+            zone,
+            text,
+            fix,
+        }
+    }
+
+    /// The deepest zone on the way to the name itself, and whether a copy of it was asked.
+    pub fn home(&self) -> Option<(Name, bool)> {
+        let zone = |what: &What| {
+            let (zone, mirrored) = match what {
+                What::Step { zone, .. } => (zone, false),
+                What::Mirror { zone, .. } => (zone, true),
+                _ => return None,
+            };
+            let zone: Name = zone.parse().ok()?;
+            let name = &self.question.name;
+            (*name == zone || name.is_below(&zone)).then_some((zone, mirrored))
+        };
+        let zones = self.events.iter().filter_map(|event| zone(&event.what));
+        zones.max_by_key(|(zone, mirrored)| (zone.label_count(), *mirrored))
+    }
+
+    /// A zone and its servers, as a place.
+    pub fn place(&self, way: &Way, mirrored: bool) -> Place {
+        Place {
+            zone: way.zone.clone(),
+            mirrored,
+            servers: self.servers(way),
         }
     }
 
@@ -274,15 +382,23 @@ impl Evidence<'_> {
                 names_in: None,
                 asked: false,
                 chain,
+                link: None,
             };
         };
-        let zone = self.last_step(ask.id);
+        let link = match &ask.what {
+            What::Ask { question, .. } if chain => Some(question.clone()),
+            _ => None,
+        };
+        // What failed without a step, for others had failed at it before, still says of which zone it was.
+        let of_link = || link.as_ref()?.split_whitespace().next()?.parse().ok();
+        let zone = self.deepest_step(ask.id).or_else(of_link);
         FailedAt {
             question,
             names_in: self.names_in(ask.id, zone.as_ref()),
             asked: self.asked_inside(ask.id, zone.as_ref()),
             zone,
             chain,
+            link,
         }
     }
 
@@ -357,12 +473,15 @@ impl Evidence<'_> {
                 )
             }
             Cause::NoChain => (
-                format!(
-                    "what proves the answer cannot be had: the chain of trust breaks at {at} ({set})"
-                ),
-                format!(
-                    "mirror {at} or the zone above it, so that its DS and DNSKEY sets are held here"
-                ),
+                match &failed.link {
+                    Some(link) => format!(
+                        "what proves the answer cannot be had: the chain of trust breaks at {at}, which would have to say {link} ({set})"
+                    ),
+                    None => format!(
+                        "what proves the answer cannot be had: the chain of trust breaks at {at} ({set})"
+                    ),
+                },
+                format!("mirror {at}, so that the DS and DNSKEY sets that it has are held here"),
             ),
             Cause::ServersFail => (
                 format!("name servers of {at} that stay reachable were asked, and had no answer"),
@@ -393,14 +512,18 @@ impl Evidence<'_> {
 
     fn servers(&self, way: &Way) -> Vec<LostServer> {
         let cut = |a: &IpAddr| self.cut.takes_server(&way.zone, *a);
-        let server = |(name, addresses): &(Name, Vec<IpAddr>)| LostServer {
-            name: name.to_string(),
-            cut: addresses.iter().all(cut),
-            addresses: addresses
+        let server = |(name, addresses): &(Name, Vec<IpAddr>)| {
+            let shown: Vec<IpAddr> = addresses
                 .iter()
                 .copied()
                 .take(ADDRESSES_SHOWN_MAX)
-                .collect(),
+                .collect();
+            LostServer {
+                name: name.to_string(),
+                cut: addresses.iter().all(cut),
+                cut_addresses: shown.iter().copied().filter(|a| cut(a)).collect(),
+                addresses: shown,
+            }
         };
         way.servers
             .iter()
@@ -430,12 +553,13 @@ impl Evidence<'_> {
         self.events.iter().filter(own).map(|event| &event.what)
     }
 
-    fn last_step(&self, ask: u32) -> Option<Name> {
+    /// How far down the question came: not the last step, for where a zone's servers fail its parent is asked anew.
+    fn deepest_step(&self, ask: u32) -> Option<Name> {
         let steps = self.below(ask).filter_map(|what| match what {
             What::Step { zone, .. } => zone.parse().ok(),
             _ => None,
         });
-        steps.last()
+        steps.max_by_key(Name::label_count)
     }
 
     /// Whether a server of the zone that is not cut off was asked.
@@ -480,7 +604,7 @@ impl Evidence<'_> {
             let Some(search) = search else {
                 break;
             };
-            home = self.last_step(search.id);
+            home = self.deepest_step(search.id);
             open = search.id;
         }
         home
@@ -503,194 +627,4 @@ fn is_for_address(event: &Event) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Now;
-    use crate::dns::Rcode;
-    use crate::resolve::Sources;
-    use crate::resolve::trace::Trace;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn ask(question: &str, purpose: &str, failed: bool) -> What {
-        What::Ask {
-            question: question.into(),
-            purpose: purpose.into(),
-            outcome: Some(if failed { "failed: no" } else { "NOERROR" }.into()),
-        }
-    }
-
-    fn step(zone: &str, learned_from: &str) -> What {
-        What::Step {
-            zone: zone.into(),
-            learned_from: learned_from.into(),
-            names: 1,
-            addresses: 1,
-        }
-    }
-
-    fn exchange(server: [u8; 4], taken: bool) -> What {
-        What::Exchange {
-            server: server.into(),
-            name: None,
-            transport: "udp".into(),
-            question: String::new(),
-            edns: true,
-            outcome: None,
-            taken,
-            rtt_ms: None,
-            late_ms: None,
-        }
-    }
-
-    fn resolution(rcode: Rcode) -> Resolution {
-        Resolution {
-            rcode,
-            answer: Vec::new(),
-            authority: Vec::new(),
-            additional: Vec::new(),
-            security: Security::Insecure,
-            errors: Vec::new(),
-            sources: Sources::default(),
-        }
-    }
-
-    fn cut() -> Cut {
-        let set = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
-        Cut::isolation("domestic", &set).unwrap()
-    }
-
-    const INSIDE: [u8; 4] = [192, 0, 2, 1];
-    const ABROAD: [u8; 4] = [203, 0, 113, 1];
-
-    #[test]
-    fn the_weakest_of_the_way_decides() {
-        let question = Question::new(name("www.a.x."), Rtype::A);
-        let check = |whats: Vec<What>, expected| {
-            let trace = Trace::recording(Now::default());
-            for what in whats {
-                trace.note(Now::default(), || what);
-            }
-            let found = resolution(Rcode::NOERROR);
-            let (cut, events) = (cut(), trace.events().0);
-            let evidence = Evidence {
-                question: &question,
-                cut: &cut,
-                resolution: &found,
-                events: &events,
-            };
-            assert_eq!(evidence.survives().from, expected);
-        };
-        let mirror = || What::Mirror {
-            zone: ".".into(),
-            serial: 1,
-            age_s: 1,
-            trust: String::new(),
-            why: String::new(),
-            outcome: String::new(),
-        };
-        check(vec![mirror()], Source::Mirror);
-        check(vec![mirror(), exchange(INSIDE, true)], Source::Live);
-        check(vec![mirror(), exchange(ABROAD, false)], Source::Mirror);
-        check(
-            vec![step("a.x.", "retained"), exchange(INSIDE, true)],
-            Source::Retained,
-        );
-        let old = What::Stale {
-            question: String::new(),
-            rcode: String::new(),
-            ran_out_s: 1,
-            why: String::new(),
-            kind: String::new(),
-            from: String::new(),
-        };
-        check(vec![mirror(), old, exchange(INSIDE, true)], Source::Stale);
-    }
-
-    /// Events as (number of the one that it belongs to, event).
-    fn lost(whats: Vec<(u32, What)>, zone_now: &str) -> Loss {
-        let question = Question::new(name("www.a.x."), Rtype::A);
-        let events: Vec<Event> = whats
-            .into_iter()
-            .enumerate()
-            .map(|(i, (parent, what))| Event {
-                id: i as u32 + 1,
-                parent,
-                at_ms: 0.0,
-                what,
-            })
-            .collect();
-        let found = resolution(Rcode::SERVFAIL);
-        let cut = cut();
-        let evidence = Evidence {
-            question: &question,
-            cut: &cut,
-            resolution: &found,
-            events: &events,
-        };
-        let failed = evidence.failed_at();
-        let servers = vec![(name("ns.a.x."), vec![INSIDE.into()])];
-        let now = Way {
-            zone: name(zone_now),
-            servers,
-        };
-        evidence.lost(failed, None, now)
-    }
-
-    #[test]
-    fn the_first_thing_that_failed_says_why() {
-        let check = |whats, zone_now: &str, cause, zone: &str| {
-            let loss = lost(whats, zone_now);
-            assert_eq!(
-                (loss.cause, loss.zone),
-                (cause, Some(name(zone))),
-                "{}",
-                loss.text
-            );
-        };
-        let abroad = |zone: &str| {
-            vec![
-                (0, ask("www.a.x. A", "answer", true)),
-                (1, step(zone, "network")),
-                (1, exchange(ABROAD, false)),
-            ]
-        };
-        check(abroad("a.x."), "a.x.", Cause::ServersAbroad, "a.x.");
-        check(abroad("x."), "a.x.", Cause::ParentAbroad, "x.");
-        let inside = vec![
-            (0, ask("www.a.x. A", "answer", true)),
-            (1, step("a.x.", "mirror")),
-            (1, exchange(ABROAD, false)),
-            (1, exchange(INSIDE, false)),
-        ];
-        check(inside, "a.x.", Cause::ServersFail, "a.x.");
-        let named = vec![
-            (0, ask("www.a.x. A", "answer", true)),
-            (1, step("a.x.", "mirror")),
-            (1, ask("ns.b.y. A", "address of a name server", true)),
-            (3, step("y.", "mirror")),
-            (3, exchange(ABROAD, false)),
-        ];
-        let loss = lost(named.clone(), "a.x.");
-        assert!(loss.fix.contains("mirror y."), "{}", loss.fix);
-        check(named, "a.x.", Cause::NamedAbroad, "a.x.");
-        let alias = vec![
-            (0, ask("www.a.x. A", "answer", false)),
-            (
-                0,
-                What::Alias {
-                    from: "www.a.x.".into(),
-                    to: "w.c.z.".into(),
-                },
-            ),
-            (0, ask("w.c.z. A", "answer", true)),
-            (3, step("c.z.", "mirror")),
-            (3, exchange(ABROAD, false)),
-        ];
-        let loss = lost(alias.clone(), "c.z.");
-        assert_eq!(loss.alias, Some(name("w.c.z.")));
-        check(alias, "c.z.", Cause::ServersAbroad, "c.z.");
-    }
-}
+mod tests;

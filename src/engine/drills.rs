@@ -21,9 +21,10 @@ use crate::dns::Question;
 use crate::drill::judge::Judge;
 use crate::drill::names::Names;
 use crate::drill::report::{DrillReport, DrillState, ReadinessProgress, Report, Tally};
-use crate::drill::verdict::Verdict;
+use crate::drill::verdict::Judged;
 use crate::drill::watch::Watch;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::reach::Cut;
 
 /// The longest drill.
@@ -63,7 +64,7 @@ struct Run {
     began: Now,
     judge: Judge,
     seen: Arc<Names>,
-    verdicts: Mutex<HashMap<Question, (Duration, Verdict)>>,
+    verdicts: Mutex<HashMap<Question, (Duration, Judged)>>,
     /// Asked and failed before.
     counts: (u64, u64),
     share_before: f64,
@@ -142,7 +143,7 @@ impl Drills {
         };
         let running = now.mono.saturating_sub(run.began.mono);
         if running >= run.planned.time {
-            self.end("its time is over");
+            self.end("its time is over", News::DrillEnded);
             return;
         }
         if run.planned.shadow {
@@ -159,7 +160,7 @@ impl Drills {
                 run.share_before * 100.0,
                 bound * 100.0
             );
-            self.end(&why);
+            self.end(&why, News::DrillAborted);
         }
     }
 
@@ -201,12 +202,13 @@ impl Drills {
         self.metrics.drills_total.inc();
         self.metrics.drill_running.set(1);
         let (cut, seconds) = (&run.planned.cut, run.planned.time.as_secs());
+        let alert = News::DrillStarted.word();
         match run.planned.shadow {
             true => {
-                tracing::info!(%cut, seconds, "a shadow drill begins: questions are judged, answers stay as they are")
+                tracing::info!(alert, %cut, seconds, "a shadow drill begins: questions are judged, answers stay as they are")
             }
             false => {
-                tracing::warn!(%cut, seconds, "A DRILL BEGINS: clients are answered as if this were cut off")
+                tracing::warn!(alert, %cut, seconds, "A DRILL BEGINS: clients are answered as if this were cut off")
             }
         }
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
@@ -219,12 +221,12 @@ impl Drills {
     /// # Errors
     /// There is none.
     pub fn stop(self: &Arc<Self>) -> Result<DrillState, String> {
-        let run = self.end("stopped");
+        let run = self.end("stopped", News::DrillEnded);
         let run = run.ok_or("no drill goes on")?;
         Ok(self.state_of(&run))
     }
 
-    fn end(self: &Arc<Self>, why: &str) -> Option<Arc<Run>> {
+    fn end(self: &Arc<Self>, why: &str, news: News) -> Option<Arc<Run>> {
         let run = {
             let mut state = lock(&self.state);
             let run = state.running.take()?;
@@ -244,10 +246,11 @@ impl Drills {
         self.metrics.drill_running.set(0);
         let cut = &run.planned.cut;
         let (asked, failed) = (counts.0 - run.counts.0, counts.1 - run.counts.1);
+        let alert = news.word();
         match began {
-            None => tracing::info!(%cut, why, asked, "the shadow drill is over"),
+            None => tracing::info!(alert, %cut, why, asked, "the shadow drill is over"),
             Some(since) => {
-                tracing::warn!(%cut, why, asked, failed, "THE DRILL IS OVER: clients are answered from the true world");
+                tracing::warn!(alert, %cut, why, asked, failed, "THE DRILL IS OVER: clients are answered from the true world");
                 // What failed in the drill is no measure for the next one.
                 *lock(&self.watch) = Watch::default();
                 let resolver = self.engine.resolver.clone();
@@ -483,7 +486,7 @@ fn progress(job: &Job) -> ReadinessProgress {
 async fn judge_all(
     judge: &Judge,
     questions: impl Iterator<Item = Question>,
-    keep: impl Fn(Question, Verdict),
+    keep: impl Fn(Question, Judged),
 ) {
     let mut under_way = JoinSet::new();
     for question in questions {

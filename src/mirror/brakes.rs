@@ -15,6 +15,7 @@
 
 use crate::config::{Percent, ProtectChanges};
 use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
+use crate::news::News;
 use crate::zone::{Place, ZoneImage};
 
 /// What the operator set.
@@ -28,11 +29,20 @@ pub struct Policy<'a> {
     pub protect_changes: ProtectChanges,
 }
 
+/// Something about a version that is worth an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Of which kind.
+    pub news: News,
+    /// A sentence.
+    pub text: String,
+}
+
 /// What becomes of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Brake {
     /// It may be served; these things are worth an alarm.
-    Admit(Vec<String>),
+    Admit(Vec<Alarm>),
     /// It waits for the operator, because of this.
     Hold(Vec<String>),
 }
@@ -48,7 +58,10 @@ pub fn check(
     let mut reasons = Vec::new();
     if !old_is_bootstrap {
         reasons.extend(shrinks(old, new, policy.shrink_max));
-        alarms.extend(unannounced_keys(old, new));
+        alarms.extend(unannounced_keys(old, new).map(|text| Alarm {
+            news: News::Keys,
+            text,
+        }));
     }
     for name in policy.protect {
         match protected(old, new, name) {
@@ -61,7 +74,10 @@ pub fn check(
             Change::Altered(rtype) => {
                 let text = format!("{rtype} of the protected name {name} changed");
                 match policy.protect_changes {
-                    ProtectChanges::Alarm => alarms.push(text),
+                    ProtectChanges::Alarm => alarms.push(Alarm {
+                        news: News::ProtectedName,
+                        text,
+                    }),
                     ProtectChanges::Hold => reasons.push(text),
                 }
             }
@@ -243,11 +259,17 @@ mod tests {
             admit
         );
         assert!(matches!(check(plain, "", alarm), Brake::Hold(r) if r[0].contains("is gone")));
-        let moved = Brake::Admit(vec!["NS of the protected name ru.test. changed".to_owned()]);
+        let alarmed = |text: &str| {
+            Brake::Admit(vec![Alarm {
+                news: News::ProtectedName,
+                text: text.to_owned(),
+            }])
+        };
+        let moved = alarmed("NS of the protected name ru.test. changed");
         assert_eq!(check(plain, "ru.test. 60 NS a.x.\n", alarm), moved);
         for (old, new) in [(plain, &signed[..]), (signed, plain)] {
             let rolled = vec!["DS of the protected name ru.test. changed".to_owned()];
-            assert_eq!(check(old, new, alarm), Brake::Admit(rolled.clone()));
+            assert_eq!(check(old, new, alarm), alarmed(&rolled[0]));
             assert_eq!(check(old, new, hold), Brake::Hold(rolled));
         }
     }

@@ -47,6 +47,7 @@ use crate::config::{Anchors, Config, MirrorConfig, Sha1, Source};
 use crate::dns::tsig::Keyring;
 use crate::dns::{Name, Rdata};
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::zone::ZoneImage;
 
 pub use generation::{Candidate, Generation};
@@ -586,9 +587,9 @@ impl Mirror {
         }
     }
 
-    /// Notes what is wrong; tells it when it is not of the `sort` that was told last. `held` is the serial of a version
+    /// Notes what is wrong; tells it, as `news`, when it is not of the `sort` that was told last. `held` is the serial of a version
     /// that waits for the operator.
-    fn fail(&self, errors: Vec<String>, sort: &str, held: Option<u32>) {
+    fn fail(&self, errors: Vec<String>, sort: &str, news: News, held: Option<u32>) {
         let mut state = self.state();
         state.errors = errors;
         let error = state.last_error();
@@ -603,7 +604,8 @@ impl Mirror {
                     "mirror refresh failed; it is tried again by itself, and at once with: holdfast mirror refresh {zone}"
                 ),
             };
-            tracing::warn!(%zone, error, serving, "{next}");
+            let alert = news.word();
+            tracing::warn!(alert, %zone, error, serving, "{next}");
             state.told_error = Some(sort.to_owned());
         }
     }
@@ -624,7 +626,8 @@ impl Mirror {
             was
         };
         if let Some(error) = was {
-            tracing::info!(zone = %self.config.zone, was = error, "mirror refresh works again");
+            let alert = News::MirrorRefresh.word();
+            tracing::info!(alert, zone = %self.config.zone, was = error, "mirror refresh works again");
         }
     }
 
@@ -640,14 +643,19 @@ impl Mirror {
         let urgent = |e: Option<Escalation>| e.is_some_and(|e| e.is_urgent());
         metrics.mirrors_ageing_urgent.step(urgent(was), urgent(now));
         let zone = &self.config.zone;
+        // A quarter is for who reads the log.
+        let of = |stage| (stage >= age::Stage::Half).then_some(News::MirrorAge.word());
         match (was, now) {
-            (Some(_), None) => tracing::info!(%zone, serial, "the copy is up to date again"),
+            (Some(was), None) => {
+                let alert = of(was.stage);
+                tracing::info!(alert, %zone, serial, "the copy is up to date again");
+            }
             (was, Some(now)) if was.is_none_or(|was| was.stage < now.stage) => {
                 metrics.mirror_escalations_total.inc();
-                let text = now.text(&self.config);
+                let (text, alert) = (now.text(&self.config), of(now.stage));
                 match now.is_urgent() {
-                    true => tracing::error!(%zone, serial, "{text}"),
-                    false => tracing::warn!(%zone, serial, "{text}"),
+                    true => tracing::error!(alert, %zone, serial, "{text}"),
+                    false => tracing::warn!(alert, %zone, serial, "{text}"),
                 }
             }
             _ => {}

@@ -27,6 +27,7 @@ use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
 use crate::dns::{Name, Record, Rtype};
+use crate::news::News;
 use crate::zone::{BuildError, Changes, ZoneImage, apply_in};
 
 pub use secured::Seen;
@@ -140,6 +141,15 @@ impl Failure {
         let error = self.error.to_string();
         let step = error.split(':').next().unwrap_or_default();
         format!("{} {step}", self.source)
+    }
+
+    /// What an operator is told of it: the last of the kinds is the most important one.
+    pub fn news(&self) -> News {
+        match self.error {
+            SourceError::Held { .. } => News::VersionHeld,
+            SourceError::Refused { .. } => News::VersionRefused,
+            _ => News::MirrorRefresh,
+        }
     }
 
     /// The serial of the version that waits for the operator, if that is why.
@@ -789,7 +799,8 @@ fn apply_brakes(
     ) {
         Brake::Admit(alarms) => {
             for alarm in alarms {
-                tracing::warn!(%zone, serial, "ALARM: {alarm}");
+                let alert = alarm.news.word();
+                tracing::warn!(alert, %zone, serial, "ALARM: {}", alarm.text);
             }
             Ok(verified)
         }

@@ -28,6 +28,7 @@ use super::work::blocking;
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
 use crate::dns::Soa;
+use crate::news::News;
 
 /// Shortest time between two refreshes, in seconds.
 const REFRESH_MIN_S: u64 = 1;
@@ -90,7 +91,7 @@ pub(super) async fn supervise(
         let ended = running.join().await;
         tracing::error!(zone = %mirror.config.zone, ?ended, "the mirror's loop ended by itself; it is begun anew");
         let error = "internal fault: the mirror's loop panicked";
-        mirror.fail(vec![error.to_owned()], error, None);
+        mirror.fail(vec![error.to_owned()], error, News::MirrorRefresh, None);
         tokio::time::sleep(Duration::from_secs(PANIC_PAUSE_S)).await;
     }
 }
@@ -115,7 +116,7 @@ impl Drop for AbortOnDrop {
 pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) -> FilesSeen {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
     if let Err(error) = task.load_stored().await {
-        mirror.fail(vec![error.clone()], &error, None);
+        mirror.fail(vec![error.clone()], &error, News::MirrorRefresh, None);
     }
     if task.refresher.can_prove_alone() {
         if mirror.current().is_none() && task.has_files() {
@@ -131,7 +132,7 @@ pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) 
         }
         task.bootstrap().await;
         if let Some(error) = mirror.snapshot_error() {
-            mirror.fail(vec![error.clone()], &error, None);
+            mirror.fail(vec![error.clone()], &error, News::MirrorRefresh, None);
         }
     }
     task.refresher.files
@@ -304,7 +305,9 @@ impl Task {
             let text = errors.join("; ");
             let sorts: Vec<String> = failures.iter().map(Failure::sort).collect();
             let held = failures.iter().find_map(Failure::held);
-            self.mirror().fail(errors, &sorts.join(" "), held);
+            let news = failures.iter().map(Failure::news).max();
+            let news = news.unwrap_or(News::MirrorRefresh);
+            self.mirror().fail(errors, &sorts.join(" "), news, held);
             return Err(text);
         }
         self.failures = 0;

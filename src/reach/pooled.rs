@@ -25,6 +25,7 @@ use super::signal::Evidence;
 use crate::clock::Clock;
 use crate::dns::Name;
 use crate::metrics::Metrics;
+use crate::news::News;
 
 /// How often the machine is looked at while anything is suspect or dead.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -139,15 +140,16 @@ impl Prefixes {
             let Some(left_out) = lines.claim(minute) else {
                 continue;
             };
+            let alert = News::Prefix.word();
             match change {
                 Change::Died(prefix, evidence) => {
-                    warn!(%prefix, left_out, "the prefix is dead, its servers are asked after all others: {evidence}");
+                    warn!(alert, %prefix, left_out, "the prefix is dead, its servers are asked after all others: {evidence}");
                 }
                 Change::Returned(prefix, server, after) => {
-                    info!(%prefix, %server, left_out, "the prefix answers again after {} s", after.as_secs());
+                    info!(alert, %prefix, %server, left_out, "the prefix answers again after {} s", after.as_secs());
                 }
                 Change::Lapsed(prefix) => {
-                    info!(%prefix, left_out, "the prefix may be back: nothing has failed there of late");
+                    info!(alert, %prefix, left_out, "the prefix may be back: nothing has failed there of late");
                 }
             }
         }

@@ -16,6 +16,7 @@ use super::state::{Input, Inputs, Reachability, ZoneReach};
 use crate::clock::{Clock, format_utc};
 use crate::dns::Name;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::store::{Changes, Durability, Ledger, OutageRow, zone_key};
 
 /// Probes under way at once, over all zones.
@@ -179,6 +180,7 @@ fn handle(deps: &Deps, machines: &mut HashMap<Name, Machine>, signal: Signal) {
 
 /// Publishes first, so that routes act before anyone reads the log.
 fn announce(deps: &Deps, zone: &Name, machine: &Machine, t: Transition) {
+    let alert = News::MirrorState.word();
     let (since, evidence) = (machine.since(), t.evidence.clone());
     deps.reach.publish(
         zone,
@@ -195,7 +197,7 @@ fn announce(deps: &Deps, zone: &Name, machine: &Machine, t: Transition) {
                 Some(serial) => format!("the copy with serial {serial} answers"),
                 None => "AND THERE IS NO COPY to answer from".into(),
             };
-            warn!(zone = %zone, from = %t.from, "isolated, {copy}: {}", t.evidence);
+            warn!(alert, zone = %zone, from = %t.from, "isolated, {copy}: {}", t.evidence);
             deps.metrics.reach_isolated_total.inc();
             if t.from == State::Suspect {
                 record(
@@ -211,10 +213,10 @@ fn announce(deps: &Deps, zone: &Name, machine: &Machine, t: Transition) {
             }
         }
         State::Online if t.from != State::Suspect => {
-            info!(zone = %zone, from = %t.from, "online again: {}", t.evidence);
+            info!(alert, zone = %zone, from = %t.from, "online again: {}", t.evidence);
             record(deps, Changes::new().remove::<OutageRow>(zone_key(zone)));
         }
-        _ => info!(zone = %zone, from = %t.from, "{}: {}", t.to, t.evidence),
+        _ => info!(alert, zone = %zone, from = %t.from, "{}: {}", t.to, t.evidence),
     }
     deps.reach.announce(zone, t);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use holdfast::clock::{Clock, format_utc};
 use holdfast::control::status::{CertificateStatus, duration_words};
 use holdfast::metrics::Metrics;
+use holdfast::news::News;
 
 const DAY_S: u64 = 86_400;
 /// Pause between two looks, in seconds.
@@ -114,9 +115,10 @@ impl CertificateWatch {
             return;
         };
         let (at, told) = (&status.expires_at, Told(status.left_s));
+        let alert = News::Certificate.word();
         match stage {
-            Stage::Ended | Stage::Day1 => tracing::error!(at, "{told}"),
-            Stage::Days7 | Stage::Days30 => tracing::warn!(at, "{told}"),
+            Stage::Ended | Stage::Day1 => tracing::error!(alert, at, "{told}"),
+            Stage::Days7 | Stage::Days30 => tracing::warn!(alert, at, "{told}"),
         }
     }
 

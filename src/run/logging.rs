@@ -1,7 +1,8 @@
-//! Logging to stderr, as text or JSON, with a level that a reload may change.
+//! Logging to stderr, as text or JSON, with a level that a reload may change; and the tap that takes alerts from it, at whatever level.
 
 use std::io::IsTerminal;
 
+use holdfast::alert::Tap;
 use holdfast::config::{Log, LogFormat, LogLevel};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,7 +14,7 @@ pub struct LogLevels {
 }
 
 /// Starts the log of the process. To be called once.
-pub fn start(log: &Log) -> LogLevels {
+pub fn start(log: &Log, alerts: Option<Tap>) -> LogLevels {
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
@@ -22,9 +23,10 @@ pub fn start(log: &Log) -> LogLevels {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // What is no news for the log of this level may be an alert all the same, so each has a filter of its own.
     tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
+        .with(lines.with_filter(filter))
+        .with(alerts.map(|tap| tap.with_filter(Tap::filter())))
         .init();
     LogLevels { handle }
 }

@@ -12,10 +12,11 @@ use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FlushDone, GoneStatus,
     KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus,
-    StaleZoneStatus, Status, TableStatus, TalkerStatus, TopTalkers, TrustKeyStatus,
-    TrustPointStatus, ZoneStatus, share,
+    StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus, TalkerStatus, TopName, TopTalkers,
+    TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
 };
 use holdfast::dns::{Dnskey, Name, Question};
+use holdfast::drill::names::Counted;
 use holdfast::engine::{Drills, Engine};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::{GenerationState, Mirror};
@@ -79,6 +80,7 @@ impl Operator {
     async fn carry_out(&self, request: Request) -> Result<Value, String> {
         match request {
             Request::Status => to_json(&self.status()),
+            Request::TopNames => to_json(&self.top_names()),
             Request::MirrorList => to_json(&self.mirrors()),
             Request::MirrorShow { zone } => {
                 let mirror = self.mirror(&zone)?;
@@ -322,6 +324,19 @@ impl Operator {
             .into_iter()
             .map(status)
             .collect()
+    }
+
+    fn top_names(&self) -> Vec<TopName> {
+        let names = self.engine.front.names();
+        let mut all = names.map(|names| names.all()).unwrap_or_default();
+        all.sort_by(|a, b| b.count.total_cmp(&a.count));
+        all.truncate(TOP_ROWS_MAX);
+        let name = |counted: Counted| TopName {
+            name: counted.question.name.to_string(),
+            rtype: counted.question.rtype.to_string(),
+            queries: counted.count,
+        };
+        all.into_iter().map(name).collect()
     }
 
     fn top_talkers(&self) -> TopTalkers {

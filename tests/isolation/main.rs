@@ -251,7 +251,7 @@ async fn run(seed: u64, tally: &mut Tally) {
     );
     let mut verdicts = Vec::new();
     for question in &country.after {
-        verdicts.push(judge.judge(question.clone()).await);
+        verdicts.push(judge.judge(question.clone()).await.verdict);
     }
 
     let cut_off = with_a_past(&plan, &country).await;

@@ -14,6 +14,7 @@ use holdfast::resolve::select::ServerState;
 
 use crate::net::{Fault, SimNet};
 use crate::outage::Site;
+use crate::schema::Schema;
 use crate::signer::name;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -365,6 +366,10 @@ async fn readiness_of_a_list_says_why_and_what_would_fix_it() {
     assert_eq!(cause("www.cross.home."), "named_abroad");
     assert_eq!(cause("www.open.far."), "parent_abroad");
     assert_eq!(cause("www.site.plain."), "parent_abroad");
+    // The root is mirrored here: nothing is lost with it.
+    for row in &report.lost {
+        assert!(!row.fix.contains("mirror ."), "{}", report.to_text());
+    }
     assert_eq!(
         row("abroad.shop.home.").alias.as_deref(),
         Some("www.host.far.")
@@ -374,6 +379,35 @@ async fn readiness_of_a_list_says_why_and_what_would_fix_it() {
         "{}",
         report.to_text()
     );
+    // Where each name lives, and what it is lost with.
+    let faults = Schema::load().faults("report", &serde_json::to_value(&report).unwrap());
+    assert!(faults.is_empty(), "{faults:#?}");
+    let lives = |name: &str| {
+        let row = report.asked_top.iter().find(|row| row.name == name);
+        let row = row.unwrap();
+        (
+            row.zone.as_deref().unwrap_or("none").to_owned(),
+            row.lost_with.as_deref().unwrap_or("itself").to_owned(),
+        )
+    };
+    let pair = |zone: &str, with: &str| (zone.to_owned(), with.to_owned());
+    assert_eq!(lives("www.shop.home."), pair("shop.home.", "itself"));
+    assert_eq!(lives("www.open.far."), pair("open.far.", "far."));
+    assert_eq!(lives("abroad.shop.home."), pair("shop.home.", "far."));
+    let zone = |zone: &str| {
+        let row = report.zones_top.iter().find(|row| row.zone == zone);
+        row.unwrap_or_else(|| panic!("{zone}: {:#?}", report.zones_top))
+    };
+    let shop = &zone("shop.home.").servers;
+    assert!(!shop.is_empty() && shop.iter().all(|s| !s.cut && !s.addresses.is_empty()));
+    let far = zone("far.");
+    assert!(
+        !far.servers.is_empty() && far.servers.iter().all(|s| s.cut),
+        "{far:?}"
+    );
+    assert!(far.lost_queries >= 2.0, "{far:?}");
+    assert!(report.domains.with_losses >= 3, "{:?}", report.domains_top);
+    assert!(holdfast::drill::html::readiness(&report).contains(">abroad.shop.home. A</text>"));
     // Judging is no question of a client, leaves no trace, and so comes to the same again.
     assert_eq!(stage.engine.front.counts(), before);
     stage.is_spotless();

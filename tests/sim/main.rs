@@ -17,6 +17,8 @@ mod oracle;
 mod outage;
 mod quirks;
 mod rollover;
+#[path = "../report/schema.rs"]
+mod schema;
 mod searches;
 mod security;
 mod shares;

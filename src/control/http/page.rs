@@ -15,6 +15,8 @@ use crate::metrics::Times;
 const REFRESH_S: u32 = 30;
 /// Rows of a list.
 const ROWS_SHOWN_MAX: usize = 20;
+/// Networks on the page.
+const TALKERS_SHOWN_MAX: usize = 8;
 /// Mirrors on the page.
 const MIRRORS_SHOWN_MAX: usize = 200;
 /// Minutes that "the last hour" has.
@@ -336,6 +338,10 @@ fn upstream(status: &Status, rows: &[Row], out: &mut String) {
 fn pressure(status: &Status, since_start: &Counts, out: &mut String) {
     let metric = |name: &str| status.metrics.get(name).copied().unwrap_or(0);
     let rows = [
+        (
+            "dropped, cut short or refused by a limit",
+            since_start.limited,
+        ),
         ("dropped: too many were being worked on", since_start.shed),
         ("refused: access list, or not offered", since_start.refused),
         ("malformed", metric("queries_malformed_total")),
@@ -357,6 +363,23 @@ fn pressure(status: &Status, since_start: &Counts, out: &mut String) {
         let _ = write!(out, "<tr><td>{what}</td><td class=\"n\">{count}</td></tr>");
     }
     out.push_str("</table>");
+    if !status.top_talkers.prefixes.is_empty() {
+        let _ = write!(
+            out,
+            "<table><tr><th>networks that ask most, last {} s</th><th class=\"n\">of all</th><th class=\"n\">limited</th></tr>",
+            status.top_talkers.over_s
+        );
+        for of in status.top_talkers.prefixes.iter().take(TALKERS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{}</td><td class=\"n\">{:.1} %</td><td class=\"n\">{:.1} %</td></tr>",
+                Escaped(&of.prefix),
+                100.0 * of.queries_share,
+                100.0 * of.dropped_share
+            );
+        }
+        out.push_str("</table>");
+    }
     if !status.crowded.is_empty() {
         out.push_str(
             "<table><tr><th>zone with too many waiting</th><th class=\"n\">waiting</th></tr>",

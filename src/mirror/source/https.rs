@@ -17,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{self, HeaderMap, HeaderName};
@@ -50,8 +50,20 @@ const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// A validator that is longer is not remembered, in octets.
 const VALIDATOR_LEN_MAX: usize = 256;
+/// What this program calls itself.
+const USER_AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
 /// The body goes to the disk in pieces of about this size, in octets.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// The way to a web server.
+pub struct Door<'a> {
+    /// To addresses.
+    pub connect: &'a dyn Connect,
+    /// From names to addresses.
+    pub lookup: &'a dyn Lookup,
+    /// Through TLS; without it plain http is spoken.
+    pub tls: Option<&'a Tls>,
+}
 
 /// What a fetch needs of the world.
 pub struct Way<'a> {
@@ -125,8 +137,8 @@ pub async fn fetch(
         let mut at = url.clone();
         for _ in 0..=REDIRECTS_MAX {
             // One connection per request: redirects nearly always lead to another server.
-            let mut exchange = Exchange::open(way, &at).await?;
-            let answer = exchange.ask(&at, known).await?;
+            let mut exchange = Exchange::open(&way.door(), &at).await?;
+            let answer = exchange.ask(request(&at, known)).await?;
             match judge(&answer, known.is_some())? {
                 Answer::Elsewhere(location) => {
                     let to = at.join(&location);
@@ -149,16 +161,46 @@ pub async fn fetch(
         .unwrap_or_else(|_| Err(late))
 }
 
+/// Posts `json` to `url`. Anything but a success is an error, a redirect too: it would be somebody else who gets it. What
+/// the server has to say is not read. The caller bounds the time.
+///
+/// # Errors
+/// The step that failed and how.
+pub async fn post(door: &Door<'_>, url: &HttpsUrl, json: String) -> Result<(), HttpsError> {
+    let request = Request::post(&url.path)
+        .header(header::HOST, url.authority())
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONNECTION, "close")
+        .body(Full::new(Bytes::from(json)));
+    let mut exchange = Exchange::open(door, url).await?;
+    let answer = exchange.ask(request.ok()).await?;
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        other => Err(HttpsError::Status(other)),
+    }
+}
+
+impl Way<'_> {
+    fn door(&self) -> Door<'_> {
+        Door {
+            connect: self.connect,
+            lookup: self.lookup,
+            tls: Some(self.tls),
+        }
+    }
+}
+
 /// A connection with one request on it.
 struct Exchange {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     /// Reads and writes while the sender is in use.
     _driver: AbortOnDropHandle<()>,
 }
 
 impl Exchange {
-    async fn open(way: &Way<'_>, url: &HttpsUrl) -> Result<Exchange, HttpsError> {
-        let stream = connect(way, url).await?;
+    async fn open(door: &Door<'_>, url: &HttpsUrl) -> Result<Exchange, HttpsError> {
+        let stream = connect(door, url).await?;
         let mut builder = Builder::new();
         builder
             .max_headers(HEADERS_MAX)
@@ -177,10 +219,9 @@ impl Exchange {
 
     async fn ask(
         &mut self,
-        url: &HttpsUrl,
-        known: Option<&Validators>,
+        request: Option<Request<Full<Bytes>>>,
     ) -> Result<Response<Incoming>, HttpsError> {
-        let request = request(url, known).ok_or(HttpsError::Request(Fault::Http(
+        let request = request.ok_or(HttpsError::Request(Fault::Http(
             "the address makes no request".to_owned(),
         )))?;
         let limit = Duration::from_secs(MESSAGE_TIME_MAX_S);
@@ -192,13 +233,10 @@ impl Exchange {
     }
 }
 
-fn request(url: &HttpsUrl, known: Option<&Validators>) -> Option<Request<Empty<Bytes>>> {
+fn request(url: &HttpsUrl, known: Option<&Validators>) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::get(&url.path)
         .header(header::HOST, url.authority())
-        .header(
-            header::USER_AGENT,
-            concat!("holdfast/", env!("CARGO_PKG_VERSION")),
-        )
+        .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "*/*")
         .header(header::ACCEPT_ENCODING, "gzip")
         .header(header::CONNECTION, "close");
@@ -209,20 +247,22 @@ fn request(url: &HttpsUrl, known: Option<&Validators>) -> Option<Request<Empty<B
     if let Some(modified) = known.and_then(|v| v.last_modified.as_ref()) {
         request = request.header(header::IF_MODIFIED_SINCE, modified);
     }
-    request.body(Empty::new()).ok()
+    request.body(Full::default()).ok()
 }
 
-/// A secured connection to the server of an address.
-async fn connect(way: &Way<'_>, url: &HttpsUrl) -> Result<Box<dyn Stream>, HttpsError> {
+/// A connection to the server of an address, secured where the way is.
+async fn connect(door: &Door<'_>, url: &HttpsUrl) -> Result<Box<dyn Stream>, HttpsError> {
     let host = url.host.to_string();
     let name = tls::server_name(host.trim_matches(['[', ']']))?;
     let mut first: Option<Fault> = None;
-    for ip in addresses(way, &url.host).await? {
+    for ip in addresses(door.lookup, &url.host).await? {
         let server = SocketAddr::new(ip, url.port);
-        let opened = within(CONNECT_TIME_MAX_S, way.connect.connect(server)).await;
-        let secured = match opened {
-            Ok(stream) => within(HANDSHAKE_TIME_MAX_S, way.tls.secure(stream, name.clone())).await,
-            Err(fault) => Err(fault),
+        let opened = within(CONNECT_TIME_MAX_S, door.connect.connect(server)).await;
+        let secured = match (opened, door.tls) {
+            (Ok(stream), Some(tls)) => {
+                within(HANDSHAKE_TIME_MAX_S, tls.secure(stream, name.clone())).await
+            }
+            (other, _) => other,
         };
         match secured {
             Ok(stream) => return Ok(stream),
@@ -245,7 +285,7 @@ async fn within<T>(limit_s: u64, work: impl Future<Output = io::Result<T>>) -> R
 }
 
 /// Some addresses of a server, both families by turns.
-async fn addresses(way: &Way<'_>, host: &Host) -> Result<Vec<IpAddr>, HttpsError> {
+async fn addresses(lookup: &dyn Lookup, host: &Host) -> Result<Vec<IpAddr>, HttpsError> {
     let name = match host {
         Host::Ip(ip) => return Ok(vec![*ip]),
         Host::Name(name) => name,
@@ -255,7 +295,7 @@ async fn addresses(way: &Way<'_>, host: &Host) -> Result<Vec<IpAddr>, HttpsError
         why,
     };
     let limit = Duration::from_secs(LOOKUP_TIME_MAX_S);
-    let found = timeout(limit, way.lookup.addresses(name)).await;
+    let found = timeout(limit, lookup.addresses(name)).await;
     let found = found.unwrap_or_else(|_| Err(format!("nothing for {LOOKUP_TIME_MAX_S} s")));
     let (mut six, mut four): (Vec<_>, Vec<_>) = found
         .map_err(failed)?
