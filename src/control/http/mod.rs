@@ -6,7 +6,7 @@
 //! without a status page, too.
 
 mod chart;
-mod exposition;
+pub mod exposition;
 mod page;
 
 use std::convert::Infallible;
