@@ -214,7 +214,8 @@ impl Shared {
         validated && !there.is_some_and(|zone| zone.is_within(top))
     }
 
-    /// RFC 8198: not cached again, for a flood of random names must not fill the cache.
+    /// RFC 8198: not cached again, for a flood of random names must not fill the cache. What a wildcard answers twice is: it is to be
+    /// at hand when it has run out and the zone cannot be reached.
     fn synthesised(&self, question: &Question, now: Now) -> Option<(Entry, u32)> {
         let made = self.validator.as_ref()?.synthesise(question, now)?;
         // A zone that is held here below the one that denies it: private, or newer than the denial. And a copy that is
@@ -245,8 +246,16 @@ impl Shared {
             return None;
         }
         self.metrics.answers_aggressive_total.inc();
-        if entry.answer.is_empty() {
-            self.retained.denied(&made.zone, question);
+        match entry.answer.is_empty() {
+            true => _ = self.retained.denied(&made.zone, question),
+            false
+                if self.settings.stale.enabled
+                    && self.judging.is_none()
+                    && self.expanded.was_asked(question) =>
+            {
+                self.keep(question, &entry, ttl_s, Occasion::Question);
+            }
+            false => {}
         }
         Some((entry.with_ttl(ttl_s), ttl_s))
     }

@@ -19,6 +19,7 @@ mod judge;
 mod placed;
 mod prefetch;
 mod raw;
+mod repeats;
 mod retain;
 mod servfail_log;
 mod stale;
@@ -58,6 +59,7 @@ use failures::{Failed, FailureKey, Failures};
 use inflight::InFlight;
 use judge::ReferralChecks;
 use raw::{RawAsk, RawKey, RawResult};
+use repeats::Repeats;
 
 /// Client questions under way at a time.
 const QUESTIONS_IN_FLIGHT_MAX: usize = 20_000;
@@ -168,6 +170,8 @@ pub(in crate::resolve) struct Shared {
     failures: Failures,
     shares: Arc<Shares>,
     crowded_log: Lines,
+    /// Questions that wildcards have answered.
+    expanded: Repeats,
     clients_waiting: Semaphore,
     referral_checks: ReferralChecks,
     raw_in_flight: Arc<InFlight<RawKey, RawResult>>,
@@ -217,6 +221,7 @@ impl Resolver {
             failures: Failures::default(),
             shares: Shares::new(settings.upstream_per_zone_max),
             crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
+            expanded: Repeats::default(),
             clients_waiting: Semaphore::new(CLIENTS_WAITING_MAX),
             referral_checks: ReferralChecks::default(),
             raw_in_flight: Arc::default(),
