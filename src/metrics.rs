@@ -169,6 +169,10 @@ metrics! {
     upstream_crowded_total,
     /// Clients that were told at once that it takes long, or got old data, because too many wait for long already.
     clients_crowded_total,
+    /// Zones below which many names that do not exist are asked for now: 50 a second, or more than `limits.denials_per_zone_s`.
+    random_subdomain_zones,
+    /// Questions that were not asked because of that limit.
+    random_subdomain_refused_total,
     /// Packets sent upstream.
     upstream_sent_total,
     /// Upstream questions without an answer in time.

@@ -119,6 +119,7 @@ const PURE: &[&str] = &[
     "reach/machine",
     "reach/prefix",
     "resolve/delegation",
+    "resolve/denials",
     "resolve/forward",
     "resolve/iterate",
     "resolve/quirks",

@@ -178,6 +178,7 @@ impl Default for Limits {
             window_s: 15,
             slip: 2,
             upstream_per_zone_max: 200,
+            denials_per_zone_s: 0,
             tcp_connections_max: 4096,
             tcp_connections_per_prefix_max: 256,
         }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod crowded;
+mod flooded;
 mod mirrors;
 mod stale;
 mod talkers;
@@ -23,6 +24,7 @@ use crate::drill::report::DrillState;
 
 pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
 pub use crowded::CrowdedStatus;
+pub use flooded::FloodedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use talkers::{TalkerStatus, TopTalkers, share};
@@ -72,6 +74,9 @@ pub struct Status {
     /// Zones for whose servers too many questions wait.
     #[serde(default)]
     pub crowded: Vec<CrowdedStatus>,
+    /// Zones below which many names that do not exist are asked for.
+    #[serde(default)]
+    pub flooded: Vec<FloodedStatus>,
     /// The networks that ask most.
     #[serde(default)]
     pub top_talkers: TopTalkers,
@@ -169,6 +174,7 @@ impl Status {
         self.write_retained(&mut out);
         self.stale.write(&mut out);
         crowded::write(&self.crowded, &mut out);
+        flooded::write(&self.flooded, &mut out);
         self.top_talkers.write(&mut out);
         self.write_counts(&mut out);
         out

@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod delegation;
+pub mod denials;
 pub mod forward;
 pub mod interpret;
 pub mod iterate;

@@ -14,7 +14,8 @@
 //! | waiting | `zone_max` (`limits.upstream_per_zone_max`) | half of `PLACES_MAX` |
 //!
 //! Where as many wait at a zone as may, and nothing has been heard from it for [`HEARD_FOR`], no new question is let in. While
-//! something is heard there may be names that are answered beside those that are not: each gets its prompt try.
+//! something is heard there may be names that are answered beside those that are not: each gets its prompt try. Where it is heard too often
+//! that a name does not exist, `denials` may close the door.
 //!
 //! Failure: who has no place, or loses it, is told so at once ([`Crowded`]); that says nothing of the zone.
 
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::denials::{Denials, FloodedZone};
 use crate::clock::Now;
 use crate::dns::Name;
 
@@ -44,6 +46,8 @@ pub enum Crowded {
     Zone(usize),
     /// Too many wait for servers of any zone.
     All,
+    /// Too many names of its zone do not exist.
+    Denials,
 }
 
 impl std::fmt::Display for Crowded {
@@ -52,6 +56,7 @@ impl std::fmt::Display for Crowded {
             Crowded::Zone(waiting) => {
                 write!(f, "{waiting} questions wait for its servers already")
             }
+            Crowded::Denials => write!(f, "too many of the names that are asked for do not exist"),
             Crowded::All => write!(f, "too many questions wait for servers that do not answer"),
         }
     }
@@ -82,6 +87,7 @@ pub struct Shares {
 struct Tables {
     zones: HashMap<Name, Zone>,
     crowded: HashMap<Name, Refusals>,
+    denials: Denials,
     prompt: usize,
     waiting: usize,
 }
@@ -104,10 +110,28 @@ struct Refusals {
 impl Shares {
     /// `zone_max`: questions that may wait for the servers of one zone; 0 for no such limit.
     pub fn new(zone_max: usize) -> Arc<Shares> {
+        Shares::limited(zone_max, 0)
+    }
+
+    /// As [`Shares::new`], with a limit on what the servers of one zone may deny per second; 0 for none.
+    pub fn limited(zone_max: usize, denials_per_s: u32) -> Arc<Shares> {
         Arc::new(Shares {
             zone_max: (zone_max > 0).then_some(zone_max),
-            tables: Mutex::default(),
+            tables: Mutex::new(Tables {
+                denials: Denials::new(denials_per_s),
+                ..Tables::default()
+            }),
         })
+    }
+
+    /// Zones below which many names that do not exist are asked for, or were within the last minute; the worst first.
+    pub fn flooded(&self, now: Now) -> Vec<FloodedZone> {
+        self.tables().denials.flooded(now)
+    }
+
+    /// Questions that were not asked because their zone denies too much.
+    pub fn refused_for_denials(&self) -> u64 {
+        self.tables().denials.refused()
     }
 
     /// A place at the servers of `zone`; at forwarders `apart`, which are asked for all zones, without a zone's limit.
@@ -117,6 +141,9 @@ impl Shares {
     pub fn enter(self: &Arc<Self>, zone: &Name, apart: bool, now: Now) -> Result<Place, Crowded> {
         let zone_max = self.zone_max.filter(|_| !apart);
         let mut tables = self.tables();
+        if !apart && !tables.denials.may_ask(zone, now) {
+            return Err(Crowded::Denials);
+        }
         let free = PLACES_MAX.saturating_sub(tables.prompt + tables.waiting);
         let known = tables.zones.get(zone);
         let (prompt, waiting) = known.map_or((0, 0), |z| (z.prompt, z.waiting));
@@ -137,6 +164,7 @@ impl Shares {
             shares: self.clone(),
             zone: zone.clone(),
             zone_max,
+            apart,
             waits: false,
         })
     }
@@ -207,6 +235,7 @@ pub struct Place {
     shares: Arc<Shares>,
     zone: Name,
     zone_max: Option<usize>,
+    apart: bool,
     waits: bool,
 }
 
@@ -236,6 +265,13 @@ impl Place {
             (zone.prompt, zone.waiting) = (zone.prompt - 1, zone.waiting + 1);
         }
         Ok(())
+    }
+
+    /// A server of the zone has said that the name does not exist.
+    pub fn denied(&self, now: Now) {
+        if !self.apart {
+            self.shares.tables().denials.note(&self.zone, now);
+        }
     }
 
     /// A server of the zone has said something of use: it will say more.

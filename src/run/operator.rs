@@ -10,10 +10,10 @@ use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
-    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FlushDone, GoneStatus,
-    KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus, ServerStatus, StaleStatus,
-    StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus, TalkerStatus, TopName, TopTalkers,
-    TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
+    CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FloodedStatus,
+    FlushDone, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
+    ServerStatus, StaleStatus, StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus, TalkerStatus,
+    TopName, TopTalkers, TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::drill::names::Counted;
@@ -25,6 +25,7 @@ use holdfast::query::own::OwnZone;
 use holdfast::query::rate_limit::{RateLimits, Talker};
 use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
+use holdfast::resolve::denials::FloodedZone;
 use holdfast::resolve::retained::Gone;
 use holdfast::resolve::select::ServerState;
 use holdfast::resolve::shares::CrowdedZone;
@@ -211,6 +212,7 @@ impl Operator {
             retained: self.retained(),
             stale: self.stale(),
             crowded: self.crowded(),
+            flooded: self.flooded(),
             top_talkers: self.top_talkers(),
             drill: self.drills.current(),
             cache: self.cache(),
@@ -259,6 +261,11 @@ impl Operator {
         let unclaimed = holdfast::upstream::unclaimed_datagrams().unwrap_or(0);
         let since_start = unclaimed.saturating_sub(self.unclaimed_before);
         self.metrics.datagrams_unclaimed_total.set(since_start);
+        let (flooded, refused) = self.engine.resolver.flooded_zones();
+        self.metrics
+            .random_subdomain_zones
+            .set(flooded.len() as u64);
+        self.metrics.random_subdomain_refused_total.set(refused);
         let forgotten = self.rate_limits.forgotten();
         self.metrics.limited_forgotten_total.set(forgotten);
         let certificate = self.certificate.status();
@@ -337,6 +344,17 @@ impl Operator {
             queries: counted.count,
         };
         all.into_iter().map(name).collect()
+    }
+
+    fn flooded(&self) -> Vec<FloodedStatus> {
+        let status = |of: FloodedZone| FloodedStatus {
+            zone: of.zone.to_string(),
+            since: format_utc(of.since_s),
+            denials: of.denials,
+            refused: of.refused,
+        };
+        let (zones, _) = self.engine.resolver.flooded_zones();
+        zones.into_iter().map(status).collect()
     }
 
     fn top_talkers(&self) -> TopTalkers {

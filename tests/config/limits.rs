@@ -29,7 +29,7 @@ fn what_the_server_says_of_itself_is_chosen() {
 
 #[test]
 fn limits_are_read_and_bounded() {
-    let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\n";
+    let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\ndenials_per_zone_s = 40\n";
     let limits = parse(text).unwrap().limits;
     assert_eq!(limits.exempt.len(), 2);
     let numbers = [
@@ -37,8 +37,9 @@ fn limits_are_read_and_bounded() {
         limits.responses_per_s,
         limits.window_s,
         limits.slip,
+        limits.denials_per_zone_s,
     ];
-    assert_eq!(numbers, [200, 20, 30, 3]);
+    assert_eq!(numbers, [200, 20, 30, 3, 40]);
     for (line, fault) in [
         ("exempt = ['192.0.2.1/24']", "limits.exempt"),
         ("queries_per_prefix_s = -1", "limits.queries_per_prefix_s"),

@@ -120,3 +120,47 @@ async fn a_zone_that_answers_some_questions_answers_them_all_the_while() {
     println!("{right} of {MANY}");
     assert_eq!(right, MANY);
 }
+
+/// A flood of names that do not exist below an unsigned zone: so many are looked for as the limit allows, and names that exist are found
+/// as before, those of the zone itself from the cache.
+#[tokio::test(start_paused = true)]
+async fn random_names_of_a_zone_are_limited_and_told() {
+    let lab = Lab::with(build().build(), |s| s.denials_per_zone_s = 20);
+    assert_eq!(
+        lab.ask("www.w.known.com.", Rtype::A).await.rcode,
+        Rcode::NOERROR
+    );
+    let mut tally = [0; 2];
+    for n in 0..1000 {
+        let answer = lab.ask(&format!("r{n}.known.com."), Rtype::A).await;
+        match answer.rcode {
+            Rcode::NXDOMAIN => tally[0] += 1,
+            Rcode::SERVFAIL => tally[1] += 1,
+            other => panic!("{other}"),
+        }
+        tokio::time::sleep(5 * MS).await;
+    }
+    // Five seconds, and one second's worth at once.
+    assert!((60..=160).contains(&tally[0]), "{tally:?}");
+    assert_eq!(
+        lab.ask("www.w.known.com.", Rtype::A).await.rcode,
+        Rcode::NOERROR
+    );
+    assert_eq!(
+        lab.ask("x.w.other.org.", Rtype::A).await.rcode,
+        Rcode::NOERROR
+    );
+    let (flooded, refused) = lab.resolver.flooded_zones();
+    assert_eq!(
+        (flooded.len(), flooded[0].zone.to_string().as_str()),
+        (1, "known.com.")
+    );
+    assert_eq!(refused, flooded[0].refused);
+    assert!(refused >= tally[1]);
+    // It is over as soon as the flood is.
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(
+        lab.ask("y.w.known.com.", Rtype::A).await.rcode,
+        Rcode::NOERROR
+    );
+}

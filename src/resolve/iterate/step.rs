@@ -370,6 +370,9 @@ impl Attempt {
         );
         if of_use && let Some(place) = &mut self.place {
             place.heard(now);
+            if matches!(said, Said::Answer(response) if response.rcode == Rcode::NXDOMAIN) {
+                place.denied(now);
+            }
             self.prompt_until = Some(now.mono + PROMPT_FOR);
         }
     }

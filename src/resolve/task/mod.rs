@@ -42,6 +42,7 @@ use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
+use crate::resolve::denials::FloodedZone;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
 use crate::resolve::select::{ServerStatus, Servers};
@@ -219,7 +220,7 @@ impl Resolver {
             stale_work: stale::Work::new(),
             shelf,
             failures: Failures::default(),
-            shares: Shares::new(settings.upstream_per_zone_max),
+            shares: Shares::limited(settings.upstream_per_zone_max, settings.denials_per_zone_s),
             crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
             expanded: Repeats::default(),
             clients_waiting: Semaphore::new(CLIENTS_WAITING_MAX),
@@ -577,6 +578,15 @@ impl Resolver {
     /// Zones for whose servers as many questions wait as may, or did within the last minute.
     pub fn crowded_zones(&self) -> Vec<CrowdedZone> {
         self.0.shares.crowded(self.0.clock.now())
+    }
+
+    /// Zones below which many names that do not exist are asked for, and how many questions that has left unasked since the start.
+    pub fn flooded_zones(&self) -> (Vec<FloodedZone>, u64) {
+        let shares = &self.0.shares;
+        (
+            shares.flooded(self.0.clock.now()),
+            shares.refused_for_denials(),
+        )
     }
 
     /// Answers in the cache that have run out and are kept for outages. Looks at every entry.

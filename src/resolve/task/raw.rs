@@ -257,7 +257,7 @@ impl Shared {
         self.metrics.upstream_crowded_total.inc();
         if let Some(left_out) = self.crowded_log.claim(self.clock.now().mono.as_secs()) {
             let Failure { zone, text, .. } = failure;
-            tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max): it fails, or old data is answered");
+            tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max, limits.denials_per_zone_s): it fails, or old data is answered");
         }
     }
 

@@ -1,0 +1,250 @@
+//! Floods of names that do not exist: how many each zone's servers have denied of late, and how many more are looked for.
+//!
+//! Why: who asks for random names below somebody's zone gets past every cache, and this resolver becomes the hammer that hits the
+//! zone's servers. What proves that nothing exists (RFC 8020, RFC 8198) and copies of zones (mirrors) answer before anything is asked; what is
+//! left are zones without such proofs.
+//!
+//! Model: each NXDOMAIN from a zone's servers is a *denial* of that zone. One with [`FLOOD_PER_WINDOW`] of them in a window of time
+//! is *flooded*, which is told. With `limits.denials_per_zone_s` a zone has credit for so many a second, and no question goes to its
+//! servers while that is used up: names that are in the cache are answered, old ones too (RFC 8767), all others fail at once. The root and
+//! top-level zones are counted and never limited: below them is everybody else.
+//!
+//! Failure: of more than [`ZONES_MAX`] zones the newest are not counted until others have been quiet.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::dns::Name;
+
+/// Zones that are counted at a time.
+const ZONES_MAX: usize = 4096;
+/// Counts are of the window that goes on and of the one before.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Denials of a zone in both that make a flood: 50 a second.
+const FLOOD_PER_WINDOW: u64 = 500;
+/// A zone is told of for so long after the last question that was not asked.
+const TOLD_FOR: Duration = Duration::from_secs(60);
+/// Quiet zones are cleared away this often.
+const CLEAR_EVERY: Duration = Duration::from_secs(1);
+/// What a zone may have at once, as time at its rate.
+const BURST: Duration = Duration::from_secs(1);
+
+/// A zone below which many names that do not exist are asked for, or were within the last minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FloodedZone {
+    /// The zone.
+    pub zone: Name,
+    /// Since when, seconds since 1970.
+    pub since_s: u64,
+    /// Denials in the last 10 to 20 seconds.
+    pub denials: u64,
+    /// Questions that were not asked.
+    pub refused: u64,
+}
+
+/// All zones.
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    /// `None` = they are counted only.
+    each: Option<Duration>,
+    zones: HashMap<Name, Row>,
+    cleared_at: Duration,
+    refused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    window: u64,
+    present: u64,
+    before: u64,
+    /// When its credit will be whole again.
+    full_at: Duration,
+    flooded_since_s: Option<u64>,
+    refused: u64,
+    refused_at: Option<Duration>,
+}
+
+fn window(now: Now) -> u64 {
+    now.mono.as_secs() / WINDOW.as_secs()
+}
+
+impl Row {
+    fn roll(&mut self, now: Now) {
+        let of_now = window(now);
+        self.before = match of_now - self.window.min(of_now) {
+            0 => return,
+            1 => self.present,
+            _ => 0,
+        };
+        (self.window, self.present) = (of_now, 0);
+    }
+
+    fn counted(&self, now: Now) -> u64 {
+        match window(now).saturating_sub(self.window) {
+            0 => self.present + self.before,
+            1 => self.present,
+            _ => 0,
+        }
+    }
+
+    fn is_told(&self, now: Now) -> bool {
+        let refused = (self.refused_at).is_some_and(|at| now.mono < at + TOLD_FOR);
+        refused || self.counted(now) >= FLOOD_PER_WINDOW
+    }
+}
+
+impl Denials {
+    /// So many a second and zone; 0 for no limit.
+    pub fn new(per_s: u32) -> Denials {
+        Denials {
+            each: (per_s > 0).then(|| Duration::from_secs(1) / per_s),
+            ..Denials::default()
+        }
+    }
+
+    /// A server of the zone has denied a name.
+    pub fn note(&mut self, zone: &Name, now: Now) {
+        if !self.zones.contains_key(zone) {
+            self.clear_away(now);
+            if self.zones.len() >= ZONES_MAX {
+                return;
+            }
+        }
+        let row = self.zones.entry(zone.clone()).or_default();
+        row.roll(now);
+        row.present += 1;
+        if let Some(each) = self.each {
+            // No debt beyond what is under way already: the flood ends, and a second later all is as before.
+            row.full_at = (row.full_at.max(now.mono) + each).min(now.mono + 2 * BURST);
+        }
+        match row.is_told(now) {
+            true => drop(row.flooded_since_s.get_or_insert(now.wall_s)),
+            false => row.flooded_since_s = None,
+        }
+    }
+
+    /// Whether the zone's servers may be asked; a refusal is counted.
+    pub fn may_ask(&mut self, zone: &Name, now: Now) -> bool {
+        let Some(row) = self.zones.get_mut(zone) else {
+            return true;
+        };
+        let is_limited = self.each.is_some() && zone.label_count() > 1;
+        if !is_limited || row.full_at <= now.mono + BURST {
+            return true;
+        }
+        row.refused += 1;
+        row.refused_at = Some(now.mono);
+        row.flooded_since_s.get_or_insert(now.wall_s);
+        self.refused += 1;
+        false
+    }
+
+    /// Zones that are flooded, or were within the last minute.
+    pub fn flooded(&self, now: Now) -> Vec<FloodedZone> {
+        let told = self.zones.iter().filter(|(_, row)| row.is_told(now));
+        let mut zones: Vec<FloodedZone> = told
+            .map(|(zone, row)| FloodedZone {
+                zone: zone.clone(),
+                since_s: row.flooded_since_s.unwrap_or(now.wall_s),
+                denials: row.counted(now),
+                refused: row.refused,
+            })
+            .collect();
+        zones.sort_by(|a, b| b.denials.cmp(&a.denials).then_with(|| a.zone.cmp(&b.zone)));
+        zones
+    }
+
+    /// Questions that were not asked, of all zones since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn clear_away(&mut self, now: Now) {
+        if self.zones.len() < ZONES_MAX || now.mono < self.cleared_at + CLEAR_EVERY {
+            return;
+        }
+        self.cleared_at = now.mono;
+        self.zones
+            .retain(|_, row| row.counted(now) > 1 || row.is_told(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::name;
+
+    fn at(ms: u64) -> Now {
+        Now::new(Duration::from_millis(ms), 1_700_000_000 + ms / 1000)
+    }
+
+    #[test]
+    fn a_zone_with_many_denials_is_told_and_limited() {
+        let mut denials = Denials::new(20);
+        let zone = name("victim.example.");
+        // As many as there is credit for, and those that were under way.
+        for ms in 0..25 {
+            assert_eq!(denials.may_ask(&zone, at(ms)), ms < 21, "{ms}");
+            denials.note(&zone, at(ms));
+        }
+        assert!(denials.may_ask(&name("other.example."), at(30)));
+        let [told] = &denials.flooded(at(30))[..] else {
+            panic!("one zone");
+        };
+        let expected = (zone.clone(), 1_700_000_000, 25, 4);
+        let told = (told.zone.clone(), told.since_s, told.denials, told.refused);
+        assert_eq!(told, expected);
+        // Credit grows again, at its rate; answers cost none.
+        let asked = (0..10_000).step_by(10).filter(|ms| {
+            let may = denials.may_ask(&zone, at(1000 + ms));
+            if may {
+                denials.note(&zone, at(1000 + ms));
+            }
+            may
+        });
+        let asked = asked.count();
+        assert!((190..=225).contains(&asked), "{asked}");
+        let existing = (20_000..21_000).filter(|ms| denials.may_ask(&zone, at(*ms)));
+        assert_eq!(existing.count(), 1000);
+        assert!(!denials.flooded(at(69_000)).is_empty());
+        assert!(denials.flooded(at(75_000)).is_empty());
+    }
+
+    #[test]
+    fn without_a_limit_and_for_top_level_zones_denials_are_counted_only() {
+        for (per_s, zone) in [(0, "victim.example."), (20, "example."), (20, ".")] {
+            let mut denials = Denials::new(per_s);
+            let zone = if zone == "." {
+                Name::root()
+            } else {
+                name(zone)
+            };
+            for n in 0..600 {
+                assert!(denials.may_ask(&zone, at(n)), "{zone}");
+                assert_eq!(denials.flooded(at(n)).len(), usize::from(n >= 500));
+                denials.note(&zone, at(n));
+            }
+            assert_eq!(
+                (denials.flooded(at(9000))[0].denials, denials.refused()),
+                (600, 0)
+            );
+            assert!(denials.flooded(at(20_001)).is_empty());
+        }
+    }
+
+    #[test]
+    fn zones_are_bounded() {
+        let mut denials = Denials::new(20);
+        let victim = name("victim.example.");
+        (0..600).for_each(|_| denials.note(&victim, at(0)));
+        for n in 0..3 * ZONES_MAX as u64 {
+            denials.note(&name(&format!("z{n}.example.")), at(10 + n));
+            assert!(denials.zones.len() <= ZONES_MAX);
+        }
+        assert_eq!(denials.flooded(at(9_000))[0].zone, victim);
+        // Others are counted once those before have been quiet.
+        let last = name(&format!("z{}.example.", 3 * ZONES_MAX - 1));
+        assert!(denials.zones.contains_key(&last));
+    }
+}
