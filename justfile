@@ -51,6 +51,11 @@ bench:
     benches/cold_cache/run.py
     benches/cold_cache/run.py memory
 
+# Shadow drill, drill and real cut, and whether they agree; needs root
+rehearsal:
+    benches/outages/rehearsal.py
+    benches/outages/counting.py
+
 # The outages beside unbound, BIND, knot-resolver and pdns-recursor, half an hour; needs root
 outages:
     benches/outages/run.py

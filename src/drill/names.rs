@@ -5,15 +5,16 @@
 //!
 //! Model: the counters of Space-Saving (Metwally, Agrawal, El Abbadi 2005), in shards. A new question gets a counter; when a shard is
 //! full its lesser half goes, and whatever comes later begins with what the greatest of those had, as its possible error. Counts fade by
-//! half in [`HALF_LIFE_S`]. Whoever counts never waits: where a shard is just being used by another thread, the question is not counted.
+//! half in [`HALF_LIFE_S`]. A question is hashed once, for whatever sketches count it ([`key`]): counting must cost a small part of an answer out
+//! of the cache. Whoever counts never waits: where a shard is just being used by another thread, the question is not counted.
 //! Names that do not exist are counted together and not kept: floods are made of them.
 //!
 //! Failure: none; what is lost is some counts.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::{LazyLock, Mutex, TryLockError};
 use std::time::Duration;
 
 use crate::dns::{Name, Question, Rcode, Rtype};
@@ -42,9 +43,40 @@ struct Counter {
     error: f64,
 }
 
+/// What a question is found by, in every sketch of this process: 64 bits that nobody outside can foretell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(u64);
+
+/// The key of a question.
+pub fn key(question: &Question) -> Key {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    Key(HASHER.hash_one(question))
+}
+
+/// A key is a hash already.
+#[derive(Debug, Default)]
+struct Known(u64);
+
+impl Hasher for Known {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are 64 bits")
+    }
+}
+
+type Counters = HashMap<u64, (Question, Counter), BuildHasherDefault<Known>>;
+
 #[derive(Debug, Default)]
 struct Shard {
-    counters: HashMap<Question, Counter>,
+    /// By key. Of two questions with the same one, of which there will be none, the later is not counted.
+    counters: Counters,
     /// What a question that is not here may have had.
     floor: f64,
 }
@@ -53,7 +85,6 @@ struct Shard {
 #[derive(Debug)]
 pub struct Names {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
     per_shard_max: usize,
     denied: AtomicU64,
 }
@@ -63,25 +94,23 @@ impl Names {
     pub fn new(entries_max: usize) -> Names {
         Names {
             shards: Default::default(),
-            hasher: RandomState::new(),
             per_shard_max: (entries_max / SHARDS).max(2),
             denied: AtomicU64::new(0),
         }
     }
 
-    /// Counts a question that was answered so. Never waits.
-    pub fn count(&self, question: &Question, rcode: Rcode) {
+    /// Counts a question with this key that was answered so. Never waits.
+    pub fn count(&self, key: Key, question: &Question, rcode: Rcode) {
         if rcode == Rcode::NXDOMAIN {
             self.denied.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let shard = &self.shards[self.hasher.hash_one(question) as usize % SHARDS];
-        let mut shard = match shard.try_lock() {
+        let mut shard = match self.shard(key).try_lock() {
             Ok(shard) => shard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        shard.add(question, 1.0, 0.0, self.per_shard_max);
+        shard.add(key, question, 1.0, 0.0, self.per_shard_max);
     }
 
     /// Puts back what was kept from an earlier run.
@@ -92,10 +121,11 @@ impl Names {
             error,
         } in kept
         {
-            let at = self.hasher.hash_one(&question) as usize % SHARDS;
-            let mut shard = lock(&self.shards[at]);
+            let key = key(&question);
+            let mut shard = lock(self.shard(key));
             if count.is_finite() && count > 0.0 && error.is_finite() {
                 shard.add(
+                    key,
                     &question,
                     count,
                     error.clamp(0.0, count),
@@ -116,7 +146,7 @@ impl Names {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.floor *= factor;
-            for counter in shard.counters.values_mut() {
+            for (_, counter) in shard.counters.values_mut() {
                 counter.count *= factor;
                 counter.error *= factor;
             }
@@ -128,7 +158,7 @@ impl Names {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            all.extend(shard.counters.iter().map(|(question, counter)| Counted {
+            all.extend(shard.counters.values().map(|(question, counter)| Counted {
                 question: question.clone(),
                 count: counter.count,
                 error: counter.error,
@@ -153,6 +183,11 @@ impl Names {
     /// Questions for names that do not exist.
     pub fn denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)
+    }
+
+    /// The lowest bits choose within the map, so others choose the shard.
+    fn shard(&self, key: Key) -> &Mutex<Shard> {
+        &self.shards[(key.0 >> 40) as usize % SHARDS]
     }
 
     /// How many questions are kept.
@@ -203,19 +238,21 @@ pub fn parse_list(text: &[u8]) -> Result<Vec<Question>, (usize, String)> {
 }
 
 impl Shard {
-    fn add(&mut self, question: &Question, count: f64, error: f64, max: usize) {
-        if let Some(counter) = self.counters.get_mut(question) {
-            counter.count += count;
+    fn add(&mut self, key: Key, question: &Question, count: f64, error: f64, max: usize) {
+        if let Some((known, counter)) = self.counters.get_mut(&key.0) {
+            if known == question {
+                counter.count += count;
+            }
             return;
         }
         if self.counters.len() >= max {
-            let mut counts: Vec<f64> = self.counters.values().map(|c| c.count).collect();
+            let mut counts: Vec<f64> = self.counters.values().map(|(_, c)| c.count).collect();
             let middle = counts.len() / 2;
             let (_, median, _) = counts.select_nth_unstable_by(middle, f64::total_cmp);
             let median = *median;
             // Of many with the same count half go all the same.
             let mut left = middle.max(1);
-            self.counters.retain(|_, counter| {
+            self.counters.retain(|_, (_, counter)| {
                 let goes = left > 0 && counter.count <= median;
                 left -= usize::from(goes);
                 !goes
@@ -226,7 +263,7 @@ impl Shard {
             count: self.floor + count,
             error: self.floor + error,
         };
-        self.counters.insert(question.clone(), counter);
+        self.counters.insert(key.0, (question.clone(), counter));
     }
 }
 
@@ -245,13 +282,17 @@ mod tests {
         Question::new(format!("n{n}.test.").parse().unwrap(), Rtype::A)
     }
 
+    fn count(names: &Names, question: &Question, rcode: Rcode) {
+        names.count(key(question), question, rcode);
+    }
+
     #[test]
     fn what_is_asked_often_is_kept_through_a_flood_of_others() {
         let names = Names::new(320);
         for round in 0..20_000 {
-            names.count(&question(round % 10), Rcode::NOERROR);
-            names.count(&question(1000 + round), Rcode::NOERROR);
-            names.count(&question(100_000 + round), Rcode::NXDOMAIN);
+            count(&names, &question(round % 10), Rcode::NOERROR);
+            count(&names, &question(1000 + round), Rcode::NOERROR);
+            count(&names, &question(100_000 + round), Rcode::NXDOMAIN);
         }
         assert!(names.len() <= 320, "{}", names.len());
         assert_eq!(names.denied(), 20_000);
@@ -286,7 +327,7 @@ mod tests {
     #[test]
     fn counts_fade_and_come_back_from_the_disk() {
         let names = Names::new(100);
-        (0..8).for_each(|_| names.count(&question(1), Rcode::NOERROR));
+        (0..8).for_each(|_| count(&names, &question(1), Rcode::NOERROR));
         names.fade(Duration::from_secs(HALF_LIFE_S));
         let kept = names.all();
         assert_eq!((kept.len(), kept[0].count), (1, 4.0));

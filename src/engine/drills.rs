@@ -275,7 +275,7 @@ impl Drills {
         state.running.clone().or_else(|| state.last.clone())
     }
 
-    /// What the drill has shown so far, or the last one in all.
+    /// What the drill has shown so far, or the last one in all. Adds up many rows: not for a thread that answers.
     ///
     /// # Errors
     /// There was none since the start.
@@ -349,7 +349,9 @@ impl Drills {
                 let names = self.engine.front.names().ok_or(
                     "names.enabled is false, so it is not known what is asked; --names FILE judges a list of your own",
                 )?;
-                let all = names.all().into_iter();
+                let names = names.clone();
+                let all = tokio::task::spawn_blocking(move || names.all()).await;
+                let all = all.map_err(|error| error.to_string())?.into_iter();
                 all.map(|c| (c.question, c.count - c.error)).collect()
             }
         };
@@ -413,7 +415,10 @@ impl Drills {
         judge_all(&judge, questions, keep).await;
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let ended = format_utc(self.clock.now().wall_s);
-        let report = tally.report(cut.to_string(), began, ended);
+        let adding =
+            tokio::task::spawn_blocking(move || tally.report(cut.to_string(), began, ended));
+        let report =
+            (adding.await).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let lost = 1.0 - report.survive.queries_share;
         let lost_permille = if report.names > 0 { lost * 1000.0 } else { 0.0 };
         self.metrics
@@ -439,21 +444,29 @@ impl Drop for Drills {
     }
 }
 
+impl Run {
+    /// What is to be judged, most used first; what comes up meanwhile waits for the next look.
+    fn due(&self, now: Duration, is_over: bool) -> Vec<Question> {
+        let asked = self.seen.all();
+        let verdicts = lock(&self.verdicts);
+        let is_due = |question: &Question| {
+            let known = verdicts.get(question);
+            known.is_none_or(|(at, _)| !is_over && now >= *at + JUDGED_FOR)
+        };
+        let asked = asked.into_iter().map(|counted| counted.question);
+        asked.filter(is_due).take(JUDGED_PER_LOOK_MAX).collect()
+    }
+}
+
 /// Judges what clients ask, as long as the drill goes on, and afterwards what is not judged yet.
 async fn judge_what_is_asked(run: Arc<Run>, clock: Clock, metrics: Arc<Metrics>) {
     loop {
         let now = clock.now().mono;
         let is_over = lock(&run.ended).is_some();
-        let due: Vec<Question> = {
-            let verdicts = lock(&run.verdicts);
-            let is_due = |question: &Question| {
-                let known = verdicts.get(question);
-                known.is_none_or(|(at, _)| !is_over && now >= *at + JUDGED_FOR)
-            };
-            let asked = run.seen.all().into_iter().map(|counted| counted.question);
-            // Most used first; what comes up meanwhile waits for the next look.
-            asked.filter(is_due).take(JUDGED_PER_LOOK_MAX).collect()
-        };
+        // Many are sorted: not on a thread that answers.
+        let of = run.clone();
+        let due = tokio::task::spawn_blocking(move || of.due(now, is_over)).await;
+        let due = due.unwrap_or_default();
         if is_over && due.is_empty() {
             return;
         }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::Rehearsal;
 use crate::config;
 use crate::dns::{Question, Rcode};
-use crate::drill::names::Names;
+use crate::drill::names::{self, Names};
 use crate::future::BoxFuture;
 use crate::query::Resolve;
 use crate::resolve::Resolution;
@@ -79,11 +79,16 @@ impl Front {
         if rcode == Rcode::SERVFAIL {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(names) = &self.names {
-            names.count(question, rcode);
+        let watched = self.watched.load();
+        if self.names.is_none() && watched.is_none() {
+            return;
         }
-        if let Some(names) = &*self.watched.load() {
-            names.count(question, rcode);
+        let key = names::key(question);
+        if let Some(names) = &self.names {
+            names.count(key, question, rcode);
+        }
+        if let Some(names) = &*watched {
+            names.count(key, question, rcode);
         }
     }
 }

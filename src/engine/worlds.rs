@@ -97,7 +97,9 @@ impl Engine {
             .map(|m| m.zone().clone())
             .collect();
         let (reach, inputs) = Reachability::new(zones, clock.now());
-        let prefixes = Prefixes::new(clock.clone(), metrics.clone());
+        // Whatever these log is marked as a drill's.
+        let span = || tracing::warn_span!("drill");
+        let prefixes = span().in_scope(|| Prefixes::new(clock.clone(), metrics.clone()));
         let prober = SoaProber::new(
             upstream.clone(),
             trust_of(self.mirrors.clone(), outfit.anchors.clone()),
@@ -134,8 +136,6 @@ impl Engine {
         let made = tokio::task::spawn_blocking(move || live.rehearsing(beside)).await;
         let resolver = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let mut tasks = JoinSet::new();
-        // Whatever these log is marked as a drill's.
-        let span = || tracing::warn_span!("drill");
         let machines = span().in_scope(|| reach::task::resume(&deps));
         tasks.spawn(reach::task::run(deps, machines).instrument(span()));
         tasks.spawn(reach::pooled::run(prefixes.clone(), prober).instrument(span()));

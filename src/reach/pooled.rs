@@ -17,7 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, warn};
 
 use super::prefix::{Change, DeadPrefix, PrefixMachine, prefixes_of};
 use super::probe::Prober;
@@ -43,6 +43,8 @@ pub struct Prefixes {
     /// Something has become suspect.
     troubled: Notify,
     lines: Mutex<Lines>,
+    /// What it was made in: questions of clients, which are in no span, tell of prefixes, too, and what a drill's world says is to be told from the true one.
+    span: Span,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -70,7 +72,7 @@ impl Lines {
 }
 
 impl Prefixes {
-    /// No prefix is suspect.
+    /// No prefix is suspect. What is said of them in the log is said in the present span.
     pub fn new(clock: Clock, metrics: Arc<Metrics>) -> Arc<Prefixes> {
         Arc::new(Prefixes {
             machine: Mutex::default(),
@@ -78,6 +80,7 @@ impl Prefixes {
             dead_count: AtomicUsize::new(0),
             troubled: Notify::new(),
             lines: Mutex::default(),
+            span: Span::current(),
             clock,
             metrics,
         })
@@ -131,6 +134,7 @@ impl Prefixes {
     }
 
     fn tell(&self, changes: Vec<Change>) {
+        let _inside = self.span.enter();
         for change in changes {
             if matches!(change, Change::Died(..)) {
                 self.metrics.reach_prefixes_died_total.inc();
@@ -207,6 +211,27 @@ pub async fn run(prefixes: Arc<Prefixes>, prober: Option<Arc<dyn Prober>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::{Tap, tap};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    // Questions of clients are in no span, and they are what finds a prefix dead.
+    #[test]
+    fn what_a_drill_finds_dead_is_no_alert() {
+        let metrics = Arc::new(Metrics::default());
+        let (tap, _inbox) = tap(metrics.clone());
+        let log = tracing_subscriber::registry().with(tap.with_filter(Tap::filter()));
+        let _log = log.set_default();
+        let clock = Clock::starting_at(Duration::from_secs(1));
+        let new = || Prefixes::new(clock.clone(), Arc::default());
+        let (of_drill, real) = (tracing::warn_span!("drill").in_scope(new), new());
+        let died = || vec![Change::Lapsed("192.0.2.0/24".parse().unwrap())];
+        of_drill.tell(died());
+        assert_eq!(metrics.alerts_prefix_total.value(), 0);
+        real.tell(died());
+        assert_eq!(metrics.alerts_prefix_total.value(), 1);
+    }
 
     #[test]
     fn lines_are_bounded_per_minute_and_those_left_out_are_counted() {

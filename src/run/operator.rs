@@ -167,7 +167,11 @@ impl Operator {
                 to_json(&self.drills.start(planned).await?)
             }
             Request::DrillStop => to_json(&self.drills.stop()?),
-            Request::DrillReport => to_json(&self.drills.report()?),
+            Request::DrillReport => {
+                let drills = self.drills.clone();
+                let adding = tokio::task::spawn_blocking(move || drills.report());
+                to_json(&adding.await.map_err(|error| error.to_string())??)
+            }
             Request::CacheStats => to_json(&self.cache()),
             Request::CacheFlush { name, tree } => to_json(&self.flush(&parse_name(&name)?, tree)),
         }

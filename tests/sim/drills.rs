@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast::alert::Tap;
 use holdfast::dns::{Question, Rcode, Rtype};
 use holdfast::drill::report::{DrillReport, Report};
 use holdfast::engine::{Drills, Engine, Planned};
+use holdfast::news::News;
 use holdfast::prefix_set::{PrefixSet, parse_list};
 use holdfast::query::{Options, Resolve};
 use holdfast::reach::{Cut, State};
 use holdfast::resolve::Resolution;
 use holdfast::resolve::select::ServerState;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::{Fault, SimNet};
 use crate::outage::Site;
@@ -288,6 +293,44 @@ async fn shadow_drill_readiness_and_the_real_cut_agree() {
     for text in LOST {
         assert!(stage.ask(text, Rtype::A).await.sources.stale, "{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_is_news_and_what_it_cuts_off_is_none() {
+    let metrics = Arc::new(holdfast::metrics::Metrics::default());
+    let (tap, _inbox) = holdfast::alert::tap(metrics.clone());
+    let log = tracing_subscriber::registry().with(tap.with_filter(Tap::filter()));
+    let _log = log.set_default();
+    let stage = Stage::set(&["www.shop.home.", "other.host.far."]).await;
+    let ask_all = async || {
+        for _ in 0..4 {
+            for text in LOST {
+                stage.ask(text, Rtype::A).await;
+            }
+            tokio::time::sleep(30 * SECOND).await;
+        }
+    };
+    stage.start(false, 600).await;
+    ask_all().await;
+    let world = stage.engine.front.rehearsal().unwrap();
+    assert_eq!(world.reach.state(&name(".")), State::Isolated);
+    stage.drills.stop().unwrap();
+    let told = || {
+        let counts = News::ALL
+            .iter()
+            .map(|kind| (*kind, kind.metric(&metrics).value()));
+        counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+    };
+    let drills = vec![(News::DrillStarted, 1), (News::DrillEnded, 1)];
+    assert_eq!(told(), drills);
+    // The same for real.
+    (ABROAD.iter()).for_each(|group| stage.net.set(group, Fault::Silent));
+    ask_all().await;
+    assert!(
+        News::MirrorState.metric(&metrics).value() >= 2,
+        "{:?}",
+        told()
+    );
 }
 
 #[tokio::test(start_paused = true)]
