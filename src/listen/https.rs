@@ -3,7 +3,7 @@
 //! Why no web server: of HTTP there is one path, one media type and no body longer than a message, so streams and headers are all
 //! that is needed, and each can be bounded. Connections have places as those over TCP have.
 //!
-//! What a client can make this server hold: headers of [`HEADERS_BYTES_MAX`] per stream, [`STREAMS_MAX`] streams, and
+//! What a client can make this server hold: headers of `HEADERS_BYTES_MAX` per stream, `STREAMS_MAX` streams, and
 //! of bodies as much as one message: what it has sent is given back to its flow control only when its request is whole. Answers that wait
 //! for the client's window are bounded for all connections together. A request must be whole, and an answer taken, within a few
 //! seconds; a connection without streams is closed as one over TCP is. Streams that are opened and reset in a row end it (`h2`).

@@ -165,11 +165,13 @@ impl Conversation {
         let ended = loop {
             tokio::select! {
                 accepted = connection.accept_bi() => match accepted {
-                    Ok((send, receive)) => {
+                    Ok((mut send, receive)) => {
                         let (pipeline, client) = (self.pipeline.clone(), self.client.clone());
                         let connection = connection.clone();
                         tasks.spawn(async move {
-                            if let Err(fault) = answer(send, receive, client, &pipeline).await {
+                            let answered = answer(&mut send, receive, client, &pipeline).await;
+                            if let Err(fault) = answered {
+                                // Before `send` is dropped: that would end the stream as if it had been answered.
                                 connection.close(fault.code.into(), fault.why.as_bytes());
                             }
                         });
@@ -212,7 +214,7 @@ const fn protocol_error(why: &'static str) -> Fault {
 
 /// Reads the one question of a stream and writes its answer. Whatever concerns this stream alone ends it alone.
 async fn answer(
-    mut send: SendStream,
+    send: &mut SendStream,
     mut receive: RecvStream,
     client: Client,
     pipeline: &Pipeline,
@@ -239,7 +241,7 @@ async fn answer(
         Step::Wait(job) => pipeline.finish(job).await,
         Step::Stream(outgoing) => {
             let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
-            let sent = timeout(whole, transfer(*outgoing, &mut send)).await;
+            let sent = timeout(whole, transfer(*outgoing, send)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 let _ = send.reset(code::INTERNAL_ERROR.into());
             }
@@ -249,7 +251,7 @@ async fn answer(
     let Some(answer) = answer else {
         return Err(protocol_error("no query"));
     };
-    match write(&mut send, &answer, WRITE_TIMEOUT_S).await {
+    match write(send, &answer, WRITE_TIMEOUT_S).await {
         Ok(()) => drop(send.finish()),
         Err(_) => drop(send.reset(code::EXCESSIVE_LOAD.into())),
     }

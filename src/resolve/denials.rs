@@ -4,12 +4,12 @@
 //! zone's servers. What proves that nothing exists (RFC 8020, RFC 8198) and copies of zones (mirrors) answer before anything is asked; what is
 //! left are zones without such proofs.
 //!
-//! Model: each NXDOMAIN from a zone's servers is a *denial* of that zone. One with [`FLOOD_PER_WINDOW`] of them in a window of time
+//! Model: each NXDOMAIN from a zone's servers is a *denial* of that zone. One with `FLOOD_PER_WINDOW` of them in a window of time
 //! is *flooded*, which is told. With `limits.denials_per_zone_s` a zone has credit for so many a second, and no question goes to its
 //! servers while that is used up: names that are in the cache are answered, old ones too (RFC 8767), all others fail at once. The root and
 //! top-level zones are counted and never limited: below them is everybody else.
 //!
-//! Failure: of more than [`ZONES_MAX`] zones the newest are not counted until others have been quiet.
+//! Failure: of more than `ZONES_MAX` zones the newest are not counted until others have been quiet.
 
 use std::collections::HashMap;
 use std::time::Duration;
