@@ -515,10 +515,10 @@ impl Pipeline {
 /// Nothing is told of this name of class CH, or not to this client.
 fn no_chaos(request: &Request) -> Answer {
     let text = format!(
-        "no data of class {} for this client",
+        "no data of class {} under this name for this client",
         request.question.class
     );
-    Answer::empty(Rcode::REFUSED, Some(Ede::new(Ede::PROHIBITED, text)))
+    Answer::empty(Rcode::REFUSED, Some(Ede::new(Ede::NOT_SUPPORTED, text)))
 }
 
 /// RFC 8914 section 4.19: the access list says no.
