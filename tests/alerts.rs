@@ -19,6 +19,8 @@ use holdfast::metrics::Metrics;
 use holdfast::mirror::source::Stream;
 use holdfast::mirror::{BoxFuture, Connect, DsAnswer, Lookup};
 use holdfast::news::News;
+use holdfast::reach::Prefixes;
+use holdfast::reach::signal::Evidence;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
@@ -89,6 +91,20 @@ fn isolated(zone: &str) {
     tracing::warn!(alert, zone, serial = 7, "isolated");
 }
 
+/// Two servers of two zones in one prefix are silent, while one elsewhere answers.
+async fn find_dead(prefixes: &Prefixes) {
+    let elsewhere = [203, 0, 113, 1].into();
+    for n in 0..40u8 {
+        for zone in ["a.", "b."] {
+            let zone: Name = zone.parse().unwrap();
+            prefixes.observe(elsewhere, &zone, Evidence::Answered);
+            prefixes.observe([192, 0, 2, 1 + n % 2].into(), &zone, Evidence::TimedOut);
+        }
+        sleep(SECOND / 10).await;
+    }
+    assert!(prefixes.is_dead([192, 0, 2, 1].into()));
+}
+
 fn online(zone: &str) {
     let alert = News::MirrorState.word();
     tracing::info!(alert, zone, "online again");
@@ -138,8 +154,18 @@ async fn alerts_are_picked_from_the_log_and_limited() {
     tracing::error!(alert = "no such kind", zone = "ru.", "x");
     tracing::debug!(alert = News::MirrorState.word(), zone = "ru.", "x");
     tracing::warn_span!("drill").in_scope(|| isolated("ru."));
+    // Questions of clients, which are in no span, find out what is dead in it.
+    let prefixes = || Prefixes::new(clock.clone(), Arc::default());
+    find_dead(&tracing::warn_span!("drill").in_scope(prefixes)).await;
+    assert_eq!(metrics.alerts_prefix_total.value(), 0);
     sleep(SECOND * 100).await;
     assert_eq!(taken(), []);
+
+    find_dead(&prefixes()).await;
+    sleep(SECOND * 100).await;
+    let of_prefix = taken();
+    assert!(of_prefix.iter().all(|(_, alert)| alert["kind"] == "prefix"));
+    assert_eq!(of_prefix[0].1["subject"], "192.0.2.0/24");
 
     // A zone flaps for five minutes; another one does not wait for it.
     let began = clock.now().mono;

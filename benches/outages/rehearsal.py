@@ -170,9 +170,9 @@ class Rehearsal(outages.Run):
             return [row for row in windows[name] if settled <= row[0] - self.begins[name] < until]
         answered = {name: share([row[2] == RIGHT for row in part(name)]) for name in WINDOWS}
         late = {name: percentile([row[4] for row in part(name)], 99) for name in WINDOWS}
-        # The same questions in the same order.
+        # The same questions in the same order. What the calm itself has lost, on a busy machine, nobody has changed.
         kept = zip(windows["calm"], windows["shadow"])
-        changed = [self.world.names[a[1]].text for a, b in kept if (a[1], a[2], a[3]) != (b[1], b[2], b[3])]
+        changed = [self.world.names[a[1]].text for a, b in kept if a[2] == RIGHT and (a[1:4] != b[1:4])]
         foretold = {name: report["report"]["survive"]["queries_share"] for name, report in self.reports.items()}
         found = {"answered": answered, "p99_ms": late, "p99_ratio": late["shadow"] / late["calm"], "changed": len(changed), "foretold": foretold, "ends": self.ends,
                  "judged": {name: report["report"]["names"] for name, report in self.reports.items()},

@@ -211,27 +211,6 @@ pub async fn run(prefixes: Arc<Prefixes>, prober: Option<Arc<dyn Prober>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Tap, tap};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    // Questions of clients are in no span, and they are what finds a prefix dead.
-    #[test]
-    fn what_a_drill_finds_dead_is_no_alert() {
-        let metrics = Arc::new(Metrics::default());
-        let (tap, _inbox) = tap(metrics.clone());
-        let log = tracing_subscriber::registry().with(tap.with_filter(Tap::filter()));
-        let _log = log.set_default();
-        let clock = Clock::starting_at(Duration::from_secs(1));
-        let new = || Prefixes::new(clock.clone(), Arc::default());
-        let (of_drill, real) = (tracing::warn_span!("drill").in_scope(new), new());
-        let died = || vec![Change::Lapsed("192.0.2.0/24".parse().unwrap())];
-        of_drill.tell(died());
-        assert_eq!(metrics.alerts_prefix_total.value(), 0);
-        real.tell(died());
-        assert_eq!(metrics.alerts_prefix_total.value(), 1);
-    }
 
     #[test]
     fn lines_are_bounded_per_minute_and_those_left_out_are_counted() {

@@ -1,6 +1,7 @@
 //! Drills: cut-offs that are rehearsed by the whole engine, and what is left of them.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use holdfast::alert::Tap;
@@ -13,8 +14,10 @@ use holdfast::query::{Options, Resolve};
 use holdfast::reach::{Cut, State};
 use holdfast::resolve::Resolution;
 use holdfast::resolve::select::ServerState;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::{Fault, SimNet};
@@ -295,12 +298,37 @@ async fn shadow_drill_readiness_and_the_real_cut_agree() {
     }
 }
 
+thread_local! {
+    /// Takes the alerts of this thread. The log is one for the whole process, because those of single threads disturb each other.
+    static TAP: RefCell<Option<Tap>> = const { RefCell::new(None) };
+}
+
+struct OfThisThread;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for OfThisThread {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        TAP.with_borrow(|tap| {
+            if let Some(tap) = tap {
+                tap.on_event(event, context);
+            }
+        });
+    }
+}
+
+fn hang_up(tap: Tap) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let layer = OfThisThread.with_filter(Tap::filter());
+        tracing_subscriber::registry().with(layer).init();
+    });
+    TAP.set(Some(tap));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drill_is_news_and_what_it_cuts_off_is_none() {
     let metrics = Arc::new(holdfast::metrics::Metrics::default());
     let (tap, _inbox) = holdfast::alert::tap(metrics.clone());
-    let log = tracing_subscriber::registry().with(tap.with_filter(Tap::filter()));
-    let _log = log.set_default();
+    hang_up(tap);
     let stage = Stage::set(&["www.shop.home.", "other.host.far."]).await;
     let ask_all = async || {
         for _ in 0..4 {
