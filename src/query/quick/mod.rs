@@ -377,10 +377,21 @@ impl Pipeline {
         }
         let now = kept.now;
         if let Some(scope) = &keep.scope {
+            // Twice, so that a flood through all of a large zone makes nothing.
+            let of_scope = Identity {
+                name: &scope.start(),
+                rtype: Rtype(0),
+                limit: 0,
+                ..of
+            };
+            let hash = kept.table.hash(&of_scope);
+            let is_repeated = kept.table.admits(hash);
             let landmarks = || self.landmarks(&kept.settings);
             let mut gone =
                 |kind, flags, zone: &Name, hits| self.count_shape(kind, flags, zone, hits);
-            if (kept.shapes).put(&of, scope, answer, &keep, now, landmarks, &mut gone) {
+            if is_repeated
+                && (kept.shapes).put(&of, scope, answer, &keep, now, landmarks, &mut gone)
+            {
                 return;
             }
         }

@@ -22,6 +22,8 @@ use crate::zone::key::push_key;
 
 /// Type and class of a question, in octets.
 const QUESTION_TAIL_LEN: usize = 4;
+/// Forms of question that one area has answers for; the oldest goes.
+const FORMS_MAX: usize = 16;
 /// What an area and its places in the maps take beside their octets, in bytes, about.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -76,6 +78,14 @@ impl Scope {
         }
     }
 
+    /// Its name in a table: the key of its beginning.
+    pub fn start(&self) -> Vec<u8> {
+        match self {
+            Scope::Gap { from, .. } => key_of(from),
+            Scope::Cut(cut) => key_of(cut),
+        }
+    }
+
     /// The end of the name that all of its names share.
     fn suffix(&self) -> &Name {
         match self {
@@ -94,7 +104,7 @@ fn key_of(name: &Name) -> Vec<u8> {
 /// An answer without its question.
 #[derive(Debug)]
 struct Shape {
-    /// Flags, rights and limit; the type does not matter.
+    /// Flags and rights; neither type nor room matter.
     form: u64,
     made: Now,
     life: std::time::Duration,
@@ -315,6 +325,10 @@ impl Shapes {
             }
             stays
         });
+        if area.shapes.len() >= FORMS_MAX {
+            let old = area.shapes.remove(0);
+            gone(keep.kind, (old.form >> 24) as u8, scope.suffix(), old.hits);
+        }
         area.shapes.push(shape);
         self.bytes += area.bytes();
         map.insert(start.into_boxed_slice(), area);
@@ -340,9 +354,14 @@ impl Shapes {
     }
 }
 
-/// What of an identity makes another answer: all but name and type.
+/// What of an identity makes another answer: all but name and type. The room for it does not: nothing was left out, and it is looked at that it fits.
 fn form_of(of: &Identity<'_>) -> u64 {
-    of.rest() & 0xFFFF_FFFF
+    let whole = Identity {
+        rtype: Rtype(0),
+        limit: 0,
+        ..*of
+    };
+    whole.rest()
 }
 
 impl Shaped<'_> {
