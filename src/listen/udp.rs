@@ -20,9 +20,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Answers, Inbox, Route, Sender};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender};
 use crate::metrics::Metrics;
-use crate::query::quick::{Found, ReadyAnswers};
+use crate::query::quick::{Found, Look, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
 
 /// Queries that may wait for the resolver at once.
@@ -150,9 +150,17 @@ impl Shared {
             if let Some(kept) = &mut kept {
                 self.pipeline.begin_turn(kept);
             }
-            for (query, route) in inbox.datagrams() {
-                if self.answer_ready(query, route, &mut kept, &mut answers) != Found::Unknown {
-                    continue;
+            let looks = self.look(&inbox, &mut kept);
+            for ((query, route), look) in inbox.datagrams().zip(&looks) {
+                if let (Some(look), Some(ready)) = (look, &mut kept) {
+                    match self.answer_ready(look, route, ready, &mut answers) {
+                        Some(Found::Unknown) => {}
+                        Some(Found::Answered | Found::Nothing) => continue,
+                        None => {
+                            kept = None;
+                            continue;
+                        }
+                    }
                 }
                 match self.begin(query, route, &mut kept) {
                     Step::Done(Some(answer)) => answers.push(route, &answer),
@@ -170,31 +178,48 @@ impl Shared {
         }
     }
 
-    /// A panic is a defect to be mended, but must not take a share of all clients with it. What was kept may be part of it.
+    /// Where the answers to the queries of one turn would be, if they are ready.
+    fn look<'i>(
+        &self,
+        inbox: &'i Inbox,
+        kept: &mut Option<ReadyAnswers>,
+    ) -> [Option<Look<'i>>; BATCH_MAX] {
+        let mut looks = [const { None }; BATCH_MAX];
+        let Some(ready) = kept else {
+            return looks;
+        };
+        let look = || {
+            for (look, (query, route)) in looks.iter_mut().zip(inbox.datagrams()) {
+                *look = self.pipeline.look(query, route.client, ready);
+            }
+            ready.warm(looks.iter().flatten());
+        };
+        if catch_unwind(AssertUnwindSafe(look)).is_err() {
+            tracing::error!("a look for ready answers panicked; this thread goes on without any");
+            *kept = None;
+        }
+        looks
+    }
+
+    /// A panic is a defect to be mended, but must not take a share of all clients with it. `None` after one: what was kept may be part of it.
     fn answer_ready(
         &self,
-        query: &[u8],
+        look: &Look<'_>,
         route: Route,
-        kept: &mut Option<ReadyAnswers>,
+        kept: &mut ReadyAnswers,
         answers: &mut Answers,
-    ) -> Found {
-        let Some(ready) = kept else {
-            return Found::Unknown;
-        };
+    ) -> Option<Found> {
         let answer = |out: &mut Vec<u8>| {
             let begin = out.len();
-            let answer = || (self.pipeline).answer_ready(query, route.client, ready, out);
+            let answer = || self.pipeline.answer_ready(look, kept, out);
             let answered = catch_unwind(AssertUnwindSafe(answer));
             if answered.is_err() {
                 out.truncate(begin);
+                tracing::error!(client = %route.client, "a ready answer panicked; this thread goes on without any");
             }
-            answered
+            answered.ok()
         };
-        answers.add(route, answer).unwrap_or_else(|_| {
-            tracing::error!(client = %route.client, "a ready answer panicked; this thread goes on without any");
-            *kept = None;
-            Found::Nothing
-        })
+        answers.add(route, answer)
     }
 
     /// The same for what is not ready.

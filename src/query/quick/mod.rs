@@ -53,6 +53,16 @@ const LIFE_MIN: Duration = Duration::from_millis(100);
 /// A thread that has nothing to do looks through this part of its answers at a time.
 const IDLE_SWEEP_SHARE: usize = 16;
 
+/// A plain query, and where its answer would be.
+pub struct Look<'q> {
+    wire: &'q [u8],
+    from: SocketAddr,
+    plain: Plain<'q>,
+    lower: Lower,
+    rights: Rights,
+    hash: u64,
+}
+
 /// What became of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -86,6 +96,14 @@ struct Tally {
     own: u64,
     special: u64,
     cookies: [u64; 3],
+}
+
+impl ReadyAnswers {
+    /// Reads into the processor's cache what is about to be asked for. One after the other each answer would be waited for; the
+    /// steps of many can be under way at once.
+    pub fn warm<'l, 'q: 'l>(&self, looks: impl Iterator<Item = &'l Look<'q>> + Clone) {
+        self.table.warm(looks.map(|look| look.hash));
+    }
 }
 
 impl Keep {
@@ -251,26 +269,46 @@ impl Pipeline {
         (kept.table).sweep(sets, kept.now, &mut |gone| self.count_gone(gone));
     }
 
-    /// Answers a query whose answer is ready. What it says is as if the query had gone the general way.
-    pub fn answer_ready(
+    /// Reads a query and says where its answer would be; `None` where it has to go the general way.
+    pub fn look<'q>(
         &self,
-        wire: &[u8],
+        wire: &'q [u8],
         from: SocketAddr,
-        kept: &mut ReadyAnswers,
-        out: &mut Vec<u8>,
-    ) -> Found {
+        kept: &ReadyAnswers,
+    ) -> Option<Look<'q>> {
         if kept.standing.is_none() || from.port() == 0 {
-            return Found::Unknown;
+            return None;
         }
-        let Some(plain) = Plain::read(wire) else {
-            return Found::Unknown;
-        };
+        let plain = Plain::read(wire)?;
         let lower = Lower::of(plain.name);
         let settings = &kept.settings;
         let rights = settings.access.rights(from.ip());
-        let of = identity(&plain, &lower, rights, settings.udp_size_max);
-        let hash = kept.table.hash(&of);
-        let now = kept.now;
+        let hash = kept
+            .table
+            .hash(&identity(&plain, &lower, rights, settings.udp_size_max));
+        Some(Look {
+            wire,
+            from,
+            plain,
+            lower,
+            rights,
+            hash,
+        })
+    }
+
+    /// Answers a query whose answer is ready. What it says is as if the query had gone the general way.
+    pub fn answer_ready(
+        &self,
+        look: &Look<'_>,
+        kept: &mut ReadyAnswers,
+        out: &mut Vec<u8>,
+    ) -> Found {
+        let Look {
+            wire, from, plain, ..
+        } = *look;
+        let (now, hash) = (kept.now, look.hash);
+        let settings = &kept.settings;
+        let of = identity(&plain, &look.lower, look.rights, settings.udp_size_max);
         let found = match kept.table.find(hash, &of, now) {
             Some(ready) => Short::One(ready),
             None => match kept.shapes.find(&of, now) {

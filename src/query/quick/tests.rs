@@ -200,9 +200,11 @@ impl Setup {
     fn turn(&mut self, wire: &[u8], from: SocketAddr) -> (Found, Option<Vec<u8>>) {
         self.pipeline.begin_turn(&mut self.kept);
         let mut out = Vec::new();
-        let found = self
-            .pipeline
-            .answer_ready(wire, from, &mut self.kept, &mut out);
+        let look = self.pipeline.look(wire, from, &self.kept);
+        self.kept.warm(look.iter());
+        let found = look.map_or(Found::Unknown, |look| {
+            (self.pipeline).answer_ready(&look, &mut self.kept, &mut out)
+        });
         let reply = match found {
             Found::Answered => Some(out),
             Found::Nothing => None,
