@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "prefix_set",
     "mirror/verify",
     "query/cookie",
+    "query/quick/ordered",
     "query/quick/plain",
     "query/quick/ready",
     "query/quick/shape",

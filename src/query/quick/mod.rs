@@ -18,7 +18,9 @@
 //! Nothing here is shared between threads, but for the limits on networks, whose clients come by several. On a hit nothing is allocated
 //! and no lock taken; what is counted is added to the metrics once a turn, which questions are asked when an answer goes.
 
+mod ordered;
 pub mod plain;
+
 mod ready;
 mod shape;
 mod table;
@@ -101,8 +103,11 @@ struct Tally {
 impl ReadyAnswers {
     /// Reads into the processor's cache what is about to be asked for. One after the other each answer would be waited for; the
     /// steps of many can be under way at once.
-    pub fn warm<'l, 'q: 'l>(&self, looks: impl Iterator<Item = &'l Look<'q>> + Clone) {
-        self.table.warm(looks.map(|look| look.hash));
+    pub fn warm<'l, 'q: 'l>(&mut self, looks: impl Iterator<Item = &'l Look<'q>> + Clone) {
+        self.table.warm(looks.clone().map(|look| look.hash));
+        for look in looks.filter(|look| !self.table.has(look.hash)) {
+            self.shapes.warm(look.lower.as_slice(), look.plain.rtype);
+        }
     }
 }
 

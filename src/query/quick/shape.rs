@@ -10,9 +10,7 @@
 //! Areas are kept for own zones, and gaps for copies of zones that are always asked first: nobody else has a say there. Where somebody
 //! has (another zone, a special name, a name that is not validated: *landmarks*), there is no area.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
+use super::ordered::Ordered;
 use super::ready::{COOKIE_LEN, Identity, Keep, Kind, Places, lives};
 use crate::clock::Now;
 use crate::dns::message::HEADER_LEN;
@@ -209,8 +207,8 @@ pub struct Shaped<'s> {
 /// The areas of one thread.
 #[derive(Default)]
 pub struct Shapes {
-    cuts: BTreeMap<Box<[u8]>, Area>,
-    gaps: BTreeMap<Box<[u8]>, Area>,
+    cuts: Ordered<Area>,
+    gaps: Ordered<Area>,
     bytes: usize,
     bytes_max: usize,
     /// Keys in order, from when they were first needed on.
@@ -228,32 +226,39 @@ impl Shapes {
         }
     }
 
-    /// The answer of the area that the question is in. `name` is as it was asked.
-    pub fn find(&mut self, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
+    /// The area that a name is in, if it may have an answer of an area.
+    fn area(&mut self, name: &[u8], rtype: Rtype) -> Option<&mut Area> {
         if self.bytes == 0 {
             return None;
         }
         self.key.clear();
-        if !push_key(&mut self.key, of.name, &[0]) {
+        if !push_key(&mut self.key, name, &[0]) {
             return None;
         }
         let key = &self.key[..];
-        let in_map = |map: &BTreeMap<Box<[u8]>, Area>| {
-            let (_, area) = map
-                .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-                .next_back()?;
-            area.holds(key, of.rtype).then_some(())
-        };
-        let map = match in_map(&self.cuts) {
-            Some(()) => &mut self.cuts,
-            None => {
-                in_map(&self.gaps)?;
-                &mut self.gaps
+        for areas in [&mut self.cuts, &mut self.gaps] {
+            let at = areas.at_or_before(key);
+            let holding = at.filter(|at| areas.get(*at).is_some_and(|area| area.holds(key, rtype)));
+            if let Some(at) = holding {
+                return areas.get_mut(at);
             }
-        };
-        let (_, area) = map
-            .range_mut::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()?;
+        }
+        None
+    }
+
+    /// Reads into the processor's cache what [`Shapes::find`] will want.
+    pub fn warm(&mut self, name: &[u8], rtype: Rtype) {
+        let area = self.area(name, rtype);
+        let shapes = area.map_or(&[][..], |area| &area.shapes);
+        let octets = shapes.iter().fold(0, |sum, shape| {
+            sum ^ shape.tail.first().copied().unwrap_or_default()
+        });
+        std::hint::black_box(octets);
+    }
+
+    /// The answer of the area that the question is in.
+    pub fn find(&mut self, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
+        let area = self.area(of.name, of.rtype)?;
         let next = next_label(of.name, area.suffix_len);
         let kind = area.kind;
         let form = form_of(of);
@@ -337,7 +342,7 @@ impl Shapes {
 
     /// Forgets everything.
     pub fn clear(&mut self, gone: &mut impl FnMut(Kind, u8, &Name, u32)) {
-        for area in self.cuts.values().chain(self.gaps.values()) {
+        for area in self.cuts.iter().chain(self.gaps.iter()) {
             for shape in &area.shapes {
                 gone(
                     area.kind,

@@ -84,6 +84,12 @@ impl Table {
         (ready.is_good(now) && ready.is_for(of)).then_some(ready)
     }
 
+    /// Whether something has this hash.
+    pub fn has(&self, hash: u64) -> bool {
+        let set = &self.sets[hash as usize & (self.sets.len() - 1)];
+        set.tags.contains(&hash)
+    }
+
     /// Touches what stands at these hashes, step by step for all of them.
     pub fn warm(&self, hashes: impl Iterator<Item = u64> + Clone) {
         let set = |hash: u64| &self.sets[hash as usize & (self.sets.len() - 1)];
