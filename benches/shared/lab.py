@@ -38,7 +38,8 @@ def processor():
 
 def versions(peers, holdfast):
     """The first line that each peer says of its version."""
-    commands = {"holdfast": [holdfast, "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"], "bind": ["named", "-v"]}
+    commands = {"holdfast": [holdfast, "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"], "bind": ["named", "-v"],
+                "nsd": ["nsd", "-v"], "knot": ["knotd", "--version"], "dnsdist": ["dnsdist", "--version"]}
     found = {}
     for peer in peers:
         done = subprocess.run(commands[peer], capture_output=True, text=True, check=False)
