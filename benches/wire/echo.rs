@@ -21,7 +21,14 @@ pub fn run(at: &str, size: &str, options: &[&str]) -> io::Result<()> {
     let sockets: Vec<_> = (0..threads).map(|_| udp(at)).collect::<io::Result<_>>()?;
     std::thread::scope(|scope| {
         for socket in sockets {
-            scope.spawn(move || serve(&socket, size.max(HEADER_LEN), batch, at.ip().is_unspecified()));
+            scope.spawn(move || {
+                serve(
+                    &socket,
+                    size.max(HEADER_LEN),
+                    batch,
+                    at.ip().is_unspecified(),
+                )
+            });
         }
     });
     Ok(())

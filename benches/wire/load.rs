@@ -172,8 +172,13 @@ impl Load {
         self.indices.clear();
         let burst = burst.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let len = match self.each {
-            false => self.questions.draw(burst, &mut self.bytes, &mut self.indices),
-            true => match self.questions.next(burst, &mut self.bytes, &mut self.indices) {
+            false => self
+                .questions
+                .draw(burst, &mut self.bytes, &mut self.indices),
+            true => match self
+                .questions
+                .next(burst, &mut self.bytes, &mut self.indices)
+            {
                 Some(len) => len,
                 None => {
                     self.left = 0;
@@ -269,7 +274,9 @@ impl Client {
         if lost {
             self.pending -= 1;
         }
-        self.tail = self.tail.max(self.head.saturating_sub(self.ring.len() as u64));
+        self.tail = self
+            .tail
+            .max(self.head.saturating_sub(self.ring.len() as u64));
         lost
     }
 
@@ -313,7 +320,12 @@ fn judge(questions: &Questions, question: u32, answer: &[u8], len: usize, tally:
     // TC: what was asked for does not fit.
     if rcode != expected.rcode || answer[2] & 2 != 0 {
         let flags = u16::from_be_bytes([answer[2], answer[3]]);
-        tally.wrong(|| format!("question {question}: flags {flags:04x}, {len} octets, expected rcode {}", expected.rcode));
+        tally.wrong(|| {
+            format!(
+                "question {question}: flags {flags:04x}, {len} octets, expected rcode {}",
+                expected.rcode
+            )
+        });
         return;
     }
     if !tally.answered.is_multiple_of(SAMPLE) {
@@ -322,6 +334,11 @@ fn judge(questions: &Questions, question: u32, answer: &[u8], len: usize, tally:
     tally.looked_at += 1;
     let answers = u16::from_be_bytes([answer[6], answer[7]]);
     if answers < expected.answers_min || !questions.repeats(question, answer) {
-        tally.wrong(|| format!("question {question}: {answers} answers, {len} octets: {:02x?}", &answer[..answer.len().min(64)]));
+        tally.wrong(|| {
+            format!(
+                "question {question}: {answers} answers, {len} octets: {:02x?}",
+                &answer[..answer.len().min(64)]
+            )
+        });
     }
 }

@@ -56,7 +56,10 @@ impl Questions {
             weights.push(own.iter().sum());
             buckets.push(Bucket {
                 len: same[0].1.len(),
-                packets: same.iter().flat_map(|(_, packet, _)| packet.clone()).collect(),
+                packets: same
+                    .iter()
+                    .flat_map(|(_, packet, _)| packet.clone())
+                    .collect(),
                 first: expected.len(),
                 draw: Alias::new(&own),
             });
@@ -85,7 +88,12 @@ impl Questions {
     }
 
     /// As `draw`, but the next ones in order. None once all have been.
-    pub fn next(&mut self, count: usize, bytes: &mut Vec<u8>, indices: &mut Vec<u32>) -> Option<usize> {
+    pub fn next(
+        &mut self,
+        count: usize,
+        bytes: &mut Vec<u8>,
+        indices: &mut Vec<u32>,
+    ) -> Option<usize> {
         let bucket = self.buckets.get(self.walk.0)?;
         let end = (bucket.packets.len() / bucket.len).min(self.walk.1 + count);
         for index in self.walk.1..end {
@@ -108,7 +116,9 @@ impl Questions {
         let at = self.buckets.partition_point(|b| b.first <= index as usize) - 1;
         let bucket = &self.buckets[at];
         let packet = &bucket.packets[(index as usize - bucket.first) * bucket.len..][..bucket.len];
-        let Expected { name_end, holes, .. } = *self.expected(index);
+        let Expected {
+            name_end, holes, ..
+        } = *self.expected(index);
         let end = name_end + 4;
         answer.len() >= end
             && (HEADER_LEN..end)
@@ -118,7 +128,14 @@ impl Questions {
 }
 
 impl Bucket {
-    fn put(&self, index: usize, expected: &[Expected], random: &mut Random, bytes: &mut Vec<u8>, indices: &mut Vec<u32>) {
+    fn put(
+        &self,
+        index: usize,
+        expected: &[Expected],
+        random: &mut Random,
+        bytes: &mut Vec<u8>,
+        indices: &mut Vec<u32>,
+    ) {
         let begin = bytes.len();
         bytes.extend_from_slice(&self.packets[index * self.len..][..self.len]);
         let (from, to) = expected[self.first + index].holes;
@@ -149,7 +166,11 @@ fn question(line: &str) -> Option<(f64, Vec<u8>, Expected)> {
     let name_end = packet.len();
     let is_hole = |octet: &&u8| **octet == b'?';
     let holes = packet[HEADER_LEN..].iter().filter(is_hole).count();
-    let from = HEADER_LEN + packet[HEADER_LEN..].iter().position(|o| is_hole(&o)).unwrap_or(0);
+    let from = HEADER_LEN
+        + packet[HEADER_LEN..]
+            .iter()
+            .position(|o| is_hole(&o))
+            .unwrap_or(0);
     if holes > HOLES_MAX || packet[from..from + holes].iter().any(|o| !is_hole(&o)) {
         return None;
     }
