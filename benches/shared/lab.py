@@ -63,9 +63,9 @@ class Programs:
         self.running.append(process)
         return process
 
-    def wait(self, space, server, process=None):
+    def wait(self, space, server, process=None, max_s=READY_MAX_S):
         """Until something answers at port 53, whatever it says; nothing is resolved for that."""
-        deadline = time.monotonic() + READY_MAX_S
+        deadline = time.monotonic() + max_s
         while time.monotonic() < deadline:
             if process is not None and process.poll() is not None:
                 raise RuntimeError(f"{server} has ended; logs in {self.dir} with --keep")
@@ -83,12 +83,12 @@ class Programs:
         self.running.clear()
 
 
-def end(process):
-    """Ends a process that this run started."""
+def end(process, max_s=5):
+    """Ends a process that this run started; by force where it needs longer."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(5)
+            process.wait(max_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -24,6 +24,7 @@ ROOT_DIR = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "shared"))
 sys.path.insert(0, str(HERE))
 
+import instructions  # noqa: E402
 from lab import Programs, end, processor, put_first, versions  # noqa: E402
 from servers import ADDRESSES, BUFFER_BYTES, PROGRAMS, behind, configure  # noqa: E402
 from world import WORKLOADS, World  # noqa: E402
@@ -54,10 +55,13 @@ def main():
     try:
         first = not args.nice and put_first()
         lab.make()
-        result = {"where": where(first), "versions": versions(args.peers, programs["holdfast"]), "workloads": {}}
+        result = {"where": where(first), "versions": versions([peer for peer in args.peers if peer != "echo"], programs["holdfast"]), "workloads": {}}
         print(result["where"], flush=True)
-        for workload in args.workloads:
-            result["workloads"][workload] = measure(lab, workload, args)
+        if args.instructions:
+            result["instructions"] = instructions.measure(lab, args)
+        else:
+            lab.start()
+            result["workloads"] = {workload: measure(lab, workload, args) for workload in args.workloads}
     finally:
         lab.stop()
         if args.keep:
@@ -66,7 +70,7 @@ def main():
             shutil.rmtree(directory, ignore_errors=True)
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
-    return 1 if any(found["faults"] for found in result["workloads"].values()) else 0
+    return 1 if any(found["faults"] for found in [result.get("instructions", {"faults": 0}), *result["workloads"].values()]) else 0
 
 
 def arguments():
@@ -77,6 +81,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=3, help="of each in a round")
     parser.add_argument("--window", type=int, default=1024, help="questions outstanding")
     parser.add_argument("--half", type=float, default=10, help="seconds at half of the measured rate, after the rounds; 0 = none")
+    parser.add_argument("--instructions", action="store_true", help="instead of rounds: the server's own instructions for each answer, by callgrind, with one thread and with two")
     parser.add_argument("--binary", help="the holdfast under test; otherwise it is built, in release form")
     parser.add_argument("--wire", help="the bench's own program; otherwise it is built")
     parser.add_argument("--nice", action="store_true", help="do not go before the machine's other work")
@@ -127,16 +132,20 @@ class Lab:
             self.defaults[file] = file.read_text()
             file.write_text(str(BUFFER_BYTES))
         subprocess.run(["ip", "netns", "add", self.space], check=True)
-        for command in ("ip link set lo up", "ip route add local 10.0.0.0/8 dev lo"):
+        # BIND listens at addresses that an interface has.
+        for command in ("ip link set lo up", "ip route add local 10.0.0.0/8 dev lo", *(f"ip address add {address}/32 dev lo" for address in ADDRESSES.values())):
             subprocess.run(["ip", "netns", "exec", self.space, *command.split()], check=True)
         for number, command in enumerate(behind(self.dir / "behind", self.world)):
             process = self.children.run(self.space, f"behind-{number}", command, core=CLIENT_CORE)
             self.children.wait(self.space, ["10.0.0.1", "10.1.0.1"][number], process)
+        print(f"zones made in {time.monotonic() - begun:.0f} s", flush=True)
+
+    def start(self):
+        """Starts everyone; they stay for all workloads."""
         for peer in self.args.peers:
             command = configure(peer, self.dir / peer, self.world, self.programs["holdfast"])
             self.processes[peer] = self.children.run(self.space, peer, command, core=SERVER_CORE)
             self.children.wait(self.space, ADDRESSES[peer], self.processes[peer])
-        print(f"zones made and {len(self.processes)} servers started in {time.monotonic() - begun:.0f} s", flush=True)
 
     def stop(self):
         self.children.stop()
@@ -168,7 +177,7 @@ class Lab:
         run = self.load(peer, workload, *options)
         user, system = (after - earlier for after, earlier in zip(times_s(self.processes[peer]), before))
         answered = max(1, run["answered"])
-        return run | {"user_us": user / answered * 1e6, "system_us": system / answered * 1e6}
+        return run | {"user_us": user / answered * 1e6, "system_us": system / answered * 1e6, "core": (user + system) / run["seconds"]}
 
     def warm(self, peer, workload):
         """Asks everything once and a while at random, until nothing is lost or wrong; what is still wrong after that."""
@@ -213,7 +222,7 @@ def measure(lab, workload, args):
         for peer in everyone[number % len(everyone):] + everyone[:number % len(everyone)]:
             run = lab.timed(peer, workload, f"seconds={args.seconds}", f"window={args.window}") | {"peer": peer, "round": number + 1}
             runs.append(run)
-            print(f"  round {number + 1} {peer:9} {run['qps']:8.0f} q/s  user {run['user_us']:.2f} system {run['system_us']:.2f} us  p99 {run['p99_us'] / 1000:.1f} ms  lost {run['lost']} wrong {run['wrong']}"
+            print(f"  round {number + 1} {peer:9} {run['qps']:8.0f} q/s  user {run['user_us']:.2f} system {run['system_us']:.2f} us  {run['core']:4.0%} of its core  p99 {run['p99_us'] / 1000:.1f} ms  lost {run['lost']} wrong {run['wrong']}"
                   f"  {'; '.join(run['examples'][:1])}", flush=True)
     rows = table(runs, everyone, args, size)
     faults = sum(run["wrong"] for run in runs if run["peer"] == "holdfast")
@@ -232,9 +241,9 @@ def table(runs, everyone, args, size):
     print(f"  {'':9} {'q/s':>8} {'to echo':>17} {'cpu to echo':>17} {'user us':>8} {'system us':>9} {'octets':>7} {'p99 ms':>7} {'lost':>6} {'wrong':>6}")
     busy = {peer: [user + system for user, system in zip(of(peer, "user_us"), of(peer, "system_us"))] for peer in everyone}
     for peer in everyone:
-        ratios = [mine / echo for mine, echo in zip(of(peer, "qps"), of("echo", "qps"))]
+        ratios = quotients(of(peer, "qps"), of("echo", "qps"))
         # By processor time: what other work of the machine took does not count.
-        by_cpu = [echo / mine if mine else 0 for mine, echo in zip(busy[peer], busy["echo"])]
+        by_cpu = quotients(busy["echo"], busy[peer])
         row = {key: statistics.median(of(peer, key)) for key in ("qps", "user_us", "system_us", "octets_mean", "p99_us")}
         row |= {"peer": peer, "to_echo": statistics.median(ratios), "cpu_to_echo": statistics.median(by_cpu), "lost": sum(of(peer, "lost")), "wrong": sum(of(peer, "wrong"))}
         rows.append(row)
@@ -243,10 +252,14 @@ def table(runs, everyone, args, size):
     if "holdfast" in everyone:
         for peer in ("unbound", "nsd"):
             if peer in everyone:
-                ratios = [mine / other for mine, other in zip(of("holdfast", "qps"), of(peer, "qps"))]
-                by_cpu = [other / mine if mine else 0 for mine, other in zip(busy["holdfast"], busy[peer])]
+                ratios, by_cpu = quotients(of("holdfast", "qps"), of(peer, "qps")), quotients(busy[peer], busy["holdfast"])
                 print(f"  holdfast to {peer}: {spread(ratios)}, by cpu {spread(by_cpu)}")
     return rows
+
+
+def quotients(over, under):
+    """Of each round; a round in which the machine stood still is nobody's and counts as 0."""
+    return [a / b if b else 0 for a, b in zip(over, under)]
 
 
 def half(lab, workload, rows, args):

@@ -1,0 +1,69 @@
+"""Instructions of the server's own for each answer: what a noisy machine cannot disturb, so that a regression shows.
+
+The processor's counters cannot be had on every machine, so the server runs in callgrind, which counts those of the program and not the kernel's. It starts and
+warms uncounted; then a fixed number of questions is counted. With 2 threads the number must be that of 1, or they share something.
+"""
+
+import pathlib
+import re
+import subprocess
+import time
+
+from lab import end
+from servers import ADDRESSES, configure
+
+# Callgrind is some fifty times slower.
+QUESTIONS = 40_000
+WINDOW = 256
+START_MAX_S = 300
+
+
+def measure(lab, args):
+    """Instructions per answer, of each peer, workload and number of threads; faults."""
+    rows, faults = [], 0
+    print("\ninstructions per answer, in the program itself")
+    for workload in args.workloads:
+        for peer in args.peers:
+            for threads in (1, 2) if peer in ("holdfast", "echo") else (1,):
+                row = one(lab, peer, workload, threads)
+                rows.append(row)
+                faults += row["wrong"] if peer == "holdfast" else 0
+                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer  answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
+    return {"rows": rows, "faults": faults}
+
+
+def one(lab, peer, workload, threads):
+    directory = lab.dir / f"counted-{peer}-{workload}-{threads}"
+    if peer == "echo":
+        directory.mkdir()
+        command = [lab.programs["wire"], "echo", f"{ADDRESSES[peer]}:53", "64", f"threads={threads}"]
+    else:
+        command = configure(peer, directory, lab.world, lab.programs["holdfast"], threads)
+    out = directory / "counts"
+    counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", f"--callgrind-out-file={out}.%p", *command]
+    process = lab.children.run(lab.space, directory.name, counted)
+    lab.children.wait(lab.space, ADDRESSES[peer], process, START_MAX_S)
+    if peer != "echo":
+        lab.warm(peer, workload)
+    pids = [process.pid, *children(process.pid)]
+    switch(pids, "on")
+    run = lab.load(peer, workload, f"count={QUESTIONS}", "seconds=300", f"window={WINDOW}")
+    switch(pids, "off")
+    end(process, START_MAX_S)
+    counts = sum(int(n) for file in directory.glob("counts.*") for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)[-1:])
+    return {"peer": peer, "workload": workload, "threads": threads, "instructions": counts / max(1, run["answered"])} | {key: run[key] for key in ("answered", "lost", "wrong")}
+
+
+def switch(pids, way):
+    for pid in pids:
+        subprocess.run(["callgrind_control", f"--instr={way}", str(pid)], capture_output=True, text=True, check=True, timeout=60)
+    time.sleep(0.5)
+
+
+def children(pid):
+    """All processes below one."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *children(int(child))]
+    return found
