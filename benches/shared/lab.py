@@ -100,6 +100,23 @@ def busy_s(process):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def times_s(process):
+    """Processor time of a process and its children, own and kernel's, in seconds."""
+    user = system = 0
+    waiting = [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+        user, system = user + int(words[11]), system + int(words[12])
+    tick = os.sysconf("SC_CLK_TCK")
+    return user / tick, system / tick
+
+
 def nsd_conf(site, directory, addresses, zones, *, port=53, server="", zone_lines=""):
     """Writes the configuration of one NSD for a site's zones: pairs of name and file. Returns the command."""
     text = "server:\n" + "".join(f"  ip-address: {a}@{port}\n" for a in addresses) + (

@@ -15,8 +15,8 @@ use crate::questions::Questions;
 use crate::sockets::{Batch, send_burst, udp};
 use crate::tally::Tally;
 
-/// An answer is lost after this.
-const LOST_US: u32 = 1_000_000;
+/// An answer is lost after this, in seconds.
+const PATIENCE_S: f64 = 1.0;
 /// How often it is looked for what is lost.
 const LOOK_US: u32 = 20_000;
 /// Answers taken at once.
@@ -64,6 +64,7 @@ struct Load {
     any: bool,
     /// Questions that are still to be asked.
     left: u64,
+    patience_us: u32,
 }
 
 pub fn run(server: &str, file: &str, options: &[&str]) -> io::Result<()> {
@@ -93,6 +94,7 @@ pub fn run(server: &str, file: &str, options: &[&str]) -> io::Result<()> {
         each: options.contains(&"each"),
         any: options.contains(&"any"),
         left: count,
+        patience_us: (option(options, "patience", PATIENCE_S)? * 1e6) as u32,
     };
     // With a number of questions the time is what they take, up to what the caller allows.
     let end = Duration::from_secs_f64(seconds);
@@ -152,7 +154,7 @@ impl Load {
 
     /// Takes what still comes.
     fn drain(&mut self) {
-        let end_us = self.now_us().wrapping_add(LOST_US);
+        let end_us = self.now_us().wrapping_add(self.patience_us);
         while self.pending() > 0 && (end_us.wrapping_sub(self.now_us()) as i32) > 0 {
             for index in 0..self.clients.len() {
                 let now_us = self.now_us();
@@ -243,7 +245,7 @@ impl Load {
             return looked_us;
         }
         for client in &mut self.clients {
-            self.tally.lost += client.give_up(now_us);
+            self.tally.lost += client.give_up(now_us, self.patience_us);
         }
         now_us
     }
@@ -299,13 +301,13 @@ impl Client {
         Some(found)
     }
 
-    fn give_up(&mut self, now_us: u32) -> u64 {
+    fn give_up(&mut self, now_us: u32, patience_us: u32) -> u64 {
         let mut lost = 0;
         while self.tail < self.head {
             let at = self.tail as usize & (self.ring.len() - 1);
             let slot = &mut self.ring[at];
             if slot.question != FREE {
-                if now_us.wrapping_sub(slot.sent_us) < LOST_US {
+                if now_us.wrapping_sub(slot.sent_us) < patience_us {
                     break;
                 }
                 slot.question = FREE;

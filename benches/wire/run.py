@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE.parent / "shared"))
 sys.path.insert(0, str(HERE))
 
 import instructions  # noqa: E402
-from lab import Programs, end, processor, put_first, versions  # noqa: E402
+from lab import Programs, end, processor, put_first, times_s, versions  # noqa: E402
 from servers import ADDRESSES, BUFFER_BYTES, PROGRAMS, behind, configure  # noqa: E402
 from world import WORKLOADS, World  # noqa: E402
 
@@ -179,31 +179,14 @@ class Lab:
         answered = max(1, run["answered"])
         return run | {"user_us": user / answered * 1e6, "system_us": system / answered * 1e6, "core": (user + system) / run["seconds"]}
 
-    def warm(self, peer, workload):
-        """Asks everything once and a while at random, until nothing is lost or wrong; what is still wrong after that."""
-        deadline = time.monotonic() + WARM_MAX_S
+    def warm(self, peer, workload, max_s=WARM_MAX_S, *options):
+        """Asks everything once, again until nothing is lost or wrong; the last run."""
+        deadline = time.monotonic() + max_s
         for _ in range(WARM_PASSES_MAX):
-            run = self.load(peer, workload, "each", "seconds=30", "window=64", "burst=1")
+            run = self.load(peer, workload, "each", f"seconds={max_s}", "window=64", "burst=1", *options)
             if run["lost"] + run["wrong"] == 0 or time.monotonic() > deadline:
                 break
-        return run, self.load(peer, workload, f"seconds={WARM_SECONDS}", f"window={self.args.window}")
-
-
-def times_s(process):
-    """Processor time of a process and its children, own and kernel's, in seconds."""
-    user = system = 0
-    waiting = [process.pid]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue
-        user, system = user + int(words[11]), system + int(words[12])
-    tick = os.sysconf("SC_CLK_TCK")
-    return user / tick, system / tick
+        return run
 
 
 def measure(lab, workload, args):
@@ -211,7 +194,7 @@ def measure(lab, workload, args):
     print(f"\n{workload}: {WORKLOADS[workload]}", flush=True)
     sizes = {}
     for peer in args.peers:
-        once, run = lab.warm(peer, workload)
+        once, run = lab.warm(peer, workload), lab.load(peer, workload, f"seconds={WARM_SECONDS}", f"window={args.window}")
         sizes[peer] = run["octets_mean"]
         if once["lost"] + once["wrong"] + run["wrong"]:
             print(f"  {peer} after warming: lost {once['lost']}, wrong {once['wrong']} and {run['wrong']}; {'; '.join((once['examples'] + run['examples'])[:2])}", flush=True)
