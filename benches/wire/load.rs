@@ -17,6 +17,8 @@ use crate::tally::Tally;
 
 /// An answer is lost after this, in seconds.
 const PATIENCE_S: f64 = 1.0;
+/// Held up by more than this, the generator puts its schedule off: what it owes would come as a flood that no client sends.
+const LATE_S: f64 = 0.01;
 /// How often it is looked for what is lost.
 const LOOK_US: u32 = 20_000;
 /// Answers taken at once.
@@ -99,7 +101,7 @@ pub fn run(server: &str, file: &str, options: &[&str]) -> io::Result<()> {
     // With a number of questions the time is what they take, up to what the caller allows.
     let end = Duration::from_secs_f64(seconds);
     match rate > 0.0 {
-        true => load.open(end, rate, burst),
+        true => load.open(end, rate, burst, option(options, "report", f64::INFINITY)?),
         false => load.closed(end, own, burst.min(own)),
     }
     let (time, in_time) = (load.begun.elapsed(), load.tally.answered);
@@ -127,15 +129,22 @@ impl Load {
     }
 
     /// Keeps the schedule.
-    fn open(&mut self, end: Duration, rate: f64, burst: usize) {
-        let (mut looked_us, mut next, mut asked) = (0, 0, 0u64);
+    fn open(&mut self, end: Duration, rate: f64, burst: usize, report_s: f64) {
+        let (mut looked_us, mut next, mut asked, mut reports) = (0, 0, 0u64, 1.0);
         loop {
             let time = self.begun.elapsed();
             if time >= end || self.left == 0 {
                 return;
             }
-            let due = (time.as_secs_f64() * rate) as u64;
-            let now_us = time.as_micros() as u32;
+            let (time_s, now_us) = (time.as_secs_f64(), time.as_micros() as u32);
+            let due = (time_s * rate) as u64;
+            let late = due.saturating_sub(asked + (LATE_S * rate) as u64);
+            asked += late;
+            self.tally.put_off += late;
+            if time_s >= reports * report_s {
+                println!("{}", self.tally.json(time_s, self.tally.answered));
+                reports += 1.0;
+            }
             while asked + burst as u64 <= due {
                 self.send(next, burst, now_us);
                 asked += burst as u64;

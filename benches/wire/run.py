@@ -25,11 +25,11 @@ sys.path.insert(0, str(HERE.parent / "shared"))
 sys.path.insert(0, str(HERE))
 
 import instructions  # noqa: E402
+import soak  # noqa: E402
 from lab import Programs, end, processor, put_first, times_s, versions  # noqa: E402
-from servers import ADDRESSES, BUFFER_BYTES, PROGRAMS, behind, configure  # noqa: E402
-from world import WORKLOADS, World  # noqa: E402
+from servers import ADDRESSES, BUFFER_BYTES, CLIENT_CORE, PROGRAMS, SERVER_CORE, behind, configure  # noqa: E402
+from world import LEAF, ROOTS, WORKLOADS, World  # noqa: E402
 
-SERVER_CORE, CLIENT_CORE = 0, 1
 # Warming asks everything once, again while something is lost or wrong.
 WARM_PASSES_MAX, WARM_MAX_S, WARM_SECONDS = 20, 60, 3
 HALF_LOAD = 0.5
@@ -59,6 +59,8 @@ def main():
         print(result["where"], flush=True)
         if args.instructions:
             result["instructions"] = instructions.measure(lab, args)
+        elif args.soak:
+            result["soak"] = soak.run(lab, args)
         else:
             lab.start()
             result["workloads"] = {workload: measure(lab, workload, args) for workload in args.workloads}
@@ -70,7 +72,7 @@ def main():
             shutil.rmtree(directory, ignore_errors=True)
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
-    return 1 if any(found["faults"] for found in [result.get("instructions", {"faults": 0}), *result["workloads"].values()]) else 0
+    return 1 if any(found["faults"] for found in [*(result[what] for what in ("instructions", "soak") if what in result), *result["workloads"].values()]) else 0
 
 
 def arguments():
@@ -82,6 +84,7 @@ def arguments():
     parser.add_argument("--window", type=int, default=1024, help="questions outstanding")
     parser.add_argument("--half", type=float, default=10, help="seconds at half of the measured rate, after the rounds; 0 = none")
     parser.add_argument("--instructions", action="store_true", help="instead of rounds: the server's own instructions for each answer, by callgrind, with one thread and with two")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="instead of rounds: so long 70 %% of what holdfast reaches, with new zones, drills and reloads every minute")
     parser.add_argument("--binary", help="the holdfast under test; otherwise it is built, in release form")
     parser.add_argument("--wire", help="the bench's own program; otherwise it is built")
     parser.add_argument("--nice", action="store_true", help="do not go before the machine's other work")
@@ -135,9 +138,9 @@ class Lab:
         # BIND listens at addresses that an interface has.
         for command in ("ip link set lo up", "ip route add local 10.0.0.0/8 dev lo", *(f"ip address add {address}/32 dev lo" for address in ADDRESSES.values())):
             subprocess.run(["ip", "netns", "exec", self.space, *command.split()], check=True)
-        for number, command in enumerate(behind(self.dir / "behind", self.world)):
-            process = self.children.run(self.space, f"behind-{number}", command, core=CLIENT_CORE)
-            self.children.wait(self.space, ["10.0.0.1", "10.1.0.1"][number], process)
+        for (name, address), command in zip({"roots": ROOTS[0], "leaf": LEAF}.items(), behind(self.dir / "behind", self.world)):
+            self.processes[name] = self.children.run(self.space, name, command, core=CLIENT_CORE)
+            self.children.wait(self.space, address, self.processes[name])
         print(f"zones made in {time.monotonic() - begun:.0f} s", flush=True)
 
     def start(self):
@@ -162,14 +165,20 @@ class Lab:
 
     def load(self, peer, workload, *options):
         """One run of the generator; what it says."""
-        self.seed += 1
-        command = [self.programs["wire"], "load", f"{ADDRESSES[peer]}:53", str(self.dir / f"questions.{workload}"), f"seed={self.seed}", *options]
-        if peer == "echo":
-            command.append("any")
-        done = subprocess.run(["ip", "netns", "exec", self.space, "taskset", "-c", str(CLIENT_CORE), *command], capture_output=True, text=True, check=False)
+        done = subprocess.run(self.asking(peer, workload, *options), capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{peer}: {done.stderr}")
         return json.loads(done.stdout)
+
+    def asking(self, peer, workload, *options):
+        """The command of a run of the generator."""
+        self.seed += 1
+        command = [self.programs["wire"], "load", f"{ADDRESSES[peer]}:53", str(self.dir / f"questions.{workload}"), f"seed={self.seed}", *options]
+        return self.inside(*command, *(["any"] if peer == "echo" else []))
+
+    def inside(self, *command):
+        """A command in the namespace, beside the generator."""
+        return ["ip", "netns", "exec", self.space, "taskset", "-c", str(CLIENT_CORE), *command]
 
     def timed(self, peer, workload, *options):
         """The same with the processor time of the server for each answer, in microseconds: of its own, and of the kernel for it."""

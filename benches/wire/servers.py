@@ -19,6 +19,7 @@ PROGRAMS = {**shared.PROGRAMS, "dnsdist": "dnsdist", "nsd": "nsd", "knot": "knot
 # All answer at port 53 of an address of their own.
 ADDRESSES = {"holdfast": "10.255.0.1", "unbound": "10.255.0.2", "kresd": "10.255.0.3", "pdns": "10.255.0.4", "bind": "10.255.0.5", "dnsdist": "10.255.0.6",
              "nsd": "10.255.0.7", "knot": "10.255.0.8", "echo": "10.255.0.9"}
+SERVER_CORE, CLIENT_CORE = 0, 1
 RESOLVERS = ["holdfast", "unbound", "kresd", "pdns", "bind"]
 CACHE_MIB = 512
 BUFFER_BYTES = 4 << 20
@@ -27,11 +28,11 @@ NO_LIMIT_PER_S = 100_000_000
 NSD_SERVER = f"  do-ip6: no\n  minimal-responses: yes\n  receive-buffer-size: {BUFFER_BYTES}\n  send-buffer-size: {BUFFER_BYTES}\n"
 
 
-def configure(peer, directory, world, binary, threads=1):
+def configure(peer, directory, world, binary, threads=1, cache_mib=CACHE_MIB, more=""):
     """Writes the configuration of a peer into its own directory; returns the command."""
     directory = pathlib.Path(directory)
     if peer in RESOLVERS:
-        command = shared.configure(peer, directory, ADDRESSES[peer], world, binary, cache_mib=CACHE_MIB, more=MORE[peer]())
+        command = shared.configure(peer, directory, ADDRESSES[peer], world, binary, cache_mib=cache_mib, more=more or MORE[peer]())
         if peer == "holdfast":
             adapt_holdfast(directory / "config.toml", threads)
         elif peer == "kresd":
@@ -99,5 +100,5 @@ def behind(directory, world):
     """The commands of the servers that the resolvers ask: the root's, and the one of everything."""
     directory.mkdir(parents=True)
     of_all = [(zone, world.dir / file) for zone, file in world.zones]
-    transfers = f"  provide-xfr: 10.0.0.0/8 NOKEY\n"
+    transfers = "  provide-xfr: 10.0.0.0/8 NOKEY\n"
     return [nsd_conf("roots", directory, ROOTS, of_all[:1], server=NSD_SERVER, zone_lines=transfers), nsd_conf("leaf", directory, [LEAF], of_all, server=NSD_SERVER)]

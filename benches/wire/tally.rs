@@ -19,6 +19,8 @@ pub struct Tally {
     pub stray: u64,
     /// The kernel did not take it.
     pub unsent: u64,
+    /// What the generator was too late for, in open loop.
+    pub put_off: u64,
     pub octets: u64,
     /// Answers of which the question and the number of records were looked at, too.
     pub looked_at: u64,
@@ -45,7 +47,7 @@ impl Tally {
     /// One line of JSON; `in_time` of the answers came within `seconds`.
     pub fn json(&self, seconds: f64, in_time: u64) -> String {
         let mut text = format!(
-            "{{\"seconds\": {seconds:.4}, \"qps\": {:.1}, \"sent\": {}, \"answered\": {}, \"lost\": {}, \"wrong\": {}, \"stray\": {}, \"unsent\": {}, \"looked_at\": {}, \"octets_mean\": {:.1}",
+            "{{\"seconds\": {seconds:.4}, \"qps\": {:.1}, \"sent\": {}, \"answered\": {}, \"lost\": {}, \"wrong\": {}, \"stray\": {}, \"unsent\": {}, \"put_off\": {}, \"looked_at\": {}, \"octets_mean\": {:.1}",
             in_time as f64 / seconds.max(1e-9),
             self.sent,
             self.answered,
@@ -53,6 +55,7 @@ impl Tally {
             self.wrong,
             self.stray,
             self.unsent,
+            self.put_off,
             self.looked_at,
             self.octets as f64 / self.answered.max(1) as f64,
         );

@@ -9,6 +9,8 @@ The workloads are files for `wire load` (`questions.rs` says the form):
   a  the 10,000 names, EDNS without DO
   b  the root: of 100 questions 60 for names that do not exist, each one new, 38 for the DS of a TLD, 2 for the root's NS; 80 with DO
   c  90 of 100 as in a, 10 for a new name below miss.wire.
+
+The soak asks a third of each: of a, of b, and of a zone of holdfast's own.
 """
 
 import pathlib
@@ -25,6 +27,7 @@ LEAF = "10.1.0.1"
 NAMES = 10_000
 A, NS, DS = 1, 2, 43
 TTL_S = 86400
+OWN_NAMES = 1000
 DNSSEC_TYPES = {"RRSIG", "NSEC", "DNSKEY", "ZONEMD"}
 ABSENT_SHARE, NS_SHARE, DO_SHARE, MISS_SHARE = 0.6, 0.02, 0.8, 0.1
 WORKLOADS = {"a": "10,000 cached names", "b": "the root, 60 % NXDOMAIN, 80 % DO", "c": "10 % misses"}
@@ -48,11 +51,16 @@ class World(Internet):
         self._root()
         for workload in WORKLOADS:
             self._write(f"questions.{workload}", "".join(f"{line}\n" for line in getattr(self, f"_{workload}")()))
+        own = [f"{1 / OWN_NAMES:.9f} o{n:04}.own. {A} edns 0 1" for n in range(OWN_NAMES)]
+        cached = [re.sub("^1 ", f"{1 / NAMES:.9f} ", row) for row in self._a()]
+        self._write("questions.soak", "".join(f"{line}\n" for line in [*cached, *self._b(), *own]))
 
     def _root(self):
         kept = []
         for line in (ROOT_DIR / "zones" / "root.zone").read_text().splitlines():
-            owner, _, _, rtype = line.split(None, 4)[:4]
+            owner, _, _, rtype, rdata = line.split(None, 4)
+            if rtype == "SOA":
+                self.serial = int(rdata.split()[2])
             if rtype in DNSSEC_TYPES or (owner.endswith(".root-servers.net.") and rtype in ("A", "AAAA")):
                 continue
             if rtype in ("NS", "DS") and owner != ".":
@@ -60,10 +68,22 @@ class World(Internet):
             kept.append(line)
         addresses = "".join(line + "\n" for line in self.root_ns.splitlines() if " A " in line)
         self._write("root.unsigned", "\n".join(kept) + f"\n{addresses}wire. {TTL_S} NS ns1.wire.\nns1.wire. {TTL_S} A {LEAF}\n")
-        keys = [self._run("ldns-keygen", "-r", "/dev/urandom", "-a", "RSASHA256", "-b", "2048", *flags, ".").strip() for flags in ([], ["-k"])]
-        self._run("ldns-signzone", "-z", "simple:sha384", "-o", ".", "-f", "root.zone", "root.unsigned", *keys)
+        self.keys = [self._run("ldns-keygen", "-r", "/dev/urandom", "-a", "RSASHA256", "-b", "2048", *flags, ".").strip() for flags in ([], ["-k"])]
+        self._run("ldns-signzone", "-z", "simple:sha384", "-o", ".", "-f", "root.zone", "root.unsigned", *self.keys)
         self.root = Zone(".", "root", "nsec", 8)
-        self.root.ds = [self._ds(keys[1], "-2")]
+        self.root.ds = [self._ds(self.keys[1], "-2")]
+
+    def later_root(self, number):
+        """The file of a later version of the root, and its serial."""
+        serial = str(self.serial + number)
+        self._write("root.later", self._read("root.unsigned").replace(f" {self.serial} ", f" {serial} ", 1))
+        self._run("ldns-signzone", "-z", "simple:sha384", "-o", ".", "-f", f"root.{serial}", "root.later", *self.keys)
+        return self.dir / f"root.{serial}", serial
+
+    def own_zone(self, number):
+        """A version of a zone for holdfast itself."""
+        names = "".join(f"o{n:04} A 192.0.2.{n % 250}\n" for n in range(OWN_NAMES))
+        self._write("own.zone", f"$ORIGIN own.\n$TTL 300\n@ SOA ns1 ops {number} 3600 600 604800 300\n@ NS ns1\nns1 A {LEAF}\n{names}")
 
     def _a(self):
         return [f"1 h{n:05}.wire. {A} edns 0 {1 + n % 2}" for n in range(NAMES)]
