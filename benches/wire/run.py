@@ -82,6 +82,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of each in a round")
     parser.add_argument("--window", type=int, default=1024, help="questions outstanding")
+    parser.add_argument("--threads", type=int, default=1, help="of holdfast and of the echo, all on the one core: what sharing costs")
     parser.add_argument("--half", type=float, default=10, help="seconds at half of the measured rate, after the rounds; 0 = none")
     parser.add_argument("--instructions", action="store_true", help="instead of rounds: the server's own instructions for each answer, by callgrind, with one thread and with two")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="instead of rounds: so long 70 %% of what holdfast reaches, with new zones, drills and reloads every minute")
@@ -146,7 +147,7 @@ class Lab:
     def start(self):
         """Starts everyone; they stay for all workloads."""
         for peer in self.args.peers:
-            command = configure(peer, self.dir / peer, self.world, self.programs["holdfast"])
+            command = configure(peer, self.dir / peer, self.world, self.programs["holdfast"], self.args.threads)
             self.processes[peer] = self.children.run(self.space, peer, command, core=SERVER_CORE)
             self.children.wait(self.space, ADDRESSES[peer], self.processes[peer])
 
@@ -159,7 +160,7 @@ class Lab:
 
     def echo(self, size):
         """An echo whose answers have this size."""
-        process = self.children.run(self.space, "echo", [self.programs["wire"], "echo", f"{ADDRESSES['echo']}:53", str(size)], core=SERVER_CORE)
+        process = self.children.run(self.space, "echo", [self.programs["wire"], "echo", f"{ADDRESSES['echo']}:53", str(size), f"threads={self.args.threads}"], core=SERVER_CORE)
         self.children.wait(self.space, ADDRESSES["echo"], process)
         return process
 

@@ -1,6 +1,6 @@
 """Long under load: 70 % of what holdfast reaches, while zones change, drills run and the configuration is read again.
 
-Every minute: a new version of the holdfast's own zone, taken up by a reload; a new version of the root, which the mirror fetches and verifies; and 20 s of drill, a cut of the
+Every minute: a new version of a zone of holdfast's own, taken up by a reload; a new version of the root, which the mirror fetches and verifies; and 20 s of drill, a cut of the
 root's servers and a shadow drill of an isolation in turn. No question may go unanswered or be answered otherwise than before, and neither
 memory nor descriptors may grow.
 """
@@ -32,7 +32,8 @@ def run(lab, args):
     print(f"\nsoak: {minutes} versions of the root are signed", flush=True)
     later = [lab.world.later_root(n + 1) for n in range(minutes)]
     lab.world.own_zone(1)
-    own = f"[[zone]]\nname = \"own.\"\nfile = \"{lab.dir}/own.zone\"\n"
+    # What an isolation leaves: the servers of the TLD wire.
+    own = f"[reachability]\ndomestic = [\"10.1.0.0/16\"]\n[[zone]]\nname = \"own.\"\nfile = \"{lab.dir}/own.zone\"\n"
     command = configure("holdfast", lab.dir / "holdfast", lab.world, lab.programs["holdfast"], cache_mib=CACHE_MIB, more=holdfast() + own)
     process = lab.processes["holdfast"] = lab.children.run(lab.space, "holdfast", command, core=SERVER_CORE)
     lab.children.wait(lab.space, ADDRESSES["holdfast"], process)
