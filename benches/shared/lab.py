@@ -100,16 +100,25 @@ def busy_s(process):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def tree(process):
+    """The numbers of a process and of all below it."""
+    found = [process.pid]
+    for pid in found:
+        try:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except OSError:
+            # It has just ended.
+            continue
+    return found
+
+
 def times_s(process):
     """Processor time of a process and its children, own and kernel's, in seconds."""
     user = system = 0
-    waiting = [process.pid]
-    while waiting:
-        pid = waiting.pop()
+    for pid in tree(process):
         try:
             words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
         except OSError:
             continue
         user, system = user + int(words[11]), system + int(words[12])

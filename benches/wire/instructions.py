@@ -4,12 +4,11 @@ The processor's counters cannot be had on every machine, so the server runs in c
 warms uncounted; then a fixed number of questions is counted. With 2 threads the number must be that of 1, or they share something.
 """
 
-import pathlib
 import re
 import subprocess
 import time
 
-from lab import end, times_s
+from lab import end, times_s, tree
 from servers import ADDRESSES, configure
 
 # Callgrind is some fifty times slower.
@@ -49,7 +48,7 @@ def one(lab, peer, workload, threads):
     if peer != "echo":
         lab.warm(peer, workload, START_MAX_S, *OPTIONS[2:])
     settle(process)
-    pids = [process.pid, *children(process.pid)]
+    pids = tree(process)
     switch(pids, "on")
     run = lab.load(peer, workload, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
     switch(pids, "off")
@@ -71,12 +70,3 @@ def switch(pids, way):
     for pid in pids:
         subprocess.run(["callgrind_control", f"--instr={way}", str(pid)], capture_output=True, text=True, check=True, timeout=60)
     time.sleep(0.5)
-
-
-def children(pid):
-    """All processes below one."""
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
-    return found

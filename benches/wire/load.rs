@@ -262,7 +262,7 @@ impl Load {
 
 impl Client {
     fn new(number: u32, server: SocketAddrV4, ring: usize) -> io::Result<Client> {
-        let host = u32::from(CLIENTS) + (number % NETWORKS << 8) + number / NETWORKS;
+        let host = u32::from(CLIENTS) + ((number % NETWORKS) << 8) + number / NETWORKS;
         let socket = udp(SocketAddrV4::new(host.into(), 0))?;
         socket.connect(server)?;
         Ok(Client {

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 
 import instructions  # noqa: E402
 import soak  # noqa: E402
-from lab import Programs, end, processor, put_first, times_s, versions  # noqa: E402
+from lab import Programs, end, processor, put_first, times_s, tree, versions  # noqa: E402
 from servers import ADDRESSES, BUFFER_BYTES, CLIENT_CORE, PROGRAMS, SERVER_CORE, behind, configure  # noqa: E402
 from world import LEAF, ROOTS, WORKLOADS, World  # noqa: E402
 
@@ -152,6 +152,9 @@ class Lab:
             self.children.wait(self.space, ADDRESSES[peer], self.processes[peer])
 
     def stop(self):
+        for process in self.processes.values():
+            for pid in tree(process):
+                os.kill(pid, signal.SIGCONT)
         self.children.stop()
         if self.defaults:
             subprocess.run(["ip", "netns", "del", self.space], check=False)
@@ -181,8 +184,16 @@ class Lab:
         """A command in the namespace, beside the generator."""
         return ["ip", "netns", "exec", self.space, "taskset", "-c", str(CLIENT_CORE), *command]
 
+    def alone(self, peer):
+        """Nobody else but this server runs: what others still have to do after their turn would take its time."""
+        for other, process in self.processes.items():
+            if other in ADDRESSES:
+                for pid in tree(process):
+                    os.kill(pid, signal.SIGCONT if other == peer else signal.SIGSTOP)
+
     def timed(self, peer, workload, *options):
         """The same with the processor time of the server for each answer, in microseconds: of its own, and of the kernel for it."""
+        self.alone(peer)
         before = times_s(self.processes[peer])
         run = self.load(peer, workload, *options)
         user, system = (after - earlier for after, earlier in zip(times_s(self.processes[peer]), before))
@@ -204,6 +215,7 @@ def measure(lab, workload, args):
     print(f"\n{workload}: {WORKLOADS[workload]}", flush=True)
     sizes = {}
     for peer in args.peers:
+        lab.alone(peer)
         once, run = lab.warm(peer, workload), lab.load(peer, workload, f"seconds={WARM_SECONDS}", f"window={args.window}")
         sizes[peer] = run["octets_mean"]
         if once["lost"] + once["wrong"] + run["wrong"]:
@@ -259,6 +271,7 @@ def half(lab, workload, rows, args):
     """Half of what each reached, on schedule: nothing may be lost."""
     lost = 0
     for row in rows:
+        lab.alone(row["peer"])
         run = lab.load(row["peer"], workload, f"seconds={args.half}", f"rate={row['qps'] * HALF_LOAD:.0f}")
         row["half"] = run
         lost += run["lost"] if row["peer"] == "holdfast" else 0
