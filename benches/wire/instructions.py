@@ -12,7 +12,7 @@ from lab import end, times_s, tree
 from servers import ADDRESSES, configure
 
 # Callgrind is some fifty times slower.
-QUESTIONS = 20_000
+QUESTIONS = 40_000
 # A question at a time would be counted with waking up; far fewer than are lost by waiting.
 OPTIONS = ["window=64", "burst=1", "patience=30"]
 START_MAX_S = 300
@@ -45,12 +45,14 @@ def one(lab, peer, workload, threads):
     counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", f"--callgrind-out-file={out}.%p", *command]
     process = lab.children.run(lab.space, directory.name, counted)
     lab.children.wait(lab.space, ADDRESSES[peer], process, START_MAX_S)
+    few = f"{workload}.few"
     if peer != "echo":
-        lab.warm(peer, workload, START_MAX_S, *OPTIONS[2:])
+        lab.warm(peer, few, START_MAX_S, *OPTIONS[2:])
     settle(process)
+    lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
     pids = tree(process)
     switch(pids, "on")
-    run = lab.load(peer, workload, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
+    run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
     switch(pids, "off")
     end(process, START_MAX_S)
     counts = sum(int(n) for file in directory.glob("counts.*") for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)[-1:])

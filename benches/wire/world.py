@@ -28,6 +28,7 @@ NAMES = 10_000
 A, NS, DS = 1, 2, 43
 TTL_S = 86400
 OWN_NAMES = 1000
+FEW = 51
 DNSSEC_TYPES = {"RRSIG", "NSEC", "DNSKEY", "ZONEMD"}
 ABSENT_SHARE, NS_SHARE, DO_SHARE, MISS_SHARE = 0.6, 0.02, 0.8, 0.1
 WORKLOADS = {"a": "10,000 cached names", "b": "the root, 60 % NXDOMAIN, 80 % DO", "c": "10 % misses"}
@@ -51,6 +52,7 @@ class World(Internet):
         self._root()
         for workload in WORKLOADS:
             self._write(f"questions.{workload}", "".join(f"{line}\n" for line in getattr(self, f"_{workload}")()))
+            self._write(f"questions.{workload}.few", "".join(f"{line}\n" for line in self._few(workload)))
         own = [f"{1 / OWN_NAMES:.9f} o{n:04}.own. {A} edns 0 1" for n in range(OWN_NAMES)]
         cached = [re.sub("^1 ", f"{1 / NAMES:.9f} ", row) for row in self._a()]
         self._write("questions.soak", "".join(f"{line}\n" for line in [*cached, *self._b(), *own]))
@@ -84,6 +86,13 @@ class World(Internet):
         """A version of a zone for holdfast itself."""
         names = "".join(f"o{n:04} A 192.0.2.{n % 250}\n" for n in range(OWN_NAMES))
         self._write("own.zone", f"$ORIGIN own.\n$TTL 300\n@ SOA ns1 ops {number} 3600 600 604800 300\n@ NS ns1\nns1 A {LEAF}\n{names}")
+
+    def _few(self, workload):
+        """The same with one of FEW names and TLDs, each asked so much more often: for a server that is slowed down, but keeps answers ready for a time."""
+        rows = [row.split(" ", 1) for row in getattr(self, f"_{workload}")()]
+        is_listed = lambda rest: rest.startswith("h") or f" {DS} " in rest
+        listed, others = ([row for row in rows if is_listed(row[1]) == which] for which in (True, False))
+        return [f"{float(weight) * FEW:.9f} {rest}" for weight, rest in listed[::FEW]] + [" ".join(row) for row in others]
 
     def _a(self):
         return [f"1 h{n:05}.wire. {A} edns 0 {1 + n % 2}" for n in range(NAMES)]
