@@ -2,6 +2,7 @@
 
 The processor's counters cannot be had on every machine, so the server runs in callgrind, which counts those of the program and not the kernel's. It starts and
 warms uncounted; then a fixed number of questions is counted. With 2 threads the number must be that of 1, or they share something.
+What the threads do that do not answer is told apart.
 """
 
 import re
@@ -30,7 +31,7 @@ def measure(lab, args):
                 row = one(lab, peer, workload, threads)
                 rows.append(row)
                 faults += row["wrong"] if peer == "holdfast" else 0
-                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer  answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
+                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer, other threads {row['beside']:6.0f}  answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
     return {"rows": rows, "faults": faults}
 
 
@@ -42,7 +43,7 @@ def one(lab, peer, workload, threads):
     else:
         command = configure(peer, directory, lab.world, lab.programs["holdfast"], threads)
     out = directory / "counts"
-    counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", f"--callgrind-out-file={out}.%p", *command]
+    counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", "--separate-threads=yes", f"--callgrind-out-file={out}.%p", *command]
     process = lab.children.run(lab.space, directory.name, counted)
     lab.children.wait(lab.space, ADDRESSES[peer], process, START_MAX_S)
     few = f"{workload}.few"
@@ -55,8 +56,12 @@ def one(lab, peer, workload, threads):
     run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
     switch(pids, "off")
     end(process, START_MAX_S)
-    counts = sum(int(n) for file in directory.glob("counts.*") for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)[-1:])
-    return {"peer": peer, "workload": workload, "threads": threads, "instructions": counts / max(1, run["answered"])} | {key: run[key] for key in ("answered", "lost", "wrong")}
+    each = [[int(n) for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)] for file in directory.glob("counts.*")]
+    counts = sorted((numbers[-1] for numbers in each if numbers), reverse=True)
+    answered = max(1, run["answered"])
+    # The threads that answer have most to do.
+    return {"peer": peer, "workload": workload, "threads": threads, "instructions": sum(counts[:threads]) / answered, "beside": sum(counts[threads:]) / answered} | {
+        key: run[key] for key in ("answered", "lost", "wrong")}
 
 
 def settle(process):
