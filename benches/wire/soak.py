@@ -24,6 +24,8 @@ MINUTE_S, REPORT_S, SAMPLE_S = 60, 5, 2
 DRILL_S = 20
 # Between the last two quarters of the time.
 GROWTH_MAX, DESCRIPTORS_MAX = 1.03, 4
+# Before that caches still fill.
+GROWTH_AFTER_MIN = 8
 
 
 def run(lab, args):
@@ -129,7 +131,7 @@ def judge(soak, said, rate):
     third, fourth = ([s for s in soak.samples if low * end <= s[0] <= high * end] for low, high in ((0.5, 0.75), (0.75, 1)))
     for what, index, most in (("memory", 1, lambda n: n * GROWTH_MAX), ("descriptors", 3, lambda n: n + DESCRIPTORS_MAX)):
         earlier, later = (max(sample[index] for sample in part) for part in (third, fourth))
-        if later > most(earlier):
+        if end >= GROWTH_AFTER_MIN * MINUTE_S and later > most(earlier):
             faults.append(f"{what} grew from {earlier} to {later}")
     print("".join(f"  fault: {fault}\n" for fault in faults) or "  no fault")
     return {"rate": rate, "minutes": rows, "last": last, "faults": faults}
