@@ -4,7 +4,7 @@
 //! socket, so what is outstanding is a ring. Closed loop: each socket has its share of the window outstanding, and asks again, a burst at a
 //! time, as answers come; so the server is never idle and nothing need be lost. Open loop (`rate`): bursts leave on schedule, whatever became of those before.
 //!
-//! It never sleeps: it has a core for itself, and a client that is woken for each answer would cost the server more than the answer.
+//! It never sleeps, and only lets others on its core run where nothing has come: it has that core for itself, and a client that is woken for each answer would cost the server more than the answer.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
