@@ -56,6 +56,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("resolve", &["cache", "upstream"]),
     ("query", &["cache", "mirror", "reach", "resolve"]),
     ("listen", &["query"]),
+    ("cli", &["mirror"]),
     (
         "control",
         &[

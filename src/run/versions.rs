@@ -23,7 +23,7 @@ use holdfast::dns::{Name, Record, Rtype};
 use holdfast::mirror::store::image_file;
 use holdfast::mirror::{Generation, GenerationInfo, GenerationState, offline};
 use holdfast::zone::{ZoneImage, present};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Fault;
 
@@ -87,7 +87,7 @@ pub(super) fn pick<'a>(
     })
 }
 
-/// Writes a version as a zone file, to `file` or else to stdout.
+/// Writes a version as a zone file, to `file` or else to stdout; returns which one, for scripts.
 ///
 /// # Errors
 /// There is no such version, or it cannot be read or written.
@@ -96,7 +96,7 @@ pub async fn export(
     zone: &Name,
     serial: Option<u32>,
     file: Option<&Path>,
-) -> Result<(), Fault> {
+) -> Result<Value, Fault> {
     let list = list(server, zone).await?;
     let version = open(pick(&list, zone, serial)?)?;
     match file {
@@ -121,7 +121,15 @@ pub async fn export(
             }
         }
     }
-    Ok(())
+    let told = &version.told;
+    Ok(json!({
+        "zone": zone.to_string(),
+        "serial": told.serial,
+        "state": told.state,
+        "digest": told.digest,
+        "records": told.records,
+        "file": file,
+    }))
 }
 
 /// The zone in canonical order, but for the SOA, with which other programs want a file to begin.
