@@ -6,6 +6,8 @@
 //! Model: [`Arguments`] is the whole command line. Doc comments are what `--help` and holdfast(1) say. Each command ends with
 //! an example, and each example is parsed by a test.
 
+pub mod told;
+
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -46,6 +48,9 @@ pub enum Command {
     /// Work on zone files.
     #[command(subcommand)]
     Zone(ZoneCommand),
+    /// Make a configuration out of another program's.
+    #[command(subcommand)]
+    Convert(ConvertCommand),
 }
 
 /// Commands that cannot do without a configuration.
@@ -294,6 +299,25 @@ pub enum ZoneCommand {
         /// DS or DNSKEY records to trust [default: those of --config if given, else the built-in ones].
         #[arg(long, value_name = "FILE")]
         anchor: Option<PathBuf>,
+    },
+}
+
+/// `holdfast convert`.
+#[derive(Subcommand)]
+pub enum ConvertCommand {
+    /// Print an unbound.conf as a config.toml.
+    ///
+    /// The configuration goes to stdout. What could not be carried over goes to stderr with file and line, and stands at the head of the
+    /// configuration as comments. Files that it includes are read too; zone files, hints and keys are named, not copied.
+    #[command(
+        after_help = "Examples:\n  holdfast convert unbound /etc/unbound/unbound.conf > config.toml\n  holdfast convert unbound unbound.conf --zones zones > config.toml\n  holdfast convert unbound unbound.conf --json | jq -r '.left_out[].directive'"
+    )]
+    Unbound {
+        /// The configuration of Unbound.
+        file: PathBuf,
+        /// Write zone files for local-zone and local-data into this directory [default: these are left out].
+        #[arg(long, value_name = "DIRECTORY")]
+        zones: Option<PathBuf>,
     },
 }
 

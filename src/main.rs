@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use holdfast::cli::told::{Checked, CheckedZone, Failed};
 use holdfast::cli::{
-    Arguments, CacheCommand, ClockCommand, Command, Configured, DrillCommand, MirrorCommand,
-    ToServer, ZoneCommand,
+    Arguments, CacheCommand, ClockCommand, Command, Configured, ConvertCommand, DrillCommand,
+    MirrorCommand, ToServer, ZoneCommand,
 };
 use holdfast::clock::{format_utc, system_wall};
 use holdfast::config::{Anchors, Config, ConfigError, Located, Resolver, Sha1};
@@ -33,7 +34,7 @@ use holdfast::timekeeper;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use run::{Fault, compare, rehearse, versions};
+use run::{Fault, compare, convert, rehearse, versions};
 
 /// The configuration when no other is named, if it is there.
 const CONFIG_FILE: &str = "config.toml";
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Zone(ZoneCommand::Verify { file, at, anchor }) => {
             verify(&file, at, anchor.as_deref(), given.as_deref(), json)
+        }
+        Command::Convert(ConvertCommand::Unbound { file, zones }) => {
+            convert::unbound(&file, zones.as_deref(), json)
         }
         Command::Configured(command) => with_config(command, &config_file(given), json),
         Command::ToServer(command) => ask_server(command, &config_file(given), json),
@@ -157,7 +161,7 @@ impl Failure {
             }
         };
         if json {
-            print_json(&json!({ "ok": false, "faults": faults }));
+            print_json(&json!(Failed { ok: false, faults }));
         }
         code
     }
@@ -169,34 +173,39 @@ fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
     let mut zones = Vec::new();
     for zone in &config.zones {
         match run::zones::read(zone) {
-            Ok(image) => zones.push((zone.name.to_string(), image.serial(), image.record_count())),
+            Ok(image) => zones.push(CheckedZone {
+                zone: zone.name.to_string(),
+                serial: image.serial(),
+                records: image.record_count(),
+            }),
             Err(fault) => faults.push(fault.to_string()),
-        }
-    }
-    if json {
-        let zones: Vec<Value> = (zones.iter())
-            .map(|(zone, serial, records)| {
-                json!({ "zone": zone, "serial": serial, "records": records })
-            })
-            .collect();
-        print_json(&json!({
-            "ok": faults.is_empty(),
-            "faults": faults,
-            "warnings": config.warnings,
-            "zones": zones,
-        }));
-    } else {
-        for (zone, serial, records) in &zones {
-            say(&format!("zone {zone} serial {serial}, {records} records\n"));
-        }
-        for warning in &config.warnings {
-            say(&format!("warning: {warning}\n"));
         }
     }
     for fault in &faults {
         eprintln!("{fault}");
     }
-    if !faults.is_empty() {
+    let (ok, warnings) = (faults.is_empty(), config.warnings.clone());
+    if json {
+        print_json(&json!(Checked {
+            ok,
+            faults,
+            warnings,
+            zones
+        }));
+    } else {
+        for CheckedZone {
+            zone,
+            serial,
+            records,
+        } in &zones
+        {
+            say(&format!("zone {zone} serial {serial}, {records} records\n"));
+        }
+        for warning in &warnings {
+            say(&format!("warning: {warning}\n"));
+        }
+    }
+    if !ok {
         return ExitCode::from(EXIT_BAD_CONFIG);
     }
     if !json {
@@ -218,7 +227,7 @@ fn mirror(
         MirrorCommand::Export { zone, serial, file } => {
             let told = block_on(versions::export(server, &zone, serial, file.as_deref()))??;
             if json {
-                print_json(&told);
+                print_json(&json!(told));
             }
             Ok(())
         }

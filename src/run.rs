@@ -9,6 +9,7 @@ mod about;
 mod certificate;
 mod clock_file;
 pub mod compare;
+pub mod convert;
 mod logging;
 mod operator;
 mod produced;

@@ -57,6 +57,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("query", &["cache", "mirror", "reach", "resolve"]),
     ("listen", &["query"]),
     ("cli", &["mirror"]),
+    ("convert", &[]),
     (
         "control",
         &[
@@ -93,6 +94,7 @@ const PURE: &[&str] = &[
     "cache/stale",
     "catalog",
     "clock/floor",
+    "convert",
     "dns",
     "dnssec",
     "drill/domains",

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use holdfast::cli::told::Exported;
 use holdfast::clock::Clock;
 use holdfast::config::{Config, Located};
 use holdfast::control::api::Request;
@@ -23,7 +24,7 @@ use holdfast::dns::{Name, Record, Rtype};
 use holdfast::mirror::store::image_file;
 use holdfast::mirror::{Generation, GenerationInfo, GenerationState, offline};
 use holdfast::zone::{ZoneImage, present};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Fault;
 
@@ -96,7 +97,7 @@ pub async fn export(
     zone: &Name,
     serial: Option<u32>,
     file: Option<&Path>,
-) -> Result<Value, Fault> {
+) -> Result<Exported, Fault> {
     let list = list(server, zone).await?;
     let version = open(pick(&list, zone, serial)?)?;
     match file {
@@ -121,15 +122,15 @@ pub async fn export(
             }
         }
     }
-    let told = &version.told;
-    Ok(json!({
-        "zone": zone.to_string(),
-        "serial": told.serial,
-        "state": told.state,
-        "digest": told.digest,
-        "records": told.records,
-        "file": file,
-    }))
+    let told = version.told;
+    Ok(Exported {
+        zone: zone.to_string(),
+        serial: told.serial,
+        state: told.state,
+        digest: told.digest,
+        records: told.records,
+        file: file.map(Path::to_owned),
+    })
 }
 
 /// The zone in canonical order, but for the SOA, with which other programs want a file to begin.
