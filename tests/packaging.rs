@@ -10,6 +10,10 @@ mod convert;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
+#[path = "packaging/deb.rs"]
+mod deb;
+#[path = "packaging/docs.rs"]
+mod docs;
 #[path = "packaging/made.rs"]
 mod made;
 #[path = "packaging/reference.rs"]
