@@ -202,9 +202,10 @@ pub fn sections() -> Vec<Section> {
             true => format!("none; for example {value}"),
             false => value,
         };
+        let (meaning, remark) = said_once(&part.docs, remark);
         sections.last_mut().unwrap().keys.push(Key {
             name: name.to_owned(),
-            meaning: part.docs.clone(),
+            meaning,
             words: words(part, &allowed, &items),
             default,
             allowed,
@@ -212,6 +213,28 @@ pub fn sections() -> Vec<Section> {
         });
     }
     sections
+}
+
+/// Meaning and remark, where one says all that the other does the longer one alone.
+fn said_once(meaning: &str, remark: String) -> (String, String) {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|c| c.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let (told, more) = (plain(meaning), plain(&remark));
+    if told.contains(&more) {
+        (meaning.to_owned(), String::new())
+    } else if more.contains(&told) {
+        (format!("{}.", capital(&remark)), String::new())
+    } else {
+        (meaning.to_owned(), remark)
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
 }
 
 /// Whether this names a table and no key.
@@ -223,9 +246,7 @@ fn known_tables(key: &str) -> bool {
 fn head(docs: &str) -> Option<(String, (String, String))> {
     let (title, text) = docs.strip_prefix('`')?.split_once("`: ")?;
     let name = title.trim_matches(['[', ']']).to_owned();
-    let mut letters = text.chars();
-    let first = letters.next()?.to_uppercase();
-    Some((name, (title.to_owned(), first.chain(letters).collect())))
+    Some((name, (title.to_owned(), capital(text))))
 }
 
 fn field<'i>(name: &str, types: &[&str], items: &'i BTreeMap<String, Item>) -> Option<&'i Part> {
