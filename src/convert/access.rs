@@ -2,12 +2,15 @@
 
 use ipnet::IpNet;
 
-/// Prefixes in one list; a refusal inside an allowed prefix splits it.
-pub(super) const PREFIXES_MAX: usize = 10_000;
+/// Entries, and prefixes that they come to; a refusal inside an allowed prefix splits it.
+pub(super) const PREFIXES_MAX: usize = 4000;
 
 /// The prefixes that are allowed when of all entries that hold an address the longest one decides, and what no entry holds is
-/// refused. `None` if there are more than [`PREFIXES_MAX`].
+/// refused. `None` if there are more than [`PREFIXES_MAX`] of either.
 pub(super) fn allowed(entries: &[(IpNet, bool)]) -> Option<Vec<IpNet>> {
+    if entries.len() > PREFIXES_MAX {
+        return None;
+    }
     let mut entries: Vec<_> = entries.iter().map(|(net, is)| (net.trunc(), *is)).collect();
     // Of two for one prefix the later one decides, as in Unbound.
     entries.sort_by_key(|(net, _)| net.prefix_len());

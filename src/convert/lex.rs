@@ -126,7 +126,7 @@ impl<'f> Lexer<'f> {
         words: Vec<String>,
         depth: usize,
     ) -> Result<(), ConfigError> {
-        let mut words = words.into_iter().peekable();
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
             let Some((name, rest)) = word.split_once(':').filter(|(name, _)| is_name(name)) else {
                 let message = format!("{word:?} is no `name: value` of an unbound.conf");
@@ -220,7 +220,11 @@ fn words(line: &str) -> Option<Vec<String>> {
     let mut quote = None;
     for c in line.chars() {
         match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
+            // What stands behind the quote is a word of its own, or a comment.
+            (Some(open), c) if c == open => {
+                quote = None;
+                words.extend(word.take());
+            }
             (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '#') if word.is_none() => break,
             (None, '"' | '\'') => {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::ConfigError;
+use crate::config::{CONFIG_BYTES_MAX, ConfigError};
 pub use disk::Disk;
 use lex::{Directive, Lexer};
 use output::Draft;
@@ -109,7 +109,13 @@ pub fn unbound(
     server::convert(&directives, files, &mut draft);
     zones::convert(&directives, files, &mut draft);
     local::convert(&directives, &mut draft);
-    Ok(draft.finish())
+    let converted = draft.finish();
+    if converted.config.len() as u64 > CONFIG_BYTES_MAX {
+        let message =
+            format!("it comes to more than the {CONFIG_BYTES_MAX} octets of a configuration");
+        return Err(ConfigError::one(file, 1, message));
+    }
+    Ok(converted)
 }
 
 /// The clauses of a kind, each as its directives.

@@ -23,8 +23,11 @@ const TABLES: &[&str] = &[
     "limits",
     "log",
 ];
-/// Room that is left for what is not one table of many, in octets.
-const RESERVE_BYTES: u64 = 64 << 10;
+/// Octets of all tables in lists, and of all notes; what is left is for the single tables, whose lists have limits of their own.
+const TABLES_BYTES_MAX: u64 = CONFIG_BYTES_MAX / 2;
+const NOTES_BYTES_MAX: u64 = CONFIG_BYTES_MAX / 4;
+/// Octets of the head of a table.
+const HEAD_BYTES: u64 = 16;
 
 /// The configuration in the making.
 pub(super) struct Draft {
@@ -33,9 +36,11 @@ pub(super) struct Draft {
     pub zones_dir: Option<PathBuf>,
     /// Keys of single tables: table, key, value as TOML.
     keys: BTreeMap<(usize, String), String>,
-    /// Tables in lists, as they are written, by kind and zone.
-    tables: Vec<(&'static str, Name, String)>,
+    /// Tables in lists, as they are written, with their kind.
+    tables: Vec<(&'static str, String)>,
     tables_bytes: u64,
+    /// Kind of the table of each zone.
+    zones: BTreeMap<Name, &'static str>,
     left_out: Vec<Note>,
     differs: Vec<Note>,
     notes_bytes: u64,
@@ -51,6 +56,7 @@ impl Draft {
             keys: BTreeMap::new(),
             tables: Vec::new(),
             tables_bytes: 0,
+            zones: BTreeMap::new(),
             left_out: Vec::new(),
             differs: Vec::new(),
             notes_bytes: 0,
@@ -69,23 +75,24 @@ impl Draft {
     /// Adds a table to a list, unless there is one for this zone in any list, or the configuration would be longer than any may be;
     /// says why not.
     pub fn table(&mut self, kind: &'static str, zone: &Name, text: String) -> Result<(), String> {
-        let before = self.tables.iter().find(|(_, other, _)| other == zone);
-        if let Some((other, _, _)) = before {
+        if let Some(other) = self.zones.get(zone) {
             return Err(format!("{zone} is a [[{other}]] already"));
         }
-        self.tables_bytes += text.len() as u64 + 16;
-        if self.tables_bytes > CONFIG_BYTES_MAX / 2 {
+        let bytes = self.tables_bytes + text.len() as u64 + HEAD_BYTES;
+        if bytes > TABLES_BYTES_MAX {
             return Err(format!(
                 "too many zones: a configuration may have {CONFIG_BYTES_MAX} octets"
             ));
         }
-        self.tables.push((kind, zone.clone(), text));
+        self.tables_bytes = bytes;
+        self.tables.push((kind, text));
+        self.zones.insert(zone.clone(), kind);
         Ok(())
     }
 
     /// Whether any table of a list is for this zone.
     pub fn has_zone(&self, zone: &Name) -> bool {
-        self.tables.iter().any(|(_, other, _)| other == zone)
+        self.zones.contains_key(zone)
     }
 
     /// A zone file to be written; one of that name stays as it is.
@@ -114,7 +121,7 @@ impl Draft {
     fn takes(&mut self, note: &Note) -> bool {
         self.notes_bytes += note.to_string().len() as u64 + 4;
         let takes = self.left_out.len() + self.differs.len() < NOTES_MAX
-            && self.notes_bytes < CONFIG_BYTES_MAX / 2 - RESERVE_BYTES;
+            && self.notes_bytes < NOTES_BYTES_MAX;
         self.more += u64::from(!takes);
         takes
     }
@@ -157,7 +164,7 @@ impl Draft {
                 let _ = writeln!(out, "{key} = {value}");
             }
         }
-        for (kind, _, text) in &self.tables {
+        for (kind, text) in &self.tables {
             let _ = write!(out, "\n[[{kind}]]\n{text}");
         }
         if !self.has_zone(&Name::root()) {

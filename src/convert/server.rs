@@ -27,6 +27,9 @@ const WAIT_MAX_MS: u64 = 60_000;
 const WORKERS_MAX: u64 = 1024;
 /// Largest count that the configuration allows.
 const COUNT_MAX: u64 = 1_000_000_000;
+/// Addresses to listen on, and names that are not validated; more are a slip.
+const ADDRESSES_MAX: usize = 1000;
+const NAMES_MAX: usize = 1000;
 /// Octets of a file of hints or anchors.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// TTL of old answers, in seconds (RFC 8767 section 4).
@@ -462,14 +465,17 @@ impl<'a> Reader<'a> {
             }
             "domain-insecure" => match name(d.value()) {
                 Some(name) if name.is_root() => self.draft.set("resolver", "dnssec", "\"off\""),
+                Some(_) if self.insecure.len() >= NAMES_MAX => {
+                    self.draft.leave(d, format!("more than {NAMES_MAX} names"));
+                }
                 Some(name) => self.insecure.push(name.to_string()),
                 None => self.draft.leave(d, "no name"),
             },
             "root-hints" => self.root_hints(d),
             "auto-trust-anchor-file" | "trust-anchor-file" => self.trust_anchor(d),
             "outgoing-interface" => match d.value().parse() {
-                Ok(ip) => self.outgoing.push(ip),
-                Err(_) => self
+                Ok(ip) if self.outgoing.len() < ADDRESSES_MAX => self.outgoing.push(ip),
+                _ => self
                     .draft
                     .leave(d, "allowed are single addresses: resolver.outgoing"),
             },
@@ -541,6 +547,12 @@ impl<'a> Reader<'a> {
             let reason = "allowed are addresses, not names of interfaces: server.listen";
             return self.draft.leave(d, reason);
         };
+        let listed = self.plain.len() + self.tls.iter().map(Vec::len).sum::<usize>();
+        if listed >= ADDRESSES_MAX {
+            return self
+                .draft
+                .leave(d, format!("more than {ADDRESSES_MAX} addresses"));
+        }
         self.listens = Some(d.clone());
         let port = at.port();
         // What Unbound speaks on a port is decided by its number.

@@ -14,6 +14,8 @@ use crate::zone::{ZONE_BYTES_MAX, load};
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
+/// Servers and sources of one zone; more are nobody's.
+const SERVERS_MAX: usize = 64;
 /// Octets of a zone file that is looked at; a larger one is taken as it is by the server, or not.
 const ZONE_FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -90,6 +92,9 @@ fn forward(clause: &Clause<'_>, draft: &mut Draft, kind: &str) {
                 Some((at, _)) if servers.iter().any(|other| other.ip() == at.ip()) => {
                     draft.leave(d, "each address may be there once");
                 }
+                Some(_) if servers.len() >= SERVERS_MAX => {
+                    draft.leave(d, format!("more than {SERVERS_MAX} servers"));
+                }
                 Some((at, _)) => servers.push(at),
                 None => draft.leave(d, "no address"),
             },
@@ -107,7 +112,7 @@ fn forward(clause: &Clause<'_>, draft: &mut Draft, kind: &str) {
     }
     let asked = |name: &str| clause.flag(&format!("{kind}-{name}"), false);
     if encrypted.into_iter().any(asked) {
-        let reason = "its servers are asked over TLS, which is not done here; in clear text everybody on the way would read along";
+        let reason = "its servers are asked over TLS, which is not done here, and in clear text everybody on the way would read along; its names are resolved from the root instead";
         return draft.leave(clause.head, reason);
     }
     if servers.is_empty() {
@@ -140,11 +145,11 @@ fn auth(clause: &Clause<'_>, files: &dyn Files, draft: &mut Draft) {
         match d.name.as_str() {
             "primary" | "master" => match address(d.value(), DNS_PORT) {
                 Some((_, Some(_))) => draft.leave(d, "write { axfr = \"ADDRESS:853\", tls = true, tls_name = \"NAME\" } into sources"),
-                Some((at, None)) => sources.push(axfr(at)),
+                Some((at, None)) => add(&mut sources, axfr(at), d, draft),
                 None => draft.leave(d, "allowed are addresses: \"axfr:ADDRESS\" in mirror.sources"),
             },
             "url" => match HttpsUrl::parse(d.value()) {
-                Some(_) => sources.push(d.value().to_owned()),
+                Some(_) => add(&mut sources, d.value().to_owned(), d, draft),
                 None => draft.leave(d, "allowed is https://HOST/PATH: mirror.sources"),
             },
             "zonefile" => file = Some(*d).filter(|d| !d.value().is_empty()),
@@ -154,13 +159,6 @@ fn auth(clause: &Clause<'_>, files: &dyn Files, draft: &mut Draft) {
             _ => draft.leave(d, "no counterpart"),
         }
     }
-    let mut seen = Vec::new();
-    sources.retain(|source| {
-        !seen.contains(source) && {
-            seen.push(source.clone());
-            true
-        }
-    });
     if !clause.flag("for-upstream", true) && !sources.is_empty() {
         let reason =
             "a mirror is for questions that are resolved; as an own zone name its file in [[zone]]";
@@ -173,6 +171,15 @@ fn auth(clause: &Clause<'_>, files: &dyn Files, draft: &mut Draft) {
     };
     if let Err(reason) = added {
         draft.leave(clause.head, reason);
+    }
+}
+
+/// A source that is new.
+fn add(sources: &mut Vec<String>, source: String, d: &Directive, draft: &mut Draft) {
+    if sources.len() >= SERVERS_MAX {
+        draft.leave(d, format!("more than {SERVERS_MAX} sources"));
+    } else if !sources.contains(&source) {
+        sources.push(source);
     }
 }
 

@@ -298,6 +298,40 @@ fn single_settings() {
     noted(&done.left_out, "name: .", "is a [[mirror]] already");
 }
 
+/// A list of names to be blocked has tens of thousands; so many as a configuration holds are taken over, the rest is counted.
+#[test]
+fn more_than_fits_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("unbound.conf");
+    let mut text = String::from("server:\n");
+    for n in 0..30_000 {
+        text.push_str(&format!(
+            "local-zone: \"a{n}.blocked.example\" always_nxdomain\n"
+        ));
+    }
+    for n in 0..5000 {
+        let (a, b) = (n / 256, n % 256);
+        text.push_str(&format!(
+            "access-control: 10.{a}.{b}.0/24 allow\ndomain-insecure: x{n}.example\n"
+        ));
+    }
+    std::fs::write(&file, text).unwrap();
+    let (converted, config, _d) = converted(&file);
+    assert!(
+        (2000..30_000).contains(&config.zones.len()),
+        "{}",
+        config.zones.len()
+    );
+    let noted = (converted.left_out.len() + converted.differs.len()) as u64;
+    assert!(
+        noted > 100 && converted.more > 20_000,
+        "{noted} {}",
+        converted.more
+    );
+    assert_eq!(config.resolver.negative_trust_anchors.len(), 1000);
+    assert_eq!(shown(&config.access.allow), ["127.0.0.0/8", "::1/128"]);
+}
+
 #[test]
 fn the_command_writes_what_check_takes() {
     let directory = tempfile::tempdir().unwrap();

@@ -172,6 +172,14 @@ fn commands_of_the_pages_run() {
     let mut count = 0;
     for page in &pages {
         let list = commands(&read(page));
+        // The pages of the laboratory are run there, whole.
+        if list
+            .iter()
+            .any(|(_, command)| command.starts_with("./lab "))
+        {
+            assert!(path("docker/lab").is_dir(), "{page}");
+            continue;
+        }
         count += list.len();
         check(page, list, &daemon);
     }

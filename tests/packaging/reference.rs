@@ -57,6 +57,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("limits", &["Limits"]),
     ("control", &["Control"]),
     ("log", &["Log"]),
+    ("dnstap", &["Dnstap"]),
     ("lab", &["Lab"]),
 ];
 const INSIDE: &[(&str, &[&str])] = &[

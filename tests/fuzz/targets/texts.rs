@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use holdfast::clock::{Clock, WALL_MAX_S, format_utc, parse_utc};
-use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
+use holdfast::config::{Anchors, CONFIG_BYTES_MAX, Config, ConfigError, Hints, HttpsUrl};
 use holdfast::convert::{self, Files};
 use holdfast::dns::{Dnskey, Ds};
 use holdfast::drill::names::parse_list as parse_names;
@@ -63,7 +63,7 @@ pub fn unbound(data: &[u8]) -> bool {
             return false;
         }
     };
-    assert!(converted.files.is_empty());
+    assert!(converted.files.is_empty() && converted.config.len() as u64 <= CONFIG_BYTES_MAX);
     if let Err(error) = Config::parse(Path::new(FILE), &converted.config) {
         assert!(
             converted.config.contains("inner") || converted.config.contains("main"),
