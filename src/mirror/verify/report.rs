@@ -288,13 +288,8 @@ pub fn zone_verify(
     json: bool,
     out: &mut dyn Write,
 ) -> i32 {
-<<<<<<< HEAD
-    let (code, text) = match verify_file(file, at, trust, policy) {
-        Ok(report) if json => (0, format!("{:#}\n", json!(report.told(at)))),
-=======
     let (code, text) = match verify_file(file, room, at, trust, policy) {
-        Ok(report) if json => (0, format!("{:#}\n", report.to_json(at))),
->>>>>>> 80e85f2 (Read own zones and zone verify's files within bounded memory, as mirrors' files)
+        Ok(report) if json => (0, format!("{:#}\n", json!(report.told(at)))),
         Ok(report) => (0, report.to_text(at)),
         Err(refusal) => refusal.words(file, json),
     };
