@@ -489,6 +489,11 @@ impl Attempt {
     /// Sends what is due: the next server if `send` says so or if nothing is under way.
     pub fn go_on(&mut self, sender: &mut Sender<'_, '_>, send: bool) -> Outlook {
         if send || self.under_way.is_empty() {
+            // Others may have joined, a look for the zone among them: the next one goes on at his own cost.
+            if sender.env.budget.is_given_up() {
+                let trouble = self.trouble(sender.env, sender.now);
+                return Outlook::Exhausted(FailureKind::Budget, trouble);
+            }
             self.next_at = None;
             self.send_next(sender);
         }

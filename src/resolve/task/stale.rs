@@ -486,17 +486,21 @@ impl Shared {
     }
 
     /// Waits for the end of a zone's trouble, as long as that may be a short one: who found it out goes on looking, and others need not
-    /// ask before he hears something; when he has ended, the next one asks. False when it lasts.
+    /// ask before he hears something; when he has ended, the next one asks. Later on it waits for a look that has just begun. False when the
+    /// trouble lasts.
     async fn passes(&self, question: &Question, zone: &Name) -> bool {
         loop {
             let now = self.clock.now();
             let known = self.trouble_noted(question, now);
             let is_over = known.and_then(|known| known.zone).as_ref() != Some(zone);
-            if !is_over && !self.troubles.is_young(zone, now) {
-                return false;
-            }
-            if is_over || !self.shares.is_asked(zone) {
+            if is_over {
                 return true;
+            }
+            let looked_for = self.troubles.is_looked_for(zone, now) || self.shares.is_prompt(zone);
+            match self.troubles.is_young(zone, now) {
+                true if !looked_for && !self.shares.is_asked(zone) => return true,
+                false if !looked_for => return false,
+                _ => {}
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

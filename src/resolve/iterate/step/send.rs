@@ -20,6 +20,8 @@ const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
 const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
 /// How long an exchange over TCP may take: two round trips more than UDP.
 const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
+/// The same where all servers are known to be silent.
+const TCP_TIMEOUT_SILENT: Duration = Duration::from_millis(2000);
 /// Shortest wait for a forwarder before the next one is asked: what it does not know it has to find out, and that is no
 /// silence.
 const FORWARD_WAIT_MIN: Duration = Duration::from_millis(400);
@@ -51,6 +53,7 @@ impl Attempt {
                     next.transport = Transport::Tcp;
                 }
                 let wait = self.send(sender, next);
+                let wait = wait.map(|wait| self.capped(sender, next.server, wait));
                 self.next_at = wait.map(|w| sender.now.mono + w);
                 let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
                 if is_last || self.sends >= self.sends_max {
@@ -74,6 +77,17 @@ impl Attempt {
                 self.ask_for_addresses(sender);
                 self.look_again(sender);
             }
+        }
+    }
+
+    /// How long the wait for `server` may hold up the step. The more it owes the longer it is waited for; but when all have been asked
+    /// they may be back any moment, and the client's patience is short.
+    fn capped(&self, sender: &Sender<'_, '_>, server: IpAddr, wait: Duration) -> Duration {
+        let all_asked = self.rounds > 0 || self.order.is_empty();
+        let usual = sender.env.servers.usual(server).unwrap_or_default();
+        match all_asked && self.forward.is_none() {
+            true => wait.min(usual.max(LOOK_EVERY)),
+            false => wait,
         }
     }
 
@@ -147,6 +161,11 @@ impl Attempt {
             Transport::Udp => {
                 let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
                 (wait, usual.max(patience))
+            }
+            // Of a connection that nobody takes each second is another packet.
+            Transport::Tcp if self.only_silent => {
+                let time = TCP_TIMEOUT_SILENT.max(patience * 2);
+                ((wait * 3).min(WAIT_MAX), time.min(TCP_TIMEOUT))
             }
             Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
         };
