@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
 use tracing::{Span, debug, info, warn};
 
-use super::prefix::{Change, DeadPrefix, PrefixMachine, prefixes_of};
+use super::prefix::{Change, DeadPrefix, PrefixMachine, Probe, prefixes_of};
 use super::probe::Prober;
 use super::signal::Evidence;
 use crate::clock::Clock;
@@ -160,7 +160,7 @@ impl Prefixes {
     }
 
     /// Lets time pass; says whom to probe, and whether to look again.
-    fn look(&self, probing: bool) -> (Vec<(Name, IpAddr)>, bool) {
+    fn look(&self, probing: bool) -> (Vec<Probe>, bool) {
         let now = self.clock.now();
         let mut machine = self.machine();
         let counts = machine.counts();
@@ -186,12 +186,17 @@ pub async fn run(prefixes: Arc<Prefixes>, prober: Option<Arc<dyn Prober>>) {
     let room = Arc::new(Semaphore::new(PROBES_MAX));
     loop {
         let (probes, goes_on) = prefixes.look(prober.is_some());
-        for (zone, server) in probes {
+        for Probe {
+            zone,
+            address: server,
+            over_tcp,
+        } in probes
+        {
             let (Some(prober), Ok(permit)) = (&prober, room.clone().try_acquire_owned()) else {
                 break;
             };
             prefixes.metrics.reach_prefix_probes_total.inc();
-            let knock = prober.knock(zone.clone(), server);
+            let knock = prober.knock(zone.clone(), server, over_tcp);
             let prefixes = prefixes.clone();
             tokio::spawn(async move {
                 let _permit = permit;

@@ -21,7 +21,7 @@
 //!   addresses that answered last, and an address outside the block has answered: a family in which nothing answers is no
 //!   matter of prefixes. Questions of clients and probes count alike.
 //! - **Probes** go to an address outside a suspect block, to its vouchers and to the others; to one address of a dead block per
-//!   [`DEAD_PROBE_EVERY`], in turn. All blocks together have [`PROBES_PER_S`]; where that is not enough, and without
+//!   [`DEAD_PROBE_EVERY`], in turn, where no question was put to it meanwhile. All blocks together have [`PROBES_PER_S`]; where that is not enough, and without
 //!   probes at all, a verdict lapses, so that a return is found within 30 s whatever happens.
 //!
 //! Any answer, whatever it says, ends suspicion and verdict of both its blocks at once: one living server outweighs.
@@ -61,8 +61,9 @@ pub const LAPSES_AFTER: Duration = Duration::from_secs(25);
 const VOUCHES_FOR: Duration = Duration::from_secs(600);
 /// How many of those must fail for a verdict.
 pub const VOUCHERS_MAX: usize = 3;
-/// One address of a dead block is probed per this time.
+/// One address of a dead block is probed per this time, if nobody else has asked there; once in a longer time whoever asks, and then over TCP too.
 pub const DEAD_PROBE_EVERY: Duration = Duration::from_secs(5);
+const DEAD_TCP_EVERY: Duration = Duration::from_secs(15);
 /// Addresses that are probed for one suspicion.
 const SUSPECT_PROBES_MAX: usize = 6;
 /// Probes in a second, over all blocks, and at once after a pause.
@@ -139,7 +140,20 @@ struct Block {
     failing_since: Duration,
     failed_at: Duration,
     probe_at: Duration,
+    /// While dead: when it is probed over TCP, too.
+    tcp_probe_at: Duration,
     used_at: Duration,
+}
+
+/// A probe that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// As a server of this zone,
+    pub zone: Name,
+    /// this address is asked,
+    pub address: IpAddr,
+    /// if need be over TCP.
+    pub over_tcp: bool,
 }
 
 /// An answer, from anywhere.
@@ -243,10 +257,17 @@ impl PrefixMachine {
                         evidence,
                     }
                 }
-                _ => continue,
+                // Somebody has asked: that was as good as a probe.
+                State::Dead { .. } => {
+                    let next_at = (now.mono + DEAD_PROBE_EVERY).min(block.tcp_probe_at);
+                    block.probe_at = block.probe_at.max(next_at);
+                    block.member(address, zone).probed_at = Some(now.mono);
+                    continue;
+                }
+                State::Living => continue,
             };
             block.state = next;
-            block.probe_at = now.mono;
+            (block.probe_at, block.tcp_probe_at) = (now.mono, now.mono);
             self.troubled.insert(prefix);
         }
         changes
@@ -282,7 +303,7 @@ impl PrefixMachine {
     }
 
     /// Whom to ask now, and as a server of what. Whoever does not probe does not call this.
-    pub fn poll_probes(&mut self, now: Duration) -> Vec<(Name, IpAddr)> {
+    pub fn poll_probes(&mut self, now: Duration) -> Vec<Probe> {
         self.refill(now);
         let mut due: Vec<(bool, Duration, IpNet)> = Vec::new();
         for &prefix in &self.troubled {
@@ -302,7 +323,7 @@ impl PrefixMachine {
         }
         // Suspicions first: somebody waits for the verdict.
         due.sort();
-        let mut probes: BTreeMap<IpAddr, Name> = BTreeMap::new();
+        let mut probes: BTreeMap<IpAddr, (Name, bool)> = BTreeMap::new();
         for (is_dead, _, prefix) in due {
             // Nobody may have asked anywhere else since: the probe of a living address tells the prefix from the family.
             if !is_dead
@@ -310,13 +331,13 @@ impl PrefixMachine {
                 && self.tokens >= 1000
             {
                 let (address, zone) = (other.address, other.zone.clone());
-                if probes.insert(address, zone).is_none() {
+                if probes.insert(address, (zone, true)).is_none() {
                     self.tokens -= 1000;
                 }
             }
             loop {
                 if self.tokens < 1000 {
-                    return probes.into_iter().map(|(a, zone)| (zone, a)).collect();
+                    return Probe::all(probes);
                 }
                 let block = self.block_of(prefix);
                 let Some(member) = block.next_probe(now) else {
@@ -325,11 +346,17 @@ impl PrefixMachine {
                 };
                 member.probed_at = Some(now);
                 let (address, zone) = (member.address, member.zone.clone());
+                let over_tcp = !is_dead || block.tcp_probe_at <= now;
                 if is_dead {
                     block.probe_at = now + DEAD_PROBE_EVERY;
                 }
+                if over_tcp {
+                    block.tcp_probe_at = now + DEAD_TCP_EVERY;
+                }
                 // One answer is news for both its blocks.
-                if probes.insert(address, zone).is_none() {
+                let before = probes.get(&address).map(|(_, over_tcp)| *over_tcp);
+                let over_tcp = over_tcp || before == Some(true);
+                if probes.insert(address, (zone, over_tcp)).is_none() {
                     self.tokens -= 1000;
                 }
                 if is_dead {
@@ -337,7 +364,7 @@ impl PrefixMachine {
                 }
             }
         }
-        probes.into_iter().map(|(a, zone)| (zone, a)).collect()
+        Probe::all(probes)
     }
 
     /// Whether anything is to be watched as time passes.
@@ -440,6 +467,17 @@ impl PrefixMachine {
             .saturating_add(new.saturating_mul(PROBES_PER_S.into()));
         self.tokens = tokens.min(full);
         self.tokens_at = now;
+    }
+}
+
+impl Probe {
+    fn all(due: BTreeMap<IpAddr, (Name, bool)>) -> Vec<Probe> {
+        let probe = |(address, (zone, over_tcp))| Probe {
+            zone,
+            address,
+            over_tcp,
+        };
+        due.into_iter().map(probe).collect()
     }
 }
 

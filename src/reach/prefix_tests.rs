@@ -87,7 +87,12 @@ impl World {
             let changes = self.machine.tick(now);
             self.changes.extend(changes);
             if self.probing {
-                for (name, address) in self.machine.poll_probes(now.mono) {
+                for Probe {
+                    zone: name,
+                    address,
+                    ..
+                } in self.machine.poll_probes(now.mono)
+                {
                     let takes = if (self.lives)(address) { 50 } else { 2700 };
                     self.under_way.push((self.now_ms + takes, name, address));
                     self.probes += 1;
@@ -189,6 +194,39 @@ fn probes_find_the_return_and_without_them_the_verdict_lapses() {
         world.pass(30_000);
         assert_eq!(world.dead(), [""; 0], "{probing}");
     }
+}
+
+/// Who is dead costs little: what others ask there stands for probes, and most of these are one datagram.
+#[test]
+fn a_dead_prefix_that_is_asked_is_seldom_probed() {
+    let machine = &mut PrefixMachine::default();
+    let at = |ms: u64| Now::new(Duration::from_millis(ms), 0);
+    for ms in (1000..2000).step_by(100) {
+        machine.answered(ip(ELSEWHERE), &zone("else."), at(ms));
+        let even = ms % 200 == 0;
+        let (address, name) = if even {
+            ("203.0.113.1", "a.")
+        } else {
+            ("203.0.113.2", "b.")
+        };
+        machine.failed(ip(address), &zone(name), at(ms));
+    }
+    assert_eq!(machine.counts(), (0, 1));
+    // Per 100 ms from then on: all probes, and those over TCP.
+    let mut probed = |from_ms: u64, asked_every_ms: Option<u64>| {
+        let (mut all, mut over_tcp) = (0, 0);
+        for ms in (from_ms..from_ms + 60_000).step_by(100) {
+            if asked_every_ms.is_some_and(|every| ms % every == 0) {
+                machine.failed(ip("203.0.113.1"), &zone("a."), at(ms));
+            }
+            for probe in machine.poll_probes(at(ms).mono) {
+                (all, over_tcp) = (all + 1, over_tcp + usize::from(probe.over_tcp));
+            }
+        }
+        (all, over_tcp)
+    };
+    assert_eq!(probed(2000, None), (12, 4));
+    assert_eq!(probed(62_000, Some(4000)), (4, 4));
 }
 
 #[test]

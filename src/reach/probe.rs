@@ -39,8 +39,14 @@ pub trait Prober: Send + Sync + 'static {
     /// Probes; ends within a few seconds.
     fn probe(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, ProbeOutcome>;
 
-    /// Whether anything answers at the address, whatever it says; `None` when this machine could not ask.
-    fn knock(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, Option<Evidence>> {
+    /// Whether anything answers at the address, whatever it says, over UDP or, where nothing does and that is wanted, over TCP; `None` when
+    /// this machine could not ask.
+    fn knock(
+        &self,
+        zone: Name,
+        server: IpAddr,
+        _over_tcp: bool,
+    ) -> BoxFuture<'static, Option<Evidence>> {
         let probe = self.probe(zone, server);
         Box::pin(async move { probe.await.evidence })
     }
@@ -93,7 +99,7 @@ impl SoaProber {
             evidence: Some(evidence),
             serial: None,
         };
-        let message = match self.ask(&zone, Rtype::SOA, server).await {
+        let message = match self.ask(&zone, Rtype::SOA, server, true).await {
             Ok(message) => message,
             Err(evidence) => {
                 return ProbeOutcome {
@@ -138,7 +144,7 @@ impl SoaProber {
             return Evidence::Validated;
         }
         // The signing key is not in the copy: it may have been rolled since.
-        let fresh = match self.ask(zone, Rtype::DNSKEY, server).await {
+        let fresh = match self.ask(zone, Rtype::DNSKEY, server, true).await {
             Ok(message) => find(&message, zone, Rtype::DNSKEY),
             Err(_) => None,
         };
@@ -154,6 +160,7 @@ impl SoaProber {
         zone: &Name,
         rtype: Rtype,
         server: IpAddr,
+        over_tcp: bool,
     ) -> Result<Message, Option<Evidence>> {
         let ask = |transport, timeout| Ask {
             zone: zone.clone(),
@@ -167,19 +174,13 @@ impl SoaProber {
             mix_case: self.mix_case,
             timeout,
         };
-        match self
-            .upstream
-            .exchange(ask(Transport::Udp, UDP_TIMEOUT))
-            .await
-        {
-            Ok(reply) if !reply.message.truncated => return Ok(reply.message),
-            _ => {}
-        }
-        match self
-            .upstream
-            .exchange(ask(Transport::Tcp, TCP_TIMEOUT))
-            .await
-        {
+        let exchange = |transport, timeout| self.upstream.exchange(ask(transport, timeout));
+        let found = match exchange(Transport::Udp, UDP_TIMEOUT).await {
+            Ok(reply) if !reply.message.truncated || !over_tcp => Ok(reply),
+            Err(error) if !over_tcp => Err(error),
+            _ => exchange(Transport::Tcp, TCP_TIMEOUT).await,
+        };
+        match found {
             Ok(reply) => Ok(reply.message),
             Err(ExchangeError::TimedOut) => Err(Some(Evidence::TimedOut)),
             Err(ExchangeError::Unreachable(_)) => Err(Some(Evidence::Unreachable)),
@@ -196,10 +197,15 @@ impl Prober for SoaProber {
         Box::pin(self.clone().run(zone, server))
     }
 
-    fn knock(&self, zone: Name, server: IpAddr) -> BoxFuture<'static, Option<Evidence>> {
+    fn knock(
+        &self,
+        zone: Name,
+        server: IpAddr,
+        over_tcp: bool,
+    ) -> BoxFuture<'static, Option<Evidence>> {
         let prober = self.clone();
         Box::pin(async move {
-            match prober.ask(&zone, Rtype::SOA, server).await {
+            match prober.ask(&zone, Rtype::SOA, server, over_tcp).await {
                 Ok(_) => Some(Evidence::Answered),
                 Err(evidence) => evidence,
             }

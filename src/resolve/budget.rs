@@ -42,6 +42,7 @@ pub struct Budget {
     hedged: AtomicBool,
     resorted: AtomicBool,
     stale: AtomicBool,
+    in_vain: AtomicBool,
     mirrors: Mutex<Vec<MirrorNote>>,
     /// The last failure of a step, for whoever is told before the end.
     trouble: Mutex<Option<String>>,
@@ -64,6 +65,7 @@ impl Budget {
             hedged: AtomicBool::new(false),
             resorted: AtomicBool::new(false),
             stale: AtomicBool::new(false),
+            in_vain: AtomicBool::new(false),
             mirrors: Mutex::new(Vec::new()),
             trouble: Mutex::default(),
             trace: Trace::off(),
@@ -149,6 +151,12 @@ impl Budget {
     /// Nobody waits for the outcome any more: no more than so many packets are sent from now on.
     pub fn limit_packets(&self, packets: u32) {
         self.packets_left.fetch_min(packets, Ordering::Relaxed);
+        self.in_vain.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits for the outcome any more, and nothing may be sent for it. Who has joined a part of the work waits for nothing.
+    pub fn is_given_up(&self) -> bool {
+        self.in_vain.load(Ordering::Relaxed) && self.packets_left() == 0
     }
 
     /// A part of the answer has run out.
@@ -201,6 +209,11 @@ mod tests {
         };
         assert_eq!(searches(&budget, 1000, 1), 32);
         assert_eq!(searches(&budget, 1000, 2), 0);
+        // The work of a client who has been answered is given up when it may send no more.
+        let late = Budget::new(Now::default());
+        assert!(budget.packets_left() == 0 && !budget.is_given_up());
+        late.limit_packets(1);
+        assert!(!late.is_given_up() && late.take_packet() && late.is_given_up());
         // The same again is free, within bounds.
         let other = Budget::new(Now::default());
         assert_eq!(searches(&other, 4, 1), 4 * 4 + 28);

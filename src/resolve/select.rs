@@ -69,6 +69,9 @@ const UDP_LOOK_FIRST: Duration = Duration::from_millis(500);
 const UDP_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Questions in a row without an answer after which every second one goes over TCP.
 const TCP_AFTER: u32 = 2;
+/// And those after which it is one after so many datagrams: each try to connect is several packets, and who is dead is found by any.
+const TCP_SELDOM_AFTER: u32 = 8;
+const DATAGRAMS_PER_TCP: u32 = 3;
 /// Within how long after so many lost datagrams an answer over TCP is taken for the mark of a server that answers only so, and not
 /// of one that has come back: one step asks in this time.
 const TCP_TELLS_WITHIN: Duration = Duration::from_secs(3);
@@ -78,6 +81,8 @@ const BAD_ZONES_MAX: usize = 16;
 const FAMILY_DEAD_AFTER: u32 = 4;
 /// Questions in a row, on average over the servers of a zone, after which silence is no lost packet.
 const SILENT_AFTER: u32 = 2;
+/// A server that has not been asked in vain for so long may be back: before it passes for dead it is asked.
+const SILENT_FOR: Duration = Duration::from_secs(90);
 /// Types that no server is known to drop questions for.
 const PLAIN: [Rtype; 5] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::PTR];
 /// Addresses in the table.
@@ -91,8 +96,11 @@ struct Server {
     /// Questions in a row that stayed unanswered, and those of them that every server takes.
     late: u32,
     plain_late: u32,
-    /// When the first of them was late.
+    /// When the first and the last of them was late.
     late_from: Duration,
+    late_at: Duration,
+    /// When the latest of the questions was sent that it has answered.
+    answered_from: Duration,
     partly: Partly,
     /// While silent: when it is worth another question.
     retry_at: Duration,
@@ -146,7 +154,7 @@ pub struct ServerStatus {
 /// How silent servers are together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
-    /// One of them answers, or was never asked.
+    /// One of them answers, or was never asked, or not for a while.
     None,
     /// Each owes an answer; that may be a lost packet.
     Suspected,
@@ -249,6 +257,13 @@ impl Servers {
         (base.max(WAIT_MIN) * (1 << s.late.min(3))).min(WAIT_MAX)
     }
 
+    /// How long `server` takes for nearly all its answers; what it owes aside.
+    pub fn usual(&self, server: IpAddr) -> Option<Duration> {
+        let table = self.table();
+        let s = table.get(&server)?;
+        s.srtt.map(|srtt| srtt + 4 * s.rttvar)
+    }
+
     /// After how long without an answer `server` counts as silent: others are asked before, but who is known to be slow is given its time.
     pub fn patience(&self, server: IpAddr) -> Duration {
         let usual = |s: &Server| s.srtt.map(|srtt| srtt + (4 * s.rttvar).max(srtt / 4));
@@ -274,6 +289,7 @@ impl Servers {
     pub fn silence(&self, zone: &Name, servers: &[IpAddr], now: Duration) -> Silence {
         let table = self.table();
         let late = |a: &IpAddr| match table.get(a) {
+            Some(server) if server.late_at + SILENT_FOR <= now => 0,
             Some(server) if server.partly.is(now) => server.partly.owed(zone, now),
             Some(server) => server.plain_late,
             None if self.is_family_dead(*a) => SILENT_AFTER,
@@ -325,7 +341,12 @@ impl Servers {
             s.udp_look_at = now + UDP_LOOK_EVERY;
             return Transport::Udp;
         }
-        let in_turn = s.late >= TCP_AFTER && s.lost_datagrams > 0;
+        let datagrams = if s.late < TCP_SELDOM_AFTER {
+            1
+        } else {
+            DATAGRAMS_PER_TCP
+        };
+        let in_turn = s.late >= TCP_AFTER && s.lost_datagrams >= datagrams;
         let helped = s.tcp_helped && (again || s.late > 0);
         match s.tcp_until.max(s.cookie_tcp_until) > now || in_turn || helped {
             true => Transport::Tcp,
@@ -368,14 +389,16 @@ impl Servers {
             }
             (s.late, s.plain_late, s.lost_datagrams) = (0, 0, 0);
             s.retry_at = Duration::ZERO;
+            s.answered_from = s.answered_from.max(now.saturating_sub(rtt));
         });
     }
 
     /// The same, where it was asked as a server of `zone`. Told before [`Servers::answered`].
     pub fn answered_for(&self, server: IpAddr, zone: &Name, rtt: Duration, now: Duration) {
         self.update(server, now, |s| {
-            let turned = s.plain_late > 0 && now.saturating_sub(rtt) > s.late_from;
-            s.partly.answered(zone, turned, now);
+            let sent_at = now.saturating_sub(rtt);
+            let turned = s.plain_late > 0 && sent_at > s.late_from;
+            s.partly.answered(zone, turned, sent_at, now);
         });
     }
 
@@ -390,6 +413,15 @@ impl Servers {
         self.family(server).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether the server has answered a question that was put to it after `sent_at`: what it leaves unanswered from before was lost, or met
+    /// a silence that is over, and is not owed.
+    pub fn is_overtaken(&self, server: IpAddr, sent_at: Duration) -> bool {
+        let table = self.table();
+        table
+            .get(&server)
+            .is_some_and(|s| s.answered_from > sent_at)
+    }
+
     /// The server has not answered a question for `rtype` within its wait.
     pub fn late(&self, server: IpAddr, over: Transport, rtype: Rtype, now: Duration) {
         self.update(server, now, |s| {
@@ -400,6 +432,7 @@ impl Servers {
             if s.late == 0 {
                 s.late_from = now;
             }
+            s.late_at = now;
             s.late = s.late.saturating_add(1);
             s.plain_late = s.plain_late.saturating_add(PLAIN.contains(&rtype).into());
             if s.lost_datagrams == 0 {
@@ -413,10 +446,17 @@ impl Servers {
         });
     }
 
-    /// The same, where it was asked as a server of `zone`.
-    pub fn late_for(&self, server: IpAddr, zone: &Name, rtype: Rtype, now: Duration) {
+    /// The same, where it was asked as a server of `zone`, at `sent_at`.
+    pub fn late_for(
+        &self,
+        server: IpAddr,
+        zone: &Name,
+        rtype: Rtype,
+        sent_at: Duration,
+        now: Duration,
+    ) {
         if PLAIN.contains(&rtype) {
-            self.update(server, now, |s| s.partly.late(zone, now));
+            self.update(server, now, |s| s.partly.late(zone, sent_at, now));
         }
     }
 

@@ -98,7 +98,7 @@ fn failed(env: &Env<'_>, zone: &Name, ask: &Ask, error: ExchangeError, now: Now)
         }
         ExchangeError::Unreachable(why) => {
             env.servers.unreachable(server, ask.transport, now.mono);
-            (env.servers).late_for(server, zone, Rtype::A, now.mono);
+            (env.servers).late_for(server, zone, Rtype::A, now.mono, now.mono);
             observe(env, zone, ask, Outcome::Unreachable);
             Said::Unreachable(why)
         }

@@ -190,6 +190,11 @@ impl Shares {
         self.tables().zones.contains_key(zone)
     }
 
+    /// Whether a question has been put to servers of the zone so lately that its answer may be on the way.
+    pub fn is_prompt(&self, zone: &Name) -> bool {
+        self.tables().zones.get(zone).is_some_and(|z| z.prompt > 0)
+    }
+
     /// Questions that are being asked, and those of them that wait.
     pub fn under_way(&self) -> (usize, usize) {
         let tables = self.tables();
@@ -337,6 +342,10 @@ mod tests {
         assert_eq!(enter(&shares, "a.", 500).err(), Some(Crowded::Zone(3)));
         assert!(enter(&shares, "b.", 500).is_ok());
         assert_eq!(shares.under_way(), (3, 3));
+        assert!(!shares.is_prompt(&name("a.")) && shares.is_asked(&name("a.")));
+        let place = enter(&shares, "b.", 500);
+        assert!(shares.is_prompt(&name("b.")));
+        drop(place);
         let [zone] = &shares.crowded(at(500))[..] else {
             panic!("one zone");
         };

@@ -64,6 +64,8 @@ const NAME_AFTER: Duration = Duration::from_secs(5);
 const NAME_AFTER_MAX: Duration = Duration::from_secs(30);
 /// So long a question that nothing old is at hand for waits for the end of a zone's trouble: it may be a short one.
 const YOUNG_FOR: Duration = Duration::from_secs(4);
+/// So long after a look at a zone has begun it may find the zone back.
+const LOOK_FRESH_FOR: Duration = Duration::from_secs(1);
 /// Time to the first look at a zone, between two, and at most between two where few ask.
 const ZONE_AFTER: Duration = Duration::from_secs(2);
 const ZONE_EVERY: Duration = Duration::from_secs(4);
@@ -502,6 +504,15 @@ impl Troubles {
         let tables = self.tables();
         let known = tables.zones.get(zone);
         known.is_some_and(|trouble| now.mono < trouble.since + YOUNG_FOR)
+    }
+
+    /// Whether somebody has begun to look for the zone so lately that he may hear of it any moment.
+    pub fn is_looked_for(&self, zone: &Name, now: Now) -> bool {
+        let tables = self.tables();
+        let known = tables.zones.get(zone);
+        known.is_some_and(|trouble| {
+            now.mono < trouble.refreshing_until && now.mono < trouble.looked_at + LOOK_FRESH_FOR
+        })
     }
 
     /// A question to the zone has no answer after a time in which most have one.

@@ -11,6 +11,7 @@
 //! cargo test --test scenarios              all of them
 //! cargo test --test scenarios cname        those with "cname" in their names
 //! SCENARIO_SEEDS=100 cargo test --test scenarios
+//! SCENARIO_SEEDS=40..60 cargo test --test scenarios flapping     these seeds alone; tells of each that fails
 //! ```
 //!
 //! Failure: a file that does not read as it should fails like one whose answers are wrong; each says which step.
@@ -36,6 +37,7 @@ mod sockets;
 mod transfer;
 
 use std::fs::read_dir;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,23 +132,37 @@ fn play_file(path: &Path) -> String {
         Ok(scenario) => scenario,
         Err(error) => return error.to_string(),
     };
-    let seeds = std::env::var("SCENARIO_SEEDS").ok();
-    let seeds = seeds.map_or(SEEDS, |n| n.parse().expect("SCENARIO_SEEDS is a number"));
+    let (seeds, all) = seeds();
     // Real time, and a real disk, do not vary with a seed.
     let seeds = if scenario.sockets || scenario.engine {
-        0
+        0..1
     } else {
         seeds
     };
-    for seed in 0..=seeds {
+    let mut failed = String::new();
+    for seed in seeds {
         let played = catch_unwind(AssertUnwindSafe(|| play::play(&scenario, seed)));
         let faults = played.unwrap_or_else(|panic| vec![words(&*panic)]);
         if !faults.is_empty() {
             let about = &scenario.about;
-            return format!("{about}\nseed {seed}:\n{}", faults.join("\n"));
+            failed += &format!("{about}\nseed {seed}:\n{}\n", faults.join("\n"));
+            if !all {
+                break;
+            }
         }
     }
-    String::new()
+    failed
+}
+
+/// `SCENARIO_SEEDS`: the last one after the steady run, or `A..B`, of which each is told that fails.
+fn seeds() -> (Range<u64>, bool) {
+    let number = |n: &str| n.parse().expect("SCENARIO_SEEDS is a number or A..B");
+    let given = std::env::var("SCENARIO_SEEDS").ok();
+    match given.as_deref().map(|text| (text, text.split_once(".."))) {
+        None => (0..SEEDS + 1, false),
+        Some((last, None)) => (0..number(last) + 1, false),
+        Some((_, Some((from, to)))) => (number(from)..number(to), true),
+    }
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

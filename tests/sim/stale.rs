@@ -346,7 +346,7 @@ async fn an_operators_zones_cost_what_one_of_them_costs() {
     let last = old.map(|a| a.at).max().unwrap_or_default();
     println!("the last old answer {last:?} after the return");
     // The first looks may be those of the dropped zones.
-    let settled = 4 * SECOND * (DROPPED as u32 + 1);
+    let settled = 10 * SECOND;
     for OfOperator { at, zone, got, .. } in &after {
         let right = if *zone < DROPPED { ".80" } else { ".81" };
         let settles = *zone >= DROPPED && *at <= settled;

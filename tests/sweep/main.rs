@@ -75,8 +75,9 @@ const KEPT: [u64; 42] = [
 /// One seed in so many answers old data where there is no new; the greatest age of that.
 const STALE_ONE_IN: u64 = 4;
 const STALE_AGE_MAX: Duration = Duration::from_secs(300);
-/// Seeds with old data that once disagreed: for the DS of zones in trouble, which their parents have.
-const KEPT_STALE: [u64; 4] = [100_003, 100_175, 100_367, 100_443];
+/// Seeds with old data that once disagreed: for the DS of zones in trouble, which their parents have; (13003) for servers that passed for
+/// dead because they had been silent long ago.
+const KEPT_STALE: [u64; 5] = [100_003, 100_175, 100_367, 100_443, 13003];
 /// Disagreements that are printed in full.
 const SHOWN_MAX: usize = 12;
 /// Seeds between two lines of progress.

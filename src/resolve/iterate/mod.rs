@@ -24,10 +24,11 @@
 //! which zone did not answer and how.
 
 mod beside;
+mod copies;
 mod search;
 mod step;
+mod terms;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,196 +36,23 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use crate::clock::Now;
-use crate::dns::{Ede, Name, Question, Rcode, Rtype};
-use crate::resolve::budget::Budget;
-use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin, Knowledge};
+use crate::dns::{Name, Question, Rcode, Rtype};
+use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
-use crate::resolve::local::{self, LocalSaid};
-use crate::resolve::retained::{self, Retained, When};
-use crate::resolve::select::Servers;
-use crate::resolve::settings::Settings;
-use crate::resolve::shares::{Crowded, Shares};
-use crate::resolve::trace::{Trace, What, response_words, trust_word};
-use crate::resolve::{Cover, Health, LocalZones, Origin, Prefer, Response};
-use crate::upstream::Ask;
+use crate::resolve::retained::When;
+use crate::resolve::shares::Crowded;
+use crate::resolve::trace::What;
+use crate::resolve::{Cover, Origin, Prefer, Response};
 
 use beside::Until;
 use step::{Attempt, Found, Outlook};
+pub use terms::{Action, Env, Event, Failure, FailureKind, Manner, Token};
 
 /// Zones that one iteration may walk through.
 const REFERRALS_MAX: usize = 40;
 /// How deep sub-questions for server addresses may nest.
 pub const DEPTH_MAX: u8 = 6;
-
-/// Everything outside that an iteration looks at.
-#[derive(Clone, Copy)]
-pub struct Env<'a> {
-    /// What the configuration says.
-    pub settings: &'a Settings,
-    /// Delegations and addresses learned so far.
-    pub knowledge: &'a Knowledge,
-    /// Server statistics.
-    pub servers: &'a Servers,
-    /// Delegations kept past their TTL.
-    pub retained: &'a Retained,
-    /// Places at the servers of zones.
-    pub shares: &'a Arc<Shares>,
-    /// Locally held zones.
-    pub local: &'a dyn LocalZones,
-    /// Dead prefixes.
-    pub health: &'a dyn Health,
-    /// What the client question may still cost.
-    pub budget: &'a Budget,
-    /// Answers are validated here.
-    pub validating: bool,
-    /// Where to write down what is done.
-    pub trace: &'a Trace,
-}
-
-impl Env<'_> {
-    /// Whether answers of `zone` are of no use without signatures: there is a DS for it, as far as is known.
-    pub fn is_signed(&self, zone: &Name, now: Now) -> bool {
-        let ds = Question::new(zone.clone(), Rtype::DS);
-        let is_ds = |r: Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
-        // The root has none, and nearly always a trust anchor.
-        zone.is_root() || self.knowledge.raw(&ds, now).is_some_and(is_ds)
-    }
-}
-
-/// Names an exchange within its iteration.
-pub type Token = u32;
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// Begin.
-    Start,
-    /// An exchange came to its end.
-    Said {
-        /// As in [`Action::Send`].
-        token: Token,
-        /// What came of it.
-        said: Said,
-    },
-    /// A sub-question for addresses came to its end; empty when there are none to be had.
-    Addresses {
-        /// As in [`Action::Addresses`].
-        name: Name,
-        /// As in [`Action::Addresses`].
-        rtype: Rtype,
-        /// What was found.
-        found: Vec<IpAddr>,
-        /// Why there are none, for people, if it could not be found out.
-        why: Option<String>,
-    },
-    /// The time of [`Iteration::wake_at`] has come.
-    Timer,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Action {
-    /// Ask a server and report [`Event::Said`]. The exchange goes on to its end, and is noted in the
-    /// statistics, even when the iteration has moved on.
-    Send {
-        /// To be given back.
-        token: Token,
-        /// The exchange.
-        ask: Ask,
-        /// After so long without an answer the server counts as silent.
-        wait: Duration,
-    },
-    /// Find addresses of a name server and report [`Event::Addresses`].
-    Addresses {
-        /// The name server.
-        name: Name,
-        /// A or AAAA.
-        rtype: Rtype,
-        /// What is known leads nowhere: others are to be asked than who gave it.
-        anew: bool,
-    },
-    /// A server of a mirrored zone referred us on: what it signed may be checked.
-    Check {
-        /// The DS question of the zone below.
-        question: Question,
-        /// Its answer, as it came with the referral.
-        ds: Box<Response>,
-    },
-    /// The end.
-    Done(Box<Result<Response, Failure>>),
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The kind.
-    pub kind: FailureKind,
-    /// The zone whose step failed.
-    pub zone: Name,
-    /// What its servers did, for people.
-    pub text: String,
-}
-
-/// The kind of a [`Failure`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// No server of the zone gave any answer, or serves the zone, or has a known address.
-    Unreachable,
-    /// Servers answered, but with errors.
-    BadAnswers,
-    /// The question cost too much.
-    Budget,
-    /// Its time was over.
-    Late,
-    /// This machine has too much to do, or the work that the question had joined was given up. Says nothing of the zone, and is
-    /// not remembered.
-    Overload,
-    /// Too many questions wait for the zone's servers, or for anybody. Says nothing of the zone, and is not remembered.
-    Crowded,
-    /// Servers refer to each other without end.
-    Loop,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.zone, self.text)
-    }
-}
-
-impl Failure {
-    /// What a client is told (RFC 8914). Section 4.23 counts who refuses among the unreachable; section 4.24 is for those that were
-    /// reached and failed.
-    pub fn ede(&self) -> Ede {
-        let code = match self.kind {
-            FailureKind::Unreachable | FailureKind::Late => Ede::NO_REACHABLE_AUTHORITY,
-            FailureKind::BadAnswers => Ede::NETWORK_ERROR,
-            FailureKind::Budget
-            | FailureKind::Overload
-            | FailureKind::Crowded
-            | FailureKind::Loop => Ede::OTHER,
-        };
-        Ede::new(code, self.to_string())
-    }
-}
-
-/// How an iteration is to go about it.
-#[derive(Debug, Clone, Default)]
-pub struct Manner {
-    /// Nesting of sub-questions.
-    pub depth: u8,
-    /// Servers whose answer was found bogus: asked only when there is no other.
-    pub avoid: Vec<IpAddr>,
-    /// Trust no delegation from the network that is already known, and take a mirror at once: what
-    /// they led to was bogus.
-    pub prefer_mirror: bool,
-    /// Ask the parent of the zone of that name, though its delegation is known.
-    pub from_parent: bool,
-    /// Nobody waits for it, and few such questions are asked: it needs no place among those of clients.
-    pub apart: bool,
-    /// Seed of the random choices.
-    pub seed: u64,
-}
 
 /// The walk of one question.
 pub struct Iteration {
@@ -448,144 +276,6 @@ impl Iteration {
             Ok(()) => self.go_on(env, now, true, out),
             Err(crowded) => self.crowded_out(env, now, crowded, out),
         }
-    }
-
-    /// The servers of a mirrored zone, as its copy names them.
-    fn apex(&self, env: &Env<'_>, now: Now, zone: &Name) -> Option<Arc<Delegation>> {
-        let question = Question::new(zone.clone(), Rtype::NS);
-        let delegation = local::apex(zone, env.local.answer(zone, &question, now)?, now)?;
-        let referral = Referral {
-            delegation,
-            ds: None,
-        };
-        env.trace.note(now, || step::referral_told(&referral));
-        let delegation = Arc::new(referral.delegation);
-        env.knowledge.learn(delegation.clone(), None, now);
-        Some(delegation)
-    }
-
-    /// Takes the mirror's answer for this step; false when it has none to give.
-    fn ask_mirror(
-        &mut self,
-        env: &Env<'_>,
-        now: Now,
-        cover: &Cover,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        let Some(answer) = env.local.answer(&cover.zone, &self.question, now) else {
-            return false;
-        };
-        let note = answer.note.clone();
-        let Some(said) = local::read(&cover.zone, &self.question, answer, now) else {
-            return false;
-        };
-        env.budget.used_mirror(&note);
-        env.trace.note(now, || What::Mirror {
-            zone: note.zone.to_string(),
-            serial: note.serial,
-            age_s: note.age_s,
-            trust: trust_word(note.trust).into(),
-            why: self.why_mirror(env, cover),
-            outcome: match &said {
-                LocalSaid::Answer(response) => response_words(response),
-                LocalSaid::Referral(r) => format!("referral to {}", r.delegation.zone),
-            },
-        });
-        match said {
-            LocalSaid::Answer(response) => self.done(response, out),
-            LocalSaid::Referral(referral) => self.refer(env, now, referral, out),
-        }
-        true
-    }
-
-    /// Why the mirror answers this step, for people.
-    fn why_mirror(&self, env: &Env<'_>, cover: &Cover) -> String {
-        match (&self.attempt, cover.prefer) {
-            (Some(attempt), prefer) => attempt.why_mirror(env, prefer),
-            (None, _) if self.manner.prefer_mirror => {
-                "what servers said was bogus, so the copy is asked at once".into()
-            }
-            (None, _) if env.budget.has_hedged() || env.budget.has_resorted() => {
-                "this question has waited for servers before, so the copy is asked at once".into()
-            }
-            (None, _) => "the copy goes first: the zone is isolated, or is ours to answer".into(),
-        }
-    }
-
-    /// The mirror steps in for servers that are late or failed.
-    fn fail_over(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) -> bool {
-        let Some(cover) = self.attempt.as_mut().and_then(|a| a.take_mirror()) else {
-            return false;
-        };
-        if !self.ask_mirror(env, now, &cover, out) {
-            return false;
-        }
-        match cover.prefer {
-            Prefer::LastResort => env.budget.set_resorted(),
-            Prefer::Now | Prefer::Hedge => env.budget.set_hedged(),
-        }
-        true
-    }
-
-    /// How long the servers of a zone may be silent before a retained delegation is used.
-    fn retained_after(&self, env: &Env<'_>, when: When, attempt: &Attempt) -> Duration {
-        match when {
-            When::Now | When::Explore => env.settings.hedge_min,
-            // Most of the client's patience is spent, or there is little to wait for.
-            When::Late if env.budget.has_resorted() || attempt.knows_only_silent() => {
-                env.settings.hedge_max
-            }
-            When::Late => retained::LATE_AFTER,
-            When::Reading => retained::READ_AFTER,
-        }
-    }
-
-    /// Goes on with what servers of `zone` said last: they cannot be reached now. False when nothing is kept.
-    fn take_retained(
-        &mut self,
-        env: &Env<'_>,
-        now: Now,
-        zone: &Name,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        let Some((delegation, note)) = env.retained.take(zone, &self.question, now) else {
-            return false;
-        };
-        env.trace.note(now, || What::Retained {
-            zone: note.zone.to_string(),
-            given_by: note.parent.to_string(),
-            age_s: note.age_s,
-        });
-        env.budget.set_resorted();
-        let referral = Referral {
-            delegation,
-            ds: None,
-        };
-        self.refer(env, now, referral, out);
-        true
-    }
-
-    /// What others have found out since the step began, or the disk has said: that its servers are gone. Then it need not wait any longer.
-    fn learns_of_retained(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) -> bool {
-        let (Some(kept), Some(attempt)) = (self.kept, &mut self.attempt) else {
-            return false;
-        };
-        if attempt.was_heard() || attempt.leaves_out() {
-            return false;
-        }
-        let zone = attempt.delegation.zone.clone();
-        if kept != When::Explore && env.retained.is_gone(&zone) {
-            return self.take_retained(env, now, &zone, out);
-        }
-        if kept == When::Reading && attempt.hedge_due(now) {
-            self.kept = env.retained.when(&zone, &self.question, now);
-            let after = self.kept.map(|when| match when {
-                When::Late => retained::LATE_AFTER,
-                _ => retained::READ_AFTER,
-            });
-            attempt.hedge_at(after.map(|after| now.mono + after));
-        }
-        false
     }
 
     fn timer(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {

@@ -15,6 +15,8 @@
 //! forgery is asked over TCP, and if that fails once more over UDP without what made the answer doubtful, which
 //! leaves the port and the ID to be guessed, twice.
 
+mod again;
+mod send;
 mod words;
 
 use std::collections::VecDeque;
@@ -29,45 +31,25 @@ pub(super) use words::referral_told;
 use super::search::Search;
 use super::{Action, Env, FailureKind, Manner, Token};
 use crate::clock::Now;
-use crate::dns::{Edns, Name, Question, Rcode, RrSet, Rtype};
+use crate::dns::{Name, Question, Rcode, RrSet, Rtype};
 use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::Said;
 use crate::resolve::quirks::EdnsLevel;
-use crate::resolve::select::WAIT_MAX;
 use crate::resolve::shares::{Crowded, PROMPT_FOR, Place};
 use crate::resolve::{Cover, Prefer, Response, minimise};
-use crate::upstream::{Ask, Doubt, Transport};
+use crate::upstream::{Doubt, Transport};
 
 /// How often the servers of a zone are gone through for one question.
 const ROUNDS_MAX: u8 = 3;
 /// Packets for one question at one zone.
 const SENDS_MAX: u8 = 16;
-/// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
-/// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
-const EDNS_SMALL: u16 = 1232;
-const EDNS_SMALLEST: u16 = 512;
-/// How long an exchange over UDP is listened to.
-const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
-const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
-/// How long an exchange over TCP may take: two round trips more than UDP.
-const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
-/// Shortest wait for a forwarder before the next one is asked: what it does not know it has to find out, and that is no
-/// silence.
-const FORWARD_WAIT_MIN: Duration = Duration::from_millis(400);
-/// How long a forwarder is listened to over UDP.
-const FORWARD_TIMEOUT: Duration = Duration::from_millis(4000);
 /// How long upstream has before a last resort is taken: every server of a usual zone was asked by then.
 const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 /// Packets for one question at one zone whose servers are all known to be silent.
 const SENDS_SILENT_MAX: u8 = 4;
 /// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for.
 const SENDS_LEFT_MAX: u8 = 1;
-/// Looks for who has come back while the last exchanges are under way, and the time between two.
-const LOOKS_MAX: u8 = 3;
-const LOOK_EVERY: Duration = Duration::from_millis(1000);
-/// So long after its beginning a step looks: then no client waits any more.
-const LOOKS_FOR: Duration = Duration::from_millis(4500);
 
 /// What an attempt needs to send.
 pub(super) struct Sender<'a, 'e> {
@@ -449,133 +431,6 @@ impl Attempt {
         (self.next_at, self.look_at) = (None, None);
     }
 
-    /// Asks the server that has just answered before the others, in the way that it answered to.
-    pub fn ask_first(&mut self, exchange: &Exchange) {
-        if exchange.level == EdnsLevel::None {
-            self.lower(exchange.to.server, EdnsLevel::None);
-        }
-        self.again(exchange.to);
-    }
-
-    pub fn again_over_tcp(&mut self, exchange: &Exchange) {
-        self.again(Try {
-            transport: Transport::Tcp,
-            ..exchange.to
-        });
-    }
-
-    /// Asks again with less of EDNS, unless that is what was refused.
-    pub fn again_with_less(&mut self, exchange: &Exchange, level: EdnsLevel) {
-        match level < exchange.level {
-            true => {
-                self.lower(exchange.to.server, level);
-                self.again(exchange.to);
-            }
-            false => self.excluded.push(exchange.to.server),
-        }
-    }
-
-    /// RFC 7873 section 5.3: the new cookie is used once over UDP; if it is refused as well, TCP needs none.
-    pub fn again_with_cookie(&mut self, env: &Env<'_>, now: Now, exchange: &Exchange) {
-        let server = exchange.to.server;
-        match self.cookie_refused.contains(&server) {
-            true => {
-                env.servers.prefers_tcp(server, now.mono);
-                self.again_over_tcp(exchange);
-            }
-            false => {
-                self.cookie_refused.push(server);
-                self.again(exchange.to);
-            }
-        }
-    }
-
-    /// What came may be a forgery: TCP tells.
-    pub fn doubt(&mut self, exchange: &Exchange, doubt: Doubt) {
-        let server = exchange.to.server;
-        if !self.is_doubted(server, doubt) {
-            self.doubted.push((server, doubt));
-        }
-        self.again_over_tcp(exchange);
-    }
-
-    fn is_doubted(&self, server: IpAddr, doubt: Doubt) -> bool {
-        self.doubted.contains(&(server, doubt))
-    }
-
-    fn lower(&mut self, server: IpAddr, level: EdnsLevel) {
-        let before = self.lowered(server);
-        self.lowered.retain(|(s, _)| *s != server);
-        self.lowered.push((server, level.min(before)));
-    }
-
-    fn lowered(&self, server: IpAddr) -> EdnsLevel {
-        let found = self.lowered.iter().find(|(s, _)| *s == server);
-        found.map_or(EdnsLevel::Full, |(_, level)| *level)
-    }
-
-    fn again(&mut self, to: Try) {
-        self.order.retain(|t| t.server != to.server);
-        self.order.push_front(to);
-    }
-
-    /// Whether the failed exchange was the TCP that was to end a doubt, and the server may still be asked over UDP without
-    /// mixed case or cookie: it must not be lost for having no TCP.
-    fn leaves_doubt(&self, exchange: &Exchange) -> bool {
-        let harmless = [Doubt::CaseChanged, Doubt::CookieMissing];
-        let server = exchange.to.server;
-        exchange.to.transport == Transport::Tcp
-            && self.rounds + 1 < ROUNDS_MAX
-            && harmless.iter().any(|d| self.is_doubted(server, *d))
-    }
-
-    /// Whether no place was free on a connection, and the server may be asked over UDP instead, once.
-    fn may_fall_back(&self, exchange: &Exchange, said: &Said) -> bool {
-        matches!(said, Said::NotSent(_))
-            && exchange.to.transport == Transport::Tcp
-            && !self.crowded.contains(&exchange.to.server)
-    }
-
-    pub fn server_failed(&mut self, exchange: &Exchange, said: &Said) {
-        let server = exchange.to.server;
-        let (text, answered) = match said {
-            Said::Silent => ("timed out".to_string(), false),
-            Said::Unreachable(why) => (format!("unreachable ({why})"), false),
-            Said::NotSent(why) => (format!("not sent ({why})"), false),
-            Said::Lame(why) => (format!("lame ({why})"), true),
-            Said::Failed(what) => (what.clone(), true),
-            _ => ("no use".to_string(), true),
-        };
-        let full = self.evidence.len() >= words::EVIDENCE_MAX;
-        match self.evidence.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, servers)) if servers.contains(&server) => {}
-            Some((_, servers)) => servers.push(server),
-            None if full => {}
-            None => self.evidence.push((text, vec![server])),
-        }
-        // RFC 8914 section 4.23: who refuses is no authority that was reached.
-        self.somebody_answered |= matches!(said, Said::Failed(_));
-        if answered && !self.asks_whole_question() {
-            // RFC 9156 section 2.3: broken servers fail at a minimised name; the whole name decides.
-            self.labels = self.question.name.label_count();
-            self.new_question();
-            self.again(exchange.to);
-        } else if self.leaves_doubt(exchange) {
-            self.again(Try {
-                transport: Transport::Udp,
-                ..exchange.to
-            });
-        } else if self.may_fall_back(exchange, said) {
-            self.crowded.push(server);
-            self.again(Try {
-                transport: Transport::Udp,
-                ..exchange.to
-            });
-        } else if !matches!(said, Said::Silent) {
-            self.excluded.push(server);
-        }
-    }
-
     /// A sub-question for addresses came to its end. New ones come first in the order, for
     /// nobody there was late yet, but for those in dead prefixes.
     pub fn found(
@@ -634,6 +489,11 @@ impl Attempt {
     /// Sends what is due: the next server if `send` says so or if nothing is under way.
     pub fn go_on(&mut self, sender: &mut Sender<'_, '_>, send: bool) -> Outlook {
         if send || self.under_way.is_empty() {
+            // Others may have joined, a look for the zone among them: the next one goes on at his own cost.
+            if sender.env.budget.is_given_up() {
+                let trouble = self.trouble(sender.env, sender.now);
+                return Outlook::Exhausted(FailureKind::Budget, trouble);
+            }
             self.next_at = None;
             self.send_next(sender);
         }
@@ -690,186 +550,5 @@ impl Attempt {
 
     fn is_waiting(&self) -> bool {
         !self.under_way.is_empty() || self.search.is_under_way()
-    }
-
-    fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
-        if self.order.is_empty() && !self.addresses.is_empty() {
-            // Before the silent ones are asked again, others may be found by name.
-            self.search.doubt(sender.env, sender.now);
-            self.ask_for_addresses(sender);
-            let is_usable = |a: &IpAddr| !self.excluded.contains(a);
-            // A round in which nobody is asked is kept for those still to be found.
-            if self.rounds + 1 < ROUNDS_MAX && self.addresses.iter().any(is_usable) {
-                self.rounds += 1;
-                self.add_learned(sender);
-                self.fill(sender.env, sender.now, sender.rng);
-            }
-        }
-        match self.order.pop_front() {
-            Some(mut next) if self.sends < self.sends_max => {
-                if self.sends > 0 && self.sends + 1 == self.sends_max {
-                    next.transport = Transport::Tcp;
-                }
-                let wait = self.send(sender, next);
-                self.next_at = wait.map(|w| sender.now.mono + w);
-                let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
-                if is_last || self.sends >= self.sends_max {
-                    let at = sender.now.mono + LOOK_EVERY;
-                    self.look_at = Some(at);
-                    self.next_at = self.next_at.map(|next_at| next_at.min(at));
-                }
-                if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
-                    let servers = sender.env.servers;
-                    let transport = servers.transport(server, false, sender.now.mono);
-                    let explored = Try {
-                        server,
-                        transport,
-                        ..next
-                    };
-                    self.send(sender, explored);
-                }
-            }
-            Some(_) => self.look_again(sender),
-            None => {
-                self.ask_for_addresses(sender);
-                self.look_again(sender);
-            }
-        }
-    }
-
-    /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
-    /// have come back.
-    fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
-        let now = sender.now.mono;
-        let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
-        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX && in_time;
-        if !waits
-            || self.forward.is_some()
-            || self.leaves_out
-            || sender.manner.apart
-            || sender.env.budget.packets_left() == 0
-        {
-            return;
-        }
-        if self.look_at.is_some_and(|at| at <= now) {
-            let usable = |a: &&IpAddr| !self.excluded.contains(a);
-            let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
-            let next = usable.get(usize::from(self.looks) % usable.len().max(1));
-            let Some(server) = next.map(|a| **a) else {
-                return;
-            };
-            self.looks += 1;
-            let look = Try {
-                server,
-                transport: Transport::Udp,
-                cautious: false,
-            };
-            self.send(sender, look);
-            self.look_at = None;
-        }
-        let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
-        self.next_at = Some(at);
-    }
-
-    /// Sends one question; says how long to wait for its answer.
-    fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
-        let env = sender.env;
-        if !env.budget.take_packet() {
-            self.broke = true;
-            return None;
-        }
-        self.sends += 1;
-        let token = *sender.next_token;
-        *sender.next_token += 1;
-        let quirks = env.servers.quirks(to.server);
-        let now = sender.now.mono;
-        let cautious = to.cautious || quirks.is_cautious(now);
-        let over_udp = to.transport == Transport::Udp;
-        let mut known = quirks.level(now, self.signed).min(self.lowered(to.server));
-        if over_udp && self.is_doubted(to.server, Doubt::CookieMissing) {
-            known = known.min(EdnsLevel::Bare);
-        }
-        let level = match (cautious, to.cautious && over_udp) {
-            (true, true) => known.min(quirks.cautious_level(now, self.signed)),
-            (true, false) => known.min(EdnsLevel::Bare),
-            _ => known,
-        };
-        self.under_way.push(Exchange { token, to, level });
-        let patience = env.servers.patience(to.server);
-        let mut wait = env.servers.wait(to.server);
-        let mut server = SocketAddr::new(to.server, env.settings.port);
-        if let Some(forward) = &self.forward {
-            wait = wait.max(FORWARD_WAIT_MIN);
-            server = forward.server(to.server).unwrap_or(server);
-        }
-        let (wait, timeout) = match to.transport {
-            Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
-            Transport::Udp => {
-                let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
-                (wait, usual.max(patience))
-            }
-            Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
-        };
-        // There are others, and the client waits.
-        let timeout = match self.leaves_out {
-            true => timeout.min(WAIT_MAX),
-            false => timeout,
-        };
-        let size = match cautious && over_udp {
-            true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,
-            true => EDNS_SMALLEST,
-            false => env.settings.edns_buffer,
-        };
-        let edns = (level > EdnsLevel::None).then(|| Edns::new(size, true));
-        let folds = quirks.folds(now) || self.is_doubted(to.server, Doubt::CaseChanged);
-        sender.out.push(Action::Send {
-            token,
-            wait: wait.max(patience),
-            ask: Ask {
-                zone: self.delegation.zone.clone(),
-                server,
-                transport: to.transport,
-                question: self.shown_question(),
-                recursion_desired: self.forward.is_some(),
-                checking_disabled: self.forward.is_some() && self.checks_alone(sender),
-                edns,
-                cookie: env.settings.cookies && level == EdnsLevel::Full,
-                // Over TCP it shows whether the server keeps the case.
-                mix_case: env.settings.case_randomisation && !(over_udp && folds),
-                timeout,
-            },
-        });
-        Some(wait)
-    }
-
-    /// RFC 6840 section 5.9: who validates wants all data from a forwarder, not its opinion. Only when that data was bogus
-    /// is the forwarder asked to find better (appendix B, "sometimes set").
-    fn checks_alone(&self, sender: &Sender<'_, '_>) -> bool {
-        sender.env.validating && sender.manner.avoid.is_empty()
-    }
-
-    /// RFC 9156 section 2.1: a part of the name is asked for with type A, which hides what is wanted.
-    fn shown_question(&self) -> Question {
-        match self.asks_whole_question() {
-            true => self.question.clone(),
-            false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
-        }
-    }
-
-    /// Takes what others have learned of the zone's servers while this step asked in vain.
-    fn add_learned(&mut self, sender: &Sender<'_, '_>) {
-        let (env, avoid) = (sender.env, &sender.manner.avoid);
-        for server in self.search.learned(&self.delegation, env, sender.now) {
-            let known = self.addresses.contains(&server) || avoid.contains(&server);
-            if !known && env.settings.may_ask(server) {
-                self.addresses.push(server);
-            }
-        }
-    }
-
-    fn ask_for_addresses(&mut self, sender: &mut Sender<'_, '_>) {
-        if !self.search.ask(sender) {
-            self.broke |= self.addresses.is_empty();
-        }
     }
 }

@@ -37,6 +37,8 @@ struct Owed {
     zone: Name,
     questions: u32,
     last_at: Duration,
+    /// When the latest question was sent that it has answered.
+    answered_from: Duration,
 }
 
 impl Partly {
@@ -52,38 +54,60 @@ impl Partly {
         own.map_or(0, |o| o.questions)
     }
 
-    /// A plain question for a name of `zone` stayed unanswered.
-    pub fn late(&mut self, zone: &Name, now: Duration) {
+    /// A plain question for a name of `zone`, sent at `sent_at`, stayed unanswered. It is not owed where a later one was answered.
+    pub fn late(&mut self, zone: &Name, sent_at: Duration, now: Duration) {
         if !self.is(now) {
             return;
         }
-        self.owed.retain(|o| now < o.last_at + PARTLY_FOR);
-        if let Some(own) = self.owed.iter_mut().find(|o| o.zone == *zone) {
+        if let Some(own) = self.row(zone, now)
+            && own.answered_from <= sent_at
+        {
             (own.questions, own.last_at) = (own.questions.saturating_add(1), now);
-        } else if self.owed.len() < ZONES_MAX {
-            self.owed.push(Owed {
-                zone: zone.clone(),
-                questions: 1,
-                last_at: now,
-            });
         }
     }
 
-    /// A question for a name of `zone` was answered. `turned`: it was sent while others were unanswered.
-    pub fn answered(&mut self, zone: &Name, turned: bool, now: Duration) {
-        self.owed.retain(|o| o.zone != *zone);
-        if !turned {
-            return;
+    /// A question for a name of `zone`, sent at `sent_at`, was answered. `turned`: it was sent while others were unanswered.
+    pub fn answered(&mut self, zone: &Name, turned: bool, sent_at: Duration, now: Duration) {
+        if turned {
+            let (was, lasts) = (self.is(now), now < self.turned_at + TURN_WITHIN);
+            self.turns = match was || lasts {
+                true => self.turns.saturating_add(1),
+                false => 1,
+            };
+            self.turned_at = now;
+            if !was {
+                // What it owed before says nothing of single zones.
+                self.owed.clear();
+            }
         }
-        let (was, lasts) = (self.is(now), now < self.turned_at + TURN_WITHIN);
-        self.turns = match was || lasts {
-            true => self.turns.saturating_add(1),
-            false => 1,
+        if self.is(now)
+            && let Some(own) = self.row(zone, now)
+        {
+            (own.questions, own.last_at) = (0, now);
+            own.answered_from = own.answered_from.max(sent_at);
+        }
+    }
+
+    /// What is counted for a zone; zones that are owed nothing make room for others.
+    fn row(&mut self, zone: &Name, now: Duration) -> Option<&mut Owed> {
+        self.owed.retain(|o| now < o.last_at + PARTLY_FOR);
+        let at = self.owed.iter().position(|o| o.zone == *zone);
+        let at = match at {
+            Some(at) => at,
+            None => {
+                if self.owed.len() >= ZONES_MAX {
+                    let settled = self.owed.iter().position(|o| o.questions == 0)?;
+                    self.owed.swap_remove(settled);
+                }
+                self.owed.push(Owed {
+                    zone: zone.clone(),
+                    questions: 0,
+                    last_at: now,
+                    answered_from: Duration::ZERO,
+                });
+                self.owed.len() - 1
+            }
         };
-        self.turned_at = now;
-        if !was {
-            // What it owed before says nothing of single zones.
-            self.owed.clear();
-        }
+        self.owed.get_mut(at)
     }
 }

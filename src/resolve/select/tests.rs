@@ -121,6 +121,13 @@ fn who_stays_silent_is_asked_over_tcp_every_second_time() {
         asked.push(over);
     }
     assert_eq!(asked, [UDP, UDP, TCP, UDP, TCP, UDP]);
+    // And seldom when that goes on.
+    for n in 0..18 {
+        let over = servers.transport(FAR, false, ms(n));
+        servers.late(FAR, over, Rtype::A, ms(n));
+        let in_turn = [2, 4, 6, 10, 14].contains(&n);
+        assert_eq!(over == TCP, in_turn, "{n}");
+    }
     // It may have come back, and is asked as ever.
     servers.answered(NEAR, TCP, ms(10), ms(10));
     assert_eq!(servers.transport(NEAR, false, ms(20)), UDP);
@@ -241,7 +248,7 @@ fn what_answers_for_some_zones_is_silent_for_the_others_alone() {
         }
         false => {
             servers.late(NEAR, UDP, Rtype::A, now);
-            servers.late_for(NEAR, zone, Rtype::A, now);
+            servers.late_for(NEAR, zone, Rtype::A, now, now);
         }
     };
     let of = |zone: &Name, now| servers.silence(zone, &[NEAR], now);
@@ -286,4 +293,44 @@ fn waits_follow_the_round_trip() {
     servers.late(FAR, UDP, Rtype::A, ms(0));
     assert_eq!(servers.wait(FAR), WAIT_MAX);
     assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
+}
+
+/// What was sent before a question that was answered is not owed: it met a silence that is over.
+#[test]
+fn what_a_later_question_has_overtaken_is_not_owed() {
+    let (servers, zone) = (known(), Name::root().child(b"a").unwrap());
+    // Sent at 110, answered at 120.
+    servers.answered(NEAR, UDP, ms(10), ms(120));
+    let overtaken = [100, 110, 111].map(|sent| servers.is_overtaken(NEAR, ms(sent)));
+    assert_eq!(overtaken, [true, false, false]);
+    assert!(!servers.is_overtaken("192.0.2.9".parse().unwrap(), ms(0)));
+    // The same by zone, for a server that answers for some.
+    for second in 1..4 {
+        servers.late(NEAR, UDP, Rtype::A, ms(second * 1000));
+        let now = ms(second * 1000 + 500);
+        servers.answered_for(NEAR, &zone, ms(10), now);
+        servers.answered(NEAR, UDP, ms(10), now);
+    }
+    let owed = |sent| {
+        servers.late_for(NEAR, &zone, Rtype::A, ms(sent), ms(3600));
+        servers.silence(&zone, &[NEAR], ms(3601))
+    };
+    servers.late(NEAR, UDP, Rtype::A, ms(3550));
+    assert_eq!(owed(3400), Silence::None);
+    assert_eq!(owed(3500), Silence::Suspected);
+    assert_eq!(owed(3501), Silence::Sure);
+}
+
+#[test]
+fn who_was_silent_long_ago_is_asked_before_he_passes_for_dead() {
+    let servers = known();
+    let of = |now| servers.silence(&Name::root(), &[NEAR], now);
+    for _ in 0..4 {
+        servers.late(NEAR, UDP, Rtype::A, ms(1000));
+    }
+    assert_eq!(of(SILENT_FOR + ms(999)), Silence::Sure);
+    assert_eq!(of(SILENT_FOR + ms(1000)), Silence::None);
+    // What he owes he owes still.
+    servers.late(NEAR, UDP, Rtype::A, SILENT_FOR + ms(2000));
+    assert_eq!(of(SILENT_FOR + ms(2001)), Silence::Sure);
 }

@@ -256,6 +256,30 @@ fn a_zone_that_fails_at_everything_is_in_trouble_and_one_that_fails_at_a_name_is
     assert_eq!(told(&troubles, "www.b.", at(0)), "none");
 }
 
+/// Who has nothing old waits for a look that has just begun, and for none that has ended or takes long.
+#[test]
+fn a_look_that_has_begun_is_one_for_a_second() {
+    let (troubles, zone) = (Troubles::default(), name("a."));
+    troubles.note_zone(&zone, why(Kind::Unreachable), &[], at(0));
+    let looked_for = |ms| troubles.is_looked_for(&zone, at(ms));
+    assert!(!looked_for(100));
+    let claim = |ms| troubles.claim(&q("www.a."), Some(&zone), at(ms), &host);
+    assert_eq!(claim(10_000), Some(ZONE_PACKETS));
+    assert_eq!(
+        [10_000, 10_999, 11_000].map(looked_for),
+        [true, true, false]
+    );
+    let failed = Refreshed::Failed(why(Kind::Unreachable));
+    troubles.refreshed(
+        &q("www.a."),
+        Some(&zone),
+        failed,
+        (ZONE_PACKETS, 0),
+        at(10_100),
+    );
+    assert!(!looked_for(10_101));
+}
+
 #[test]
 fn what_is_late_is_not_looked_for_beside_the_work_on_it() {
     let troubles = Troubles::default();

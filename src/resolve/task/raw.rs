@@ -272,15 +272,18 @@ impl Shared {
     ) {
         let (shared, budget) = (self.clone(), budget.clone());
         tokio::spawn(async move {
+            let sent_at = shared.clock.now().mono;
             let mut exchange = shared.upstream.exchange(ask.clone());
             let result = tokio::select! {
                 biased;
                 result = &mut exchange => result,
                 () = tokio::time::sleep(wait) => {
                     let now = shared.clock.now().mono;
-                    let rtype = ask.question.rtype;
-                    (shared.servers).late(ask.server.ip(), ask.transport, rtype, now);
-                    (shared.servers).late_for(ask.server.ip(), &ask.zone, rtype, now);
+                    let (server, rtype) = (ask.server.ip(), ask.question.rtype);
+                    if !shared.servers.is_overtaken(server, sent_at) {
+                        shared.servers.late(server, ask.transport, rtype, now);
+                    }
+                    (shared.servers).late_for(server, &ask.zone, rtype, sent_at, now);
                     told.amend(|what| note_late(what, wait));
                     exchange.await
                 }

@@ -13,12 +13,12 @@
 //!
 //! Failure: a refresh that fails, or finds the queue full, changes nothing but when the next one is due.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+mod look;
+mod trouble;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout_at;
 
@@ -28,7 +28,7 @@ use super::{Judging, Options, Settings, Shared, overloaded};
 use crate::cache::entry::Entry;
 use crate::cache::stale::{STALE_TTL_S, Stale, signatures_hold};
 use crate::cache::{Cache, Occasion};
-use crate::clock::{Now, format_utc};
+use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode, Rtype};
 use crate::lines::Lines;
 use crate::metrics::Metrics;
@@ -51,8 +51,6 @@ const OVERDUE_MAX: Duration = Duration::from_millis(400);
 const PACKETS_IN_VAIN_MAX: u32 = 1;
 /// Lines in one second about zones in trouble.
 const LINES_PER_S_MAX: u32 = 20;
-/// Refreshes under way at a time.
-const REFRESHES_MAX: usize = 64;
 
 /// The answer cache that the settings ask for.
 pub(super) fn cache(settings: &Settings, metrics: &Arc<Metrics>) -> Cache {
@@ -446,133 +444,6 @@ impl Shared {
         }
     }
 
-    // --- trouble -----------------------------------------------------------------------------------
-
-    /// Why new data cannot be had for the question, as far as that is known without asking.
-    pub(super) fn trouble(&self, question: &Question, now: Now) -> Option<Known> {
-        (self.trouble_noted(question, now)).or_else(|| self.silent_zone(question, now))
-    }
-
-    /// The same as far as it has been noted at an earlier question.
-    fn trouble_noted(&self, question: &Question, now: Now) -> Option<Known> {
-        let leads = |zone: &Name, silent: &[IpAddr]| {
-            // Who stands in a dead prefix has been good before.
-            let lost = |a: &IpAddr| self.health.avoid(*a);
-            let silent: Vec<IpAddr> = silent.iter().copied().filter(|a| !lost(a)).collect();
-            self.leads_through(question, zone, now)
-                && !(self.servers).is_any_good(zone, &silent, now.mono)
-        };
-        self.troubles.find(question, now, leads, &|a| self.pool(a))
-    }
-
-    /// Whether the way of the question leads through the servers of `zone`.
-    fn leads_through(&self, question: &Question, zone: &Name, now: Now) -> bool {
-        let held = self.local.cover(question, now);
-        if let Some(forward) = self.settings.forwards.governing(question, held.as_ref()) {
-            return forward.zone == *zone;
-        }
-        // A copy of the zone, or a delegation that was retained, leads past them.
-        !held.is_some_and(|cover| cover.zone.is_within(zone))
-            && !self.retained.leads_past(zone, question)
-            && zone.is_within(&self.knowledge.deepest(question, now).zone)
-    }
-
-    /// The zone that the question would be put to, if all of its servers are known to be silent: it is in trouble from now on.
-    fn silent_zone(&self, question: &Question, now: Now) -> Option<Known> {
-        let (zone, addresses) = self.silent_way(question, now, Silence::Sure)?;
-        let text = match self.local.refusal(&zone, now) {
-            Some(why) => format!("{zone}: {why}; none of its servers answers"),
-            None => format!("{zone}: none of its servers answers"),
-        };
-        let why = Why {
-            kind: Kind::Unreachable,
-            ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
-        };
-        self.troubles.note_zone(&zone, why.clone(), &addresses, now);
-        Some(Known {
-            why,
-            zone: Some(zone),
-            due: false,
-        })
-    }
-
-    /// The zone that the question would be put to, and its servers, if these are as silent as that.
-    fn silent_way(
-        &self,
-        question: &Question,
-        now: Now,
-        silence: Silence,
-    ) -> Option<(Name, Vec<IpAddr>)> {
-        let held = self.local.cover(question, now);
-        if (self.settings.forwards.governing(question, held.as_ref())).is_some() {
-            return None;
-        }
-        let delegation = self.knowledge.deepest(question, now);
-        let zone = &delegation.zone;
-        let addresses = self.all_addresses(zone, now)?;
-        let is_so = self.silence(zone, &addresses, now) == silence;
-        (is_so && self.leads_through(question, zone, now)).then(|| (zone.clone(), addresses))
-    }
-
-    /// The addresses of the servers of a zone, if they are known of each; those that are never asked are left out, and those whose
-    /// address would have to be asked for where nobody answers.
-    fn all_addresses(&self, zone: &Name, now: Now) -> Option<Vec<IpAddr>> {
-        let delegation = self
-            .knowledge
-            .deepest(&Question::new(zone.clone(), Rtype::NS), now);
-        if delegation.zone != *zone {
-            return None;
-        }
-        let mut all = Vec::new();
-        for (name, glue) in &delegation.servers {
-            let learned = |rtype| self.knowledge.addresses(name, rtype, now);
-            let (four, six) = (learned(Rtype::A), learned(Rtype::AAAA));
-            let known = !glue.is_empty() || four.is_some() || six.is_some();
-            if !known && !self.is_named_by_the_silent(name, now) {
-                return None;
-            }
-            all.extend(glue);
-            all.extend(four.into_iter().chain(six).flatten());
-        }
-        all.retain(|a| self.settings.may_ask(*a));
-        (!all.is_empty()).then_some(all)
-    }
-
-    /// Whether the address of a name server would have to be asked for at servers that are all silent.
-    fn is_named_by_the_silent(&self, server: &Name, now: Now) -> bool {
-        let question = Question::new(server.clone(), Rtype::A);
-        if self.local.cover(&question, now).is_some() {
-            return false;
-        }
-        let delegation = self.knowledge.deepest(&question, now);
-        let mut all = Vec::new();
-        for (name, glue) in &delegation.servers {
-            let learned = self.knowledge.addresses(name, Rtype::A, now);
-            let learned = learned.unwrap_or_default();
-            if glue.is_empty() && learned.is_empty() {
-                return false;
-            }
-            all.extend(glue.iter().chain(&learned));
-        }
-        all.retain(|a| self.settings.may_ask(*a));
-        !all.is_empty() && self.are_silent(&delegation.zone, &all, now)
-    }
-
-    /// The servers of a zone, where all of them are known to be silent.
-    fn silent_servers(&self, zone: &Name, now: Now) -> Vec<IpAddr> {
-        let all = self.all_addresses(zone, now).unwrap_or_default();
-        match self.are_silent(zone, &all, now) {
-            true => all,
-            false => Vec::new(),
-        }
-    }
-
-    /// Whether a server of the zone can be expected to answer some questions.
-    fn is_heard_of(&self, zone: &Name, now: Now) -> bool {
-        let all = self.all_addresses(zone, now);
-        all.is_some_and(|all| self.silence(zone, &all, now) == Silence::None)
-    }
-
     /// A link that there is nothing old for. Where every server of its zone is known to be silent it is not asked (RFC 9520
     /// section 2.1), but for one question now and then that looks for them.
     async fn link_or_silence(
@@ -615,228 +486,24 @@ impl Shared {
     }
 
     /// Waits for the end of a zone's trouble, as long as that may be a short one: who found it out goes on looking, and others need not
-    /// ask before he hears something; when he has ended, the next one asks. False when it lasts.
+    /// ask before he hears something; when he has ended, the next one asks. Later on it waits for a look that has just begun. False when the
+    /// trouble lasts.
     async fn passes(&self, question: &Question, zone: &Name) -> bool {
         loop {
             let now = self.clock.now();
             let known = self.trouble_noted(question, now);
             let is_over = known.and_then(|known| known.zone).as_ref() != Some(zone);
-            if !is_over && !self.troubles.is_young(zone, now) {
-                return false;
-            }
-            if is_over || !self.shares.is_asked(zone) {
+            if is_over {
                 return true;
+            }
+            let looked_for = self.troubles.is_looked_for(zone, now) || self.shares.is_prompt(zone);
+            match self.troubles.is_young(zone, now) {
+                true if !looked_for && !self.shares.is_asked(zone) => return true,
+                false if !looked_for => return false,
+                _ => {}
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// The zone that a question has failed at, where all of its servers are silent.
-    pub(super) fn silent_at(&self, unanswered: &Unanswered) -> Option<Name> {
-        match &unanswered.failed {
-            Some((FailureKind::Unreachable | FailureKind::Late, zone)) => {
-                let silent = self.silent_servers(zone, self.clock.now());
-                (!silent.is_empty()).then(|| zone.clone())
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether none of these servers of `zone` can be expected to answer.
-    fn are_silent(&self, zone: &Name, servers: &[IpAddr], now: Now) -> bool {
-        self.silence(zone, servers, now) == Silence::Sure
-    }
-
-    /// How silent these servers of `zone` are. Who stands in a dead prefix is.
-    fn silence(&self, zone: &Name, servers: &[IpAddr], now: Now) -> Silence {
-        let lost = |a: &IpAddr| self.health.avoid(*a);
-        let rest: Vec<IpAddr> = servers.iter().copied().filter(|a| !lost(a)).collect();
-        self.servers.silence(zone, &rest, now.mono)
-    }
-
-    /// What is looked for when a silent address is: the dead prefix that it stands in (narrow, as `reach::prefix` has them), or itself.
-    fn pool(&self, address: IpAddr) -> IpNet {
-        let narrow = match address {
-            IpAddr::V4(_) => 24,
-            IpAddr::V6(_) => 48,
-        };
-        let dead = self.health.avoid(address);
-        let prefix = dead.then(|| IpNet::new(address, narrow).map(|p| p.trunc()));
-        prefix.and_then(Result::ok).unwrap_or(address.into())
-    }
-
-    /// Takes note of a question that came to nothing.
-    fn note_unanswered(&self, question: &Question, unanswered: &Unanswered) {
-        let now = self.clock.now();
-        let why = why(unanswered);
-        match &unanswered.failed {
-            // They may answer other questions than those like this one.
-            Some((FailureKind::Unreachable, zone)) if self.is_heard_of(zone, now) => {}
-            Some((FailureKind::Unreachable, zone)) => {
-                let silent = self.silent_servers(zone, now);
-                self.troubles.note_zone(zone, why.clone(), &silent, now);
-                // Where it is not silence that ails the zone, its servers' health says nothing of its return.
-                if self.leads_through(question, zone, now) {
-                    return self.troubles.answered(question);
-                }
-            }
-            Some((FailureKind::BadAnswers, zone)) => {
-                self.troubles.note_failing(zone, why.clone(), now);
-            }
-            _ => {}
-        }
-        if self
-            .trouble(question, now)
-            .is_some_and(|known| known.zone.is_some())
-        {
-            return self.troubles.answered(question);
-        }
-        let is_kept = || self.stale_in_memory(question, now).is_some() || self.is_on_disk(question);
-        if why.kind != Kind::Overload && is_kept() {
-            let zone = unanswered.failed.as_ref().map(|(_, zone)| zone);
-            self.troubles
-                .note_name(question, zone, why, Duration::ZERO, now);
-        }
-    }
-
-    /// Takes note of a question that clients have waited for long enough.
-    fn note_late(&self, question: &Question, budget: &Budget) -> Why {
-        let now = self.clock.now();
-        if let Some(known) = self.trouble(question, now) {
-            return known.why;
-        }
-        let waited = self.settings.stale.answer_after.as_millis();
-        let text = match budget.trouble() {
-            Some(trouble) => format!("no new answer after {waited} ms; so far {trouble}"),
-            None => format!("no new answer after {waited} ms"),
-        };
-        let why = Why {
-            kind: Kind::Late,
-            ede: Ede::new(Ede::NO_REACHABLE_AUTHORITY, text),
-        };
-        let busy_until = budget.deadline();
-        (self.troubles).note_name(question, None, why.clone(), busy_until, now);
-        why
-    }
-
-    /// A server of the zone has said something of use.
-    pub(super) fn note_zone_back(&self, zone: &Name) {
-        let Some((answers, since_s)) = self.troubles.heard(zone) else {
-            return;
-        };
-        if answers > 0
-            && self
-                .stale_work
-                .log
-                .claim(self.clock.now().mono.as_secs())
-                .is_some()
-        {
-            let since = format_utc(since_s);
-            tracing::info!(%zone, since, answers, "the zone answers again: new data takes the place of old");
-        }
-    }
-
-    // --- looking after -----------------------------------------------------------------------------
-
-    /// Old data was answered in this trouble: the zone is told of, and looked for if that is due. Never waits.
-    fn look_after(&self, question: Question, known: Known, now: Now) {
-        if let Some(zone) = &known.zone
-            && (self.troubles).count_answer(&question, zone, now, &|a| self.pool(a))
-        {
-            self.metrics.stale_zones_total.inc();
-            if let Some(left_out) = self.stale_work.log.claim(now.mono.as_secs()) {
-                let why = known.why.ede.text.as_str();
-                tracing::warn!(%zone, why, left_out, "the zone's servers are out of reach: old answers take the place of new ones, where there are any");
-            }
-        }
-        if known.due
-            && let Ok(place) = self.stale_work.sender.try_reserve()
-        {
-            place.send((question, known.zone));
-        }
-    }
-
-    /// The loop that looks for new data. Ends when it was started before.
-    pub(super) async fn stale_loop(self: Arc<Self>) {
-        let receiver = &self.stale_work.receiver;
-        let taken = receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(mut queue) = taken else {
-            return;
-        };
-        let places = Arc::new(Semaphore::new(REFRESHES_MAX));
-        while let Some((question, zone)) = queue.recv().await {
-            let Ok(place) = places.clone().acquire_owned().await else {
-                return;
-            };
-            // Whoever put it there again meanwhile finds it claimed.
-            let now = self.clock.now();
-            let pool = |a| self.pool(a);
-            let (question, zone) = match zone {
-                Some(zone) => {
-                    let (question, zone) = self.troubles.whose_turn(question, zone, now, &pool);
-                    (question, Some(zone))
-                }
-                None => (question, None),
-            };
-            let claimed = (self.troubles).claim(&question, zone.as_ref(), now, &pool);
-            let Some(packets) = claimed else {
-                continue;
-            };
-            let shared = self.clone();
-            tokio::spawn(async move {
-                shared.look_for(question, zone, packets).await;
-                drop(place);
-            });
-        }
-    }
-
-    /// Looks for new data with so many packets.
-    async fn look_for(self: Arc<Self>, question: Question, zone: Option<Name>, packets: u32) {
-        self.metrics.stale_refreshes_total.inc();
-        let budget = Arc::new(Budget::of(packets, self.clock.now()));
-        let found = self.renew(&question, &budget).await;
-        let now = self.clock.now();
-        let outcome = match &found {
-            Ok(()) => Refreshed::Well,
-            Err(unanswered) => match (&unanswered.failed, &zone) {
-                // Spent on the way there, or on the addresses of its servers.
-                (Some((FailureKind::Budget, at)), Some(zone))
-                    if at != zone || self.all_addresses(zone, now).is_none() =>
-                {
-                    Refreshed::TooShort
-                }
-                _ => Refreshed::Failed(why(unanswered)),
-            },
-        };
-        let was_in_trouble = outcome != Refreshed::Well;
-        let sent = (packets, budget.packets_left());
-        (self.troubles).refreshed(&question, zone.as_ref(), outcome, sent, now);
-        if !was_in_trouble {
-            return;
-        }
-        self.metrics.stale_refresh_failures_total.inc();
-        // The zone is back, and what it takes to validate its answer was more than a look may cost.
-        if zone.is_some() && self.trouble(&question, now).is_none() {
-            let _ = self.renew(&question, &Arc::new(Budget::new(now))).await;
-        }
-    }
-
-    async fn renew(
-        self: &Arc<Self>,
-        question: &Question,
-        budget: &Arc<Budget>,
-    ) -> Result<(), Unanswered> {
-        let ask = RawAsk {
-            refresh: true,
-            ..RawAsk::new(question.clone())
-        };
-        let options = Options::default();
-        self.link(ask, options, Occasion::Refresh, budget)
-            .await
-            .map(drop)
     }
 }
 

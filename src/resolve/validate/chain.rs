@@ -19,29 +19,30 @@
 //! more. The response itself is judged as soon as its signer is reached, and finally where `reached` is
 //! its home: only then is it bogus.
 
+mod fetch;
+pub(super) mod verdicts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
 use super::judge::{Insecure, Judged, Shape, signers};
 use super::keys::Known;
-use super::links::{Link, Links, as_of, is_unverified, link_questions, verified_zone};
+use super::links::{Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
 use super::{
-    ATTEMPTS_MAX, Anchor, AsOf, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator,
-    Verdict, ZoneStatus, home,
+    Anchor, AsOf, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus,
+    home,
 };
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
 use crate::dns::{Class, Ede, Name, Question, Rdata, Rtype};
 use crate::resolve::retained::{Cut as KeptDs, KeptCut};
 use crate::resolve::trace::Trace;
-use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, RetainedNote, Security, age_words};
+use crate::resolve::{Origin, Response, RetainedNote};
 
 /// The longest that a zone's keys or its lack of them are kept, seconds.
 const ZONE_TTL_MAX_S: u32 = 86_400;
-/// How long a broken chain is remembered, seconds (RFC 4035 section 4.7, RFC 9520 section 3.2).
-const BOGUS_TTL_S: u32 = 5;
 /// How long the insecurity of what an unverified mirror says is remembered, seconds.
 const UNVERIFIED_TTL_S: u32 = 30;
 /// Keys that lack the tag of a signature are fetched anew if they were learned longer ago than this.
@@ -621,123 +622,6 @@ impl Validation {
         Progress::Go
     }
 
-    // --- links ------------------------------------------------------------------------------------
-
-    /// The reply to a link's question, or the step that gets it. With it goes what will be needed below
-    /// `top` if the hints are right.
-    fn fetch(&mut self, question: &Question, top: &Name) -> Fetched {
-        match self.links.look_up(question) {
-            Link::Reply(Some(response)) => return Fetched::Response(response),
-            Link::Reply(None) => return Fetched::NotHad,
-            Link::Awaited => return Fetched::Halt(Step::Ask(Vec::new())),
-            Link::NotAsked => {}
-        }
-        let mut asks = Vec::new();
-        let mut forecast = std::mem::take(&mut self.forecast);
-        forecast.retain(|q| q.name.is_below(top));
-        for question in std::iter::once(question.clone()).chain(forecast) {
-            if !matches!(self.links.look_up(&question), Link::NotAsked) {
-                continue;
-            }
-            if !self.budget.pay_ask() {
-                break;
-            }
-            asks.push(self.links.ask(question));
-        }
-        if asks.first().is_none_or(|a| a.question != *question) {
-            let ede = bogus(format!(
-                "{}: too many questions to validate it",
-                self.question
-            ));
-            return Fetched::Halt(self.bogus(ede, None));
-        }
-        Fetched::Halt(Step::Ask(asks))
-    }
-
-    /// A link was bad: ask others for it, or end. `zone` is what lies below the link.
-    fn retry(
-        &mut self,
-        question: Question,
-        zone: Name,
-        ede: Ede,
-        bad: &Response,
-        now: Now,
-    ) -> Progress {
-        self.tell_bad(&zone, &ede.text, now);
-        self.links.fault = Some((ede, Culprit::of(bad)));
-        if self.links.next_attempt(&question) < ATTEMPTS_MAX {
-            return Progress::Go;
-        }
-        self.broken(zone, now)
-    }
-
-    /// A link could not be had.
-    fn unfetched(&mut self, question: Question, zone: Name, now: Now) -> Progress {
-        self.tell_bad(&zone, &format!("{question} could not be had"), now);
-        if self.links.fault.is_none() {
-            if let Some(kept) = self.cut_past(&question, &self.home) {
-                self.step_over(kept, now);
-                return Progress::Go;
-            }
-            let text = format!("{question} could not be had, which the validation needs");
-            let ede = Ede::new(Ede::NO_REACHABLE_AUTHORITY, text);
-            return Progress::Halt(self.fail(ede, None));
-        }
-        if self.links.next_attempt(&question) < ATTEMPTS_MAX {
-            return Progress::Go;
-        }
-        self.broken(zone, now)
-    }
-
-    /// The chain to `zone` is broken: nobody gave a good link.
-    fn broken(&mut self, zone: Name, now: Now) -> Progress {
-        let (ede, culprit) = match self.links.fault.take() {
-            Some((ede, culprit)) => (ede, Some(culprit)),
-            None => (bogus(format!("the chain to {zone} is broken")), None),
-        };
-        self.remember_broken(zone.clone(), &ede, now);
-        self.links.fault = culprit.map(|culprit| (ede.clone(), culprit));
-        match self.place {
-            Place::InZone(_) => self.past_broken(&zone, ede, now),
-            Place::AtCut(_) => self.end_broken(&zone, ede, now),
-        }
-    }
-
-    /// Nobody gave a good link to `broken`, which need be no zone. One that lies deeper, and whose own link was bad, may still
-    /// have a good one from others: a zone that cannot deny leaves no other way to it.
-    fn past_broken(&mut self, broken: &Name, ede: Ede, now: Now) -> Progress {
-        let deeper = |q: &Question| q.name.is_below(broken);
-        while let Some(at) = self.dropped.iter().rposition(deeper) {
-            let question = self.dropped.remove(at);
-            if self.links.next_attempt(&question) < ATTEMPTS_MAX {
-                self.hints.push(question.name);
-                return Progress::Go;
-            }
-        }
-        self.end_broken(broken, ede, now)
-    }
-
-    fn end_broken(&mut self, broken: &Name, ede: Ede, now: Now) -> Progress {
-        let on_the_way = |s: &Name| s.is_below(broken) && self.home.is_within(s);
-        let signed = signers(&self.response).filter(on_the_way);
-        if let Some(signer) = signed.max_by_key(Name::label_count) {
-            // There was no way past it either.
-            self.remember_broken(signer, &ede, now);
-        }
-        let fault = self.links.fault.take();
-        Progress::Halt(self.fail(ede, fault.map(|(_, culprit)| culprit)))
-    }
-
-    fn remember_broken(&self, zone: Name, ede: &Ede, now: Now) {
-        let known = Known {
-            status: ZoneStatus::Bogus(ede.clone()),
-            life: Lifetime::seconds(now, BOGUS_TTL_S),
-            as_of: None,
-            refresh_from: now.mono,
-        };
-        self.ctx.cache().insert(zone, known, self.epoch, now);
-    }
-
     /// The end of a walk without a verdict of its own: what was wrong with the response itself tells more
     /// than what went wrong afterwards.
     fn fail(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
@@ -747,92 +631,6 @@ impl Validation {
                 self.bogus(complaint, Some(culprit))
             }
             None => self.bogus(ede, from),
-        }
-    }
-
-    // --- verdicts ---------------------------------------------------------------------------------
-
-    fn mirror_verdict(&mut self, note: &MirrorNote, now: Now) -> Verdict {
-        let as_of = match note.trust {
-            LocalTrust::Insecure => return self.insecure(None, None),
-            LocalTrust::Secure => None,
-            LocalTrust::SecureAsOf => Some(AsOf::Mirror(note.clone())),
-        };
-        let as_of = as_of.as_ref();
-        let mut court = Court {
-            ctx: &self.ctx,
-            zone: &note.zone,
-            trust: Trust::Verified,
-            budget: &mut self.budget,
-            now,
-        };
-        match court.judge(&self.question, &self.response) {
-            Ok(judged) => {
-                self.learn(&note.zone, &judged, &self.response.origin, as_of, now);
-                self.judged(judged, as_of, now)
-            }
-            Err(ede) => {
-                let culprit = Culprit::of(&self.response);
-                self.bogus_verdict(ede, Some(culprit))
-            }
-        }
-    }
-
-    fn judged(&mut self, judged: Judged, as_of: Option<&AsOf>, now: Now) -> Verdict {
-        let mut errors = Vec::new();
-        let security = match (judged.insecure, as_of) {
-            (Some(Insecure::OptOut), _) => Security::Insecure,
-            (Some(Insecure::Iterations(ede)), _) => {
-                errors.push(ede);
-                Security::Insecure
-            }
-            (None, Some(_)) => Security::SecureAsOf,
-            (None, None) => Security::Secure,
-        };
-        errors.extend(as_of.into_iter().flat_map(as_of_errors));
-        let left_s = judged.life.mono_end.saturating_sub(now.mono).as_secs();
-        let ttl_max_s = u32::try_from(left_s).unwrap_or(u32::MAX);
-        Verdict {
-            security,
-            answer: judged.answer,
-            authority: judged.authority,
-            ttl_max_s: Some(match as_of {
-                Some(_) => ttl_max_s.min(AS_OF_TTL_MAX_S),
-                None => ttl_max_s,
-            }),
-            errors,
-            bogus_from: None,
-            unsigned_from: None,
-        }
-    }
-
-    fn insecure(&mut self, why: Option<Ede>, as_of: Option<&AsOf>) -> Verdict {
-        let mut errors: Vec<Ede> = why.into_iter().collect();
-        errors.extend(as_of.into_iter().flat_map(as_of_errors));
-        Verdict {
-            security: Security::Insecure,
-            answer: std::mem::take(&mut self.response.answer),
-            authority: std::mem::take(&mut self.response.authority),
-            ttl_max_s: as_of.map(|_| AS_OF_TTL_MAX_S),
-            errors,
-            bogus_from: None,
-            unsigned_from: None,
-        }
-    }
-
-    fn bogus(&mut self, ede: Ede, from: Option<Culprit>) -> Step {
-        Step::Done(self.bogus_verdict(ede, from))
-    }
-
-    fn bogus_verdict(&mut self, ede: Ede, from: Option<Culprit>) -> Verdict {
-        Verdict {
-            security: Security::Bogus(ede),
-            answer: std::mem::take(&mut self.response.answer),
-            authority: std::mem::take(&mut self.response.authority),
-            ttl_max_s: None,
-            errors: Vec::new(),
-            bogus_from: from,
-            unsigned_from: None,
         }
     }
 }
@@ -853,26 +651,4 @@ fn keys_len(known: &Known) -> usize {
         ZoneStatus::Secure(keys) => keys.iter().map(|k| k.len()).sum(),
         _ => 0,
     }
-}
-
-/// Extended errors 3 and 7 for what depends on as-of data.
-pub fn as_of_errors(by: &AsOf) -> [Ede; 2] {
-    let (which, known) = match by {
-        AsOf::Mirror(note) => {
-            let which = format!("mirror {} serial {}", note.zone, note.serial);
-            let age = age_words(note.age_s);
-            (
-                which.clone(),
-                format!("{which}, known to be right {age} ago"),
-            )
-        }
-        AsOf::Retained(note) => (format!("DS of {}", note.zone), note.to_string()),
-    };
-    [
-        Ede::new(Ede::STALE_ANSWER, known),
-        Ede::new(
-            Ede::SIGNATURE_EXPIRED,
-            format!("{which}: signatures are not valid now, accepted as verified before"),
-        ),
-    ]
 }

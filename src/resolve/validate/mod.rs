@@ -52,7 +52,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use chain::{Validation, as_of_errors};
+pub use chain::Validation;
+pub use chain::verdicts::as_of_errors;
 pub use synthesis::Synthesised;
 
 use super::{MirrorNote, Origin, Response, RetainedNote, Security};

@@ -1,0 +1,234 @@
+//! What a step sends next, to whom, and how long it waits for it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{Attempt, Exchange, ROUNDS_MAX, Sender, Try};
+use crate::dns::{Edns, Question, Rtype};
+use crate::resolve::iterate::Action;
+use crate::resolve::minimise;
+use crate::resolve::quirks::EdnsLevel;
+use crate::resolve::select::WAIT_MAX;
+use crate::upstream::{Ask, Doubt, Transport};
+
+/// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
+/// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
+const EDNS_SMALL: u16 = 1232;
+const EDNS_SMALLEST: u16 = 512;
+/// How long an exchange over UDP is listened to.
+const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
+const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
+/// How long an exchange over TCP may take: two round trips more than UDP.
+const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
+/// The same where all servers are known to be silent.
+const TCP_TIMEOUT_SILENT: Duration = Duration::from_millis(2000);
+/// Shortest wait for a forwarder before the next one is asked: what it does not know it has to find out, and that is no
+/// silence.
+const FORWARD_WAIT_MIN: Duration = Duration::from_millis(400);
+/// How long a forwarder is listened to over UDP.
+const FORWARD_TIMEOUT: Duration = Duration::from_millis(4000);
+/// Looks for who has come back while the last exchanges are under way, and the time between two.
+const LOOKS_MAX: u8 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(1000);
+/// So long after its beginning a step looks: then no client waits any more.
+const LOOKS_FOR: Duration = Duration::from_millis(4500);
+
+impl Attempt {
+    pub(super) fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
+        if self.order.is_empty() && !self.addresses.is_empty() {
+            // Before the silent ones are asked again, others may be found by name.
+            self.search.doubt(sender.env, sender.now);
+            self.ask_for_addresses(sender);
+            let is_usable = |a: &IpAddr| !self.excluded.contains(a);
+            // A round in which nobody is asked is kept for those still to be found.
+            if self.rounds + 1 < ROUNDS_MAX && self.addresses.iter().any(is_usable) {
+                self.rounds += 1;
+                self.add_learned(sender);
+                self.fill(sender.env, sender.now, sender.rng);
+            }
+        }
+        match self.order.pop_front() {
+            Some(mut next) if self.sends < self.sends_max => {
+                if self.sends > 0 && self.sends + 1 == self.sends_max {
+                    next.transport = Transport::Tcp;
+                }
+                let wait = self.send(sender, next);
+                let wait = wait.map(|wait| self.capped(sender, next.server, wait));
+                self.next_at = wait.map(|w| sender.now.mono + w);
+                let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
+                if is_last || self.sends >= self.sends_max {
+                    let at = sender.now.mono + LOOK_EVERY;
+                    self.look_at = Some(at);
+                    self.next_at = self.next_at.map(|next_at| next_at.min(at));
+                }
+                if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
+                    let servers = sender.env.servers;
+                    let transport = servers.transport(server, false, sender.now.mono);
+                    let explored = Try {
+                        server,
+                        transport,
+                        ..next
+                    };
+                    self.send(sender, explored);
+                }
+            }
+            Some(_) => self.look_again(sender),
+            None => {
+                self.ask_for_addresses(sender);
+                self.look_again(sender);
+            }
+        }
+    }
+
+    /// How long the wait for `server` may hold up the step. The more it owes the longer it is waited for; but when all have been asked
+    /// they may be back any moment, and the client's patience is short.
+    fn capped(&self, sender: &Sender<'_, '_>, server: IpAddr, wait: Duration) -> Duration {
+        let all_asked = self.rounds > 0 || self.order.is_empty();
+        let usual = sender.env.servers.usual(server).unwrap_or_default();
+        match all_asked && self.forward.is_none() {
+            true => wait.min(usual.max(LOOK_EVERY)),
+            false => wait,
+        }
+    }
+
+    /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
+    /// have come back.
+    fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
+        let now = sender.now.mono;
+        let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
+        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX && in_time;
+        if !waits
+            || self.forward.is_some()
+            || self.leaves_out
+            || sender.manner.apart
+            || sender.env.budget.packets_left() == 0
+        {
+            return;
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            let usable = |a: &&IpAddr| !self.excluded.contains(a);
+            let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
+            let next = usable.get(usize::from(self.looks) % usable.len().max(1));
+            let Some(server) = next.map(|a| **a) else {
+                return;
+            };
+            self.looks += 1;
+            let look = Try {
+                server,
+                transport: Transport::Udp,
+                cautious: false,
+            };
+            self.send(sender, look);
+            self.look_at = None;
+        }
+        let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
+        self.next_at = Some(at);
+    }
+
+    /// Sends one question; says how long to wait for its answer.
+    fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
+        let env = sender.env;
+        if !env.budget.take_packet() {
+            self.broke = true;
+            return None;
+        }
+        self.sends += 1;
+        let token = *sender.next_token;
+        *sender.next_token += 1;
+        let quirks = env.servers.quirks(to.server);
+        let now = sender.now.mono;
+        let cautious = to.cautious || quirks.is_cautious(now);
+        let over_udp = to.transport == Transport::Udp;
+        let mut known = quirks.level(now, self.signed).min(self.lowered(to.server));
+        if over_udp && self.is_doubted(to.server, Doubt::CookieMissing) {
+            known = known.min(EdnsLevel::Bare);
+        }
+        let level = match (cautious, to.cautious && over_udp) {
+            (true, true) => known.min(quirks.cautious_level(now, self.signed)),
+            (true, false) => known.min(EdnsLevel::Bare),
+            _ => known,
+        };
+        self.under_way.push(Exchange { token, to, level });
+        let patience = env.servers.patience(to.server);
+        let mut wait = env.servers.wait(to.server);
+        let mut server = SocketAddr::new(to.server, env.settings.port);
+        if let Some(forward) = &self.forward {
+            wait = wait.max(FORWARD_WAIT_MIN);
+            server = forward.server(to.server).unwrap_or(server);
+        }
+        let (wait, timeout) = match to.transport {
+            Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
+            Transport::Udp => {
+                let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
+                (wait, usual.max(patience))
+            }
+            // Of a connection that nobody takes each second is another packet.
+            Transport::Tcp if self.only_silent => {
+                let time = TCP_TIMEOUT_SILENT.max(patience * 2);
+                ((wait * 3).min(WAIT_MAX), time.min(TCP_TIMEOUT))
+            }
+            Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
+        };
+        // There are others, and the client waits.
+        let timeout = match self.leaves_out {
+            true => timeout.min(WAIT_MAX),
+            false => timeout,
+        };
+        let size = match cautious && over_udp {
+            true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,
+            true => EDNS_SMALLEST,
+            false => env.settings.edns_buffer,
+        };
+        let edns = (level > EdnsLevel::None).then(|| Edns::new(size, true));
+        let folds = quirks.folds(now) || self.is_doubted(to.server, Doubt::CaseChanged);
+        sender.out.push(Action::Send {
+            token,
+            wait: wait.max(patience),
+            ask: Ask {
+                zone: self.delegation.zone.clone(),
+                server,
+                transport: to.transport,
+                question: self.shown_question(),
+                recursion_desired: self.forward.is_some(),
+                checking_disabled: self.forward.is_some() && self.checks_alone(sender),
+                edns,
+                cookie: env.settings.cookies && level == EdnsLevel::Full,
+                // Over TCP it shows whether the server keeps the case.
+                mix_case: env.settings.case_randomisation && !(over_udp && folds),
+                timeout,
+            },
+        });
+        Some(wait)
+    }
+
+    /// RFC 6840 section 5.9: who validates wants all data from a forwarder, not its opinion. Only when that data was bogus
+    /// is the forwarder asked to find better (appendix B, "sometimes set").
+    fn checks_alone(&self, sender: &Sender<'_, '_>) -> bool {
+        sender.env.validating && sender.manner.avoid.is_empty()
+    }
+
+    /// RFC 9156 section 2.1: a part of the name is asked for with type A, which hides what is wanted.
+    pub(super) fn shown_question(&self) -> Question {
+        match self.asks_whole_question() {
+            true => self.question.clone(),
+            false => Question::new(minimise::shown(&self.question.name, self.labels), Rtype::A),
+        }
+    }
+
+    /// Takes what others have learned of the zone's servers while this step asked in vain.
+    fn add_learned(&mut self, sender: &Sender<'_, '_>) {
+        let (env, avoid) = (sender.env, &sender.manner.avoid);
+        for server in self.search.learned(&self.delegation, env, sender.now) {
+            let known = self.addresses.contains(&server) || avoid.contains(&server);
+            if !known && env.settings.may_ask(server) {
+                self.addresses.push(server);
+            }
+        }
+    }
+
+    pub(super) fn ask_for_addresses(&mut self, sender: &mut Sender<'_, '_>) {
+        if !self.search.ask(sender) {
+            self.broke |= self.addresses.is_empty();
+        }
+    }
+}
