@@ -68,6 +68,11 @@ impl Place {
     pub fn is_crowded(&self) -> bool {
         self.places.lock().total > self.places.total_max / 2
     }
+
+    /// Seven of eight places are taken, or more.
+    pub fn is_nearly_full(&self) -> bool {
+        self.places.lock().total >= self.places.total_max - self.places.total_max / 8
+    }
 }
 
 impl Drop for Place {
@@ -114,7 +119,11 @@ mod tests {
         assert!(v6.iter().all(Option::is_some) && take("2001:db8::3").is_none());
         let local = take("127.0.0.1");
         assert!(local.is_some() && take("198.51.100.1").is_none());
-        drop((first, again, v6, local));
+        // Five of five; half of them is less.
+        assert!(first.as_ref().unwrap().is_nearly_full());
+        drop(local);
+        assert!(!first.as_ref().unwrap().is_nearly_full() && first.as_ref().unwrap().is_crowded());
+        drop((first, again, v6));
         assert_eq!(places.lock().total, 0);
         assert!(places.lock().by_client.is_empty());
     }

@@ -2,12 +2,13 @@
 //!
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
-//! TCP, TLS, HTTPS and QUIC have tasks (`streams`, `tls`, `https`, `quic`); all call the same pipeline.
+//! TCP, TLS, HTTPS and QUIC have tasks (`streams` and `conversation`, `tls`, `https`, `quic`); all call the same pipeline.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
 //! addresses is noticed too late.
 
+pub mod conversation;
 mod datagram;
 pub mod http_query;
 mod https;

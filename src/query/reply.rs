@@ -154,7 +154,7 @@ impl Answer {
             request.cookie.clone(),
             &self.errors,
         );
-        add_nsid(&mut reply, request);
+        add_told(&mut reply, request);
         let limit = size_limit(&request.message, request.client.transport, udp_size_max);
         let is_padded = wants_padding(&request.message, request.client.transport);
         let Some(Signed { signer, at_s }) = &request.signed else {
@@ -176,15 +176,25 @@ pub fn about_this_server(records: Vec<Record>, request: &Request, udp_size_max: 
     reply.authoritative = true;
     reply.answer = records;
     reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
-    add_nsid(&mut reply, request);
+    add_told(&mut reply, request);
     let transport = request.client.transport;
     let padding = wants_padding(query, transport).then_some(0);
     encode_within(reply, size_limit(query, transport, udp_size_max), padding)
 }
 
-fn add_nsid(reply: &mut Message, request: &Request) {
-    if let (Some(edns), Some(nsid)) = (&mut reply.edns, &request.nsid) {
+/// What the client has asked about this server, beside its question.
+fn add_told(reply: &mut Message, request: &Request) {
+    let Some(edns) = &mut reply.edns else {
+        return;
+    };
+    if let Some(nsid) = &request.nsid {
         edns.options.push((option::NSID, nsid.clone()));
+    }
+    if let Some(idle) = request.idle_to_tell() {
+        // RFC 7828 section 3.1: in units of 100 milliseconds.
+        let units = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+        edns.options
+            .push((option::TCP_KEEPALIVE, units.to_be_bytes().to_vec()));
     }
 }
 
