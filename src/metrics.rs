@@ -81,6 +81,10 @@ metrics! {
     connections_crowded_total,
     /// Times that a connection over TCP or TLS was read no further for a while: 64 of its queries were in work, or 4096 of all connections'.
     streams_held_total,
+    /// Datagrams and connections whose client a proxy of `server.proxy_from` has named (PROXY protocol), its own questions among them.
+    proxy_headers_total,
+    /// The same without a right header: they were dropped.
+    proxy_headers_wrong_total,
     /// Connections over QUIC that clients have open, handshakes not counted.
     quic_connections,
     /// Connections over QUIC whose handshake came to its end.

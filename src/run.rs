@@ -36,6 +36,7 @@ use holdfast::control::api::Control;
 use holdfast::control::http::Http;
 use holdfast::dns::Name;
 use holdfast::engine::{Drills, Engine, Outside};
+use holdfast::listen::proxy::Proxies;
 use holdfast::listen::tls::TlsDoor;
 use holdfast::listen::{Listeners, Sockets};
 use holdfast::metrics::Metrics;
@@ -231,7 +232,9 @@ impl Server {
         };
         server.load_zones().await?;
         let limits = &server.config.limits;
-        let listeners = Listeners::start(sockets, tls, pipeline, metrics.clone(), limits)?;
+        let proxies = server.config.server.proxy_from.iter().copied().collect();
+        let proxies = Proxies::new(proxies, metrics.clone());
+        let listeners = Listeners::start(sockets, tls, proxies, pipeline, metrics.clone(), limits)?;
         server._http = server.start_http(metrics);
         Ok((server, listeners))
     }
@@ -467,6 +470,10 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             old.server.identity != new.server.identity,
         ),
         ("server.nsid", old.server.nsid != new.server.nsid),
+        (
+            "server.proxy_from",
+            old.server.proxy_from != new.server.proxy_from,
+        ),
         (
             "server.tls.dot, doh or doq",
             encrypted(old) != encrypted(new),

@@ -53,6 +53,7 @@ impl Default for Server {
             chaos: vec!["version.bind", "id.server", "status.holdfast"],
             identity: String::new(),
             nsid: true,
+            proxy_from: Vec::new(),
             tls: None,
         }
     }

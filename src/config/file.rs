@@ -178,8 +178,13 @@ fn server(mut t: Table<'_, '_>) -> Server {
         }),
         identity: t.read("identity", default.identity, identity),
         nsid: t.read("nsid", default.nsid, Item::flag),
+        proxy_from: t.read("proxy_from", Vec::new(), prefixes),
         tls: server_tls(t.table("tls")),
     };
+    if let Some(net) = config.proxy_from.iter().find(|net| net.prefix_len() == 0) {
+        let message = format!("{net} lets everybody say that he is anybody");
+        t.warn_at(&["proxy_from"], &message);
+    }
     if let Some(tls) = &config.tls {
         for (key, addresses) in [("dot", &tls.dot), ("doh", &tls.doh), ("doq", &tls.doq)] {
             if let Some(both) = addresses.iter().find(|at| config.listen.contains(at)) {

@@ -126,6 +126,8 @@ pub struct Server {
     pub identity: String,
     /// NSID for who asks for it (RFC 5001).
     pub nsid: bool,
+    /// Proxies whose word on who asks is taken (PROXY protocol, version 2).
+    pub proxy_from: Vec<IpNet>,
     /// `[server.tls]`; `None` = no encrypted listeners.
     pub tls: Option<ServerTls>,
 }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::conversation::{Common, Conversation, PARALLEL_MAX};
 use super::https;
+use super::proxy::Proxies;
 use super::quic::QuicDoor;
 use super::tls::{Speech, TlsDoor};
 use crate::config::Limits;
@@ -57,6 +58,7 @@ impl Streams {
     pub fn start(
         listeners: Vec<TcpListener>,
         encrypted: Option<Encrypted>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
         limits: &Limits,
@@ -73,7 +75,7 @@ impl Streams {
         let places = bound(limits.tcp_connections_max).min(affordable);
         let per_prefix = bound(limits.tcp_connections_per_prefix_max);
         let places = Places::new(places, per_prefix, network);
-        Streams::with_places(places, listeners, encrypted, pipeline, metrics)
+        Streams::with_places(places, listeners, encrypted, proxies, pipeline, metrics)
     }
 
     /// As [`Streams::start`], with other limits.
@@ -81,6 +83,7 @@ impl Streams {
         places: Arc<Places>,
         listeners: Vec<TcpListener>,
         encrypted: Option<Encrypted>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Streams> {
@@ -119,6 +122,7 @@ impl Streams {
                 listener: tokio::net::TcpListener::from_std(listener)?,
                 tls,
                 https: https.clone(),
+                proxies: proxies.clone(),
                 common: common.clone(),
                 places: places.clone(),
                 alive: alive.clone(),
@@ -169,6 +173,7 @@ struct Door {
     listener: tokio::net::TcpListener,
     tls: Option<(Arc<TlsDoor>, Speech)>,
     https: Arc<https::Shared>,
+    proxies: Proxies,
     common: Common,
     places: Arc<Places>,
     alive: mpsc::Sender<()>,
@@ -189,7 +194,12 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = self.places.take(client.ip()) else {
+            let is_proxy = self.proxies.has(client);
+            let place = match is_proxy {
+                true => self.places.take_unnamed(),
+                false => self.places.take(client.ip()),
+            };
+            let Some(place) = place else {
                 tracing::debug!(%client, "too many TCP connections");
                 self.common.metrics.connections_crowded_total.inc();
                 continue;
@@ -197,6 +207,7 @@ impl Door {
             let connection = Connection {
                 stream,
                 client: Client::new(client, Transport::Tcp),
+                proxies: is_proxy.then(|| self.proxies.clone()),
                 common: self.common.clone(),
                 place,
             };
@@ -215,6 +226,8 @@ impl Door {
 struct Connection {
     stream: TcpStream,
     client: Client,
+    /// It comes from one of these.
+    proxies: Option<Proxies>,
     common: Common,
     place: Place,
 }
@@ -226,6 +239,17 @@ impl Connection {
         https: Arc<https::Shared>,
     ) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
+        if let Some(proxies) = self.proxies.take() {
+            let client = tokio::select! {
+                entered = proxies.enter(&mut self.stream, self.client.addr) => entered?,
+                _ = self.common.stopped.wait_for(|stop| *stop) => return Ok(()),
+            };
+            if !self.place.name(client.ip()) {
+                self.common.metrics.connections_crowded_total.inc();
+                return Err(io::Error::other("its client has too many connections"));
+            }
+            self.client = Client::new(client, Transport::Tcp);
+        }
         let Some((tls, speech)) = tls else {
             let conversation = Conversation::new(self.stream, self.client, self.common, self.place);
             return conversation.run().await;
@@ -273,8 +297,16 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let places = Places::new(places, 1, network);
-        let streams =
-            Streams::with_places(places, vec![listener], None, pipeline, Arc::default()).unwrap();
+        let proxies = Proxies::new(Default::default(), Arc::default());
+        let streams = Streams::with_places(
+            places,
+            vec![listener],
+            None,
+            proxies,
+            pipeline,
+            Arc::default(),
+        )
+        .unwrap();
         (address, streams)
     }
 

@@ -10,7 +10,7 @@
 //! handling of one query.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::datagram::{Inbox, Route, send_all};
+use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::{Client, Job, Pipeline, Step, Transport};
 
@@ -35,6 +36,7 @@ const ERROR_PAUSE_MS: u64 = 1;
 
 /// What all UDP threads share.
 struct Shared {
+    proxies: Proxies,
     pipeline: Arc<Pipeline>,
     metrics: Arc<Metrics>,
     runtime: Handle,
@@ -58,20 +60,23 @@ impl UdpThreads {
     /// No thread could be made, or a socket option is not to be had.
     pub fn start(
         sockets: Vec<UdpSocket>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
-        UdpThreads::with_places(WAITING_MAX, sockets, pipeline, metrics)
+        UdpThreads::with_places(WAITING_MAX, sockets, proxies, pipeline, metrics)
     }
 
     /// As [`UdpThreads::start`], with another limit on the queries that wait.
     fn with_places(
         places: u32,
         sockets: Vec<UdpSocket>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
         let shared = Arc::new(Shared {
+            proxies,
             pipeline,
             metrics,
             runtime: Handle::current(),
@@ -135,8 +140,11 @@ impl Shared {
                     continue;
                 }
             }
-            for (query, route) in inbox.datagrams() {
-                match self.begin(query, route) {
+            for (datagram, route) in inbox.datagrams() {
+                let Some((query, client)) = self.proxies.unwrap(datagram, route.client) else {
+                    continue;
+                };
+                match self.begin(query, client) {
                     Step::Done(Some(answer)) => answers.push((answer, route)),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
@@ -150,11 +158,11 @@ impl Shared {
     }
 
     /// A panic is a defect to be mended, but must not take a share of all clients with it.
-    fn begin(&self, query: &[u8], route: Route) -> Step {
-        let client = Client::new(route.client, Transport::Udp);
+    fn begin(&self, query: &[u8], address: SocketAddr) -> Step {
+        let client = Client::new(address, Transport::Udp);
         let begin = AssertUnwindSafe(|| self.pipeline.begin(query, client));
         catch_unwind(begin).unwrap_or_else(|_| {
-            tracing::error!(client = %route.client, "the handling of a query panicked");
+            tracing::error!(client = %address, "the handling of a query panicked");
             Step::Done(None)
         })
     }
@@ -281,7 +289,9 @@ mod tests {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         let pipeline = Arc::new(pipeline);
-        let threads = UdpThreads::with_places(places, vec![server], pipeline, metrics.clone());
+        let proxies = Proxies::new(Default::default(), metrics.clone());
+        let threads =
+            UdpThreads::with_places(places, vec![server], proxies, pipeline, metrics.clone());
         Running {
             threads: threads.unwrap(),
             client,
