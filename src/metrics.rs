@@ -127,6 +127,8 @@ metrics! {
     answers_own_total,
     /// Answers for special names (localhost., 10.in-addr.arpa. ...), made here.
     answers_special_total,
+    /// Answers with addresses that were made from IPv4 ones (`[dns64]`).
+    answers_dns64_total,
     /// Queries with a client cookie alone (RFC 7873).
     cookies_new_total,
     /// Queries with a server cookie that was made here for their sender.

@@ -45,6 +45,7 @@ use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
 use holdfast::query::designated;
+use holdfast::query::dns64::Dns64;
 use holdfast::query::own::OwnZones;
 use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::special::{self, Special};
@@ -190,7 +191,8 @@ impl Server {
         .with_mirrors(engine.mirrors.clone(), clock.clone())
         .with_chaos(about::chaos(&config.server, &engine, &clock))
         .with_limits(rate_limits.clone(), clock.clone())
-        .with_transfers(transfers);
+        .with_transfers(transfers)
+        .with_dns64(Dns64::new(&config.dns64));
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
@@ -479,6 +481,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             encrypted(old) != encrypted(new),
         ),
         ("[resolver]", fixed(old) != fixed(new)),
+        ("[dns64]", old.dns64 != new.dns64),
         ("[cache]", old.cache != new.cache),
         ("[stale]", old.stale != new.stale),
         ("[retained]", old.retained != new.retained),

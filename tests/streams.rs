@@ -2,6 +2,7 @@
 //! dnsdist among them.
 
 #[path = "serve/authority.rs"]
+#[allow(dead_code)]
 mod authority;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::Located;
 use super::alerts::alerts;
+use super::dns64::dns64;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, zone};
 use super::reader::{Document, Item, Table};
@@ -122,6 +123,7 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         access: access(root.table("access")),
         resolver: resolver(root.table("resolver")),
         forwards: collect(root.tables("forward"), forward),
+        dns64: dns64(root.table("dns64")),
         cache: cache(root.table("cache")),
         stale: stale(root.table("stale")),
         retained: retained(root.table("retained")),
@@ -261,7 +263,7 @@ fn access(mut t: Table<'_, '_>) -> Access {
     config
 }
 
-fn prefixes(item: &Item<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
+pub(super) fn prefixes(item: &Item<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
     item.list("prefixes such as \"192.0.2.0/24\"", scalar::prefix)
 }
 

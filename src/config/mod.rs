@@ -13,6 +13,7 @@
 mod alerts;
 pub mod anchors;
 mod defaults;
+mod dns64;
 pub mod error;
 mod file;
 mod file_zones;
@@ -33,7 +34,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use rustls::pki_types::ServerName;
 
 use crate::dns::Name;
@@ -73,6 +74,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice.
     pub forwards: Vec<Forward>,
+    /// `[dns64]`: IPv6 addresses for what has only IPv4 ones.
+    pub dns64: Dns64,
     /// `[cache]`: the answer cache.
     pub cache: Cache,
     /// `[stale]`: answers past their TTL (RFC 8767).
@@ -286,6 +289,17 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
+}
+
+/// `[dns64]` (RFC 6147)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns64 {
+    /// Where made addresses lie; of a length that RFC 6052 section 2.2 has. `None` = none are made.
+    pub prefix: Option<Ipv6Net>,
+    /// Who gets them.
+    pub clients: Vec<IpNet>,
+    /// AAAA records that count as if they were not there.
+    pub exclude: Vec<Ipv6Net>,
 }
 
 /// `[cache]`

@@ -35,10 +35,7 @@ use crate::prefix_set::PrefixSet;
 use crate::resolve::{Resolution, Security};
 
 /// RFC 6052 section 2.1: the prefix that everybody may use, and that stands for public addresses only (section 3.1).
-const WELL_KNOWN: Ipv6Net = match Ipv6Net::new(
-    Ipv6Addr::new(0x64, 0xFF9B, 0, 0, 0, 0, 0, 0),
-    96,
-) {
+const WELL_KNOWN: Ipv6Net = match Ipv6Net::new(Ipv6Addr::new(0x64, 0xFF9B, 0, 0, 0, 0, 0, 0), 96) {
     Ok(net) => net,
     Err(_) => panic!("96 is a length of a prefix"),
 };
@@ -50,10 +47,8 @@ const TTL_WITHOUT_SOA_S: u32 = 600;
 const TTL_LOCAL_S: u32 = 600;
 /// What clients ask for to find out the prefix, and what it has (RFC 7050 section 8.2).
 const IPV4_ONLY: &str = "ipv4only.arpa.";
-const IPV4_ONLY_ADDRESSES: [Ipv4Addr; 2] = [
-    Ipv4Addr::new(192, 0, 0, 170),
-    Ipv4Addr::new(192, 0, 0, 171),
-];
+const IPV4_ONLY_ADDRESSES: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
 /// Labels of the name of an IPv6 address.
 const REVERSE_LABELS: usize = 34;
 

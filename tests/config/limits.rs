@@ -41,6 +41,29 @@ fn proxies_are_prefixes_and_never_everybody_unnoticed() {
     }
 }
 
+// RFC 6052 section 2.2.
+#[test]
+fn prefixes_of_made_addresses_have_their_form() {
+    let dns64 = |line: &str| parse(&format!("[dns64]\n{line}\n"));
+    assert_eq!(dns64("prefix = ''").unwrap().dns64.prefix, None);
+    for prefix in ["64:ff9b::/96", "2001:db8::/32", "2001:db8:1:2::/64"] {
+        let read = dns64(&format!("prefix = '{prefix}'")).unwrap().dns64.prefix;
+        assert_eq!(read, prefix.parse().ok());
+    }
+    for line in [
+        "prefix = '64:ff9b::/95'",
+        "prefix = '64:ff9b::'",
+        "prefix = '64:ff9b::1/96'",
+        "prefix = '2001:db8:0:0:100::/96'",
+        "prefix = '192.0.2.0/24'",
+        "exclude = ['192.0.2.0/24']",
+        "clients = ['everybody']",
+    ] {
+        let told = dns64(line).unwrap_err();
+        assert!(told.contains(":2: dns64."), "{told}");
+    }
+}
+
 #[test]
 fn limits_are_read_and_bounded() {
     let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\ndenials_per_zone_s = 40\n";

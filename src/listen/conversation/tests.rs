@@ -225,6 +225,7 @@ async fn what_nobody_waits_for_any_more_is_given_up() {
         mut client,
         task,
         go,
+        stop: _stop,
         waiting,
         ..
     } = running(10, PARALLEL_MAX);

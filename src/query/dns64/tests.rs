@@ -47,7 +47,7 @@ fn addresses_are_those_of_the_rfc() {
 
 #[test]
 fn names_of_addresses_are_read() {
-    let whole = "1.2.0.0.2.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.B.9.f.f.4.6.0.0.ip6.ARPA.";
+    let whole = "1.2.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.B.9.f.f.4.6.0.0.ip6.ARPA.";
     let read = address_of(&name(whole));
     assert_eq!(read, "64:ff9b::192.0.2.33".parse().ok());
     for wrong in [
@@ -129,11 +129,15 @@ struct Setup {
 
 fn setup(aaaa: Resolution, a: Resolution, at_once: bool) -> Setup {
     let access = config::Access {
-        allow: vec!["192.0.2.0/24".parse().unwrap(), "198.51.100.0/24".parse().unwrap()],
+        allow: vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "198.51.100.0/24".parse().unwrap(),
+        ],
         ..config::Access::default()
     };
     let mut own = Builder::new(name("own.test."));
-    let zone = b"@ 60 SOA ns h 1 1 1 1 60\n@ 60 NS ns\nns 60 A 198.41.0.4\nsix 60 AAAA 2001:db8::1\n";
+    let zone =
+        b"@ 60 SOA ns h 1 1 1 1 60\n@ 60 NS ns\nns 60 A 198.41.0.4\nsix 60 AAAA 2001:db8::1\n";
     for record in parse::records(&zone[..], "test", Some(&name("own.test."))) {
         own.add(record.unwrap()).unwrap();
     }
@@ -202,19 +206,21 @@ async fn addresses_are_made_where_there_are_none() {
     use Security::{Insecure, Secure, SecureAsOf};
     let bogus = || Security::Bogus(Ede::new(Ede::BOGUS, ""));
     let no_error = |security| said(Rcode::NOERROR, security, &[]);
-    let four = |security, addresses: &[&[u8]]| {
-        said(Rcode::NOERROR, security, &[(Rtype::A, addresses)])
-    };
-    let six = |security, addresses: &[&[u8]]| {
-        said(Rcode::NOERROR, security, &[(Rtype::AAAA, addresses)])
-    };
+    let four =
+        |security, addresses: &[&[u8]]| said(Rcode::NOERROR, security, &[(Rtype::A, addresses)]);
+    let six =
+        |security, addresses: &[&[u8]]| said(Rcode::NOERROR, security, &[(Rtype::AAAA, addresses)]);
     let failed = said(Rcode::SERVFAIL, Insecure, &[]);
     let nothing = said(Rcode::NXDOMAIN, Secure, &[]);
     let made = "NOERROR [AAAA 300 [198, 41, 0, 4]]";
     for (aaaa, a, expected) in [
         (no_error(Secure), address(), format!("{made} AD made")),
         (no_error(Insecure), address(), format!("{made} made")),
-        (no_error(Secure), four(Insecure, &[FOUR]), format!("{made} made")),
+        (
+            no_error(Secure),
+            four(Insecure, &[FOUR]),
+            format!("{made} made"),
+        ),
         // What was verified earlier lasts no longer than that.
         (
             no_error(SecureAsOf),
@@ -225,22 +231,42 @@ async fn addresses_are_made_where_there_are_none() {
         (failed.clone(), address(), format!("{made} made")),
         // What does not validate is no evidence, on neither side.
         (no_error(bogus()), address(), "SERVFAIL []".into()),
-        (no_error(Secure), four(bogus(), &[FOUR]), "NOERROR [] AD".into()),
+        (
+            no_error(Secure),
+            four(bogus(), &[FOUR]),
+            "NOERROR [] AD".into(),
+        ),
         // There is one; there is no such name; there is neither.
-        (six(Secure, &[SIX]), address(), "NOERROR [AAAA 3600 [0, 0, 0, 1]] AD".into()),
+        (
+            six(Secure, &[SIX]),
+            address(),
+            "NOERROR [AAAA 3600 [0, 0, 0, 1]] AD".into(),
+        ),
         (nothing, address(), "NXDOMAIN [] AD".into()),
         (no_error(Secure), no_error(Secure), "NOERROR [] AD".into()),
         (failed.clone(), failed, "SERVFAIL []".into()),
         // Excluded addresses are none, and what is left without them is not what was signed.
-        (six(Secure, &[MAPPED]), address(), "NOERROR [AAAA 300 [198, 41, 0, 4]] made".into()),
+        (
+            six(Secure, &[MAPPED]),
+            address(),
+            "NOERROR [AAAA 300 [198, 41, 0, 4]] made".into(),
+        ),
         (
             six(Secure, &[MAPPED, SIX]),
             address(),
             "NOERROR [AAAA 3600 [0, 0, 0, 1]] made".into(),
         ),
         // The well-known prefix is for public addresses.
-        (no_error(Secure), four(Secure, &[PRIVATE]), "NOERROR [] AD".into()),
-        (no_error(Secure), four(Secure, &[PRIVATE, FOUR]), format!("{made} AD made")),
+        (
+            no_error(Secure),
+            four(Secure, &[PRIVATE]),
+            "NOERROR [] AD".into(),
+        ),
+        (
+            no_error(Secure),
+            four(Secure, &[PRIVATE, FOUR]),
+            format!("{made} AD made"),
+        ),
     ] {
         for at_once in [true, false] {
             let setup = setup(aaaa.clone(), a.clone(), at_once);
@@ -267,7 +293,9 @@ async fn who_validates_or_is_no_client_gets_the_truth() {
         // A made record has no signature to go with it.
         assert!(reply.answer.iter().all(|r| r.rtype == Rtype::AAAA));
     }
-    let other_type = setup.ask("www.example.", Rtype::A, CLIENT, [false; 2]).await;
+    let other_type = setup
+        .ask("www.example.", Rtype::A, CLIENT, [false; 2])
+        .await;
     assert_eq!(shape(&other_type), "NOERROR [A 3600 [198, 41, 0, 4]] AD");
 }
 
@@ -279,14 +307,21 @@ async fn own_zones_get_addresses_too() {
     let made = "NOERROR [AAAA 60 [198, 41, 0, 4]] made";
     assert_eq!(ask("ns.own.test.", no_bits).await, made);
     assert_eq!(ask("ns.own.test.", [true, false]).await, "NOERROR []");
-    assert_eq!(ask("six.own.test.", no_bits).await, "NOERROR [AAAA 60 [0, 0, 0, 1]]");
+    assert_eq!(
+        ask("six.own.test.", no_bits).await,
+        "NOERROR [AAAA 60 [0, 0, 0, 1]]"
+    );
     assert_eq!(ask("none.own.test.", no_bits).await, "NXDOMAIN []");
 }
 
 // RFC 6147 section 5.3.1, RFC 7050, RFC 8880.
 #[tokio::test]
 async fn the_way_back_and_the_name_of_the_prefix() {
-    let mut pointer = said(Rcode::NOERROR, Security::Secure, &[(Rtype::PTR, &[b"\x01x\0"])]);
+    let mut pointer = said(
+        Rcode::NOERROR,
+        Security::Secure,
+        &[(Rtype::PTR, &[b"\x01x\0"])],
+    );
     pointer.answer[0].name = name("4.0.41.198.in-addr.arpa.");
     let setup = setup(denial(), pointer, true);
     let back = "4.0.0.0.9.2.6.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa.";
