@@ -212,6 +212,10 @@ metrics! {
     upstream_tcp_connections,
     /// TCP connections opened towards servers.
     upstream_tcp_opened_total,
+    /// TCP connections of these whose server has proven its name over TLS (`[[forward]]` with `tls = true`).
+    upstream_tls_opened_total,
+    /// The same whose handshake came to nothing: another name, a certificate that nobody here trusts, no TLS, too slow.
+    upstream_tls_failures_total,
     /// Upstream questions sent over a TCP connection that was already open.
     upstream_tcp_reused_total,
     /// Upstream questions sent again because their TCP connection was closed under them.

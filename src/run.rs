@@ -52,7 +52,7 @@ use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::store::Durability;
-use holdfast::upstream::{NetSettings, NetUpstream};
+use holdfast::upstream::{NetSettings, NetUpstream, TlsServers};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sd_notify::NotifyState;
@@ -535,8 +535,9 @@ fn outside(
     metrics: &Arc<Metrics>,
     settings: &SharedSettings,
 ) -> Result<Outside, Fault> {
-    let upstream = NetUpstream::new(
+    let upstream = NetUpstream::with_tls(
         NetSettings::from(&config.resolver),
+        TlsServers::new(&config.forwards, clock)?,
         metrics.clone(),
         clock.clone(),
     )?;

@@ -281,7 +281,7 @@ pub enum Sha1 {
 }
 
 /// One `[[forward]]` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// The zone; the root forwards everything.
     pub zone: Name,
@@ -289,6 +289,17 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
+    /// `tls = true`: they are asked over TLS alone (RFC 7858).
+    pub tls: Option<ForwardTls>,
+}
+
+/// What forwarders have to prove over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardTls {
+    /// `tls_name`: the name in their certificate; `None` = each its address.
+    pub name: Option<ServerName<'static>>,
+    /// `ca`: who vouches for it; `None` = those whom the system trusts.
+    pub ca: Option<Authorities>,
 }
 
 /// `[dns64]` (RFC 6147)

@@ -58,10 +58,26 @@ fn check_forwards(root: &mut Table<'_, '_>, config: &Config) {
                 format!("{zone} is a [[{kind}]] and a [[forward]]; allowed is one of them");
             root.fault_at_text(&["forward"], is_zone, &message);
         }
-        let own = |server: &&SocketAddr| config.server.listen.iter().any(|at| is_own(at, server));
+        let dot = config.server.tls.iter().flat_map(|tls| &tls.dot);
+        let listeners: Vec<_> = config.server.listen.iter().chain(dot).collect();
+        let own = |server: &&SocketAddr| listeners.iter().any(|at| is_own(at, server));
         if let Some(server) = forward.servers.iter().find(own) {
             let message = format!(
                 "{server} for {zone} is this server's own address; allowed are other servers"
+            );
+            root.fault_at_text(&["forward"], is_zone, &message);
+        }
+        // An address is asked in one way, whoever's question it is.
+        let others = config
+            .forwards
+            .iter()
+            .filter(|other| other.tls != forward.tls);
+        let mut theirs = others.flat_map(|other| &other.servers);
+        if forward.tls.is_some()
+            && let Some(server) = theirs.find(|server| forward.servers.contains(server))
+        {
+            let message = format!(
+                "{server} for {zone} is in another [[forward]] with another tls, tls_name or ca; allowed is the same"
             );
             root.fault_at_text(&["forward"], is_zone, &message);
         }

@@ -30,6 +30,8 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
+    /// They are asked over TLS, which the way out sees to.
+    pub tls: bool,
 }
 
 impl Forward {
@@ -45,6 +47,7 @@ impl From<&config::Forward> for Forward {
             zone: config.zone.clone(),
             servers: config.servers.clone(),
             first: config.first,
+            tls: config.tls.is_some(),
         }
     }
 }
@@ -98,6 +101,7 @@ mod tests {
             zone: zone.parse().unwrap(),
             servers: vec!["192.0.2.1:53".parse().unwrap()],
             first: false,
+            tls: false,
         };
         let forwards: Forwards = ["corp.example.", "lab.corp.example."]
             .map(forward)

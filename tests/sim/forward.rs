@@ -57,6 +57,7 @@ fn forward(zone: &str, servers: &[&str]) -> Forward {
         zone: name(zone),
         servers: servers.iter().map(server).collect(),
         first: false,
+        tls: false,
     }
 }
 

@@ -774,6 +774,14 @@ impl Attempt {
     /// Sends one question; says how long to wait for its answer.
     fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
         let env = sender.env;
+        let to = match &self.forward {
+            // It has no other way, and takes as long.
+            Some(forward) if forward.tls => Try {
+                transport: Transport::Tcp,
+                ..to
+            },
+            _ => to,
+        };
         if !env.budget.take_packet() {
             self.broke = true;
             return None;
