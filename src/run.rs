@@ -485,7 +485,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[cache]", old.cache != new.cache),
         ("[stale]", old.stale != new.stale),
         ("[retained]", old.retained != new.retained),
-        ("[[forward]]", old.forwards != new.forwards),
+        ("[[forward]] or [[stub]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),
         ("[[tsig]]", old.tsig_keys != new.tsig_keys),

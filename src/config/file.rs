@@ -12,7 +12,7 @@ use super::Located;
 use super::alerts::alerts;
 use super::dns64::dns64;
 use super::error::{ConfigError, Fault};
-use super::file_zones::{catalog, forward, mirror, zone};
+use super::file_zones::{catalog, forward, mirror, stub, zone};
 use super::reader::{Document, Item, Table};
 use super::sets;
 use super::tls::server_tls;
@@ -122,7 +122,11 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
     let config = Config {
         access: access(root.table("access")),
         resolver: resolver(root.table("resolver")),
-        forwards: collect(root.tables("forward"), forward),
+        forwards: [
+            collect(root.tables("forward"), forward),
+            collect(root.tables("stub"), stub),
+        ]
+        .concat(),
         dns64: dns64(root.table("dns64")),
         cache: cache(root.table("cache")),
         stale: stale(root.table("stale")),

@@ -1,4 +1,4 @@
-//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
+//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[stub]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
 //!
 //! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
 //! table from being used.
@@ -55,6 +55,23 @@ pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forwar
         servers: servers?,
         first,
         tls: tls?,
+        is_stub: false,
+    })
+}
+
+pub(super) fn stub(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forward> {
+    let zone = need_if_written(&mut t, "zone", "name the zone", scalar::name);
+    let servers = |item: &Item<'_, '_>| forwarders(item, false);
+    let servers = need_if_written(&mut t, "servers", "list the servers' addresses", servers);
+    let zones = before.iter().map(|stub| &stub.zone);
+    check_once(&t, zone.as_ref(), "stub", zones);
+    t.finish();
+    Some(Forward {
+        zone: zone?,
+        servers: servers?,
+        first: false,
+        tls: None,
+        is_stub: true,
     })
 }
 

@@ -72,7 +72,7 @@ pub struct Config {
     pub access: Access,
     /// `[resolver]`: how questions are resolved upstream.
     pub resolver: Resolver,
-    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice.
+    /// `[[forward]]` and `[[stub]]`: zones whose servers are named; no zone appears twice.
     pub forwards: Vec<Forward>,
     /// `[dns64]`: IPv6 addresses for what has only IPv4 ones.
     pub dns64: Dns64,
@@ -280,7 +280,7 @@ pub enum Sha1 {
     Validate,
 }
 
-/// One `[[forward]]` table.
+/// One `[[forward]]` or `[[stub]]` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// The zone; the root forwards everything.
@@ -291,6 +291,18 @@ pub struct Forward {
     pub first: bool,
     /// `tls = true`: they are asked over TLS alone (RFC 7858).
     pub tls: Option<ForwardTls>,
+    /// It is a `[[stub]]`: they are the zone's own servers, asked without recursion.
+    pub is_stub: bool,
+}
+
+impl Forward {
+    /// The name of its table.
+    pub fn table(&self) -> &'static str {
+        match self.is_stub {
+            true => "stub",
+            false => "forward",
+        }
+    }
 }
 
 /// What forwarders have to prove over TLS.

@@ -162,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     /// Begins with what has arrived whole, as far as there are places. Whether anything was begun.
     fn take_arrived(&mut self) -> io::Result<bool> {
         let mut has_begun = false;
+        let mut promised = None;
         while self.ready.len() < WRITE_LEN_BYTES {
             let step = match self.parked.take() {
                 Some(parked) => parked,
@@ -171,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                         break;
                     };
                     let client = Client {
-                        idle: Some(promised_timeout(&self.place)),
+                        idle: Some(*promised.get_or_insert_with(|| promised_timeout(&self.place))),
                         ..self.client.clone()
                     };
                     has_begun = true;
