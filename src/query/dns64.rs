@@ -19,7 +19,7 @@
 //!
 //! Failure: where the question for A comes to nothing, the client gets what there was for AAAA.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
@@ -77,7 +77,28 @@ impl Dns64 {
         let checks_itself = request.dnssec_ok() && request.message.checking_disabled;
         request.question.class == Class::IN
             && !checks_itself
-            && self.clients.contains(request.client.addr.ip())
+            && self.is_client(request.client.addr.ip())
+    }
+
+    /// Whether they are for who comes from there.
+    pub(super) fn is_client(&self, from: IpAddr) -> bool {
+        self.clients.contains(from)
+    }
+
+    /// Names at and below which something is made that no zone above has.
+    pub(super) fn landmarks(&self) -> Vec<Name> {
+        let digits = usize::from(self.prefix.prefix_len() / 4);
+        let bits = u128::from(self.prefix.network());
+        let mut reverse = String::new();
+        for at in (0..digits).rev() {
+            let digit = bits >> (124 - 4 * at) & 0xF;
+            reverse.push_str(&format!("{digit:x}."));
+        }
+        let reverse = format!("{reverse}ip6.arpa.").parse().ok();
+        reverse
+            .into_iter()
+            .chain([self.ipv4_only.clone()])
+            .collect()
     }
 
     /// The answer for the name that tells the prefix.

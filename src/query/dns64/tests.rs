@@ -7,7 +7,8 @@ use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Edns, Message};
 use crate::query::acl::AccessList;
 use crate::query::own::{OwnZone, OwnZones};
-use crate::query::{Client, Pipeline, Settings, Transport};
+use crate::query::quick::Found;
+use crate::query::{Client, Pipeline, Settings, Step, Transport};
 use crate::resolve::Sources;
 use crate::zone::{Builder, parse};
 
@@ -87,6 +88,10 @@ impl Resolve for Told {
 
     fn resolve(&self, question: Question, _: Options) -> BoxFuture<'_, Resolution> {
         Box::pin(std::future::ready(self.of(&question)))
+    }
+
+    fn standing(&self) -> Option<u64> {
+        Some(1)
     }
 }
 
@@ -297,6 +302,49 @@ async fn who_validates_or_is_no_client_gets_the_truth() {
         .ask("www.example.", Rtype::A, CLIENT, [false; 2])
         .await;
     assert_eq!(shape(&other_type), "NOERROR [A 3600 [198, 41, 0, 4]] AD");
+}
+
+#[tokio::test]
+async fn what_is_ready_for_one_is_not_given_to_the_other() {
+    let clock = crate::clock::Clock::starting_at(std::time::Duration::from_secs(1_000_000));
+    let pipeline = setup(denial(), address(), true).pipeline;
+    let pipeline = pipeline.with_ready_answers(1 << 22, clock);
+    let mut kept = pipeline.ready_answers(1).unwrap();
+    let mut ask = |client: &str| {
+        let query = Message {
+            recursion_desired: true,
+            ..Message::query(9, Question::new(name("www.example."), Rtype::AAAA))
+        };
+        let wire = query.encode(MESSAGE_LEN_MAX);
+        let client: SocketAddr = client.parse().unwrap();
+        pipeline.begin_turn(&mut kept);
+        let look = pipeline.look(&wire, client, &kept).unwrap();
+        let mut ready = Vec::new();
+        let (reply, is_ready) = match pipeline.answer_ready(&look, &mut kept, &mut ready) {
+            Found::Answered => (ready, true),
+            _ => {
+                match pipeline.begin_and_keep(&wire, Client::new(client, Transport::Udp), &mut kept)
+                {
+                    Step::Done(Some(reply)) => (reply, false),
+                    _ => panic!("it is at hand"),
+                }
+            }
+        };
+        (Message::parse(&reply).unwrap().answer.len(), is_ready)
+    };
+    for _ in 0..3 {
+        ask(OTHER);
+        assert_eq!(ask(CLIENT).0, 1);
+    }
+    assert_eq!(ask(OTHER), (0, true));
+}
+
+#[test]
+fn what_is_made_is_marked_off_from_the_names_around() {
+    let names = dns64("2001:db8:122:344::/64").landmarks();
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let reverse = "4.4.3.0.2.2.1.0.8.b.d.0.1.0.0.2.ip6.arpa.";
+    assert_eq!(names, [reverse, IPV4_ONLY]);
 }
 
 #[tokio::test]
