@@ -6,7 +6,7 @@
 //!
 //! Model: [`Conversation`] is one task. It takes whole messages out of what has arrived, answers by itself what needs no waiting, has a
 //! task for each query that waits, and writes what is ready in one go. Of queries that wait there are `IN_WORK_MAX` at once, and what
-//! is beyond the first of each connection shares `Parallel` places with all others: where none is free, a connection is
+//! is beyond the first of each connection shares `PARALLEL_MAX` places with all others: where none is free, a connection is
 //! served one query after another, as all were once. What cannot begin is parked, and the connection is read no further until it has.
 //!
 //! | end | what becomes of queries in work |
