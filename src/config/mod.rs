@@ -72,7 +72,7 @@ pub struct Config {
     pub access: Access,
     /// `[resolver]`: how questions are resolved upstream.
     pub resolver: Resolver,
-    /// `[[forward]]` and `[[stub]]`: zones whose servers are named; no zone appears twice.
+    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice, in `[[stub]]` neither.
     pub forwards: Vec<Forward>,
     /// `[dns64]`: IPv6 addresses for what has only IPv4 ones.
     pub dns64: Dns64,
@@ -280,7 +280,7 @@ pub enum Sha1 {
     Validate,
 }
 
-/// One `[[forward]]` or `[[stub]]` table.
+/// `[[stub]]`: a zone whose own servers are named, and what they refer to is followed. A `[[forward]]` has this form too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// The zone; the root forwards everything.
@@ -289,7 +289,7 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
-    /// `tls = true`: they are asked over TLS alone (RFC 7858).
+    /// Whether the servers are asked over TLS alone (RFC 7858), and what they have to prove.
     pub tls: Option<ForwardTls>,
     /// It is a `[[stub]]`: they are the zone's own servers, asked without recursion.
     pub is_stub: bool,
@@ -308,16 +308,16 @@ impl Forward {
 /// What forwarders have to prove over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardTls {
-    /// `tls_name`: the name in their certificate; `None` = each its address.
+    /// The name in their certificate; without it each has to show its address there.
     pub name: Option<ServerName<'static>>,
-    /// `ca`: who vouches for it; `None` = those whom the system trusts.
+    /// Who vouches for it; without it those whom the system trusts.
     pub ca: Option<Authorities>,
 }
 
 /// `[dns64]` (RFC 6147)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dns64 {
-    /// Where made addresses lie; of a length that RFC 6052 section 2.2 has. `None` = none are made.
+    /// Where made addresses lie; of a length that RFC 6052 section 2.2 has. Without it none are made.
     pub prefix: Option<Ipv6Net>,
     /// Who gets them.
     pub clients: Vec<IpNet>,
