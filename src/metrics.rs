@@ -79,6 +79,12 @@ metrics! {
     https_refused_total,
     /// Connections that were closed at once because all places, or those of their network, are taken (`limits.tcp_connections_max`).
     connections_crowded_total,
+    /// Times that a connection over TCP or TLS was read no further for a while: 64 of its queries were in work, or 4096 of all connections'.
+    streams_held_total,
+    /// Datagrams and connections whose client a proxy of `server.proxy_from` has named (PROXY protocol), its own questions among them.
+    proxy_headers_total,
+    /// The same without a right header: they were dropped.
+    proxy_headers_wrong_total,
     /// Connections over QUIC that clients have open, handshakes not counted.
     quic_connections,
     /// Connections over QUIC whose handshake came to its end.
@@ -123,6 +129,8 @@ metrics! {
     answers_own_total,
     /// Answers for special names (localhost., 10.in-addr.arpa. ...), made here.
     answers_special_total,
+    /// Answers with addresses that were made from IPv4 ones (`[dns64]`).
+    answers_dns64_total,
     /// Queries with a client cookie alone (RFC 7873).
     cookies_new_total,
     /// Queries with a server cookie that was made here for their sender.
@@ -206,6 +214,10 @@ metrics! {
     upstream_tcp_connections,
     /// TCP connections opened towards servers.
     upstream_tcp_opened_total,
+    /// TCP connections of these whose server has proven its name over TLS (`[[forward]]` with `tls = true`).
+    upstream_tls_opened_total,
+    /// The same whose handshake came to nothing: another name, a certificate that nobody here trusts, no TLS, too slow.
+    upstream_tls_failures_total,
     /// Upstream questions sent over a TCP connection that was already open.
     upstream_tcp_reused_total,
     /// Upstream questions sent again because their TCP connection was closed under them.

@@ -36,18 +36,20 @@ impl Places {
 
     /// A place for the client at this address; `None` if it has its share, or all are taken.
     pub fn take(self: &Arc<Self>, at: IpAddr) -> Option<Place> {
+        let mut place = self.take_unnamed()?;
+        place.name(at).then_some(place)
+    }
+
+    /// A place for a client that will be known later; `None` if all are taken.
+    pub fn take_unnamed(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.lock();
-        let client = (self.client)(at);
-        let own = taken.by_client.get(&client).copied().unwrap_or(0);
-        let crowd = own >= self.each_max && !client.is_loopback();
-        if taken.total >= self.total_max || crowd {
+        if taken.total >= self.total_max {
             return None;
         }
         taken.total += 1;
-        taken.by_client.insert(client, own + 1);
         Some(Place {
             places: self.clone(),
-            client,
+            client: None,
         })
     }
 
@@ -60,13 +62,31 @@ impl Places {
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
-    client: IpAddr,
+    client: Option<IpAddr>,
 }
 
 impl Place {
+    /// Whose place it is, once that is known; false if the client at this address has its share without it.
+    pub fn name(&mut self, at: IpAddr) -> bool {
+        let mut taken = self.places.lock();
+        let client = (self.places.client)(at);
+        let own = taken.by_client.entry(client).or_default();
+        if *own >= self.places.each_max && !client.is_loopback() {
+            return false;
+        }
+        *own += 1;
+        self.client = Some(client);
+        true
+    }
+
     /// More than half of all places are taken.
     pub fn is_crowded(&self) -> bool {
         self.places.lock().total > self.places.total_max / 2
+    }
+
+    /// Seven of eight places are taken, or more.
+    pub fn is_nearly_full(&self) -> bool {
+        self.places.lock().total >= self.places.total_max - self.places.total_max / 8
     }
 }
 
@@ -74,10 +94,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         taken.total -= 1;
-        if let Some(own) = taken.by_client.get_mut(&self.client) {
+        let Some(client) = self.client else {
+            return;
+        };
+        if let Some(own) = taken.by_client.get_mut(&client) {
             *own -= 1;
             if *own == 0 {
-                taken.by_client.remove(&self.client);
+                taken.by_client.remove(&client);
             }
         }
     }
@@ -114,9 +137,25 @@ mod tests {
         assert!(v6.iter().all(Option::is_some) && take("2001:db8::3").is_none());
         let local = take("127.0.0.1");
         assert!(local.is_some() && take("198.51.100.1").is_none());
-        drop((first, again, v6, local));
+        // Five of five; half of them is less.
+        assert!(first.as_ref().unwrap().is_nearly_full());
+        drop(local);
+        assert!(!first.as_ref().unwrap().is_nearly_full() && first.as_ref().unwrap().is_crowded());
+        drop((first, again, v6));
         assert_eq!(places.lock().total, 0);
         assert!(places.lock().by_client.is_empty());
+    }
+
+    #[test]
+    fn a_client_may_be_known_later() {
+        let places = Places::new(3, 1, network);
+        let mut unnamed = [places.take_unnamed(), places.take_unnamed()].map(Option::unwrap);
+        assert!(unnamed[0].name("192.0.2.1".parse().unwrap()));
+        assert!(!unnamed[1].name("192.0.2.2".parse().unwrap()));
+        let other = places.take("198.51.100.1".parse().unwrap());
+        assert!(other.is_some() && places.take_unnamed().is_none());
+        drop((unnamed, other));
+        assert!(places.lock().total == 0 && places.lock().by_client.is_empty());
     }
 
     #[test]

@@ -37,6 +37,7 @@ use holdfast::control::api::Control;
 use holdfast::control::http::Http;
 use holdfast::dns::Name;
 use holdfast::engine::{Drills, Engine, Outside};
+use holdfast::listen::proxy::Proxies;
 use holdfast::listen::tls::TlsDoor;
 use holdfast::listen::{Listeners, Sockets, UDP_BUFFER_BYTES};
 use holdfast::metrics::Metrics;
@@ -45,13 +46,14 @@ use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
 use holdfast::query::designated;
+use holdfast::query::dns64::Dns64;
 use holdfast::query::own::OwnZones;
 use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::store::Durability;
-use holdfast::upstream::{NetSettings, NetUpstream};
+use holdfast::upstream::{NetSettings, NetUpstream, TlsServers};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sd_notify::NotifyState;
@@ -207,7 +209,8 @@ impl Server {
             usize::try_from(config.cache.ready_bytes_max()).unwrap_or(usize::MAX),
             clock.clone(),
         )
-        .with_transfers(transfers);
+        .with_transfers(transfers)
+        .with_dns64(Dns64::new(&config.dns64));
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
@@ -249,7 +252,9 @@ impl Server {
         };
         server.load_zones().await?;
         let limits = &server.config.limits;
-        let listeners = Listeners::start(sockets, tls, pipeline, metrics.clone(), limits)?;
+        let proxies = server.config.server.proxy_from.iter().copied().collect();
+        let proxies = Proxies::new(proxies, metrics.clone());
+        let listeners = Listeners::start(sockets, tls, proxies, pipeline, metrics.clone(), limits)?;
         server._http = server.start_http(metrics);
         Ok((server, listeners))
     }
@@ -487,14 +492,19 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("server.nsid", old.server.nsid != new.server.nsid),
         (
+            "server.proxy_from",
+            old.server.proxy_from != new.server.proxy_from,
+        ),
+        (
             "server.tls.dot, doh or doq",
             encrypted(old) != encrypted(new),
         ),
         ("[resolver]", fixed(old) != fixed(new)),
+        ("[dns64]", old.dns64 != new.dns64),
         ("[cache]", old.cache != new.cache),
         ("[stale]", old.stale != new.stale),
         ("[retained]", old.retained != new.retained),
-        ("[[forward]]", old.forwards != new.forwards),
+        ("[[forward]] or [[stub]]", old.forwards != new.forwards),
         ("[[mirror]]", old.mirrors != new.mirrors),
         ("[[catalog]]", old.catalogs != new.catalogs),
         ("[[tsig]]", old.tsig_keys != new.tsig_keys),
@@ -544,8 +554,9 @@ fn outside(
     metrics: &Arc<Metrics>,
     settings: &SharedSettings,
 ) -> Result<Outside, Fault> {
-    let upstream = NetUpstream::new(
+    let upstream = NetUpstream::with_tls(
         NetSettings::from(&config.resolver),
+        TlsServers::new(&config.forwards, clock)?,
         metrics.clone(),
         clock.clone(),
     )?;

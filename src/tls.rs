@@ -10,18 +10,18 @@ mod validity;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
+use rustls::{CertificateError, RootCertStore};
 
 use crate::clock::Clock;
 
@@ -173,6 +173,41 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({} certificates)", self.certified.cert.len())
     }
+}
+
+/// Those whom this system trusts; none where it has no list. Blocks.
+pub fn trusted() -> Arc<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // One that the system lists and rustls cannot read is no reason to do without the others.
+    store.add_parsable_certificates(found.certs.into_iter().take(AUTHORITIES_MAX));
+    Arc::new(store)
+}
+
+/// What TLS found wrong with the other end, in words; `None` for an error that is not of its making.
+pub fn fault_of(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?;
+    let error = inner.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired (if it has not, the clock is wrong)".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet (if it is, the clock is wrong)".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name".to_owned()
+            }
+            // A namesake of a trusted authority has signed it, or nobody whom one has heard of.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate comes from no authority that is trusted here (`ca` names others)"
+                    .to_owned()
+            }
+            other => format!("its certificate is not accepted: {other}"),
+        },
+        other => other.to_string(),
+    })
 }
 
 /// Who vouches for certificates.

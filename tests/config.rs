@@ -117,7 +117,7 @@ fn every_key_is_in_the_bundled_file() {
         if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             let first = key.split('.').next().unwrap();
             // Tables that are left out stand at the end of another one, with their own name before the key.
-            let top = ["forward", "tsig", "catalog"].contains(&first);
+            let top = ["forward", "stub", "tsig", "catalog"].contains(&first);
             written.push(if top {
                 key.to_owned()
             } else {
@@ -294,6 +294,33 @@ fn forwarded_zones_have_servers_that_are_others() {
             5,
             ". is a [[mirror]] and a [[forward]]; allowed is one of them",
         )],
+    );
+}
+
+#[test]
+fn stubs_are_zones_with_servers_of_their_own() {
+    let stub = |zone: &str| format!("[[stub]]\nzone = '{zone}'\nservers = ['192.0.2.1:5353']\n");
+    let config = parse(&stub("corp.example")).unwrap();
+    assert!(config.forwards[0].is_stub && config.forwards[0].tls.is_none());
+    assert_eq!(config.forwards[0].servers[0].port(), 5353);
+    let twice = [stub("a."), stub("a.")].concat();
+    refused(&twice, &[(4, "a second [[stub]] for a.")]);
+    let forward = stub("a.").replace("stub", "forward");
+    refused(
+        &[forward, stub("a.")].concat(),
+        &[(
+            5,
+            "a. is a [[forward]] and a [[stub]]; allowed is one of them",
+        )],
+    );
+    refused(
+        "[[stub]]\nzone = 'a.'\n",
+        &[(1, "list the servers' addresses")],
+    );
+    let own = "[server]\nlisten = ['192.0.2.1:5353']\n";
+    refused(
+        &[own, &stub("a.")].concat(),
+        &[(4, "this server's own address")],
     );
 }
 

@@ -389,3 +389,51 @@ fn clients_of_other_makers_ask_over_tls() {
         assert!(!said.contains("192.0.2.80"), "{program}: {said}");
     }
 }
+
+/// Another server that forwards the zone to this one, which has to prove this name.
+fn forwarding(site: &Site, name: &str) -> Daemon {
+    let at = site.at;
+    let config = format!(
+        "[server]\nlisten = ['127.0.0.1:PORT']\n[[forward]]\nzone = 'own.test.'\nservers = ['{at}']\n\
+         tls = true\ntls_name = '{name}'\nca = 'ca.pem'\n"
+    );
+    Daemon::start(&config, &[("ca.pem", &site.authority.pem())])
+}
+
+// RFC 8310 section 5: the strict profile.
+#[test]
+fn a_forwarder_is_asked_over_tls_alone_and_only_when_it_has_proven_its_name() {
+    let site = Site::start("", "");
+    let recursive = |name: &str| Message {
+        recursion_desired: true,
+        edns: Some(Edns::new(1232, false)),
+        ..query(name, Rtype::A)
+    };
+    let count = |daemon: &Daemon, name: &str| {
+        let output = daemon.command(&["--json", "status"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["metrics"][name].as_u64().unwrap()
+    };
+    let deceived = forwarding(&site, "other.example");
+    let refused = deceived.udp(&recursive("www.own.test."));
+    assert_eq!(refused.rcode, Rcode::SERVFAIL);
+    let why = refused.errors();
+    let told = |error: &holdfast::dns::Ede| error.text.contains("certificate is for another name");
+    assert!(why.iter().any(told), "{why:?}");
+    assert!(count(&deceived, "upstream_tls_failures_total") > 0);
+    for transport in ["udp", "tcp", "tls"] {
+        assert_eq!(site.metric(&format!("queries_{transport}_total")), 0);
+    }
+    let trusting = forwarding(&site, NAME);
+    let found = trusting.udp(&recursive("www.own.test."));
+    assert_eq!((found.rcode, found.answer.len()), (Rcode::NOERROR, 1));
+    for host in 0..20 {
+        let denied = trusting.udp(&recursive(&format!("host{host}.own.test.")));
+        assert_eq!(denied.rcode, Rcode::NXDOMAIN);
+    }
+    assert_eq!(count(&trusting, "upstream_tls_opened_total"), 1);
+    assert!(site.metric("queries_tls_total") >= 21);
+    for transport in ["udp", "tcp"] {
+        assert_eq!(site.metric(&format!("queries_{transport}_total")), 0);
+    }
+}

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    Access, Alerts, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log,
+    Access, Alerts, Anchors, Cache, Config, Control, Dns64, DnssecMode, Hints, Lab, Limits, Log,
     LogFormat, LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale,
     UDP_SIZE_DEFAULT_BYTES,
 };
@@ -19,6 +19,7 @@ impl Default for Config {
             access: Access::default(),
             resolver: Resolver::default(),
             forwards: Vec::new(),
+            dns64: Dns64::default(),
             cache: Cache::default(),
             stale: Stale::default(),
             retained: Retained::default(),
@@ -53,6 +54,7 @@ impl Default for Server {
             chaos: vec!["version.bind", "id.server", "status.holdfast"],
             identity: String::new(),
             nsid: true,
+            proxy_from: Vec::new(),
             tls: None,
         }
     }
@@ -102,6 +104,21 @@ impl Default for Resolver {
             ipv6: true,
             hedge_min_ms: 20,
             hedge_max_ms: 400,
+        }
+    }
+}
+
+impl Default for Dns64 {
+    fn default() -> Dns64 {
+        let mapped = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        let net = |net: Result<IpNet, _>| net.expect("a length within the address");
+        Dns64 {
+            prefix: None,
+            clients: vec![
+                net(IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)),
+                net(IpNet::new(Ipv6Addr::UNSPECIFIED.into(), 0)),
+            ],
+            exclude: vec![Ipv6Net::new(mapped, 96).expect("a length within the address")],
         }
     }
 }

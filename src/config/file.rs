@@ -10,8 +10,9 @@ use toml::de::DeTable;
 
 use super::Located;
 use super::alerts::alerts;
+use super::dns64::dns64;
 use super::error::{ConfigError, Fault};
-use super::file_zones::{catalog, forward, mirror, zone};
+use super::file_zones::{catalog, forward, mirror, stub, zone};
 use super::reader::{Document, Item, Table};
 use super::sets;
 use super::tls::server_tls;
@@ -122,7 +123,12 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
     let config = Config {
         access: access(root.table("access")),
         resolver: resolver(root.table("resolver")),
-        forwards: collect(root.tables("forward"), forward),
+        forwards: [
+            collect(root.tables("forward"), forward),
+            collect(root.tables("stub"), stub),
+        ]
+        .concat(),
+        dns64: dns64(root.table("dns64")),
         cache: cache(root.table("cache")),
         stale: stale(root.table("stale")),
         retained: retained(root.table("retained")),
@@ -179,8 +185,13 @@ fn server(mut t: Table<'_, '_>) -> Server {
         }),
         identity: t.read("identity", default.identity, identity),
         nsid: t.read("nsid", default.nsid, Item::flag),
+        proxy_from: t.read("proxy_from", Vec::new(), prefixes),
         tls: server_tls(t.table("tls")),
     };
+    if let Some(net) = config.proxy_from.iter().find(|net| net.prefix_len() == 0) {
+        let message = format!("{net} lets everybody say that he is anybody");
+        t.warn_at(&["proxy_from"], &message);
+    }
     if let Some(tls) = &config.tls {
         for (key, addresses) in [("dot", &tls.dot), ("doh", &tls.doh), ("doq", &tls.doq)] {
             if let Some(both) = addresses.iter().find(|at| config.listen.contains(at)) {
@@ -257,7 +268,7 @@ fn access(mut t: Table<'_, '_>) -> Access {
     config
 }
 
-fn prefixes(item: &Item<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
+pub(super) fn prefixes(item: &Item<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
     item.list("prefixes such as \"192.0.2.0/24\"", scalar::prefix)
 }
 

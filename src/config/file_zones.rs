@@ -1,4 +1,4 @@
-//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
+//! The tables that come in lists, one per zone or key: `[[forward]]`, `[[stub]]`, `[[mirror]]`, `[[zone]]`, `[[catalog]]`; `[[tsig]]` is in `tsig.rs`.
 //!
 //! Each function gets one table and what its predecessors said, and returns `None` after it has reported what keeps the
 //! table from being used.
@@ -11,7 +11,8 @@ use super::mirror::{
     Verify, ZoneConfig,
 };
 use super::reader::{Item, Table};
-use super::{Catalog, Forward, scalar};
+use super::tls::authorities;
+use super::{Catalog, Forward, ForwardTls, scalar};
 use crate::dns::Name;
 
 /// Each generation is a file on disk.
@@ -37,6 +38,9 @@ pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forwar
         "name the zone; \".\" forwards everything",
         scalar::name,
     );
+    let tls = forward_tls(&mut t);
+    let over_tls = !matches!(tls, Some(None));
+    let forwarders = |item: &Item<'_, '_>| forwarders(item, over_tls);
     let servers = need_if_written(&mut t, "servers", "list the servers' addresses", forwarders);
     let first = t.read("first", false, Item::flag);
     check_once(
@@ -50,11 +54,65 @@ pub(super) fn forward(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forwar
         zone: zone?,
         servers: servers?,
         first,
+        tls: tls?,
+        is_stub: false,
     })
 }
 
-fn forwarders(item: &Item<'_, '_>) -> Option<Vec<SocketAddr>> {
-    let servers = item.list("addresses such as \"192.0.2.1\"", scalar::server_address)?;
+pub(super) fn stub(mut t: Table<'_, '_>, before: &[Forward]) -> Option<Forward> {
+    let zone = need_if_written(&mut t, "zone", "name the zone", scalar::name);
+    let servers = |item: &Item<'_, '_>| forwarders(item, false);
+    let servers = need_if_written(&mut t, "servers", "list the servers' addresses", servers);
+    let zones = before.iter().map(|stub| &stub.zone);
+    check_once(&t, zone.as_ref(), "stub", zones);
+    t.finish();
+    Some(Forward {
+        zone: zone?,
+        servers: servers?,
+        first: false,
+        tls: None,
+        is_stub: true,
+    })
+}
+
+/// What the servers have to prove, if anything; `None` where that is written and cannot be used, for it must not become less.
+fn forward_tls(t: &mut Table<'_, '_>) -> Option<Option<ForwardTls>> {
+    let wanted = t.item("tls").map(|item| item.flag());
+    let name = t.item("tls_name").map(|item| {
+        let text = scalar::host(&item)?;
+        crate::tls::name(&text).or_else(|| item.refuse("a host name or an address"))
+    });
+    let ca = t.item("ca").map(|item| authorities(&item));
+    let is_on = match wanted {
+        Some(flag) => flag?,
+        None => false,
+    };
+    if !is_on {
+        for (key, is_written) in [("tls_name", name.is_some()), ("ca", ca.is_some())] {
+            if is_written {
+                t.fault_at(&[key], &format!("{key} is of no use without tls = true"));
+                return None;
+            }
+        }
+        return Some(None);
+    }
+    Some(Some(ForwardTls {
+        name: match name {
+            Some(name) => Some(name?),
+            None => None,
+        },
+        ca: match ca {
+            Some(ca) => Some(ca?),
+            None => None,
+        },
+    }))
+}
+
+fn forwarders(item: &Item<'_, '_>, over_tls: bool) -> Option<Vec<SocketAddr>> {
+    let servers = item.list("addresses such as \"192.0.2.1\"", |item| match over_tls {
+        true => scalar::tls_server_address(item),
+        false => scalar::server_address(item),
+    })?;
     if item.value().as_array().is_some_and(|list| list.is_empty()) {
         return item.fault("empty; allowed is a list of at least one address");
     }

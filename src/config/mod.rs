@@ -13,6 +13,7 @@
 mod alerts;
 pub mod anchors;
 mod defaults;
+mod dns64;
 pub mod error;
 mod file;
 mod file_zones;
@@ -33,7 +34,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use rustls::pki_types::ServerName;
 
 use crate::dns::Name;
@@ -71,8 +72,10 @@ pub struct Config {
     pub access: Access,
     /// `[resolver]`: how questions are resolved upstream.
     pub resolver: Resolver,
-    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice.
+    /// `[[forward]]`: zones whose questions go to given servers; no zone appears twice, in `[[stub]]` neither.
     pub forwards: Vec<Forward>,
+    /// `[dns64]`: IPv6 addresses for what has only IPv4 ones.
+    pub dns64: Dns64,
     /// `[cache]`: the answer cache.
     pub cache: Cache,
     /// `[stale]`: answers past their TTL (RFC 8767).
@@ -126,6 +129,8 @@ pub struct Server {
     pub identity: String,
     /// NSID for who asks for it (RFC 5001).
     pub nsid: bool,
+    /// Proxies whose word on who asks is taken (PROXY protocol, version 2).
+    pub proxy_from: Vec<IpNet>,
     /// `[server.tls]`; without it there are no encrypted listeners.
     pub tls: Option<ServerTls>,
 }
@@ -275,8 +280,8 @@ pub enum Sha1 {
     Validate,
 }
 
-/// One `[[forward]]` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `[[stub]]`: a zone whose own servers are named, and what they refer to is followed. A `[[forward]]` has this form too.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// The zone; the root forwards everything.
     pub zone: Name,
@@ -284,6 +289,40 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
+    /// Whether the servers are asked over TLS alone (RFC 7858), and what they have to prove.
+    pub tls: Option<ForwardTls>,
+    /// It is a `[[stub]]`: they are the zone's own servers, asked without recursion.
+    pub is_stub: bool,
+}
+
+impl Forward {
+    /// The name of its table.
+    pub fn table(&self) -> &'static str {
+        match self.is_stub {
+            true => "stub",
+            false => "forward",
+        }
+    }
+}
+
+/// What forwarders have to prove over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardTls {
+    /// The name in their certificate; without it each has to show its address there.
+    pub name: Option<ServerName<'static>>,
+    /// Who vouches for it; without it those whom the system trusts.
+    pub ca: Option<Authorities>,
+}
+
+/// `[dns64]` (RFC 6147)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns64 {
+    /// Where made addresses lie; of a length that RFC 6052 section 2.2 has. Without it none are made.
+    pub prefix: Option<Ipv6Net>,
+    /// Who gets them.
+    pub clients: Vec<IpNet>,
+    /// AAAA records that count as if they were not there.
+    pub exclude: Vec<Ipv6Net>,
 }
 
 /// `[cache]`

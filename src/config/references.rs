@@ -44,7 +44,7 @@ fn check_keys(root: &mut Table<'_, '_>, config: &Config) {
     }
 }
 
-/// A forwarded zone is not held here, and its servers are others.
+/// A forwarded zone or a stub is not held here, and its servers are others.
 fn check_forwards(root: &mut Table<'_, '_>, config: &Config) {
     for forward in &config.forwards {
         let zone = &forward.zone;
@@ -52,16 +52,41 @@ fn check_forwards(root: &mut Table<'_, '_>, config: &Config) {
         let held = [
             ("mirror", config.mirrors.iter().any(|m| m.zone == *zone)),
             ("zone", config.zones.iter().any(|z| z.name == *zone)),
+            (
+                "forward",
+                forward.is_stub
+                    && config
+                        .forwards
+                        .iter()
+                        .any(|f| f.zone == *zone && !f.is_stub),
+            ),
         ];
+        let table = forward.table();
         for (kind, _) in held.iter().filter(|(_, is)| *is) {
             let message =
-                format!("{zone} is a [[{kind}]] and a [[forward]]; allowed is one of them");
-            root.fault_at_text(&["forward"], is_zone, &message);
+                format!("{zone} is a [[{kind}]] and a [[{table}]]; allowed is one of them");
+            root.fault_at_text(&[table], is_zone, &message);
         }
-        let own = |server: &&SocketAddr| config.server.listen.iter().any(|at| is_own(at, server));
+        let dot = config.server.tls.iter().flat_map(|tls| &tls.dot);
+        let listeners: Vec<_> = config.server.listen.iter().chain(dot).collect();
+        let own = |server: &&SocketAddr| listeners.iter().any(|at| is_own(at, server));
         if let Some(server) = forward.servers.iter().find(own) {
             let message = format!(
                 "{server} for {zone} is this server's own address; allowed are other servers"
+            );
+            root.fault_at_text(&[table], is_zone, &message);
+        }
+        // An address is asked in one way, whoever's question it is.
+        let others = config
+            .forwards
+            .iter()
+            .filter(|other| other.tls != forward.tls);
+        let mut theirs = others.flat_map(|other| &other.servers);
+        if forward.tls.is_some()
+            && let Some(server) = theirs.find(|server| forward.servers.contains(server))
+        {
+            let message = format!(
+                "{server} for {zone} is in another [[forward]] with another tls, tls_name or ca; allowed is the same"
             );
             root.fault_at_text(&["forward"], is_zone, &message);
         }

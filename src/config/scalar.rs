@@ -39,6 +39,12 @@ pub(super) fn server_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
     address_with_default_port(item.text(allowed)?, DNS_PORT).or_else(|| item.refuse(allowed))
 }
 
+/// As [`server_address`], of a server that speaks TLS.
+pub(super) fn tls_server_address(item: &Item<'_, '_>) -> Option<SocketAddr> {
+    let allowed = "an address such as \"192.0.2.1\", \"192.0.2.1:853\" or \"[2001:db8::1]:853\"";
+    address_with_default_port(item.text(allowed)?, DOT_PORT).or_else(|| item.refuse(allowed))
+}
+
 /// `"192.0.2.2"`, `"192.0.2.2:5353"`, or `{ address = "192.0.2.2", tsig = "hub-key." }`.
 pub(super) fn notify_target(item: &Item<'_, '_>) -> Option<NotifyTarget> {
     let Some(mut table) = item.as_table() else {

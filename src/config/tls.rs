@@ -56,7 +56,7 @@ pub(super) fn load_identity(t: &Table<'_, '_>, cert: &Path, key: &Path) -> Optio
     None
 }
 
-fn authorities(item: &Item<'_, '_>) -> Option<Authorities> {
+pub(super) fn authorities(item: &Item<'_, '_>) -> Option<Authorities> {
     match Authorities::load(&scalar::path(item)?) {
         Ok(authorities) => Some(authorities),
         Err(error) => item.fault(format!(

@@ -148,6 +148,7 @@ impl Ede {
     pub const NETWORK_ERROR: u16 = 23;
     pub const INVALID_DATA: u16 = 24;
     pub const UNSUPPORTED_NSEC3_ITERATIONS: u16 = 27;
+    pub const SYNTHESIZED: u16 = 29;
     pub const INVALID_QUERY_TYPE: u16 = 30;
 }
 

@@ -2,15 +2,18 @@
 //!
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
-//! TCP, TLS, HTTPS and QUIC have tasks (`streams`, `tls`, `https`, `quic`); all call the same pipeline.
+//! TCP, TLS, HTTPS and QUIC have tasks (`streams` and `conversation`, `tls`, `https`, `quic`); all call the same pipeline. `proxy` tells who
+//! asks where a proxy is in between.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
 //! addresses is noticed too late.
 
+pub mod conversation;
 mod datagram;
 pub mod http_query;
 mod https;
+pub mod proxy;
 pub mod quic;
 pub mod streams;
 pub mod tls;
@@ -28,6 +31,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::{Limits, ServerTls};
 use crate::metrics::Metrics;
 use crate::query::Pipeline;
+use proxy::Proxies;
 
 /// Connections that the kernel holds until they are taken.
 const TCP_BACKLOG_MAX: i32 = 1024;
@@ -190,6 +194,7 @@ impl Listeners {
     pub fn start(
         sockets: Sockets,
         door: Option<Arc<tls::TlsDoor>>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
         limits: &Limits,
@@ -200,9 +205,9 @@ impl Listeners {
             doh: sockets.doh,
             doq: sockets.doq,
         });
-        let (shared, counts) = (pipeline.clone(), metrics.clone());
-        let tcp = streams::Streams::start(sockets.tcp, encrypted, shared, counts, limits)?;
-        let udp = udp::UdpThreads::start(sockets.udp, pipeline, metrics)?;
+        let (shared, counts, behind) = (pipeline.clone(), metrics.clone(), proxies.clone());
+        let tcp = streams::Streams::start(sockets.tcp, encrypted, behind, shared, counts, limits)?;
+        let udp = udp::UdpThreads::start(sockets.udp, proxies, pipeline, metrics)?;
         Ok(Listeners { udp, tcp })
     }
 

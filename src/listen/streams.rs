@@ -1,13 +1,13 @@
 //! Queries over TCP (RFC 7766), and over TLS (RFC 7858), which is TCP after a handshake (`tls`). What follows the handshake may be HTTP
 //! instead (`https`), and QUIC has a door beside (`quic`); all share the places for connections.
 //!
-//! A task per connection reads length-prefixed messages and writes the pipeline's answers, one after another. The messages of
+//! A task per connection (`conversation`) reads length-prefixed messages and writes the pipeline's answers as they come. The messages of
 //! a zone transfer are made no faster than the client reads them; one that reads too slowly is disconnected.
 //!
 //! Why no ready-made listener: connections are what a stranger can hold without sending anything. Each is a
 //! file descriptor, of which a process has few, and the same ones are needed to ask other servers. So their number is
 //! bounded, in all and per client network, and a connection must bring a whole query in time; when half of all
-//! places are taken that time gets short.
+//! places are taken that time gets short. Clients that ask for it are told how long (RFC 7828).
 //!
 //! Failure: who finds no place is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
@@ -16,19 +16,19 @@ use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use super::conversation::{Common, Conversation, PARALLEL_MAX};
 use super::https;
+use super::proxy::Proxies;
 use super::quic::QuicDoor;
 use super::tls::{Speech, TlsDoor};
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Place, Places, network};
-use crate::query::transfer::Outgoing;
-use crate::query::{Client, Pipeline, Step, Transport};
+use crate::query::{Client, Pipeline, Transport};
 
 /// A connection is closed after this time without a whole query (RFC 7766 section 6.2.3), in seconds.
 const IDLE_TIMEOUT_S: u64 = 10;
@@ -58,6 +58,7 @@ impl Streams {
     pub fn start(
         listeners: Vec<TcpListener>,
         encrypted: Option<Encrypted>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
         limits: &Limits,
@@ -74,7 +75,7 @@ impl Streams {
         let places = bound(limits.tcp_connections_max).min(affordable);
         let per_prefix = bound(limits.tcp_connections_per_prefix_max);
         let places = Places::new(places, per_prefix, network);
-        Streams::with_places(places, listeners, encrypted, pipeline, metrics)
+        Streams::with_places(places, listeners, encrypted, proxies, pipeline, metrics)
     }
 
     /// As [`Streams::start`], with other limits.
@@ -82,12 +83,19 @@ impl Streams {
         places: Arc<Places>,
         listeners: Vec<TcpListener>,
         encrypted: Option<Encrypted>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Streams> {
         let (stop, stopped) = watch::channel(false);
         let (alive, done) = mpsc::channel(1);
         let https = https::Shared::new(pipeline.clone(), metrics.clone());
+        let common = Common {
+            pipeline: pipeline.clone(),
+            metrics,
+            parallel: Arc::new(Semaphore::new(PARALLEL_MAX)),
+            stopped: stopped.clone(),
+        };
         let mut doors: Vec<_> = listeners
             .into_iter()
             .map(|listener| (listener, None))
@@ -114,10 +122,9 @@ impl Streams {
                 listener: tokio::net::TcpListener::from_std(listener)?,
                 tls,
                 https: https.clone(),
-                metrics: metrics.clone(),
-                pipeline: pipeline.clone(),
+                proxies: proxies.clone(),
+                common: common.clone(),
                 places: places.clone(),
-                stopped: stopped.clone(),
                 alive: alive.clone(),
             };
             tokio::spawn(door.serve());
@@ -152,15 +159,23 @@ pub(super) fn idle_timeout(place: &Place) -> Duration {
     })
 }
 
+/// What clients are told of that. While nearly all places are taken they are asked to go once they have what they asked for (RFC 7828
+/// section 3.4: a timeout of 0).
+pub(super) fn promised_timeout(place: &Place) -> Duration {
+    match place.is_nearly_full() {
+        true => Duration::ZERO,
+        false => idle_timeout(place),
+    }
+}
+
 /// One listening socket.
 struct Door {
     listener: tokio::net::TcpListener,
     tls: Option<(Arc<TlsDoor>, Speech)>,
     https: Arc<https::Shared>,
-    metrics: Arc<Metrics>,
-    pipeline: Arc<Pipeline>,
+    proxies: Proxies,
+    common: Common,
     places: Arc<Places>,
-    stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 }
 
@@ -169,7 +184,7 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                _ = self.stopped.wait_for(|stop| *stop) => return,
+                _ = self.common.stopped.wait_for(|stop| *stop) => return,
             };
             let (stream, client) = match accepted {
                 Ok(accepted) => accepted,
@@ -179,17 +194,22 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = self.places.take(client.ip()) else {
+            let is_proxy = self.proxies.has(client);
+            let place = match is_proxy {
+                true => self.places.take_unnamed(),
+                false => self.places.take(client.ip()),
+            };
+            let Some(place) = place else {
                 tracing::debug!(%client, "too many TCP connections");
-                self.metrics.connections_crowded_total.inc();
+                self.common.metrics.connections_crowded_total.inc();
                 continue;
             };
             let connection = Connection {
                 stream,
                 client: Client::new(client, Transport::Tcp),
-                pipeline: self.pipeline.clone(),
+                proxies: is_proxy.then(|| self.proxies.clone()),
+                common: self.common.clone(),
                 place,
-                stopped: self.stopped.clone(),
             };
             let (tls, alive) = (self.tls.clone(), self.alive.clone());
             let https = self.https.clone();
@@ -203,124 +223,58 @@ impl Door {
     }
 }
 
-struct Connection<S> {
-    stream: S,
+struct Connection {
+    stream: TcpStream,
     client: Client,
-    pipeline: Arc<Pipeline>,
+    /// It comes from one of these.
+    proxies: Option<Proxies>,
+    common: Common,
     place: Place,
-    stopped: watch::Receiver<bool>,
 }
 
-impl Connection<TcpStream> {
+impl Connection {
     async fn serve(
         mut self,
         tls: Option<(Arc<TlsDoor>, Speech)>,
         https: Arc<https::Shared>,
     ) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
+        if let Some(proxies) = self.proxies.take() {
+            let client = tokio::select! {
+                entered = proxies.enter(&mut self.stream, self.client.addr) => entered?,
+                _ = self.common.stopped.wait_for(|stop| *stop) => return Ok(()),
+            };
+            if !self.place.name(client.ip()) {
+                self.common.metrics.connections_crowded_total.inc();
+                return Err(io::Error::other("its client has too many connections"));
+            }
+            self.client = Client::new(client, Transport::Tcp);
+        }
         let Some((tls, speech)) = tls else {
-            return self.converse().await;
+            let conversation = Conversation::new(self.stream, self.client, self.common, self.place);
+            return conversation.run().await;
         };
         let address = self.client.addr;
         let is_crowded = self.place.is_crowded();
         let entered = tokio::select! {
             entered = tls.enter(self.stream, address, is_crowded, speech) => entered?,
-            _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
+            _ = self.common.stopped.wait_for(|stop| *stop) => return Ok(()),
         };
         let _open = entered.open;
+        let (stream, client) = (entered.stream, entered.client);
         if speech == Speech::Doh {
-            let (stream, client) = (entered.stream, entered.client);
-            return https::converse(stream, client, https, &self.place, self.stopped).await;
+            return https::converse(stream, client, https, &self.place, self.common.stopped).await;
         }
-        let connection = Connection {
-            stream: entered.stream,
-            client: entered.client,
-            pipeline: self.pipeline,
-            place: self.place,
-            stopped: self.stopped,
-        };
-        connection.converse().await
+        let conversation = Conversation::new(stream, client, self.common, self.place);
+        conversation.run().await
     }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Answers until the client ends it, or has to be left.
-    async fn converse(mut self) -> io::Result<()> {
-        let ended = self.answer_all().await;
-        // TLS says that it was the end (RFC 7858 section 3.4). Who reads nothing need not be told.
-        let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
-        ended
-    }
-
-    async fn answer_all(&mut self) -> io::Result<()> {
-        loop {
-            let idle = idle_timeout(&self.place);
-            let read = tokio::select! {
-                read = timeout(idle, read_message(&mut self.stream)) => read??,
-                _ = self.stopped.wait_for(|stop| *stop) => return Ok(()),
-            };
-            let Some(query) = read else {
-                return Ok(());
-            };
-            let answer = match self.pipeline.begin(&query, self.client.clone()) {
-                Step::Done(answer) => answer,
-                Step::Wait(job) => self.pipeline.finish(job).await,
-                Step::Stream(outgoing) => {
-                    let whole = Duration::from_secs(TRANSFER_TIME_MAX_S);
-                    let mut stopped = self.stopped.clone();
-                    tokio::select! {
-                        sent = timeout(whole, self.transfer(*outgoing)) => sent??,
-                        _ = stopped.wait_for(|stop| *stop) => return Ok(()),
-                    }
-                    continue;
-                }
-            };
-            if let Some(answer) = answer {
-                self.write(&answer, WRITE_TIMEOUT_S).await?;
-            }
-        }
-    }
-
-    /// Writes the messages of a transfer as the client takes them.
-    async fn transfer(&mut self, outgoing: Outgoing) -> io::Result<()> {
-        let mut messages = outgoing.start();
-        while let Some(message) = messages.next().await.map_err(io::Error::other)? {
-            self.write(&message, TRANSFER_MESSAGE_TIME_MAX_S).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes one message; an error if the client does not take it within `patience_s` seconds.
-    async fn write(&mut self, message: &[u8], patience_s: u64) -> io::Result<()> {
-        let length = u16::try_from(message.len()).map_err(io::Error::other)?;
-        // RFC 7766 section 8: length and message at once.
-        let framed = [&length.to_be_bytes(), message].concat();
-        let patience = Duration::from_secs(patience_s);
-        timeout(patience, async {
-            self.stream.write_all(&framed).await?;
-            // What TLS has not sent yet.
-            self.stream.flush().await
-        })
-        .await?
-    }
-}
-
-/// One message; `None` at the end of the stream. Memory grows with what arrives, not with what is announced.
-async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
-    let length = match stream.read_u16().await {
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut message = Vec::new();
-    let mut limited = stream.take(u64::from(length));
-    limited.read_to_end(&mut message).await?;
-    Ok((message.len() == usize::from(length)).then_some(message))
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::dns::message::MESSAGE_LEN_MAX;
@@ -343,8 +297,16 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let places = Places::new(places, 1, network);
-        let streams =
-            Streams::with_places(places, vec![listener], None, pipeline, Arc::default()).unwrap();
+        let proxies = Proxies::new(Default::default(), Arc::default());
+        let streams = Streams::with_places(
+            places,
+            vec![listener],
+            None,
+            proxies,
+            pipeline,
+            Arc::default(),
+        )
+        .unwrap();
         (address, streams)
     }
 
@@ -353,8 +315,13 @@ mod tests {
         let query = query.encode(MESSAGE_LEN_MAX);
         stream.write_u16(query.len() as u16).await?;
         stream.write_all(&query).await?;
-        let answer = read_message(stream).await?;
-        Ok(answer.map(|bytes| Message::parse(&bytes).unwrap()))
+        let length = match stream.read_u16().await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            length => length?,
+        };
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await?;
+        Ok(Some(Message::parse(&answer).unwrap()))
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@
 //! handling of one query.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender};
+use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, Look, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
@@ -36,6 +37,7 @@ const ERROR_PAUSE_MS: u64 = 1;
 
 /// What all UDP threads share.
 struct Shared {
+    proxies: Proxies,
     pipeline: Arc<Pipeline>,
     metrics: Arc<Metrics>,
     runtime: Handle,
@@ -59,20 +61,23 @@ impl UdpThreads {
     /// No thread could be made, or a socket option is not to be had.
     pub fn start(
         sockets: Vec<UdpSocket>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
-        UdpThreads::with_places(WAITING_MAX, sockets, pipeline, metrics)
+        UdpThreads::with_places(WAITING_MAX, sockets, proxies, pipeline, metrics)
     }
 
     /// As [`UdpThreads::start`], with another limit on the queries that wait.
     fn with_places(
         places: u32,
         sockets: Vec<UdpSocket>,
+        proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
         let shared = Arc::new(Shared {
+            proxies,
             pipeline,
             metrics,
             runtime: Handle::current(),
@@ -151,7 +156,10 @@ impl Shared {
                 self.pipeline.begin_turn(kept);
             }
             let looks = self.look(&inbox, &mut kept);
-            for ((query, route), look) in inbox.datagrams().zip(&looks) {
+            for ((datagram, route), look) in inbox.datagrams().zip(&looks) {
+                let Some((query, client)) = self.proxies.unwrap(datagram, route.client) else {
+                    continue;
+                };
                 if let (Some(look), Some(ready)) = (look, &mut kept) {
                     match self.answer_ready(look, route, ready, &mut answers) {
                         Some(Found::Unknown) => {}
@@ -162,7 +170,7 @@ impl Shared {
                         }
                     }
                 }
-                match self.begin(query, route, &mut kept) {
+                match self.begin(query, client, &mut kept) {
                     Step::Done(Some(answer)) => answers.push(route, &answer),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
@@ -189,8 +197,9 @@ impl Shared {
             return looks;
         };
         let look = || {
-            for (look, (query, route)) in looks.iter_mut().zip(inbox.datagrams()) {
-                *look = self.pipeline.look(query, route.client, ready);
+            for (look, (datagram, route)) in looks.iter_mut().zip(inbox.datagrams()) {
+                let asked = self.proxies.peek(datagram, route.client);
+                *look = asked.and_then(|(query, from)| self.pipeline.look(query, from, ready));
             }
             ready.warm(looks.iter().flatten());
         };
@@ -223,14 +232,14 @@ impl Shared {
     }
 
     /// The same for what is not ready.
-    fn begin(&self, query: &[u8], route: Route, kept: &mut Option<ReadyAnswers>) -> Step {
-        let client = Client::new(route.client, Transport::Udp);
+    fn begin(&self, query: &[u8], address: SocketAddr, kept: &mut Option<ReadyAnswers>) -> Step {
+        let client = Client::new(address, Transport::Udp);
         let begin = AssertUnwindSafe(|| match kept {
             Some(kept) => self.pipeline.begin_and_keep(query, client, kept),
             None => self.pipeline.begin(query, client),
         });
         catch_unwind(begin).unwrap_or_else(|_| {
-            tracing::error!(client = %route.client, "the handling of a query panicked");
+            tracing::error!(client = %address, "the handling of a query panicked");
             Step::Done(None)
         })
     }
@@ -358,7 +367,9 @@ mod tests {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         let pipeline = Arc::new(pipeline);
-        let threads = UdpThreads::with_places(places, vec![server], pipeline, metrics.clone());
+        let proxies = Proxies::new(Default::default(), metrics.clone());
+        let threads =
+            UdpThreads::with_places(places, vec![server], proxies, pipeline, metrics.clone());
         Running {
             threads: threads.unwrap(),
             client,

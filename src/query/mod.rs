@@ -14,6 +14,7 @@ pub mod acl;
 pub mod chaos;
 pub mod cookie;
 pub mod designated;
+pub mod dns64;
 mod limited;
 mod notify;
 pub mod own;
@@ -46,6 +47,7 @@ use crate::resolve::{Resolution, Security};
 use acl::{AccessList, Rights};
 use chaos::Chaos;
 use cookie::{Cookies, Malformed, Standing};
+use dns64::{Dns64, Translating};
 use own::{Own, OwnZones};
 use quick::{Keep, Kind};
 use rate_limit::RateLimits;
@@ -118,6 +120,8 @@ pub type SharedSettings = Arc<ArcSwap<Settings>>;
 pub struct Pipeline {
     settings: SharedSettings,
     resolver: Option<Arc<dyn Resolve>>,
+    /// Who gets made addresses, and the resolver that makes them.
+    dns64: Option<(Arc<Dns64>, Arc<dyn Resolve>)>,
     cookies: Option<(Cookies, Clock)>,
     limits: Option<(Arc<RateLimits>, Clock)>,
     chaos: Chaos,
@@ -173,6 +177,7 @@ impl Pipeline {
         Pipeline {
             settings,
             resolver,
+            dns64: None,
             cookies: None,
             limits: None,
             chaos: Chaos::default(),
@@ -187,6 +192,22 @@ impl Pipeline {
     /// Gives a server cookie to every client that sends a cookie (RFC 7873 section 5.2).
     pub fn with_cookies(mut self, cookies: Cookies, clock: Clock) -> Pipeline {
         self.cookies = Some((cookies, clock));
+        self
+    }
+
+    /// Makes addresses for the clients that it is for (RFC 6147), of what the resolver knows.
+    pub fn with_dns64(mut self, dns64: Option<Dns64>) -> Pipeline {
+        self.dns64 = dns64
+            .map(Arc::new)
+            .zip(self.resolver.clone())
+            .map(|(dns64, resolver)| {
+                let translating = Translating {
+                    resolver,
+                    dns64: dns64.clone(),
+                    metrics: self.metrics.clone(),
+                };
+                (dns64, Arc::new(translating) as Arc<dyn Resolve>)
+            });
         self
     }
 
@@ -265,7 +286,11 @@ impl Pipeline {
             let records = records.ok_or_else(|| no_chaos(&request));
             return Step::Done(self.written_chaos(records, &request, settings.udp_size_max));
         }
-        let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
+        let dns64 =
+            (self.dns64.as_ref()).filter(|(dns64, _)| rights.recursion && dns64.serves(&request));
+        let resolver = (dns64.map(|(_, translating)| translating))
+            .or(self.resolver.as_ref())
+            .filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
         let recursion = recursion_available && request.message.recursion_desired;
         let mut done = |answer: Answer, keep: Option<(Keep, bool)>| {
@@ -292,14 +317,26 @@ impl Pipeline {
                 Some((Keep::fixed(Kind::Special), false)),
             );
         }
-        let (so_far, question) = match settings.zones.answer(&request, rights, recursion) {
-            Own::Answer(answer) => {
+        if let Some(answer) = dns64.and_then(|(dns64, _)| dns64.told(&request.question)) {
+            self.metrics.answers_special_total.inc();
+            return done(answer, None);
+        }
+        let own = |request: &Request| settings.zones.answer(request, rights, recursion);
+        let (so_far, question) = match own(&request) {
+            Own::Answer(mut answer) => {
                 self.metrics.answers_own_total.inc();
+                if let Some((dns64, _)) = dns64 {
+                    answer = dns64.own(answer, &request, own, &self.metrics);
+                }
                 return done(answer, Some((Keep::fixed(Kind::Own), true)));
             }
             Own::Refused => return done(refused(rights), None),
             Own::NotOurs => (Answer::default(), request.question.clone()),
             Own::Resolve { so_far, question } => (so_far, question),
+        };
+        let (so_far, question) = match dns64.and_then(|(dns64, _)| dns64.pointer(&question)) {
+            Some((alias, onward)) => (alias.preceded_by(so_far), onward),
+            None => (so_far, question),
         };
         let Some(resolver) = resolver else {
             return done(refused(rights), None);

@@ -154,7 +154,7 @@ impl Answer {
             request.cookie.clone(),
             &self.errors,
         );
-        add_nsid(&mut reply, request);
+        add_told(&mut reply, request);
         encode_for(reply, request, udp_size_max)
     }
 }
@@ -166,7 +166,7 @@ pub fn about_this_server(records: Vec<Record>, request: &Request, udp_size_max: 
     reply.authoritative = true;
     reply.answer = records;
     reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
-    add_nsid(&mut reply, request);
+    add_told(&mut reply, request);
     encode_for(reply, request, udp_size_max)
 }
 
@@ -185,9 +185,19 @@ fn encode_for(reply: Message, request: &Request, udp_size_max: u16) -> Vec<u8> {
     reply
 }
 
-fn add_nsid(reply: &mut Message, request: &Request) {
-    if let (Some(edns), Some(nsid)) = (&mut reply.edns, &request.nsid) {
+/// What the client has asked about this server, beside its question.
+fn add_told(reply: &mut Message, request: &Request) {
+    let Some(edns) = &mut reply.edns else {
+        return;
+    };
+    if let Some(nsid) = &request.nsid {
         edns.options.push((option::NSID, nsid.clone()));
+    }
+    if let Some(idle) = request.idle_to_tell() {
+        // RFC 7828 section 3.1: in units of 100 milliseconds.
+        let units = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+        edns.options
+            .push((option::TCP_KEEPALIVE, units.to_be_bytes().to_vec()));
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::dns::edns::option;
 use crate::dns::message::{HEADER_LEN, peek_id};
 use crate::dns::tsig::Signer;
 use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype};
@@ -21,6 +23,8 @@ pub struct Client {
     pub transport: Transport,
     /// The certificate that the client has proven to hold.
     pub certificate: Option<Arc<Shown>>,
+    /// How long its connection may stay without a query, where that can be told (RFC 7828): over TCP and TLS.
+    pub idle: Option<Duration>,
 }
 
 impl Client {
@@ -30,6 +34,7 @@ impl Client {
             addr,
             transport,
             certificate: None,
+            idle: None,
         }
     }
 }
@@ -135,6 +140,10 @@ impl Request {
         {
             return Err(with(message, Rcode::BADVERS, None));
         }
+        // RFC 7828 sections 3.3.1 and 3.3.2: a client names no time; over UDP the option is ignored.
+        if client.idle.is_some() && keepalive(&message).is_some_and(|value| !value.is_empty()) {
+            return Err(with(message, Rcode::FORMERR, None));
+        }
         let Some(question) = message.question.clone() else {
             return Err(with(message, Rcode::FORMERR, None));
         };
@@ -172,10 +181,20 @@ impl Request {
         self.message.edns.as_ref().is_some_and(|e| e.dnssec_ok)
     }
 
+    /// How long the client's connection may stay without a query, where it wants to know (RFC 7828).
+    pub fn idle_to_tell(&self) -> Option<Duration> {
+        keepalive(&self.message).and(self.client.idle)
+    }
+
     /// The client understands AD (RFC 6840 section 5.7).
     pub fn understands_ad(&self) -> bool {
         self.dnssec_ok() || self.message.authentic_data
     }
+}
+
+/// The edns-tcp-keepalive option of a query.
+fn keepalive(query: &Message) -> Option<&[u8]> {
+    query.edns.as_ref()?.option(option::TCP_KEEPALIVE)
 }
 
 /// Questions that are well-formed and not answered here.
@@ -243,7 +262,6 @@ fn with(query: Message, rcode: Rcode, error: Option<Ede>) -> Rejected {
 mod tests {
     use super::*;
     use crate::dns::Edns;
-    use crate::dns::edns::option;
     use crate::dns::message::MESSAGE_LEN_MAX;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -251,6 +269,7 @@ mod tests {
         addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
         transport: Transport::Udp,
         certificate: None,
+        idle: None,
     };
 
     fn query() -> Message {

@@ -50,7 +50,7 @@ const NEW_LOOK_EVERY: Duration = Duration::from_secs(30);
 pub enum DelegationOrigin {
     /// The root hints of the configuration.
     Hints,
-    /// A `[[forward]]` table: these servers answer for the zone whoever's it is.
+    /// A `[[forward]]` or `[[stub]]` table: these servers answer for the zone whoever's it is.
     Forward,
     /// A server of the parent.
     Network,

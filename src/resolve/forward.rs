@@ -1,4 +1,4 @@
-//! Zones whose questions go to other recursive servers instead of the zones' own.
+//! Zones whose servers the operator names: other recursive ones, or the zones' own where nobody delegates to them.
 //!
 //! Why: a company's zone that only its own servers know, or a network whose only way out is its provider's
 //! resolver (`zone = "."`).
@@ -11,6 +11,9 @@
 //! anybody says: the chain of signatures is fetched in the same way, and validated here. What becomes of a forwarder is no
 //! evidence about the servers of any zone.
 //!
+//! A `[[stub]]` is a [`Forward`] to the zone's own servers: asked with RD=0, each question from there, and a referral of theirs is followed like
+//! any. What is learned below it stands by itself, and from there the way never leads back above the stub, to those who know nothing of the zone.
+//!
 //! Failure: when no forwarder answers the question fails, or with `first = true` is resolved as if there were no forwarder.
 
 use std::collections::HashMap;
@@ -21,7 +24,7 @@ use crate::config;
 use crate::dns::{Name, Question, Rtype};
 use crate::resolve::Cover;
 
-/// One zone and its forwarders.
+/// One zone and its forwarders, or its own servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
     /// The zone; the root for everything.
@@ -30,9 +33,21 @@ pub struct Forward {
     pub servers: Vec<SocketAddr>,
     /// Without an answer of theirs, resolve as usual.
     pub first: bool,
+    /// They are asked over TLS, which the way out sees to.
+    pub tls: bool,
+    /// They are the zone's own servers (`[[stub]]`), asked without recursion; what they refer to is followed.
+    pub is_stub: bool,
 }
 
 impl Forward {
+    /// The table that says so.
+    pub fn table(&self) -> &'static str {
+        match self.is_stub {
+            true => "[[stub]]",
+            false => "[[forward]]",
+        }
+    }
+
     /// The forwarder with this address, with its port.
     pub fn server(&self, address: IpAddr) -> Option<SocketAddr> {
         self.servers.iter().find(|s| s.ip() == address).copied()
@@ -45,6 +60,8 @@ impl From<&config::Forward> for Forward {
             zone: config.zone.clone(),
             servers: config.servers.clone(),
             first: config.first,
+            tls: config.tls.is_some(),
+            is_stub: config.is_stub,
         }
     }
 }
@@ -103,6 +120,8 @@ mod tests {
             zone: zone.parse().unwrap(),
             servers: vec!["192.0.2.1:53".parse().unwrap()],
             first: false,
+            tls: false,
+            is_stub: false,
         };
         let forwards: Forwards = ["corp.example.", "lab.corp.example."]
             .map(forward)

@@ -8,6 +8,7 @@
 //! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
 //! - `quiet`: who gives its socket to another where all are taken.
+//! - `tls`: servers that are asked over TLS alone.
 //! - `severed`: another way out, on which some servers are cut off.
 //! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
@@ -26,6 +27,7 @@ mod socket;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod udp;
 mod unclaimed;
 pub mod wire;
@@ -33,6 +35,7 @@ pub mod wire;
 pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
 pub use severed::{IsCut, Manner, Severed};
+pub use tls::TlsServers;
 pub use unclaimed::unclaimed_datagrams;
 
 /// How a question travels.

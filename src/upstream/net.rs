@@ -25,6 +25,7 @@ use super::cookies::Cookies;
 use super::pool::Pool;
 use super::quiet::{QUIET_MAX, Quiet};
 use super::socket::open_files_max;
+use super::tls::TlsServers;
 use super::wire::Stray;
 use super::{Ask, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream};
 use crate::clock::Clock;
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     /// Cryptographic, seeded by the operating system: IDs, ports, case and cookies must not be guessable.
     rng: Mutex<StdRng>,
     cookies: Mutex<Cookies>,
+    pub(super) tls: TlsServers,
     sockets: Arc<Semaphore>,
     /// Questions over UDP, each with a socket.
     quiet: Quiet,
@@ -87,6 +89,16 @@ impl NetUpstream {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> io::Result<NetUpstream> {
+        NetUpstream::with_tls(settings, TlsServers::default(), metrics, clock)
+    }
+
+    /// As [`NetUpstream::new`], with servers that are asked over TLS alone.
+    pub fn with_tls(
+        settings: NetSettings,
+        tls: TlsServers,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> io::Result<NetUpstream> {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let sockets = SOCKETS_MAX.min(open_files_max() / 2).max(1);
         let shared = Arc::new(Shared {
@@ -94,6 +106,7 @@ impl NetUpstream {
             clock,
             rng: Mutex::new(rng),
             cookies: Mutex::default(),
+            tls,
             sockets: Arc::new(Semaphore::new(sockets)),
             quiet: Quiet::default(),
         });
@@ -128,8 +141,12 @@ impl NetUpstream {
             .shared
             .clock
             .instant(self.shared.clock.now().mono + time);
+        let transport = match self.shared.tls.server(ask.server) {
+            Some(_) => Transport::Tcp,
+            None => ask.transport,
+        };
         let exchange = async {
-            match ask.transport {
+            match transport {
                 Transport::Udp => {
                     let _socket = self.socket(deadline).await?;
                     let waits = self.shared.quiet.enter(self.shared.clock.now().mono);

@@ -1,4 +1,4 @@
-//! Questions and answers over TCP (RFC 7766).
+//! Questions and answers over TCP (RFC 7766), and over TLS (RFC 7858), which is TCP after a handshake (`tls`).
 //!
 //! A connection proves where the answer comes from: TCP is the refuge from servers that do not keep the case of
 //! names or give up cookies, and from forgers. Several questions are under way on one connection at a time, and
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -25,14 +25,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::net::{NetUpstream, Shared};
 use super::pool::{Command, Ended, Line, Peer};
 use super::socket::classify;
+use super::tls::PADDING_BLOCK;
 use super::wire::{Answer, Received, Sent, Stray};
 use super::{Ask, ExchangeError, Reply, Transport};
 use crate::dns::WireError;
+use crate::dns::edns::option;
 use crate::dns::message::HEADER_LEN;
+use crate::tls::fault_of;
 
 /// How long a connection may take to be made, and to take a question.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the other end may take to prove who it is.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a question waits for a place on a connection to a server that has as many as it may. Shorter than any wait
 /// for an answer over TCP (three times `WAIT_MIN` of `resolve/select`).
 const PLACE_WAIT_MAX: Duration = Duration::from_millis(100);
@@ -108,7 +113,7 @@ impl Talk {
         let line = self.line.clone();
         let talk = async {
             match timeout(CONNECT_TIME_MAX, connect(source, server)).await {
-                Ok(Ok(mut stream)) => self.talk(&mut stream).await,
+                Ok(Ok(stream)) => self.open(stream).await,
                 Ok(Err(error)) => Ended::failed(classify(&error)),
                 Err(_) => Ended::failed(ExchangeError::TimedOut),
             }
@@ -126,10 +131,37 @@ impl Talk {
         }
     }
 
-    async fn talk(&mut self, stream: &mut TcpStream) -> Ended {
+    /// Shakes hands first where that is due.
+    async fn open(&mut self, mut stream: TcpStream) -> Ended {
         let Ok(local) = stream.local_addr() else {
             return Ended::hung_up();
         };
+        let Some(tls) = self.shared.tls.server(self.peer.0).cloned() else {
+            return self.talk(&mut stream, local).await;
+        };
+        let secured = match timeout(HANDSHAKE_TIME_MAX, tls.secure(stream)).await {
+            Ok(secured) => secured,
+            Err(late) => Err(late.into()),
+        };
+        let metrics = self.shared.metrics.clone();
+        match secured {
+            Ok(mut stream) => {
+                metrics.upstream_tls_opened_total.inc();
+                self.talk(&mut stream, local).await
+            }
+            Err(error) => {
+                metrics.upstream_tls_failures_total.inc();
+                let why = fault_of(&error).unwrap_or_else(|| error.to_string());
+                Ended::failed(ExchangeError::Unreachable(format!("TLS: {why}")))
+            }
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        local: SocketAddr,
+    ) -> Ended {
         let mut frames = Frames::default();
         let mut more = true;
         while more || self.somebody_waits() {
@@ -161,11 +193,11 @@ impl Talk {
 
     async fn send(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncWrite + Unpin),
         local: IpAddr,
         command: Command,
     ) -> Result<(), Ended> {
-        let Command { ask, tell } = command;
+        let Command { mut ask, tell } = command;
         if tell.is_closed() {
             return Ok(());
         }
@@ -178,7 +210,16 @@ impl Talk {
         }
         let pair = (ask.server, local);
         let cookie = (ask.cookie).then(|| self.shared.cookies().offer(pair, now, &mut rng));
-        let sent = Sent::new(&ask, id, cookie.as_deref(), &mut rng);
+        let mut sent = Sent::new(&ask, id, cookie.as_deref(), &mut rng);
+        if self.shared.tls.server(self.peer.0).is_some()
+            && let Some(edns) = &mut ask.edns
+        {
+            // RFC 8467 section 4.1: what can be read of it is its length.
+            let whole = sent.packet.len() + option::HEAD_LEN;
+            let padding = vec![0; whole.next_multiple_of(PADDING_BLOCK) - whole];
+            edns.options.push((option::PADDING, padding));
+            sent = Sent::new(&ask, id, cookie.as_deref(), &mut rng);
+        }
         let Some(frame) = framed(&sent.packet) else {
             let error = ExchangeError::Limit("question too long".into());
             let _ = tell.send(Err(Ended::failed(error)));
@@ -190,7 +231,12 @@ impl Talk {
             tell,
         };
         self.waiting.insert(id, waiting);
-        match timeout(WRITE_TIME_MAX, stream.write_all(&frame)).await {
+        let written = async {
+            stream.write_all(&frame).await?;
+            // What TLS has not sent yet.
+            stream.flush().await
+        };
+        match timeout(WRITE_TIME_MAX, written).await {
             Ok(Ok(())) => self.shared.metrics.upstream_sent_total.inc(),
             Ok(Err(error)) => return Err(Ended::closed(&error)),
             Err(_) => return Err(Ended::hung_up()),
@@ -272,7 +318,7 @@ struct Frames {
 impl Frames {
     /// The next message. Nothing is lost when the future is dropped. Memory grows with what arrives, not with
     /// what the length field claims.
-    async fn next(&mut self, stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    async fn next(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
         loop {
             if let Some((len, rest)) = self.buffer.split_first_chunk::<2>()
                 && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*len)))

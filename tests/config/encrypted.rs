@@ -201,3 +201,48 @@ fn sources_may_be_shown_a_certificate() {
         "not the key of the first certificate",
     );
 }
+
+#[test]
+fn forwarders_over_tls_are_known_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["ns.example".to_owned()]).unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let ca = ca.display();
+    let forward = |zone: &str, keys: &str| {
+        format!("[[forward]]\nzone = '{zone}'\nservers = ['192.0.2.1', '192.0.2.2:5300']\n{keys}\n")
+    };
+    let named = format!("tls = true\ntls_name = 'ns.example'\nca = '{ca}'");
+    let config = parse(&forward("a.", &named)).unwrap();
+    let servers: Vec<_> = (config.forwards[0].servers.iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(servers, ["192.0.2.1:853", "192.0.2.2:5300"]);
+    let tls = config.forwards[0].tls.as_ref().unwrap();
+    assert!(tls.ca.is_some());
+    assert_eq!(tls.name, "ns.example".try_into().ok());
+    let bare = parse(&forward("a.", "tls = true")).unwrap();
+    assert_eq!(bare.forwards[0].tls.as_ref().unwrap().name, None);
+    for (keys, fault) in [
+        (
+            "tls_name = 'ns.example'",
+            "tls_name is of no use without tls",
+        ),
+        (
+            &format!("tls = false\nca = '{ca}'"),
+            "ca is of no use without tls",
+        ),
+        ("tls = 'yes'", "forward.tls"),
+        ("tls = true\ntls_name = 'a b'", "forward.tls_name"),
+        ("tls = true\nca = 'none.pem'", "forward.ca"),
+    ] {
+        let told = parse(&forward("a.", keys)).unwrap_err();
+        assert!(told.contains(fault), "{keys}: {told}");
+    }
+    // One address is asked in one way.
+    let other = "tls = true\ntls_name = 'other.example'";
+    let both = [forward("a.", &named), forward("b.", other)].concat();
+    let told = parse(&both).unwrap_err();
+    assert!(told.contains("another tls, tls_name or ca"), "{told}");
+    assert!(parse(&[forward("a.", &named), forward("b.", &named)].concat()).is_ok());
+}

@@ -28,6 +28,43 @@ fn what_the_server_says_of_itself_is_chosen() {
 }
 
 #[test]
+fn proxies_are_prefixes_and_never_everybody_unnoticed() {
+    let server = |line: &str| parse(&format!("[server]\n{line}\n"));
+    let config = server("proxy_from = ['192.0.2.0/24', '2001:db8::1']").unwrap();
+    assert_eq!(config.server.proxy_from.len(), 2);
+    assert!(config.warnings.is_empty());
+    let everybody = server("proxy_from = ['0.0.0.0/0']").unwrap();
+    assert!(everybody.warnings[0].contains("everybody"));
+    for line in ["proxy_from = ['192.0.2.1/24']", "proxy_from = 'dnsdist'"] {
+        let told = server(line).unwrap_err();
+        assert!(told.contains(":2: server.proxy_from"), "{told}");
+    }
+}
+
+// RFC 6052 section 2.2.
+#[test]
+fn prefixes_of_made_addresses_have_their_form() {
+    let dns64 = |line: &str| parse(&format!("[dns64]\n{line}\n"));
+    assert_eq!(dns64("prefix = ''").unwrap().dns64.prefix, None);
+    for prefix in ["64:ff9b::/96", "2001:db8::/32", "2001:db8:1:2::/64"] {
+        let read = dns64(&format!("prefix = '{prefix}'")).unwrap().dns64.prefix;
+        assert_eq!(read, prefix.parse().ok());
+    }
+    for line in [
+        "prefix = '64:ff9b::/95'",
+        "prefix = '64:ff9b::'",
+        "prefix = '64:ff9b::1/96'",
+        "prefix = '2001:db8:0:0:100::/96'",
+        "prefix = '192.0.2.0/24'",
+        "exclude = ['192.0.2.0/24']",
+        "clients = ['everybody']",
+    ] {
+        let told = dns64(line).unwrap_err();
+        assert!(told.contains(":2: dns64."), "{told}");
+    }
+}
+
+#[test]
 fn limits_are_read_and_bounded() {
     let text = "[limits]\nexempt = ['192.0.2.0/24', '2001:db8::/32']\nqueries_per_prefix_s = 200\nresponses_per_s = 20\nwindow_s = 30\nslip = 3\ndenials_per_zone_s = 40\n";
     let limits = parse(text).unwrap().limits;

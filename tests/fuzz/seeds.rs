@@ -132,6 +132,17 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             b"GET\nhttps://dns.example/dns-query?x=1&dns=AAAA\n".to_vec(),
         ],
         "quic" => vec![asked_over_quic(0), asked_over_quic(1)],
+        "stream" => vec![[asked_over_quic(1), asked_over_quic(2), vec![0, 0, 0, 9, 1]].concat()],
+        "proxy" => {
+            let header = |start: [u8; 4], rest: &[u8]| {
+                [b"\r\n\r\n\0\r\nQUIT\n", &start[..], rest, b"query"].concat()
+            };
+            vec![
+                header([0x20, 0, 0, 0], b""),
+                header([0x21, 0x12, 0, 12], b"\xC0\0\x02\x01\xC0\0\x02\x35\x12\x34\0\x35"),
+                header([0x21, 0x21, 0, 41], b"0123456789abcdef0123456789abcdef\x12\x34\0\x35\xE0\0\x02xy"),
+            ]
+        }
         "certificate" => vec![
             certificate(b"\xA0\x03\x02\x01\x02", b"\x17\x0D260801120000Z"),
             certificate(b"", b"\x18\x0F99991231235959Z"),

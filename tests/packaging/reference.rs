@@ -43,7 +43,9 @@ const TABLES: &[(&str, &[&str])] = &[
     ("server.tls", &["ServerTls"]),
     ("access", &["Access"]),
     ("resolver", &["Resolver"]),
-    ("forward", &["Forward"]),
+    ("forward", &["Forward", "ForwardTls"]),
+    ("stub", &["Forward"]),
+    ("dns64", &["Dns64"]),
     ("cache", &["Cache"]),
     ("stale", &["Stale"]),
     ("retained", &["Retained"]),
@@ -77,6 +79,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("Source", "axfr", "addr"),
     ("Source", "https", "url"),
     ("AxfrTls", "tls_name", "name"),
+    ("ForwardTls", "tls_name", "name"),
     ("NotifyTarget", "address", "addr"),
     ("Peer", "address", "net"),
 ];
@@ -86,6 +89,10 @@ const EXAMPLES: &[&str] = &[
     "server.tls.",
     "forward.zone",
     "forward.servers",
+    "forward.tls_name",
+    "forward.ca",
+    "stub.zone",
+    "stub.servers",
     "mirror.zone",
     "mirror.sources",
     "mirror.bootstrap",
@@ -272,7 +279,7 @@ fn field<'i>(name: &str, types: &[&str], items: &'i BTreeMap<String, Item>) -> O
 
 /// What the reader says is allowed when it is given something that nothing allows.
 fn allowed(table: &str, name: &str) -> String {
-    let lists = ["forward", "mirror", "zone", "tsig", "catalog"];
+    let lists = ["forward", "stub", "mirror", "zone", "tsig", "catalog"];
     let head = match lists.contains(&table) {
         true => format!("[[{table}]]"),
         false => format!("[{table}]"),

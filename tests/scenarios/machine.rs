@@ -285,6 +285,8 @@ fn forward(forward: &file::Forward) -> config::Forward {
         zone: name(&forward.zone),
         servers: servers.map(|ip| (*ip, SERVER_PORT).into()).collect(),
         first: forward.first,
+        tls: None,
+        is_stub: false,
     }
 }
 

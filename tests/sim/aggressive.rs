@@ -229,6 +229,8 @@ async fn a_forwarded_zone_is_not_denied_by_the_zones_above() {
         zone: name(zone),
         servers: vec!["192.0.2.201:53".parse().unwrap()],
         first: false,
+        tls: false,
+        is_stub: false,
     };
     for (zone, made) in [("lab.", 0), ("www.lab.", 0), ("other.", 1), (".", 1)] {
         let internet = internet(Denial::Nsec);

@@ -57,6 +57,8 @@ fn forward(zone: &str, servers: &[&str]) -> Forward {
         zone: name(zone),
         servers: servers.iter().map(server).collect(),
         first: false,
+        tls: false,
+        is_stub: false,
     }
 }
 
@@ -322,4 +324,95 @@ async fn forwarders_are_given_time() {
     lab.net
         .set("resolvers", Fault::Slow(Duration::from_secs(3)));
     assert_eq!(lab.ask("5.b.com.", Rtype::A).await.rcode, Rcode::NXDOMAIN);
+}
+
+/// A zone that nobody delegates to its servers, with a zone below it.
+fn hidden() -> Internet {
+    Builder::new(1)
+        .zone(".")
+        .server("a.root.", &["198.51.100.1"])
+        .zone("corp.")
+        .undelegated()
+        .server("ns.corp.", &["192.0.2.1"])
+        .record("www A 203.0.113.80")
+        .record("alias CNAME www.sub")
+        .zone("sub.corp.")
+        .server("ns.sub.corp.", &["192.0.2.2"])
+        .record("www A 203.0.113.90")
+        .build()
+}
+
+fn stubbed(internet: Internet, servers: &[&str]) -> Lab {
+    let stub = Forward {
+        is_stub: true,
+        ..forward("corp.", servers)
+    };
+    Lab::with(internet, |s| {
+        s.forwards = [stub].into_iter().collect();
+    })
+}
+
+const ROOT: &str = "198.51.100.1";
+
+#[tokio::test(start_paused = true)]
+async fn a_stub_is_asked_as_the_zones_own_servers_and_its_referrals_are_followed() {
+    let lab = stubbed(hidden(), &["192.0.2.1"]);
+    lab.check("www.corp.", Rtype::A, "NOERROR www.corp. A 203.0.113.80")
+        .await;
+    lab.check(
+        "www.sub.corp.",
+        Rtype::A,
+        "NOERROR www.sub.corp. A 203.0.113.90",
+    )
+    .await;
+    let packets = lab.net.take_packets();
+    assert!(packets.iter().all(|p| !p.recursion_desired), "{packets:?}");
+    assert!(
+        !packets.iter().any(|p| p.host.to_string() == ROOT),
+        "{packets:?}"
+    );
+    lab.check(
+        "alias.corp.",
+        Rtype::A,
+        "NOERROR alias.corp. CNAME www.sub.corp.; www.sub.corp. A 203.0.113.90",
+    )
+    .await;
+    lab.net.take_packets();
+    // What it has referred to is asked without it.
+    lab.check("none.sub.corp.", Rtype::A, "NXDOMAIN").await;
+    assert_eq!(asked(&lab), ["192.0.2.2"]);
+    // All else is found as ever.
+    assert_eq!(
+        lab.ask("www.example.", Rtype::A).await.rcode,
+        Rcode::NXDOMAIN
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stub_does_not_say_nobody_else_is_asked_for() {
+    let lab = stubbed(hidden(), &["192.0.2.1"]);
+    lab.check(
+        "www.sub.corp.",
+        Rtype::A,
+        "NOERROR www.sub.corp. A 203.0.113.90",
+    )
+    .await;
+    lab.net.set("192.0.2.1", Fault::Silent);
+    lab.net.set("192.0.2.2", Fault::Silent);
+    lab.net.take_packets();
+    for owner in ["other.corp.", "other.sub.corp."] {
+        let found = lab.ask(owner, Rtype::A).await;
+        assert_eq!(found.rcode, Rcode::SERVFAIL, "{owner}");
+    }
+    let asked = asked(&lab);
+    assert!(!asked.contains(&ROOT.to_string()), "{asked:?}");
+    lab.net.heal();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for owner in ["www.corp.", "www.sub.corp."] {
+        assert_eq!(
+            lab.ask(owner, Rtype::A).await.rcode,
+            Rcode::NOERROR,
+            "{owner}"
+        );
+    }
 }

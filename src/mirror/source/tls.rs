@@ -18,12 +18,12 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio_rustls::TlsConnector;
 
 use super::{BoxFuture, Connect, Stream};
 use crate::clock::Clock;
-use crate::tls::{self, ALPN_DOT, AUTHORITIES_MAX, Hands, Identity, IdentityError, PemError};
+use crate::tls::{self, ALPN_DOT, Hands, Identity, IdentityError, PemError};
 
 /// What a web server is asked to speak.
 const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -54,13 +54,7 @@ pub enum TrustError {
 pub fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, TrustError> {
     let store = match ca {
         Some(path) => tls::Authorities::load(path)?.store(),
-        // A certificate that the system lists and rustls cannot read is no reason to do without the others.
-        None => {
-            let mut store = RootCertStore::empty();
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs.into_iter().take(AUTHORITIES_MAX));
-            Arc::new(store)
-        }
+        None => tls::trusted(),
     };
     match store.is_empty() {
         true => Err(TrustError::NoneHere),
@@ -173,25 +167,5 @@ pub fn fault_of(error: &io::Error) -> Option<String> {
     if inner.is::<NoTransfers>() {
         return Some(inner.to_string());
     }
-    let error = inner.downcast_ref::<rustls::Error>()?;
-    Some(match error {
-        rustls::Error::InvalidCertificate(why) => match why {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired (if it has not, the clock is wrong)".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet (if it is, the clock is wrong)".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another name".to_owned()
-            }
-            // A namesake of a trusted authority has signed it, or nobody whom one has heard of.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate comes from no authority that is trusted here (`ca` names others)"
-                    .to_owned()
-            }
-            other => format!("its certificate is not accepted: {other}"),
-        },
-        other => other.to_string(),
-    })
+    tls::fault_of(error)
 }

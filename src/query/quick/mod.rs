@@ -61,7 +61,7 @@ pub struct Look<'q> {
     from: SocketAddr,
     plain: Plain<'q>,
     lower: Lower,
-    rights: Rights,
+    rights: (Rights, bool),
     hash: u64,
 }
 
@@ -175,14 +175,14 @@ impl Lower {
     }
 }
 
-fn rights_octet(rights: Rights) -> u8 {
-    u8::from(rights.recursion) | u8::from(rights.own_zones) << 1
+fn rights_octet(rights: Rights, gets_made: bool) -> u8 {
+    u8::from(rights.recursion) | u8::from(rights.own_zones) << 1 | u8::from(gets_made) << 2
 }
 
 fn identity<'n>(
     plain: &Plain<'_>,
     lower: &'n Lower,
-    rights: Rights,
+    (rights, gets_made): (Rights, bool),
     udp_size_max: u16,
 ) -> Identity<'n> {
     let limit = match plain.form.has_edns() {
@@ -193,7 +193,7 @@ fn identity<'n>(
         name: lower.as_slice(),
         rtype: plain.rtype,
         flags: plain.form.flags(),
-        rights: rights_octet(rights),
+        rights: rights_octet(rights, gets_made),
         limit,
     }
 }
@@ -287,7 +287,7 @@ impl Pipeline {
         let plain = Plain::read(wire)?;
         let lower = Lower::of(plain.name);
         let settings = &kept.settings;
-        let rights = settings.access.rights(from.ip());
+        let rights = self.rights_in(settings, from);
         let hash = kept
             .table
             .hash(&identity(&plain, &lower, rights, settings.udp_size_max));
@@ -411,7 +411,7 @@ impl Pipeline {
             return;
         }
         let lower = Lower::of(plain.name);
-        let rights = kept.settings.access.rights(from.ip());
+        let rights = self.rights_in(&kept.settings, from);
         let of = identity(&plain, &lower, rights, kept.settings.udp_size_max);
         // What changed after this moment shows in the next turn; what changed before it may be in the answer or not.
         let standing = self.resolver.as_ref().map_or(Some(0), |r| r.standing());
@@ -447,10 +447,18 @@ impl Pipeline {
         }
     }
 
+    /// What a client may have, and whether some of it is made for him (`dns64`).
+    fn rights_in(&self, settings: &Settings, from: SocketAddr) -> (Rights, bool) {
+        let made = self.dns64.as_ref();
+        let gets_made = made.is_some_and(|(dns64, _)| dns64.is_client(from.ip()));
+        (settings.access.rights(from.ip()), gets_made)
+    }
+
     /// Where others than the zones above have a say.
     fn landmarks(&self, settings: &Settings) -> Vec<Name> {
         let own = settings.zones.iter().map(|(name, _)| name);
         let mut landmarks: Vec<Name> = own.chain(settings.special.names()).cloned().collect();
+        landmarks.extend(self.dns64.iter().flat_map(|(dns64, _)| dns64.landmarks()));
         landmarks.extend(
             self.resolver
                 .iter()

@@ -146,7 +146,7 @@ impl Iteration {
     pub(super) fn may_go_back(&self, known: &Delegation) -> bool {
         // The parent of a retained one cannot be reached.
         let fixed = known.expiry.is_none() || known.origin == DelegationOrigin::Retained;
-        !fixed && self.referrals == 1 && !self.went_back
+        !fixed && !self.below_stub && self.referrals == 1 && !self.went_back
     }
 
     /// The deepest known delegation from which the way may begin.

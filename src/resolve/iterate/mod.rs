@@ -18,13 +18,15 @@
 //!      +--> answer, alias, denial --> Done         referral --> begin(zone below)
 //! ```
 //!
-//! Where a `[[forward]]` table governs the question there is only one step, and its servers are the forwarders (`forward`).
+//! Where a `[[forward]]` table governs the question there is only one step, and its servers are the forwarders (`forward`). Where a `[[stub]]` does,
+//! the way begins at its servers, or at what they have referred to before.
 //!
 //! Failure: every loop is bounded (referrals, packets, sub-questions, time); what cannot be had is a [`Failure`] that says
 //! which zone did not answer and how.
 
 mod beside;
 mod copies;
+mod named;
 mod search;
 mod step;
 mod terms;
@@ -38,7 +40,6 @@ use rand::rngs::SmallRng;
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, Rtype};
 use crate::resolve::delegation::{DELEGATION_TTL_MAX_S, Delegation, DelegationOrigin};
-use crate::resolve::forward::Forward;
 use crate::resolve::interpret::{Referral, Said};
 use crate::resolve::retained::When;
 use crate::resolve::shares::Crowded;
@@ -70,6 +71,8 @@ pub struct Iteration {
     /// Where this way ends, if it is such a one.
     until: Until,
     forwarded: bool,
+    /// The way began at a `[[stub]]` or below it, and does not lead above it.
+    below_stub: bool,
     /// When a retained delegation is used at the present step, if there is one.
     kept: Option<When>,
 }
@@ -89,6 +92,7 @@ impl Iteration {
             beside: None,
             until: Until::default(),
             forwarded: false,
+            below_stub: false,
             kept: None,
         }
     }
@@ -135,24 +139,6 @@ impl Iteration {
     /// Whether its present or last step went to forwarders.
     pub fn is_forwarded(&self) -> bool {
         self.forwarded
-    }
-
-    fn start(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
-        let forwards = &env.settings.forwards;
-        let held = env.local.cover(&self.question, now);
-        match forwards.governing(&self.question, held.as_ref()) {
-            Some(forward) => self.forward(env, now, forward.clone(), out),
-            None => self.walk(env, now, out),
-        }
-    }
-
-    /// The one step of a question that is not ours to resolve.
-    fn forward(&mut self, env: &Env<'_>, now: Now, forward: Arc<Forward>, out: &mut Vec<Action>) {
-        self.forwarded = true;
-        let mut attempt = Attempt::forwarded(forward, &self.question);
-        attempt.plan(env, now, &self.manner, &mut self.rng);
-        env.trace.note(now, || attempt.told());
-        self.attend(env, now, attempt, out);
     }
 
     fn walk(&mut self, env: &Env<'_>, now: Now, out: &mut Vec<Action>) {
@@ -365,6 +351,8 @@ impl Iteration {
         let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
         // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
         let parent = match delegation.origin {
+            // The parent of these is not delegated itself.
+            DelegationOrigin::Network if self.below_stub => None,
             DelegationOrigin::Network => self.attempt.as_ref().map(|a| a.delegation.zone.clone()),
             DelegationOrigin::Hints
             | DelegationOrigin::Mirror(_)
@@ -462,7 +450,10 @@ impl Iteration {
             if forward.first && kind != FailureKind::Budget {
                 return self.walk(env, now, out);
             }
-            let text = format!("no forwarder gave an answer: {text}");
+            let text = match forward.is_stub {
+                true => format!("no server of its [[stub]] gave an answer: {text}"),
+                false => format!("no forwarder gave an answer: {text}"),
+            };
             return self.fail(kind, forward.zone.clone(), text, out);
         }
         let known = attempt.delegation;

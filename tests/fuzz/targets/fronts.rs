@@ -1,8 +1,8 @@
-//! Heads of requests over HTTPS, and streams of QUIC.
+//! What comes in before there is a query: heads of requests over HTTPS, streams of QUIC and TCP, headers of proxies.
 
 use holdfast::dns::Message;
 use holdfast::dns::message::{MESSAGE_LEN_MAX, peek_id};
-use holdfast::listen::{http_query, quic};
+use holdfast::listen::{conversation, http_query, proxy, quic};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 
@@ -52,4 +52,38 @@ pub fn quic(data: &[u8]) -> bool {
         assert_eq!(peek_id(&data[2..]), Some(0));
     }
     is_question
+}
+
+/// The messages of a stream are the same in whatever pieces it arrives; nothing is lost between them, and what is left is not whole.
+pub fn stream(data: &[u8]) -> bool {
+    let (messages, left) = conversation::messages_of(data, data.len());
+    for piece in [1, 7] {
+        assert_eq!(
+            conversation::messages_of(data, piece),
+            (messages.clone(), left)
+        );
+    }
+    let framed: usize = messages.iter().map(|message| 2 + message.len()).sum();
+    assert_eq!(framed + left, data.len());
+    if let Some([high, low]) = data.get(framed..framed + 2) {
+        assert!(left - 2 < usize::from(u16::from_be_bytes([*high, *low])));
+    }
+    !messages.is_empty()
+}
+
+/// A header is bounded, and names a client or the proxy itself; what follows it is untouched, and no part of it is a header.
+pub fn proxy(data: &[u8]) -> bool {
+    let Ok((_, query)) = proxy::read(data) else {
+        return false;
+    };
+    let header = data.len() - query.len();
+    assert!((16..=16 + 512).contains(&header) && data.ends_with(query));
+    assert_eq!(proxy::read(&data[..header - 1]), Err(proxy::Wrong));
+    // What a stranger says as his query is never looked at.
+    let followed = [&data[..header], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"].concat();
+    assert_eq!(
+        proxy::read(&followed).map(|(said, _)| said),
+        proxy::read(data).map(|(said, _)| said)
+    );
+    true
 }

@@ -35,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     target("cookie", network::cookie),
     target("https", fronts::https),
     target("quic", fronts::quic),
+    target("stream", fronts::stream),
+    target("proxy", fronts::proxy),
     target("response", network::response),
     target("tsig", signatures::tsig),
     target("notify", signatures::notify),

@@ -128,6 +128,14 @@ impl Attempt {
     /// Sends one question; says how long to wait for its answer.
     fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
         let env = sender.env;
+        let to = match &self.forward {
+            // It has no other way, and takes as long.
+            Some(forward) if forward.tls => Try {
+                transport: Transport::Tcp,
+                ..to
+            },
+            _ => to,
+        };
         if !env.budget.take_packet() {
             self.broke = true;
             return None;
@@ -153,11 +161,13 @@ impl Attempt {
         let mut wait = env.servers.wait(to.server);
         let mut server = SocketAddr::new(to.server, env.settings.port);
         if let Some(forward) = &self.forward {
-            wait = wait.max(FORWARD_WAIT_MIN);
+            if !forward.is_stub {
+                wait = wait.max(FORWARD_WAIT_MIN);
+            }
             server = forward.server(to.server).unwrap_or(server);
         }
         let (wait, timeout) = match to.transport {
-            Transport::Udp if self.forward.is_some() => (wait, FORWARD_TIMEOUT),
+            Transport::Udp if self.is_recursive() => (wait, FORWARD_TIMEOUT),
             Transport::Udp => {
                 let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
                 (wait, usual.max(patience))
@@ -189,8 +199,8 @@ impl Attempt {
                 server,
                 transport: to.transport,
                 question: self.shown_question(),
-                recursion_desired: self.forward.is_some(),
-                checking_disabled: self.forward.is_some() && self.checks_alone(sender),
+                recursion_desired: self.is_recursive(),
+                checking_disabled: self.is_recursive() && self.checks_alone(sender),
                 edns,
                 cookie: env.settings.cookies && level == EdnsLevel::Full,
                 // Over TCP it shows whether the server keeps the case.
@@ -199,6 +209,13 @@ impl Attempt {
             },
         });
         Some(wait)
+    }
+
+    /// Whether the servers are asked to find out what they do not know.
+    fn is_recursive(&self) -> bool {
+        self.forward
+            .as_ref()
+            .is_some_and(|forward| !forward.is_stub)
     }
 
     /// RFC 6840 section 5.9: who validates wants all data from a forwarder, not its opinion. Only when that data was bogus

@@ -73,7 +73,7 @@ impl Attempt {
             zone: self.delegation.zone.to_string(),
             learned_from: match self.delegation.origin {
                 DelegationOrigin::Hints => "root hints",
-                DelegationOrigin::Forward => "[[forward]]",
+                DelegationOrigin::Forward => (self.forward.as_ref()).map_or("", |f| f.table()),
                 DelegationOrigin::Network => "network",
                 DelegationOrigin::Mirror(_) => "mirror",
                 DelegationOrigin::Retained => "retained",
