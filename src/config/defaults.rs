@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    Access, Alerts, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log,
+    Access, Alerts, Anchors, Cache, Config, Control, DnssecMode, Dnstap, Hints, Lab, Limits, Log,
     LogFormat, LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale,
     UDP_SIZE_DEFAULT_BYTES,
 };
@@ -32,6 +32,7 @@ impl Default for Config {
             limits: Limits::default(),
             control: Control::default(),
             log: Log::default(),
+            dnstap: Dnstap::default(),
             lab: Lab::default(),
             base_dir: PathBuf::from("."),
             warnings: Vec::new(),
@@ -200,6 +201,20 @@ impl Default for Log {
             level: LogLevel::Info,
             format: LogFormat::Text,
             servfail: false,
+            queries: None,
+            queries_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl Default for Dnstap {
+    fn default() -> Dnstap {
+        Dnstap {
+            socket: None,
+            identity: String::new(),
+            version: String::new(),
+            client: true,
+            resolver: false,
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod route;
 mod signed;
 pub mod special;
 pub mod transfer;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use request::{Client, Transport};
 use request::{Rejected, Request, Signed};
 use special::Special;
 use transfer::{Begun, Outgoing, Transfers};
+use watch::{Watch, Watched};
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -107,6 +109,8 @@ pub struct Pipeline {
     mirrors: Option<(Arc<Mirrors>, Clock)>,
     /// What is logged of servers that were refused something.
     refusals: Lines,
+    /// Who looks on.
+    watch: Option<Arc<dyn Watch>>,
     metrics: Arc<Metrics>,
 }
 
@@ -126,6 +130,8 @@ pub enum Job {
     Resolve(Box<Resolving>),
     /// For the difference between two versions of a zone, which answers over UDP.
     Difference(Box<Outgoing>),
+    /// For either, and somebody looks on.
+    Watched(Box<Watched>),
 }
 
 /// A query that waits for the resolver.
@@ -158,6 +164,7 @@ impl Pipeline {
             transfers: None,
             mirrors: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
+            watch: None,
             metrics,
         }
     }
@@ -192,6 +199,12 @@ impl Pipeline {
         self
     }
 
+    /// Tells of every query and its answer.
+    pub fn with_watch(mut self, watch: Arc<dyn Watch>) -> Pipeline {
+        self.watch = Some(watch);
+        self
+    }
+
     /// The reply to a query that has one message, or `None` if it deserves none. A transfer's messages are no reply: see
     /// [`Pipeline::begin`].
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
@@ -204,6 +217,13 @@ impl Pipeline {
 
     /// Takes a query as far as it goes without waiting.
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
+        match &self.watch {
+            None => self.take(wire, client),
+            Some(watch) => watch::watched(watch, wire, client, |client| self.take(wire, client)),
+        }
+    }
+
+    fn take(&self, wire: &[u8], client: Client) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
@@ -317,6 +337,12 @@ impl Pipeline {
         match job {
             Job::Resolve(job) => self.finish_resolving(*job).await,
             Job::Difference(outgoing) => Some(outgoing.single().await),
+            Job::Watched(watched) => {
+                let (job, seen, watch) = watched.into_parts();
+                let answer = Box::pin(self.finish(job)).await;
+                watch.answer(seen, answer.as_deref());
+                answer
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
 //! - `quiet`: who gives its socket to another where all are taken.
 //! - `severed`: another way out, on which some servers are cut off.
+//! - `watch`: who looks on.
 //! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
@@ -28,12 +29,14 @@ mod tcp;
 mod tests;
 mod udp;
 mod unclaimed;
+mod watch;
 pub mod wire;
 
 pub use cookies::Carried;
 pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
 pub use severed::{IsCut, Manner, Severed};
 pub use unclaimed::unclaimed_datagrams;
+pub use watch::{Asked, Watch};
 
 /// How a question travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
