@@ -12,6 +12,7 @@ pub mod compare;
 mod logging;
 mod operator;
 mod produced;
+pub mod progress;
 pub mod rehearse;
 mod secondaries;
 mod shown;
