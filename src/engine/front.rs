@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 
 use super::Rehearsal;
 use crate::config;
-use crate::dns::{Question, Rcode};
+use crate::dns::{Name, Question, Rcode};
 use crate::drill::names::{self, Names};
 use crate::future::BoxFuture;
 use crate::query::Resolve;
@@ -74,6 +74,10 @@ impl Front {
         self.watched.store(names);
     }
 
+    fn is_rehearsing(&self) -> bool {
+        self.rehearsal.load().is_some() || self.watched.load().is_some()
+    }
+
     fn note(&self, question: &Question, rcode: Rcode) {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if rcode == Rcode::SERVFAIL {
@@ -85,10 +89,10 @@ impl Front {
         }
         let key = names::key(question);
         if let Some(names) = &self.names {
-            names.count(key, question, rcode);
+            names.count(key, question, rcode, 1);
         }
         if let Some(names) = &*watched {
-            names.count(key, question, rcode);
+            names.count(key, question, rcode, 1);
         }
     }
 }
@@ -116,5 +120,24 @@ impl Resolve for Front {
             }
             resolution
         })
+    }
+
+    /// In a drill each question is looked at.
+    fn standing(&self) -> Option<u64> {
+        (!self.is_rehearsing()).then(|| self.live.standing())
+    }
+
+    fn landmarks(&self) -> Vec<Name> {
+        self.live.landmarks()
+    }
+
+    fn count_asked(&self, times: u64) {
+        self.asked.fetch_add(times, Ordering::Relaxed);
+    }
+
+    fn count_again(&self, question: &Question, rcode: Rcode, times: u32) {
+        if let Some(names) = &self.names {
+            names.count(names::key(question), question, rcode, times);
+        }
     }
 }

@@ -772,7 +772,13 @@ impl watch::Watch for Looker {
 async fn who_looks_on_sees_every_query_with_its_answer() {
     let mut setup = setup(resolution("www.away.example.", Security::Insecure));
     let looker = Arc::new(Looker::default());
-    setup.pipeline = setup.pipeline.with_watch(looker.clone());
+    let clock = Clock::starting_at(Duration::ZERO);
+    let pipeline = setup.pipeline.with_ready_answers(1 << 20, clock);
+    setup.pipeline = pipeline.with_watch(looker.clone());
+    assert!(
+        setup.pipeline.ready_answers(1).is_none(),
+        "they would pass unseen"
+    );
     // Answered at once, waited for, and dropped.
     let wires = [
         ask("www.lab.test.", Rtype::A).query.encode(MESSAGE_LEN_MAX),
