@@ -17,7 +17,7 @@ use holdfast::reach::Cut;
 use serde_json::Value;
 
 use super::Fault;
-use super::versions::Progress;
+use super::progress::Progress;
 
 /// A file of names may have so many octets.
 const NAMES_BYTES_MAX: u64 = 64 << 20;
