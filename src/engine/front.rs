@@ -27,7 +27,12 @@ pub struct Front {
     watched: ArcSwapOption<Names>,
     asked: AtomicU64,
     failed: AtomicU64,
+    /// How often who answers, or what is watched, changed.
+    changes: AtomicU64,
 }
+
+/// What the resolver in charge says changed so often at most between two changes of who that is.
+const STANDINGS: u64 = 1 << 40;
 
 impl Front {
     pub(super) fn new(live: Resolver, names: config::Names) -> Front {
@@ -39,6 +44,7 @@ impl Front {
             watched: ArcSwapOption::empty(),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -68,14 +74,12 @@ impl Front {
 
     pub(super) fn rehearse(&self, rehearsal: Option<Arc<Rehearsal>>) {
         self.rehearsal.store(rehearsal);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn watch(&self, names: Option<Arc<Names>>) {
         self.watched.store(names);
-    }
-
-    fn is_rehearsing(&self) -> bool {
-        self.rehearsal.load().is_some() || self.watched.load().is_some()
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     fn note(&self, question: &Question, rcode: Rcode) {
@@ -83,16 +87,20 @@ impl Front {
         if rcode == Rcode::SERVFAIL {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
+        self.count(question, rcode, 1);
+    }
+
+    fn count(&self, question: &Question, rcode: Rcode, times: u32) {
         let watched = self.watched.load();
         if self.names.is_none() && watched.is_none() {
             return;
         }
         let key = names::key(question);
         if let Some(names) = &self.names {
-            names.count(key, question, rcode, 1);
+            names.count(key, question, rcode, times);
         }
         if let Some(names) = &*watched {
-            names.count(key, question, rcode, 1);
+            names.count(key, question, rcode, times);
         }
     }
 }
@@ -122,13 +130,17 @@ impl Resolve for Front {
         })
     }
 
-    /// In a drill each question is looked at.
     fn standing(&self) -> Option<u64> {
-        (!self.is_rehearsing()).then(|| self.live.standing())
+        let changes = self.changes.load(Ordering::Acquire);
+        let of_resolver = match &*self.rehearsal.load() {
+            None => self.live.standing(),
+            Some(rehearsal) => rehearsal.resolver.standing(),
+        };
+        Some(changes.wrapping_mul(STANDINGS).wrapping_add(of_resolver))
     }
 
     fn landmarks(&self) -> Vec<Name> {
-        self.live.landmarks()
+        self.current().landmarks()
     }
 
     fn count_asked(&self, times: u64) {
@@ -136,8 +148,6 @@ impl Resolve for Front {
     }
 
     fn count_again(&self, question: &Question, rcode: Rcode, times: u32) {
-        if let Some(names) = &self.names {
-            names.count(names::key(question), question, rcode, times);
-        }
+        self.count(question, rcode, times);
     }
 }
