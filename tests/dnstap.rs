@@ -102,9 +102,9 @@ fn a_collector_of_debians_reads_queries_and_answers() {
     ended(capture);
 
     let lines = read(&file, "-q");
-    // Time, kind, address, transport, size, name, class, type.
+    // After date and time: kind, address, transport, size, name, class, type.
     let seen: Vec<Vec<_>> = (lines.lines())
-        .map(|line| line.split_whitespace().skip(1).collect())
+        .map(|line| line.split_whitespace().skip(2).collect())
         .collect();
     let has = |kind: &str, transport: &str, name: &str| {
         let wanted = |line: &Vec<&str>| {

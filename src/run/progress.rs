@@ -183,7 +183,7 @@ mod tests {
         );
         check(
             Some(0.5),
-            50,
+            51,
             "[############------------]  50 % verifying x (7 s)",
         );
         check(None, 20, "verifying x.z (7 s)");
