@@ -57,6 +57,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("query", &["cache", "mirror", "reach", "resolve"]),
     ("listen", &["query"]),
     ("tap", &["query", "upstream"]),
+    ("cli", &["mirror"]),
+    ("convert", &[]),
     (
         "control",
         &[
@@ -93,6 +95,7 @@ const PURE: &[&str] = &[
     "cache/stale",
     "catalog",
     "clock/floor",
+    "convert",
     "dns",
     "dnssec",
     "drill/domains",

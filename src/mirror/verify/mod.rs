@@ -25,6 +25,7 @@ mod report;
 mod signatures;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
 pub use pace::Pace;
 pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_time, zone_verify};
 pub use signatures::SIGNATURES_TRIED_MAX;
+pub use told::{RefusedZone, VerifiedZone, ZoneFault};
 
 use signatures::{Judge, Tally};
 

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::store::Channel;
 use super::signatures::Tally;
+use super::told::{RefusedZone, VerifiedZone, ZoneFault};
 use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify, verify_unsigned};
 use crate::clock::format_utc;
 use crate::dns::{Name, Rtype};
@@ -208,24 +209,24 @@ impl Report {
     }
 
     /// The report for scripts, as of `at` seconds since 1970.
-    pub fn to_json(&self, at: u64) -> Value {
-        json!({
-            "verdict": self.verdict(),
-            "zone": self.zone.to_string(),
-            "serial": self.serial,
-            "records": self.records,
-            "delegations": self.delegations,
-            "signatures": self.signatures,
-            "valid_from": self.valid_from.map(format_utc),
-            "valid_until": self.expires_at.map(format_utc),
-            "verified_at": format_utc(at),
-            "denial": self.denial_word(),
-            "zonemd": self.zonemd_words(),
-            "zonemd_digest": self.zonemd_digest,
-            "digest": self.digest,
-            "proves": self.proves(),
-            "warnings": self.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
+    pub fn told(&self, at: u64) -> VerifiedZone {
+        VerifiedZone {
+            verdict: self.verdict().to_owned(),
+            zone: self.zone.to_string(),
+            serial: self.serial,
+            records: self.records,
+            delegations: self.delegations,
+            signatures: self.signatures,
+            valid_from: self.valid_from.map(format_utc),
+            valid_until: self.expires_at.map(format_utc),
+            verified_at: format_utc(at),
+            denial: self.denial_word().to_owned(),
+            zonemd: self.zonemd_words(),
+            zonemd_digest: self.zonemd_digest.clone(),
+            digest: self.digest.clone(),
+            proves: self.proves().to_owned(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+        }
     }
 
     fn verdict(&self) -> &'static str {
@@ -287,7 +288,7 @@ pub fn zone_verify(
     out: &mut dyn Write,
 ) -> i32 {
     let (code, text) = match verify_file(file, at, trust, policy) {
-        Ok(report) if json => (0, format!("{:#}\n", report.to_json(at))),
+        Ok(report) if json => (0, format!("{:#}\n", json!(report.told(at)))),
         Ok(report) => (0, report.to_text(at)),
         Err(refusal) => refusal.words(file, json),
     };
@@ -349,17 +350,10 @@ impl Refusal {
             _ => 1,
         };
         let text = match (self, json) {
-            (Refusal::Load(error), true) => {
-                let fault = json!({"name": null, "type": null, "problem": error.to_string()});
-                let refusal = json!({"verdict": "refused", "zone": null, "faults": [fault]});
-                format!("{refusal:#}\n")
-            }
+            (Refusal::Load(error), true) => refused(None, vec![ZoneFault::of_file(error)]),
             (Refusal::Load(error), false) => format!("{error}\n"),
             (Refusal::Faults(zone, faults), true) => {
-                let faults: Vec<Value> = faults.iter().map(fault_json).collect();
-                let zone = zone.to_string();
-                let refusal = json!({"verdict": "refused", "zone": zone, "faults": faults});
-                format!("{refusal:#}\n")
+                refused(Some(zone), faults.iter().map(ZoneFault::from).collect())
             }
             (Refusal::Faults(_, faults), false) => {
                 let file = file.display();
@@ -370,12 +364,14 @@ impl Refusal {
     }
 }
 
-fn fault_json(fault: &Fault) -> Value {
-    json!({
-        "name": fault.owner.to_string(),
-        "type": fault.rtype.map(|t| t.to_string()),
-        "problem": fault.problem.to_string(),
-    })
+/// A refusal for scripts.
+fn refused(zone: Option<&Name>, faults: Vec<ZoneFault>) -> String {
+    let refusal = RefusedZone {
+        verdict: "refused".to_owned(),
+        zone: zone.map(Name::to_string),
+        faults,
+    };
+    format!("{:#}\n", json!(refusal))
 }
 
 /// A text is no time.
