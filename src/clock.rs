@@ -75,6 +75,17 @@ impl Clock {
         }
     }
 
+    /// The wall part, finer than a second: time since 1970, for records of what happened when.
+    pub fn wall(&self) -> Duration {
+        let base_ms = self.base_ms.load(Ordering::Relaxed);
+        let base = Duration::from_millis(base_ms.unsigned_abs());
+        let mono = self.now().mono;
+        match base_ms >= 0 {
+            true => mono + base,
+            false => mono.saturating_sub(base),
+        }
+    }
+
     /// Sets the wall part: from now on it reads `wall` and advances normally.
     pub fn set_wall(&self, wall: Duration) {
         let mono = self.now().mono;

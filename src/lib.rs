@@ -12,7 +12,7 @@
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
 //! ends in. [`notify`] tells secondaries of new versions. [`alert`] tells the operator what cannot wait. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
-//! operator's way in, [`cli`] the command line, [`convert`] the way here from other programs. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
+//! operator's way in, [`cli`] the command line, [`convert`] the way here from other programs. [`tap`] is the query log and dnstap. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
 //! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
@@ -52,6 +52,7 @@ pub mod notify;
 pub mod reach;
 pub mod resolve;
 pub mod store;
+pub mod tap;
 pub mod timekeeper;
 pub mod upstream;
 

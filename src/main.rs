@@ -8,6 +8,7 @@ mod run;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -35,6 +36,7 @@ use holdfast::zone::Room;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use run::progress::{AfterProgress, Progress};
 use run::{Fault, compare, convert, rehearse, versions};
 
 /// The configuration when no other is named, if it is there.
@@ -255,7 +257,7 @@ fn mirror(
             })
         }
         MirrorCommand::Refresh { zone } => {
-            tell(socket, json, Request::MirrorRefresh { zone }, done)
+            show(block_on(versions::refresh(server, &zone))??, json, done)
         }
         MirrorCommand::Accept { zone, serial } => {
             tell(socket, json, Request::MirrorAccept { zone, serial }, done)
@@ -406,13 +408,16 @@ fn verify(
             dnskey: a.dnskeys.clone(),
         })
     };
+    let pace = Arc::default();
     let policy = Policy {
         sha1: resolver.sha1 == Sha1::Validate,
+        pace: Some(Arc::clone(&pace)),
         ..Policy::default()
     };
     let at = at.unwrap_or_else(|| system_wall().as_secs());
-    let progress = versions::Progress::start(format!("verifying {}", file.display()));
-    let mut out = versions::AfterProgress {
+    let what = format!("verifying {}", file.display());
+    let progress = Progress::of_verification(what, pace);
+    let mut out = AfterProgress {
         progress: Some(progress),
         out: std::io::stdout(),
     };

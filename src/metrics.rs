@@ -394,6 +394,18 @@ metrics! {
     alerts_drill_ended_total,
     /// Alerts of the kind `drill_aborted`.
     alerts_drill_aborted_total,
+    /// Messages that the collector of `[dnstap]` was sent.
+    dnstap_frames_total,
+    /// Messages for it that were dropped: it was gone, or too slow.
+    dnstap_dropped_total,
+    /// 1 while the collector takes messages.
+    dnstap_connected,
+    /// Times that the collector could not be reached, or wanted something else.
+    dnstap_failures_total,
+    /// Lines of the query log that were written (`log.queries`).
+    query_log_lines_total,
+    /// Lines that were dropped: too many at once, or the file could not be written.
+    query_log_dropped_total,
     /// 1 while a drill or shadow drill goes on.
     drill_running,
     /// Drills and shadow drills that were begun.

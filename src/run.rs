@@ -13,6 +13,7 @@ pub mod convert;
 mod logging;
 mod operator;
 mod produced;
+pub mod progress;
 pub mod rehearse;
 mod secondaries;
 mod shown;
@@ -53,7 +54,8 @@ use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
 use holdfast::store::Durability;
-use holdfast::upstream::{NetSettings, NetUpstream, TlsServers};
+use holdfast::tap::Tap;
+use holdfast::upstream::{self, NetSettings, NetUpstream, TlsServers};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sd_notify::NotifyState;
@@ -146,6 +148,8 @@ struct Server {
     notifier: Notifier,
     /// Shows the certificate, where there are encrypted listeners.
     tls: Option<Arc<TlsDoor>>,
+    /// The query log and dnstap, where they are wanted.
+    tap: Option<Arc<Tap>>,
     /// Closed and removed when the server ends.
     _control: Control,
     /// Metrics and the status page, where they are wanted.
@@ -184,7 +188,8 @@ impl Server {
             );
         }
         let settings = SharedSettings::default();
-        let outside = outside(&config, &clock, &metrics, &settings)?;
+        let tap = start_tap(&config, &clock, &metrics)?;
+        let outside = outside(&config, &clock, &metrics, &settings, tap.clone())?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
         start_alerts(&config, &engine, &clock, &metrics, alerts);
         let drills = Drills::new(engine.clone(), clock.clone(), metrics.clone());
@@ -214,6 +219,9 @@ impl Server {
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());
         }
+        if let Some(tap) = &tap {
+            pipeline = pipeline.with_watch(tap.clone());
+        }
         let pipeline = Arc::new(pipeline);
         let certificate = CertificateWatch::new(clock.clone(), metrics.clone());
         tokio::spawn(certificate.clone().follow());
@@ -241,6 +249,7 @@ impl Server {
         }
         let mut server = Server {
             tls: tls.clone(),
+            tap,
             file: file.to_owned(),
             levels,
             settings,
@@ -315,6 +324,9 @@ impl Server {
             let _ = tokio::task::spawn_blocking(write).await;
         }
         listeners.stop().await;
+        if let Some(tap) = self.tap.take() {
+            let _ = tokio::task::spawn_blocking(move || tap.stop()).await;
+        }
     }
 
     /// SIGHUP: reads the configuration and the zone files again. A bad configuration changes nothing.
@@ -517,6 +529,12 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[limits]", old.limits != new.limits),
         ("[control]", old.control != new.control),
         ("log.format", old.log.format != new.log.format),
+        (
+            "log.queries or queries_bytes_max",
+            (&old.log.queries, old.log.queries_bytes_max)
+                != (&new.log.queries, new.log.queries_bytes_max),
+        ),
+        ("[dnstap]", old.dnstap != new.dnstap),
         ("[lab]", old.lab != new.lab),
     ];
     let keys = changed.into_iter().filter(|(_, differs)| *differs);
@@ -553,12 +571,15 @@ fn outside(
     clock: &Clock,
     metrics: &Arc<Metrics>,
     settings: &SharedSettings,
+    tap: Option<Arc<Tap>>,
 ) -> Result<Outside, Fault> {
-    let upstream = NetUpstream::with_tls(
+    let watch = tap.filter(|tap| tap.wants_upstream());
+    let upstream = NetUpstream::watched(
         NetSettings::from(&config.resolver),
         TlsServers::new(&config.forwards, clock)?,
         metrics.clone(),
         clock.clone(),
+        watch.map(|tap| tap as Arc<dyn upstream::Watch>),
     )?;
     let connect = TcpConnect {
         outgoing: config.resolver.outgoing.clone(),
@@ -572,6 +593,17 @@ fn outside(
         settings: settings.clone(),
         clock_is_unset: system_clock::is_unset,
     })
+}
+
+/// Who looks on at queries and answers, where anybody does.
+fn start_tap(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Tap>>, Fault> {
+    let name = about::identity(&config.server).unwrap_or_default();
+    let tap = Tap::start(config, &name, clock.clone(), metrics.clone())?;
+    Ok(tap.map(Arc::new))
 }
 
 /// The task that tells the operator what cannot wait.

@@ -526,6 +526,22 @@ fn impossible_values() {
         "[control]\nsocket = '/run/control.sock'\n",
         &[(2, "inside data_dir")],
     );
+    for path in ["/var/log/queries.log", "../queries.log"] {
+        let text = format!("[log]\nqueries = '{path}'\n");
+        refused(&text, &[(2, "relative path inside data_dir")]);
+    }
+    refused(
+        "[log]\nqueries_bytes_max = '1KiB'\n",
+        &[(2, "at least 1048576 bytes")],
+    );
+    refused(
+        &format!("[dnstap]\nsocket = '/{}'\n", "x".repeat(107)),
+        &[(2, "longer than a socket's name may be")],
+    );
+    refused(
+        "[dnstap]\nsocket = '/run/dnstap.sock'\nclient = false\n",
+        &[(3, "client and resolver are both false")],
+    );
     refused(
         "[resolver]\nroot_hints = 'no-such.hints'\n",
         &[(2, "dir/no-such.hints cannot be read")],

@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use authority::Authority;
-use daemon::{PATIENCE, directory, eventually, program, query};
+use daemon::{Daemon, PATIENCE, directory, eventually, program, query};
 use holdfast::clock::format_utc;
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
@@ -392,7 +392,7 @@ fn clients_of_other_makers_ask_over_tls() {
 
 /// Another server that forwards the zone to this one, which has to prove this name.
 fn forwarding(site: &Site, name: &str) -> Daemon {
-    let at = site.at;
+    let at = site.at("dot");
     let config = format!(
         "[server]\nlisten = ['127.0.0.1:PORT']\n[[forward]]\nzone = 'own.test.'\nservers = ['{at}']\n\
          tls = true\ntls_name = '{name}'\nca = 'ca.pem'\n"
@@ -403,7 +403,7 @@ fn forwarding(site: &Site, name: &str) -> Daemon {
 // RFC 8310 section 5: the strict profile.
 #[test]
 fn a_forwarder_is_asked_over_tls_alone_and_only_when_it_has_proven_its_name() {
-    let site = Site::start("", "");
+    let site = start("", "");
     let recursive = |name: &str| Message {
         recursion_desired: true,
         edns: Some(Edns::new(1232, false)),

@@ -56,6 +56,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("resolve", &["cache", "upstream"]),
     ("query", &["cache", "mirror", "reach", "resolve"]),
     ("listen", &["query"]),
+    ("tap", &["query", "upstream"]),
     ("cli", &["mirror"]),
     ("convert", &[]),
     (
@@ -136,6 +137,9 @@ const PURE: &[&str] = &[
     "resolve/shares",
     "resolve/stale",
     "resolve/validate",
+    "tap/dnstap",
+    "tap/frames",
+    "tap/line",
     "upstream/cookies",
     "upstream/wire",
     "zone",

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    Access, Alerts, Anchors, Cache, Config, Control, Dns64, DnssecMode, Hints, Lab, Limits, Log,
-    LogFormat, LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale,
+    Access, Alerts, Anchors, Cache, Config, Control, Dns64, DnssecMode, Dnstap, Hints, Lab, Limits,
+    Log, LogFormat, LogLevel, Names, Reachability, Resolver, Retained, Server, Sha1, Stale,
     UDP_SIZE_DEFAULT_BYTES,
 };
 
@@ -33,6 +33,7 @@ impl Default for Config {
             limits: Limits::default(),
             control: Control::default(),
             log: Log::default(),
+            dnstap: Dnstap::default(),
             lab: Lab::default(),
             base_dir: PathBuf::from("."),
             warnings: Vec::new(),
@@ -217,6 +218,20 @@ impl Default for Log {
             level: LogLevel::Info,
             format: LogFormat::Text,
             servfail: false,
+            queries: None,
+            queries_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl Default for Dnstap {
+    fn default() -> Dnstap {
+        Dnstap {
+            socket: None,
+            identity: String::new(),
+            version: String::new(),
+            client: true,
+            resolver: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! One function per table, in the file's order. An absent key keeps the value of `Config::default()`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -13,14 +13,15 @@ use super::alerts::alerts;
 use super::dns64::dns64;
 use super::error::{ConfigError, Fault};
 use super::file_zones::{catalog, forward, mirror, stub, zone};
+use super::log::{SOCKET_PATH_MAX_BYTES, dnstap, inside, log};
 use super::reader::{Document, Item, Table};
 use super::sets;
 use super::tls::server_tls;
 use super::tsig::tsig;
 use super::{
-    Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Log, LogFormat,
-    LogLevel, Names, Peer, Reachability, Resolver, Retained, Server, Sha1, Stale,
-    UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES, peer, references, scalar,
+    Access, Anchors, Cache, Config, Control, DnssecMode, Hints, Lab, Limits, Names, Peer,
+    Reachability, Resolver, Retained, Server, Sha1, Stale, UDP_SIZE_MAX_BYTES, UDP_SIZE_MIN_BYTES,
+    peer, references, scalar,
 };
 use crate::dns::Name;
 use crate::prefix_set::PrefixSet;
@@ -45,8 +46,6 @@ const SLIP_MAX: u64 = 10;
 const IDENTITY_LEN_MAX: usize = 64;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
-/// `sun_path` of a unix socket address, without its final NUL.
-const SOCKET_PATH_MAX_BYTES: usize = 107;
 
 /// See [`Config::parse`].
 pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
@@ -141,7 +140,8 @@ fn config(doc: &Document<'_>, table: &DeTable<'_>) -> Config {
         alerts: alerts(root.table("alerts")),
         limits: limits(root.table("limits")),
         control: control(root.table("control"), &server.data_dir),
-        log: log(root.table("log")),
+        log: log(root.table("log"), &server.data_dir),
+        dnstap: dnstap(root.table("dnstap")),
         lab: lab(root.table("lab")),
         server,
         base_dir,
@@ -213,7 +213,7 @@ fn chaos(item: &Item<'_, '_>) -> Option<&'static str> {
     ])
 }
 
-fn identity(item: &Item<'_, '_>) -> Option<String> {
+pub(super) fn identity(item: &Item<'_, '_>) -> Option<String> {
     let allowed = "up to 64 printable characters of ASCII";
     let text = item.text(allowed)?;
     let is_plain = |octet: u8| octet == b' ' || octet.is_ascii_graphic();
@@ -513,12 +513,9 @@ fn control(mut t: Table<'_, '_>, data_dir: &Path) -> Control {
 /// A name inside `data_dir`: nothing is written outside it.
 fn socket(item: &Item<'_, '_>, data_dir: &Path) -> Option<PathBuf> {
     let allowed = "a relative path inside data_dir, such as \"control.sock\"";
-    let text = item.text(allowed)?;
-    let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
-    if text.is_empty() || text.contains('\0') || !Path::new(text).components().all(inside) {
+    let Some(path) = inside(data_dir, item.text(allowed)?) else {
         return item.refuse(allowed);
-    }
-    let path = data_dir.join(text);
+    };
     if path.as_os_str().len() > SOCKET_PATH_MAX_BYTES {
         item.warn(&format!(
             "{} is longer than a socket's name may be ({SOCKET_PATH_MAX_BYTES} bytes)",
@@ -526,27 +523,6 @@ fn socket(item: &Item<'_, '_>, data_dir: &Path) -> Option<PathBuf> {
         ));
     }
     Some(path)
-}
-
-fn log(mut t: Table<'_, '_>) -> Log {
-    let default = Log::default();
-    let config = Log {
-        level: t.read("level", default.level, |item| {
-            item.word(&[
-                ("error", LogLevel::Error),
-                ("warn", LogLevel::Warn),
-                ("info", LogLevel::Info),
-                ("debug", LogLevel::Debug),
-                ("trace", LogLevel::Trace),
-            ])
-        }),
-        format: t.read("format", default.format, |item| {
-            item.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
-        }),
-        servfail: t.read("servfail", default.servfail, Item::flag),
-    };
-    t.finish();
-    config
 }
 
 fn lab(mut t: Table<'_, '_>) -> Lab {

@@ -18,6 +18,7 @@ pub mod error;
 mod file;
 mod file_zones;
 pub mod hints;
+mod log;
 pub mod mirror;
 mod peer;
 mod reader;
@@ -102,6 +103,8 @@ pub struct Config {
     pub control: Control,
     /// `[log]`: what is logged and how.
     pub log: Log,
+    /// `[dnstap]`: a collector that is told of every query and answer.
+    pub dnstap: Dnstap,
     /// `[lab]`: for laboratories and test suites only.
     pub lab: Lab,
     /// The directory of the file it was read from; every path in here is already joined to it.
@@ -487,6 +490,35 @@ pub struct Log {
     pub format: LogFormat,
     /// A line for each question that comes to nothing, at level `info`, with the reason.
     pub servfail: bool,
+    /// The query log: a line for each query that is answered, in the form of `log.format`. `None` = none.
+    pub queries: Option<QueryLog>,
+    /// At this length, in bytes, the query log's file becomes `FILE.1` and a new one is begun, so that it takes twice as much at most.
+    pub queries_bytes_max: u64,
+}
+
+/// Where the query log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryLog {
+    /// Beside the log.
+    Stderr,
+    /// A file inside `data_dir`.
+    File(PathBuf),
+}
+
+/// `[dnstap]` (<https://dnstap.info>): frame streams over a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dnstap {
+    /// The socket that a collector listens on; `None` = off.
+    pub socket: Option<PathBuf>,
+    /// What this server is called there; empty = what `server.identity` says.
+    pub identity: String,
+    /// What the program is called there; empty = its name and version.
+    pub version: String,
+    /// Clients' queries and their answers (`CLIENT_QUERY`, `CLIENT_RESPONSE`).
+    pub client: bool,
+    /// Questions to other servers and their answers (`RESOLVER_QUERY`, `RESOLVER_RESPONSE`; to forwarders `FORWARDER_QUERY`,
+    /// `FORWARDER_RESPONSE`).
+    pub resolver: bool,
 }
 
 /// `log.level`

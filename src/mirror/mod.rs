@@ -149,6 +149,7 @@ impl Shared {
             policy: verify::Policy {
                 sha1: config.resolver.sha1 == Sha1::Validate,
                 workers: work::threads_beside_answers(),
+                pace: None,
             },
             store: Arc::new(store),
             keys: config.keyring(),

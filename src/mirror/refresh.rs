@@ -168,6 +168,17 @@ enum Basis {
 }
 
 impl Basis {
+    /// The same; `pace` is told how far the verification has come.
+    fn told_to(self, pace: Arc<verify::Pace>) -> Basis {
+        match self {
+            Basis::Dnssec(trust, mut policy, record) => {
+                policy.pace = Some(pace);
+                Basis::Dnssec(trust, policy, record)
+            }
+            Basis::None => Basis::None,
+        }
+    }
+
     fn proof(&self) -> Proof<'_> {
         match self {
             Basis::Dnssec(trust, policy, record) => Proof::Dnssec(trust, policy, record),
@@ -277,7 +288,8 @@ impl Refresher {
 
     /// Shows what is on its way in until the returned guard is dropped.
     fn begin(&mut self, source: String) -> Shown {
-        self.meter = Arc::new(Meter::new(source, self.now_s()));
+        let held = self.mirror.current().map_or(0, |g| g.row().records);
+        self.meter = Arc::new(Meter::new(source, self.now_s(), held));
         self.mirror.set_meter(Some(self.meter.clone()));
         Shown(self.mirror.clone())
     }
@@ -621,6 +633,7 @@ impl Refresher {
             SourceKind::Bootstrap => self.basis_of_snapshot().await?,
             SourceKind::Network | SourceKind::File => self.basis().await?,
         };
+        let basis = basis.told_to(self.meter.pace.clone());
         let now = self.now_s();
         self.meter.enter(Stage::Verifying);
         let (shared, keep) = (self.shared.clone(), self.mirror.keep());

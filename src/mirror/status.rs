@@ -101,6 +101,8 @@ pub struct TransferStatus {
     pub bytes: u64,
     /// Records received so far.
     pub records: u64,
+    /// The part of the stage that is done, in per cent, where it can be told: of a transfer by the version that is held.
+    pub percent: Option<u8>,
 }
 
 impl From<&Meter> for TransferStatus {
@@ -111,6 +113,7 @@ impl From<&Meter> for TransferStatus {
             stage: meter.stage().name().into(),
             bytes: meter.bytes(),
             records: meter.records(),
+            percent: meter.share().map(|share| (share * 100.0) as u8),
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod route;
 mod signed;
 pub mod special;
 pub mod transfer;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub use request::{Client, Transport};
 use request::{Rejected, Request, Signed};
 use special::Special;
 use transfer::{Begun, Outgoing, Transfers};
+use watch::{Watch, Watched};
 
 /// Whoever answers for names that are not in own zones.
 pub trait Resolve: Send + Sync + 'static {
@@ -132,6 +134,8 @@ pub struct Pipeline {
     ready: Option<(usize, Clock)>,
     /// What is logged of servers that were refused something.
     refusals: Lines,
+    /// Who looks on.
+    watch: Option<Arc<dyn Watch>>,
     metrics: Arc<Metrics>,
 }
 
@@ -151,6 +155,8 @@ pub enum Job {
     Resolve(Box<Resolving>),
     /// For the difference between two versions of a zone, which answers over UDP.
     Difference(Box<Outgoing>),
+    /// For either, and somebody looks on.
+    Watched(Box<Watched>),
 }
 
 /// A query that waits for the resolver.
@@ -185,6 +191,7 @@ impl Pipeline {
             mirrors: None,
             ready: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
+            watch: None,
             metrics,
         }
     }
@@ -241,6 +248,12 @@ impl Pipeline {
         self
     }
 
+    /// Tells of every query and its answer. Then no answers are kept ready: each query passes the pipeline.
+    pub fn with_watch(mut self, watch: Arc<dyn Watch>) -> Pipeline {
+        self.watch = Some(watch);
+        self
+    }
+
     /// The reply to a query that has one message, or `None` if it deserves none. A transfer's messages are no reply: see
     /// [`Pipeline::begin`].
     pub async fn answer(&self, wire: &[u8], client: Client) -> Option<Vec<u8>> {
@@ -253,10 +266,16 @@ impl Pipeline {
 
     /// Takes a query as far as it goes without waiting.
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
-        self.take(wire, client, &mut None)
+        match &self.watch {
+            None => self.take(wire, client, &mut None),
+            Some(watch) => {
+                let take = |client| self.take(wire, client, &mut None);
+                watch::watched(watch, wire, client, take)
+            }
+        }
     }
 
-    /// The same, and says whether the reply may be given to others who ask the same, and as what.
+    /// The same for nobody who looks on, and says whether the reply may be given to others who ask the same, and as what.
     fn take(&self, wire: &[u8], client: Client, kept: &mut Option<Keep>) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
@@ -401,6 +420,12 @@ impl Pipeline {
         match job {
             Job::Resolve(job) => self.finish_resolving(*job).await,
             Job::Difference(outgoing) => Some(outgoing.single().await),
+            Job::Watched(watched) => {
+                let (job, seen, watch) = watched.into_parts();
+                let answer = Box::pin(self.finish(job)).await;
+                watch.answer(seen, answer.as_deref());
+                answer
+            }
         }
     }
 

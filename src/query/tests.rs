@@ -747,3 +747,48 @@ async fn no_client_takes_all_transfers() {
     assert!(granted < TRANSFERS_MAX, "others find room");
     running.clear();
 }
+
+/// Remembers what it sees.
+#[derive(Default)]
+struct Looker(Mutex<Vec<(Vec<u8>, Option<Vec<u8>>)>>);
+
+impl watch::Watch for Looker {
+    fn query(&self, query: &[u8], client: &Client) -> watch::Seen {
+        watch::Seen {
+            query: query.to_vec(),
+            client: client.clone(),
+            at: Duration::ZERO,
+            wall: Duration::ZERO,
+        }
+    }
+
+    fn answer(&self, seen: watch::Seen, answer: Option<&[u8]>) {
+        let answer = answer.map(<[u8]>::to_vec);
+        self.0.lock().unwrap().push((seen.query, answer));
+    }
+}
+
+#[tokio::test]
+async fn who_looks_on_sees_every_query_with_its_answer() {
+    let mut setup = setup(resolution("www.away.example.", Security::Insecure));
+    let looker = Arc::new(Looker::default());
+    let clock = Clock::starting_at(Duration::ZERO);
+    let pipeline = setup.pipeline.with_ready_answers(1 << 20, clock);
+    setup.pipeline = pipeline.with_watch(looker.clone());
+    assert!(
+        setup.pipeline.ready_answers(1).is_none(),
+        "they would pass unseen"
+    );
+    // Answered at once, waited for, and dropped.
+    let wires = [
+        ask("www.lab.test.", Rtype::A).query.encode(MESSAGE_LEN_MAX),
+        (ask("www.away.example.", Rtype::A).recursive().query).encode(MESSAGE_LEN_MAX),
+        b"no query".to_vec(),
+    ];
+    for wire in wires {
+        let answer = setup.pipeline.answer(&wire, client("127.0.0.1:4000")).await;
+        let seen = looker.0.lock().unwrap().pop();
+        assert_eq!(seen, Some((wire, answer)));
+        assert!(looker.0.lock().unwrap().is_empty());
+    }
+}

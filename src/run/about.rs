@@ -10,16 +10,21 @@ use holdfast::query::chaos::{Chaos, ID, Lines, STATUS, VERSION};
 /// As the configuration allows.
 pub fn chaos(config: &Server, engine: &Arc<Engine>, clock: &Clock) -> Chaos {
     let wanted = |what: &str| config.chaos.contains(&what);
-    let identity = match config.identity.is_empty() {
-        true => host_name(),
-        false => Some(config.identity.clone()),
-    };
+    let identity = identity(config);
     let version = format!("holdfast {}", env!("CARGO_PKG_VERSION"));
     Chaos {
         version: wanted(VERSION).then_some(version),
         identity: identity.clone().filter(|_| wanted(ID)),
         status: wanted(STATUS).then(|| status(engine.clone(), clock.clone())),
         nsid: identity.filter(|_| config.nsid),
+    }
+}
+
+/// What this server is called, where there is a name.
+pub fn identity(config: &Server) -> Option<String> {
+    match config.identity.is_empty() {
+        true => host_name(),
+        false => Some(config.identity.clone()),
     }
 }
 

@@ -17,7 +17,7 @@ use holdfast::reach::Cut;
 use serde_json::Value;
 
 use super::Fault;
-use super::versions::Progress;
+use super::progress::Progress;
 
 /// A file of names may have so many octets.
 const NAMES_BYTES_MAX: u64 = 64 << 20;
@@ -121,7 +121,9 @@ pub async fn readiness(socket: &Path, request: Request) -> Result<Value, Fault> 
         if let Some(report) = at.report {
             return Ok(serde_json::to_value(report)?);
         }
-        bar.say(format!("judged {} of {} questions", at.done, at.of));
+        let share = at.done as f64 / at.of.max(1) as f64;
+        let what = format!("judged {} of {} questions", at.done, at.of);
+        bar.say(what, Some(share));
         tokio::time::sleep(POLL_EVERY).await;
         value = ask(socket, &Request::ReadinessPoll { job: at.job }).await?;
     }

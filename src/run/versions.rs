@@ -7,12 +7,8 @@
 //! Work that takes long is told on stderr while it lasts, if somebody looks on.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use holdfast::cli::told::Exported;
 use holdfast::clock::Clock;
@@ -27,9 +23,7 @@ use holdfast::zone::{ZoneImage, present};
 use serde_json::Value;
 
 use super::Fault;
-
-/// Pause between two looks at how far the server is, in milliseconds.
-const PROGRESS_PAUSE_MS: u64 = 500;
+use super::progress::{PAUSE, Progress};
 
 /// A stored version: what the ledger says, and its data.
 pub struct Version {
@@ -177,11 +171,7 @@ pub async fn import(
         file: (file.to_str().ok_or("the file's path is not UTF-8")?).to_owned(),
     };
     let progress = Progress::start(format!("verifying {}", file.display()));
-    let watched = watch(&server.socket, zone, &progress);
-    let answer = tokio::select! {
-        answer = client::ask(&server.socket, &request) => answer,
-        () = watched => unreachable!("it watches for ever"),
-    };
+    let answer = followed(&server.socket, &zone.to_string(), &request, &progress).await;
     let done = match answer {
         Ok(value) => value,
         Err(AskError::NotRunning { .. }) => {
@@ -215,10 +205,41 @@ pub fn done(zone: &Name, current: Option<&Generation>) -> MirrorDone {
     }
 }
 
+/// Has the server ask a mirror's sources, and tells how far it is while it lasts.
+///
+/// # Errors
+/// The server does not answer, or no source brought or confirmed a version.
+pub async fn refresh(server: &Located, zone: &str) -> Result<Value, AskError> {
+    let request = Request::MirrorRefresh {
+        zone: zone.to_owned(),
+    };
+    let progress = Progress::start(format!("asking the sources of {zone}"));
+    followed(&server.socket, zone, &request, &progress).await
+}
+
+/// The server's answer; `progress` says meanwhile what is on its way into the mirror.
+async fn followed(
+    socket: &Path,
+    zone: &str,
+    request: &Request,
+    progress: &Progress,
+) -> Result<Value, AskError> {
+    tokio::select! {
+        answer = client::ask(socket, request) => answer,
+        () = watch(socket, zone, progress) => unreachable!("it watches for ever"),
+    }
+}
+
+/// Whether an operator means this zone.
+fn is_named(zone: &str, meant: &str) -> bool {
+    let meant: Option<Name> = meant.parse().ok();
+    meant.is_some_and(|meant| zone.parse::<Name>().is_ok_and(|zone| zone == meant))
+}
+
 /// Tells how far the server is with what is on its way into a mirror, for ever.
-async fn watch(socket: &Path, zone: &Name, progress: &Progress) {
+async fn watch(socket: &Path, zone: &str, progress: &Progress) {
     loop {
-        tokio::time::sleep(Duration::from_millis(PROGRESS_PAUSE_MS)).await;
+        tokio::time::sleep(PAUSE).await;
         if !progress.is_shown() {
             continue;
         }
@@ -226,85 +247,10 @@ async fn watch(socket: &Path, zone: &Name, progress: &Progress) {
             continue;
         };
         let list: Vec<MirrorStatus> = serde_json::from_value(list).unwrap_or_default();
-        let mirror = list.iter().find(|m| m.mirror.zone == zone.to_string());
+        let mirror = list.iter().find(|m| is_named(&m.mirror.zone, zone));
         if let Some(transfer) = mirror.and_then(|m| m.mirror.transfer.as_ref()) {
-            progress.say(transfer_text(transfer));
+            let share = transfer.percent.map(|percent| f64::from(percent) / 100.0);
+            progress.say(transfer_text(transfer), share);
         }
     }
-}
-
-/// A line on stderr that says what is being done and for how long, while it lasts. Nothing where nobody looks on.
-pub struct Progress {
-    says: Arc<std::sync::Mutex<String>>,
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Progress {
-    /// Begins to say it.
-    pub fn start(what: String) -> Progress {
-        let says = Arc::new(std::sync::Mutex::new(what));
-        let ended = Arc::new(AtomicBool::new(false));
-        let thread = io::stderr().is_terminal().then(|| {
-            let (says, ended) = (says.clone(), ended.clone());
-            std::thread::spawn(move || show(&says, &ended))
-        });
-        Progress {
-            says,
-            ended,
-            thread,
-        }
-    }
-
-    /// Says something else from now on.
-    pub fn say(&self, what: String) {
-        *self
-            .says
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = what;
-    }
-
-    fn is_shown(&self) -> bool {
-        self.thread.is_some()
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A way out that ends the progress as soon as there is something to say.
-pub struct AfterProgress<W> {
-    /// What is said until then.
-    pub progress: Option<Progress>,
-    /// Where it goes.
-    pub out: W,
-}
-
-impl<W: Write> Write for AfterProgress<W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.progress = None;
-        self.out.write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-fn show(says: &std::sync::Mutex<String>, ended: &AtomicBool) {
-    let mut looks: u64 = 0;
-    while !ended.load(Ordering::Relaxed) {
-        std::thread::park_timeout(Duration::from_millis(PROGRESS_PAUSE_MS));
-        looks += 1;
-        let text = says.lock().map(|text| text.clone()).unwrap_or_default();
-        eprint!("\r\x1b[K{text} ({} s)", looks * PROGRESS_PAUSE_MS / 1000);
-    }
-    eprint!("\r\x1b[K");
 }

@@ -10,6 +10,7 @@
 //! - `quiet`: who gives its socket to another where all are taken.
 //! - `tls`: servers that are asked over TLS alone.
 //! - `severed`: another way out, on which some servers are cut off.
+//! - `watch`: who looks on.
 //! - `socket`: options and errors of the operating system. `unclaimed`: what it dropped before we saw it.
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ mod tests;
 mod tls;
 mod udp;
 mod unclaimed;
+mod watch;
 pub mod wire;
 
 pub use cookies::Carried;
@@ -37,6 +39,7 @@ pub use net::{NetSettings, NetUpstream, SOCKETS_MAX};
 pub use severed::{IsCut, Manner, Severed};
 pub use tls::TlsServers;
 pub use unclaimed::unclaimed_datagrams;
+pub use watch::{Asked, Watch};
 
 /// How a question travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -26,8 +26,8 @@ use super::pool::Pool;
 use super::quiet::{QUIET_MAX, Quiet};
 use super::socket::open_files_max;
 use super::tls::TlsServers;
-use super::wire::Stray;
-use super::{Ask, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream};
+use super::wire::{Received, Sent, Stray};
+use super::{Ask, Asked, BoxFuture, Doubt, ExchangeError, Reply, Transport, Upstream, Watch};
 use crate::clock::Clock;
 use crate::config;
 use crate::metrics::Metrics;
@@ -79,6 +79,8 @@ pub(super) struct Shared {
     sockets: Arc<Semaphore>,
     /// Questions over UDP, each with a socket.
     quiet: Quiet,
+    /// Who looks on.
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl NetUpstream {
@@ -89,15 +91,16 @@ impl NetUpstream {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> io::Result<NetUpstream> {
-        NetUpstream::with_tls(settings, TlsServers::default(), metrics, clock)
+        NetUpstream::watched(settings, TlsServers::default(), metrics, clock, None)
     }
 
-    /// As [`NetUpstream::new`], with servers that are asked over TLS alone.
-    pub fn with_tls(
+    /// As [`NetUpstream::new`], with servers that are asked over TLS alone; `watch` is told of every question and its answer.
+    pub fn watched(
         settings: NetSettings,
         tls: TlsServers,
         metrics: Arc<Metrics>,
         clock: Clock,
+        watch: Option<Arc<dyn Watch>>,
     ) -> io::Result<NetUpstream> {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let sockets = SOCKETS_MAX.min(open_files_max() / 2).max(1);
@@ -109,6 +112,7 @@ impl NetUpstream {
             tls,
             sockets: Arc::new(Semaphore::new(sockets)),
             quiet: Quiet::default(),
+            watch,
         });
         Ok(NetUpstream {
             settings,
@@ -221,6 +225,25 @@ impl Shared {
 
     pub(super) fn cookies(&self) -> MutexGuard<'_, Cookies> {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells who looks on of a question that was sent; what is returned goes to [`Shared::read`].
+    pub(super) fn asked(&self, ask: &Ask, local: SocketAddr, query: &[u8]) -> Option<Asked> {
+        let watch = self.watch.as_ref()?;
+        Some(watch.asked(ask, local, query))
+    }
+
+    /// Sorts what came after `sent`, and tells who looks on of its answer.
+    pub(super) fn read(&self, sent: &Sent, asked: Option<&Asked>, bytes: Vec<u8>) -> Received {
+        let (Some(watch), Some(asked)) = (&self.watch, asked) else {
+            return sent.read(bytes);
+        };
+        let kept = bytes.clone();
+        let received = sent.read(bytes);
+        if !matches!(received, Received::Stray(_)) {
+            watch.answered(asked, &kept);
+        }
+        received
     }
 
     pub(super) fn count_stray(&self, stray: Stray) {

@@ -27,7 +27,7 @@ use super::pool::{Command, Ended, Line, Peer};
 use super::socket::classify;
 use super::tls::PADDING_BLOCK;
 use super::wire::{Answer, Received, Sent, Stray};
-use super::{Ask, ExchangeError, Reply, Transport};
+use super::{Ask, Asked, ExchangeError, Reply, Transport};
 use crate::dns::WireError;
 use crate::dns::edns::option;
 use crate::dns::message::HEADER_LEN;
@@ -86,6 +86,7 @@ pub(super) struct Talk {
 
 struct Waiting {
     sent: Sent,
+    asked: Option<Asked>,
     sent_at: Duration,
     tell: oneshot::Sender<Result<Reply, Ended>>,
 }
@@ -168,7 +169,7 @@ impl Talk {
             let idle_at = self.shared.clock.now().mono + IDLE_MAX;
             let step = tokio::select! {
                 command = self.commands.recv(), if more => match command {
-                    Some(command) => self.send(stream, local.ip(), command).await,
+                    Some(command) => self.send(stream, local, command).await,
                     None => { more = false; Ok(()) }
                 },
                 frame = frames.next(stream) => match frame {
@@ -194,7 +195,7 @@ impl Talk {
     async fn send(
         &mut self,
         stream: &mut (impl AsyncWrite + Unpin),
-        local: IpAddr,
+        local: SocketAddr,
         command: Command,
     ) -> Result<(), Ended> {
         let Command { mut ask, tell } = command;
@@ -208,7 +209,7 @@ impl Talk {
         while self.waiting.contains_key(&id) {
             id = rng.random();
         }
-        let pair = (ask.server, local);
+        let pair = (ask.server, local.ip());
         let cookie = (ask.cookie).then(|| self.shared.cookies().offer(pair, now, &mut rng));
         let mut sent = Sent::new(&ask, id, cookie.as_deref(), &mut rng);
         if self.shared.tls.server(self.peer.0).is_some()
@@ -225,8 +226,10 @@ impl Talk {
             let _ = tell.send(Err(Ended::failed(error)));
             return Ok(());
         };
+        let asked = self.shared.asked(&ask, local, &sent.packet);
         let waiting = Waiting {
             sent,
+            asked,
             sent_at: now,
             tell,
         };
@@ -258,7 +261,8 @@ impl Talk {
                 false => Ok(()),
             };
         };
-        let (said, whole) = match waiting.sent.read(bytes) {
+        let asked = waiting.asked.as_ref();
+        let (said, whole) = match self.shared.read(&waiting.sent, asked, bytes) {
             Received::Answer(answer) => (Ok(self.reply(local, answer, waiting.sent_at)), true),
             // What comes after a damaged message may be the rest of it.
             Received::Malformed(error) => (Err(Ended::failed(error.into())), false),

@@ -49,11 +49,13 @@ impl NetUpstream {
         let sending = socket.get_ref().send(&sent.packet);
         sending.map_err(|e| classify(&e))?;
         shared.metrics.upstream_sent_total.inc();
+        let asked = shared.asked(ask, local, &sent.packet);
         for _ in 0..STRAYS_MAX {
             let read = socket.async_io(Interest::READABLE | Interest::ERROR, |socket| {
                 receive(socket, ask)
             });
-            match read.await.map(|bytes| sent.read(bytes)) {
+            let read = read.await;
+            match read.map(|bytes| shared.read(&sent, asked.as_ref(), bytes)) {
                 Ok(Received::Answer(answer)) => {
                     // Both make it doubtful, and then nothing is learned from it.
                     if answer.folded {

@@ -22,6 +22,7 @@ use holdfast::store::{
     Provenance, RetainedHostRow, RetainedRow, Row, SourceKind, TrustAnchorRow, TrustKeyRow,
     TrustRecord, Verdict, hex, seal,
 };
+use holdfast::tap::frames::Control;
 use holdfast::zone::{Builder, ZoneImage, parse, present};
 
 use crate::signer::{Denial, Signer, rr};
@@ -131,6 +132,13 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             b"POST\n/dns-query\napplication/dns-message".to_vec(),
             b"GET\nhttps://dns.example/dns-query?x=1&dns=AAAA\n".to_vec(),
         ],
+        "collector" => {
+            let listed = b"\0\0\0\0\0\0\0\x13\0\0\0\x01\0\0\0\x01\0\0\0\x01x\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
+            let mut listed = listed.to_vec();
+            listed[7] = (listed.len() - 8) as u8;
+            let own = [Control::Accept, Control::Ready, Control::Finish];
+            own.map(Control::frame).into_iter().chain([listed]).collect()
+        }
         "quic" => vec![asked_over_quic(0), asked_over_quic(1)],
         "stream" => vec![[asked_over_quic(1), asked_over_quic(2), vec![0, 0, 0, 9, 1]].concat()],
         "proxy" => {

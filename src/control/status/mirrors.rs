@@ -154,9 +154,11 @@ pub fn transfer_text(transfer: &TransferStatus) -> String {
         since,
         bytes,
         records,
+        percent,
     } = transfer;
     let bytes = bytes_words(*bytes);
-    format!("{stage} {source} since {since}: {bytes}, {records} records")
+    let percent = percent.map_or_else(String::new, |percent| format!(", {percent} %"));
+    format!("{stage} {source} since {since}: {bytes}, {records} records{percent}")
 }
 
 #[cfg(test)]

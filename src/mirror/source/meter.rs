@@ -13,6 +13,10 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{BoxFuture, Connect, Stream};
+use crate::mirror::verify::Pace;
+
+/// A transfer is never said to be further than this.
+const FETCHED_SHARE_MAX: f64 = 0.99;
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +48,23 @@ pub struct Meter {
     pub source: String,
     /// Since when, seconds since 1970.
     pub since_at: u64,
+    /// Records of the version that is held, which the new one may have about as many of; 0 = none is held.
+    pub held: u64,
+    /// How far verification has come.
+    pub pace: Arc<Pace>,
     bytes: AtomicU64,
     records: AtomicU64,
     stage: AtomicU8,
 }
 
 impl Meter {
-    /// At the beginning.
-    pub fn new(source: String, since_at: u64) -> Meter {
+    /// At the beginning; `held` records are in the version that is held.
+    pub fn new(source: String, since_at: u64, held: u64) -> Meter {
         Meter {
             source,
             since_at,
+            held,
+            pace: Arc::default(),
             bytes: AtomicU64::new(0),
             records: AtomicU64::new(0),
             stage: AtomicU8::new(Stage::Fetching as u8),
@@ -77,6 +87,18 @@ impl Meter {
             0 => Stage::Fetching,
             1 => Stage::Building,
             _ => Stage::Verifying,
+        }
+    }
+
+    /// The part of the stage that is done, from 0 to 1, where it can be told.
+    pub fn share(&self) -> Option<f64> {
+        match self.stage() {
+            // More may come than was there before: it is not done until it is.
+            Stage::Fetching if self.held > 0 => {
+                Some((self.records() as f64 / self.held as f64).min(FETCHED_SHARE_MAX))
+            }
+            Stage::Fetching | Stage::Building => None,
+            Stage::Verifying => self.pace.share(),
         }
     }
 
@@ -169,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_is_counted() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let meter = Arc::new(Meter::new("axfr:192.0.2.1".into(), 0));
+        let meter = Arc::new(Meter::new("axfr:192.0.2.1".into(), 0, 0));
         let way = MeteredConnect {
             inner: Arc::new(One(std::sync::Mutex::new(Some(ours)))),
             meter: meter.clone(),
@@ -183,8 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_told_of_what_can_be_compared() {
+        let meter = Meter::new(String::new(), 0, 200);
+        meter.set_records(50);
+        assert_eq!(meter.share(), Some(0.25));
+        meter.set_records(1000);
+        assert_eq!(meter.share(), Some(FETCHED_SHARE_MAX));
+        meter.enter(Stage::Building);
+        assert_eq!(meter.share(), None);
+        meter.enter(Stage::Verifying);
+        assert_eq!(meter.share(), None, "it has not begun");
+        let first = Meter::new(String::new(), 0, 0);
+        first.count_record();
+        assert_eq!(first.share(), None);
+    }
+
+    #[test]
     fn stages_have_names() {
-        let meter = Meter::new(String::new(), 0);
+        let meter = Meter::new(String::new(), 0, 0);
         for stage in [Stage::Fetching, Stage::Building, Stage::Verifying] {
             meter.enter(stage);
             assert_eq!(meter.stage(), stage);

@@ -20,11 +20,14 @@ mod faults;
 mod keys;
 mod nsec;
 mod nsec3;
+mod pace;
 mod report;
 mod signatures;
 #[cfg(test)]
 mod tests;
 mod told;
+
+use std::sync::Arc;
 
 use crate::config::Anchor;
 use crate::dns::{Rdata, Rrsig, Rtype, TypeBitmap};
@@ -32,6 +35,7 @@ use crate::dnssec::zonemd::{self, Hasher, RecordsOf};
 use crate::zone::{NameBuf, Place, RawNode, RawNodes, SetRef, ZoneImage};
 
 pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
+pub use pace::Pace;
 pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_time, zone_verify};
 pub use signatures::SIGNATURES_TRIED_MAX;
 pub use told::{RefusedZone, VerifiedZone, ZoneFault};
@@ -71,6 +75,8 @@ pub struct Policy {
     pub sha1: bool,
     /// Threads that check signatures; 0 = one per core.
     pub workers: usize,
+    /// Who wants to know how far it has come.
+    pub pace: Option<Arc<Pace>>,
 }
 
 /// Verifies all of a zone as of `at`, seconds since 1970.
@@ -116,6 +122,9 @@ pub fn verify_from(
     let mut known = Known(proven.map(ZoneImage::raw_nodes));
     let mut walk = Walk::new(image, &faults);
     let mut tally = Tally::default();
+    if let Some(pace) = &policy.pace {
+        pace.begin(image.record_count());
+    }
     signatures::run(&judge, policy.workers, &mut tally, |sink| {
         let mut nodes = image.raw_nodes();
         while let Some(node) = nodes.advance() {
@@ -128,6 +137,10 @@ pub fn verify_from(
                     let proven = old.is_some_and(|old| is_proven(&old, &set));
                     sink.take(set.to_rrset(name.clone()), proven);
                 }
+            }
+            if let Some(pace) = &policy.pace {
+                let records = |set: SetRef<'_>| set.rdatas().count() + set.sig_rdatas().count();
+                pace.add(node.sets().map(records).sum::<usize>() as u64);
             }
             if faults.is_full() {
                 break;

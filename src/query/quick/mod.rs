@@ -199,9 +199,9 @@ fn identity<'n>(
 }
 
 impl Pipeline {
-    /// The ready answers of one of `threads` threads; none where nothing may be kept.
+    /// The ready answers of one of `threads` threads; none where nothing may be kept, or somebody looks on at each query.
     pub fn ready_answers(&self, threads: usize) -> Option<ReadyAnswers> {
-        let (bytes_max, clock) = self.ready.as_ref()?;
+        let (bytes_max, clock) = self.ready.as_ref().filter(|_| self.watch.is_none())?;
         Some(ReadyAnswers {
             table: Table::new(bytes_max / 2 / threads.max(1)),
             shapes: Shapes::new(bytes_max / 2 / threads.max(1)),

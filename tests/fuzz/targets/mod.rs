@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     target("names", texts::names),
     target("control_request", streams::control_request),
     target("control_response", streams::control_response),
+    target("collector", streams::collector),
 ];
 
 const fn target(name: &'static str, check: fn(&[u8]) -> bool) -> Target {

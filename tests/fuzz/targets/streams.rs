@@ -18,6 +18,7 @@ use holdfast::dns::tsig::Key;
 use holdfast::dns::{Class, Name, Record, Rtype};
 use holdfast::mirror::source::axfr::{self, Answer, FetchError, Fetched, Limits, Order, Want};
 use holdfast::mirror::source::{Connect, Stream};
+use holdfast::tap::frames::{CONTROL_LEN_MAX, Control as ControlFrame};
 use holdfast::zone::Builder;
 
 use super::signatures::{TSIG_AT_S, tsig_key};
@@ -270,4 +271,18 @@ pub fn control_response(data: &[u8]) -> bool {
         Err(other) => panic!("{other}"),
     }
     taken
+}
+
+/// What a dnstap collector says is one control frame, which is read in bounded memory, or an error. Of what is read no more is taken than the frame.
+pub fn collector(data: &[u8]) -> bool {
+    let mut rest = data;
+    let read = ControlFrame::read(&mut rest);
+    if let Ok(control) = &read {
+        let taken = data.len() - rest.len();
+        assert!((8..=8 + CONTROL_LEN_MAX).contains(&taken));
+        assert_eq!(ControlFrame::parse(&data[8..taken]), Ok(*control));
+        let own = ControlFrame::read(&mut &control.frame()[..]);
+        assert_eq!(own.ok(), Some(*control));
+    }
+    read.is_ok()
 }
