@@ -32,6 +32,7 @@ use holdfast::drill::report::{DrillReport, DrillState, Report};
 use holdfast::mirror::GenerationInfo;
 use holdfast::mirror::verify::{Policy, Trust, zone_verify};
 use holdfast::timekeeper;
+use holdfast::zone::Room;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -173,8 +174,9 @@ impl Failure {
 fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
     let mut faults = Vec::new();
     let mut zones = Vec::new();
+    let scratch = run::zones::temporary_directory();
     for zone in &config.zones {
-        match run::zones::read(zone) {
+        match run::zones::read(zone, &scratch) {
             Ok(image) => zones.push(CheckedZone {
                 zone: zone.name.to_string(),
                 serial: image.serial(),
@@ -419,7 +421,8 @@ fn verify(
         progress: Some(progress),
         out: std::io::stdout(),
     };
-    let code = zone_verify(file, at, &trust, &policy, json, &mut out);
+    let room = Room::beside(&run::zones::temporary_directory());
+    let code = zone_verify(file, &room, at, &trust, &policy, json, &mut out);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 

@@ -383,7 +383,8 @@ impl Server {
         let configured = self.config.zones.clone();
         let before = self.settings.load_full();
         let previous = before.clone();
-        let read = move || zones::load(&configured, &previous.zones);
+        let data_dir = self.config.server.data_dir.clone();
+        let read = move || zones::load(&configured, &previous.zones, &data_dir);
         let loaded = tokio::task::spawn_blocking(read).await?;
         self.operator.zone_errors.store(Arc::new(loaded.errors));
         self.put_in_force(loaded.zones.following(&before.zones));

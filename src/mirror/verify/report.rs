@@ -13,7 +13,7 @@ use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify, verify_unsigned}
 use crate::clock::format_utc;
 use crate::dns::{Name, Rtype};
 use crate::dnssec::zonemd::{self, Zonemd};
-use crate::zone::{BuildNotes, LoadError, ZONE_BYTES_MAX, ZoneImage, load_file};
+use crate::zone::{BuildNotes, LoadError, Room, ZONE_BYTES_MAX, ZoneImage, load_file};
 
 /// What was found about a zone that is as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,7 +273,7 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Verifies the zone in `file` as of `at` (seconds since 1970) and writes what was found to `out`, as text
+/// Verifies the zone in `file`, read within `room`, as of `at` (seconds since 1970) and writes what was found to `out`, as text
 /// or as one JSON object. `trust` gives what is trusted about a zone, nothing if that is unknown.
 ///
 /// Returns the exit code: 0 the zone is as it should be, 1 it is not, 2 the file cannot be read. A zone
@@ -281,13 +281,14 @@ fn hex(octets: &[u8]) -> String {
 /// that says so; a signed zone without trust gives 1.
 pub fn zone_verify(
     file: &Path,
+    room: &Room,
     at: u64,
     trust: &dyn Fn(&Name) -> Trust,
     policy: &Policy,
     json: bool,
     out: &mut dyn Write,
 ) -> i32 {
-    let (code, text) = match verify_file(file, at, trust, policy) {
+    let (code, text) = match verify_file(file, room, at, trust, policy) {
         Ok(report) if json => (0, format!("{:#}\n", json!(report.told(at)))),
         Ok(report) => (0, report.to_text(at)),
         Err(refusal) => refusal.words(file, json),
@@ -306,11 +307,12 @@ enum Refusal {
 
 fn verify_file(
     file: &Path,
+    room: &Room,
     at: u64,
     trust: &dyn Fn(&Name) -> Trust,
     policy: &Policy,
 ) -> Result<Report, Refusal> {
-    let loaded = load_file(file, None, ZONE_BYTES_MAX).map_err(Refusal::Load)?;
+    let loaded = load_file(file, None, ZONE_BYTES_MAX, room).map_err(Refusal::Load)?;
     let trust = trust(loaded.image.apex());
     verify_built(&loaded.image, &loaded.notes, &trust, at, policy)
         .map_err(|faults| Refusal::Faults(loaded.image.apex().clone(), faults))
@@ -346,7 +348,9 @@ fn has_keys(image: &ZoneImage) -> bool {
 impl Refusal {
     fn words(&self, file: &Path, json: bool) -> (i32, String) {
         let code = match self {
-            Refusal::Load(LoadError::Io { .. } | LoadError::TooLarge { .. }) => 2,
+            Refusal::Load(
+                LoadError::Io { .. } | LoadError::Scratch { .. } | LoadError::TooLarge { .. },
+            ) => 2,
             _ => 1,
         };
         let text = match (self, json) {
