@@ -490,7 +490,7 @@ pub struct Log {
     pub format: LogFormat,
     /// A line for each question that comes to nothing, at level `info`, with the reason.
     pub servfail: bool,
-    /// The query log: a line for each query that is answered, in the form of `log.format`. `None` = none.
+    /// The query log: a line for each query that is answered, in the form of `log.format`.
     pub queries: Option<QueryLog>,
     /// At this length, in bytes, the query log's file becomes `FILE.1` and a new one is begun, so that it takes twice as much at most.
     pub queries_bytes_max: u64,
@@ -508,7 +508,7 @@ pub enum QueryLog {
 /// `[dnstap]` (<https://dnstap.info>): frame streams over a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dnstap {
-    /// The socket that a collector listens on; `None` = off.
+    /// The unix socket that a collector listens on.
     pub socket: Option<PathBuf>,
     /// What this server is called there; empty = what `server.identity` says.
     pub identity: String,
