@@ -20,7 +20,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 wire: run by benches/wire/run.py (benches/README.md says how).
   wire echo ADDRESS:PORT SIZE [threads=1] [batch=32]   answer every datagram with SIZE octets
-  wire xdp INTERFACE PORT SIZE [mode=native|generic] [busy=US]   the same by AF_XDP; its first line is `copy` or `zero-copy`
+  wire xdp INTERFACE PORT SIZE [mode=native|generic]   the same by AF_XDP; its first line is `copy` or `zero-copy`
   wire load ADDRESS:PORT FILE [seconds=3] [count=N] [window=1024] [rate=Q] [ports=64] [burst=16] [seed=1] [patience=1] [report=S] [each] [any]
             ask the questions of FILE: `window` of them outstanding, or `rate` per second; for `seconds` or `count` of
             them; no answer in `patience` seconds is none; `each` asks every line once, `any` takes any answer with the right number for a right one; with `rate` it says

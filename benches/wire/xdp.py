@@ -7,7 +7,7 @@ from a factor of 1.3. Everyone has a namespace and a veth pair of his own; the g
 Where the kernel takes in what a veth receives decides who pays, so there are two tables:
 
   sender  as veth has it by itself: on the core that sent. The generator's core carries the questions' way up, the server's core the answers'.
-  server  as with a network card whose interrupts go to the server's core, and answers are the other side's: by RPS; with XDP in native mode, which RPS does not reach, by a thread for NAPI, or by the socket's busy polling.
+  server  as with a network card whose interrupts go to the server's core, and answers are the other side's: by RPS; with XDP in native mode, which RPS does not reach, by a thread for NAPI.
 
 See benches/README.md.
 """
@@ -33,13 +33,11 @@ from run import cargo, quotients, where  # noqa: E402
 from servers import CLIENT_CORE, SERVER_CORE  # noqa: E402
 
 AF_XDP = 44
-VARIANTS = {"socket": None, "generic": ["mode=generic"], "native": ["mode=native"], "busy": ["mode=native", "busy=20"]}
-PLACES = {"sender": ["socket", "generic", "native"], "server": ["socket", "generic", "native", "busy"]}
+VARIANTS = {"socket": None, "generic": ["mode=generic"], "native": ["mode=native"]}
+PLACES = ["sender", "server"]
 # A veth's ring has 256 places (VETH_RING_SIZE) and is used with native XDP: with more outstanding, questions would be lost that no server can help.
 LOAD = ["window=192", "ports=12", "burst=16", "any"]
 NAMES = 10_000
-# Interrupts of the queue put off for so long, as busy polling wants (Documentation/networking/napi.rst).
-DEFERRED = {"napi_defer_hard_irqs": "2", "gro_flush_timeout": "200000"}
 
 
 def main():
@@ -150,10 +148,7 @@ class Server:
         if place == "sender":
             return
         setting(self.lab.client, self.peer, "queues/rx-0/rps_cpus", f"{1 << CLIENT_CORE:x}")
-        if self.variant == "busy":
-            for name, value in DEFERRED.items():
-                setting(self.space, self.interface, name, value)
-        elif self.variant == "native":
+        if self.variant == "native":
             setting(self.space, self.interface, "threaded", "1")
             pid = thread(f"napi/{self.interface}-")
             os.sched_setaffinity(pid, {SERVER_CORE})
@@ -189,7 +184,7 @@ class Server:
 def measure(lab, place, size, args):
     """Rounds in which all take turns, the one who begins changes."""
     print(f"\nplace {place}, answers of {size} octets", flush=True)
-    servers = [server for server in (lab.server(variant, place, size) for variant in PLACES[place]) if server]
+    servers = [server for server in (lab.server(variant, place, size) for variant in VARIANTS) if server]
     ways = {server.variant: server.way() for server in servers}
     runs = []
     for number in range(args.rounds):

@@ -47,14 +47,13 @@ const ANSWER_LEN_MAX: usize = 1500 - IPV4_LEN - UDP_LEN;
 pub fn run(interface: &str, port: &str, size: &str, options: &[&str]) -> io::Result<()> {
     let port = port.parse().map_err(io::Error::other)?;
     let size: usize = size.parse().map_err(io::Error::other)?;
-    let busy_us: libc::c_int = option(options, "busy", 0)?;
     let mode = match option(options, "mode", String::from("native"))?.as_str() {
         "native" => Mode::Native,
         "generic" => Mode::Generic,
         other => return Err(io::Error::other(format!("no mode {other}"))),
     };
     let index = index_of(interface)?;
-    let mut socket = Socket::open(index, busy_us)?;
+    let mut socket = Socket::open(index)?;
     let _attached = program::attach(index, mode, port, QUEUE, socket.fd.as_raw_fd())?;
     let zero_copy = if socket.zero_copy()? {
         "zero-copy"
@@ -85,12 +84,10 @@ struct Socket {
     sent: Ring<libc::xdp_desc>,
     left: Ring<u64>,
     frames: Mapping,
-    /// Polls the interface's queue itself rather than waits for an interrupt.
-    busy: bool,
 }
 
 impl Socket {
-    fn open(interface: u32, busy_us: libc::c_int) -> io::Result<Socket> {
+    fn open(interface: u32) -> io::Result<Socket> {
         // SAFETY: no pointers; the result is checked.
         let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
@@ -117,11 +114,6 @@ impl Socket {
         // Older kernels do without.
         let _ = set(raw, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &FRAMES);
         set(raw, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &BUFFER_LEN)?;
-        if busy_us > 0 {
-            set(raw, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, &1)?;
-            set(raw, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &busy_us)?;
-            set(raw, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, &64)?;
-        }
         // SAFETY: the structure of this option, all numbers.
         let at: libc::xdp_mmap_offsets = unsafe { get(raw, libc::XDP_MMAP_OFFSETS) }?;
         let (fill, completion) = (
@@ -140,7 +132,6 @@ impl Socket {
             left: Ring::map(raw, completion, &at.cr, Side::Take)?,
             frames,
             fd,
-            busy: busy_us > 0,
         };
         socket.bind(interface)?;
         Ok(socket)
@@ -228,22 +219,6 @@ impl Socket {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        if self.busy {
-            // SAFETY: no pointers. The kernel takes packets from the queue within this call.
-            unsafe {
-                libc::recvfrom(
-                    self.fd.as_raw_fd(),
-                    ptr::null_mut(),
-                    0,
-                    libc::MSG_DONTWAIT,
-                    ptr::null_mut(),
-                    ptr::null_mut(),
-                )
-            };
-            if self.received.ready() > 0 {
-                return Ok(());
-            }
-        }
         let mut event = libc::pollfd {
             fd: self.fd.as_raw_fd(),
             events: libc::POLLIN,
