@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))
 
 import run as outages  # noqa: E402
 from events import Event  # noqa: E402
-from lab import busy_s, processor, put_first  # noqa: E402
+from lab import busy_s, cargo, processor, put_first  # noqa: E402
 from network import RESOLVER, Network  # noqa: E402
 from rehearsal import Rehearsal  # noqa: E402
 from resolvers import configure  # noqa: E402
@@ -99,7 +99,7 @@ def main():
     if os.geteuid() != 0 or not shutil.which("dnsperf"):
         sys.exit("the bench needs root and dnsperf; .ci/setup installs what it needs")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or outages.build()
+    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-counting-"))
     os.chmod(directory, 0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 
 import run as outages  # noqa: E402
 from events import Event, Phase  # noqa: E402
-from lab import processor, put_first  # noqa: E402
+from lab import cargo, processor, put_first  # noqa: E402
 from load import CLIENT_MAX_S, RECORD, RIGHT  # noqa: E402
 from network import Cut, drop  # noqa: E402
 from world import SETS, World  # noqa: E402
@@ -212,7 +212,7 @@ def main():
     if os.geteuid() != 0:
         sys.exit("the bench needs root; .ci/setup installs what it needs")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or outages.build()
+    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-rehearsal-"))
     os.chmod(directory, 0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
