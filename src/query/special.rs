@@ -150,6 +150,7 @@ impl Special {
                 answer,
                 authority: Vec::new(),
                 additional: Vec::new(),
+                wildcard: None,
             },
         })
     }
@@ -242,6 +243,7 @@ fn without_data(apex: &Name, kind: LookupKind) -> Lookup {
         answer: Vec::new(),
         authority: vec![soa(apex)],
         additional: Vec::new(),
+        wildcard: None,
     }
 }
 

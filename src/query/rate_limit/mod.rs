@@ -61,7 +61,7 @@ pub enum Likeness<'n> {
     Records(&'n Name, Rtype),
     /// Records of this type made from the wildcard below this name.
     Wildcard(Name, Rtype),
-    /// No data, for this name and any type.
+    /// No data, for this name, or those of the wildcard below it, and any type.
     NoData(&'n Name),
     /// A referral to this zone.
     Referral(&'n Name),
