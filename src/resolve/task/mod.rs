@@ -14,6 +14,7 @@ mod answers;
 mod beside;
 mod chain;
 mod failures;
+mod flooded;
 mod inflight;
 mod judge;
 mod placed;
@@ -393,7 +394,9 @@ impl Resolver {
     pub fn known(&self, question: &Question, options: Options) -> Option<Resolution> {
         let known = self.at_hand(question, options);
         self.0.cache.count_question(known.is_some());
-        let (resolution, due) = known?;
+        let Some((resolution, due)) = known else {
+            return self.0.refused_at_once(question, options);
+        };
         // Without RD nothing is asked upstream.
         if options.recursion && self.0.settings.prefetch && !due.is_empty() {
             self.0.refresh_soon(due, self.0.clock.now());
@@ -661,10 +664,16 @@ impl Shared {
         budget: Arc<Budget>,
     ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
-        let began = self.clock.now().mono;
+        let began = self.clock.now();
+        let begun = match self.begin_limited(&question, began) {
+            Ok(begun) => begun,
+            Err(crowded) => return self.refused(&question, crowded),
+        };
+        let began = began.mono;
         match self.chain(&question, options, &budget).await {
             Ok(resolution) => {
                 self.failures.clear(&key);
+                flooded::end(begun, flooded::of_answer(&resolution), self.clock.now());
                 resolution
             }
             Err(unanswered) => {
@@ -674,6 +683,8 @@ impl Shared {
                     errors: unanswered.errors.clone(),
                     silent: self.silent_at(&unanswered),
                 };
+                let outcome = flooded::of_failure(&unanswered, failed.silent.is_some());
+                flooded::end(begun, outcome, self.clock.now());
                 if unanswered.lasting {
                     (self.failures).remember(key, failed, began, self.clock.now());
                 }
