@@ -169,9 +169,11 @@ impl TlsDoor {
         crowded: bool,
         speech: Speech,
     ) -> io::Result<Entered<S>> {
-        let Some(place) = self.handshakes.take(address.ip()) else {
+        let Some(mut place) = self.handshakes.take(address.ip()) else {
             return Err(io::Error::other("too many handshakes at once"));
         };
+        // Who is slow makes way for whoever comes.
+        place.idle();
         let patience = Duration::from_secs(match crowded || place.is_crowded() {
             true => HANDSHAKE_TIME_CROWDED_S,
             false => HANDSHAKE_TIME_MAX_S,
@@ -181,7 +183,10 @@ impl TlsDoor {
             Speech::Doh => self.config.load().doh.clone(),
         };
         let acceptor = TlsAcceptor::from(config);
-        let stream = timeout(patience, acceptor.accept(stream)).await??;
+        let stream = tokio::select! {
+            stream = timeout(patience, acceptor.accept(stream)) => stream??,
+            () = place.left() => return Err(io::Error::other("too many handshakes at once")),
+        };
         // RFC 8484 section 5.2 recommends no less than HTTP/2, and RFC 9113 section 3.2 wants it agreed upon.
         if speech == Speech::Doh && stream.get_ref().1.alpn_protocol() != Some(ALPN_DOH) {
             return Err(io::Error::other("HTTP/2 has not been agreed upon"));
@@ -345,19 +350,23 @@ mod tests {
                     .map(drop)
             })
         };
-        let crowd: Vec<_> = (0..HANDSHAKES_PER_PREFIX_MAX)
+        let mut crowd: Vec<_> = (0..HANDSHAKES_PER_PREFIX_MAX)
             .map(|_| open(client(1)))
             .collect();
         tokio::task::yield_now().await;
-        let refused = open(client(1)).await.unwrap().unwrap_err();
-        assert_eq!(refused.to_string(), "too many handshakes at once");
+        // One too many of a network: the longest one there ends.
+        crowd.push(open(client(1)));
+        let ousted = crowd.remove(0).await.unwrap().unwrap_err();
+        assert_eq!(ousted.to_string(), "too many handshakes at once");
         let others =
             (HANDSHAKES_PER_PREFIX_MAX..HANDSHAKES_MAX).map(|i| open(client(i as u16 + 2)));
         let others: Vec<_> = others.collect();
         tokio::task::yield_now().await;
-        let refused = open(client(2000)).await.unwrap().unwrap_err();
-        assert_eq!(refused.to_string(), "too many handshakes at once");
-        for task in crowd.into_iter().chain(others) {
+        // One too many of all: the network that has most gives way.
+        let last = open(client(2000));
+        let ousted = crowd.remove(0).await.unwrap().unwrap_err();
+        assert_eq!(ousted.to_string(), "too many handshakes at once");
+        for task in crowd.into_iter().chain(others).chain([last]) {
             assert!(task.await.unwrap().is_err());
         }
         let all = HANDSHAKES_MAX as u64 + 2;

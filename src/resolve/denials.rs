@@ -336,7 +336,10 @@ mod tests {
         };
         let failed = (0..1000).filter(|ms| fails(&mut denials, *ms)).count();
         assert!((38..=42).contains(&failed), "{failed}");
-        assert_eq!((denials.flooded(at(999))[0].denials, denials.refused()), (0, 1000 - failed as u64));
+        assert_eq!(
+            (denials.flooded(at(999))[0].denials, denials.refused()),
+            (0, 1000 - failed as u64)
+        );
         // What is given up for other reasons is forgotten.
         for ms in 10_000..10_500 {
             let stake = denials.stake(&zone, at(ms)).unwrap();

@@ -316,7 +316,9 @@ impl Drop for Begun {
         if !self.stake.is_zero() {
             let mut tables = self.shares.tables();
             let unknown = (Outcome::Unknown, Now::default());
-            tables.denials.settle(&self.zone, self.stake, unknown.0, unknown.1);
+            tables
+                .denials
+                .settle(&self.zone, self.stake, unknown.0, unknown.1);
         }
     }
 }

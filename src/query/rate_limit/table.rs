@@ -151,7 +151,13 @@ pub struct NetworkSlot {
     buckets: [AtomicU64; 2],
     counts: Counts,
     slipped: AtomicU32,
+    /// Which hosts have been shown the way in, in the second that goes on.
+    shown: [AtomicU64; HOSTS / 64],
+    shown_s: AtomicU64,
 }
+
+/// Hosts of a network that are told apart: all of a /24.
+const HOSTS: usize = 256;
 
 impl NetworkSlot {
     /// The bucket of proven senders, or of the others.
@@ -172,6 +178,22 @@ impl NetworkSlot {
         slips(&self.slipped, slip)
     }
 
+    /// Whether it is the first time in this second for the host.
+    pub fn is_first(&self, host: u8, now: Duration) -> bool {
+        let second = now.as_secs();
+        if self.shown_s.swap(second, Ordering::Relaxed) != second {
+            self.forget_shown();
+        }
+        let bit = 1 << (host % 64);
+        self.shown[usize::from(host) / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    fn forget_shown(&self) {
+        for hosts in &self.shown {
+            hosts.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Its network with its queries and limited ones.
     pub fn seen(&self, now: Duration) -> Option<(Network, u64, u64)> {
         let tag = self.tag.load(Ordering::Relaxed);
@@ -185,6 +207,7 @@ impl NetworkSlot {
         }
         self.counts.clear();
         self.slipped.store(0, Ordering::Relaxed);
+        self.forget_shown();
         self.tag.store(network.0, Ordering::Relaxed);
     }
 }

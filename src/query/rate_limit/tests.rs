@@ -60,13 +60,14 @@ fn a_network_gets_its_rate_and_every_second_query_beyond_it_a_way_in() {
         tally(count, || limits.query(&client, false, now))
     };
     assert_eq!(from("192.0.2.1", 30, s(100)), [10, 10, 10, 0]);
-    // The neighbour pays as well; another network, and one of IPv6, do not.
+    // The neighbour pays as well, but is shown the way; another network, and one of IPv6, do not.
+    assert_eq!(from("192.0.2.77", 1, s(100)), [0, 0, 1, 0]);
     assert_eq!(from("192.0.2.77", 2, s(100)), [0, 1, 1, 0]);
     assert_eq!(from("192.0.3.1", 10, s(100)), [10, 0, 0, 0]);
     assert_eq!(from("2001:db8::1", 12, s(100)), [10, 1, 1, 0]);
-    assert_eq!(from("2001:db8:0:ff::1", 2, s(100)), [0, 1, 1, 0]);
+    assert_eq!(from("2001:db8:0:ff::1", 1, s(100)), [0, 0, 1, 0]);
     assert_eq!(from("2001:db8:0:100::1", 10, s(100)), [10, 0, 0, 0]);
-    assert_eq!(from("::ffff:192.0.2.5", 2, s(100)), [0, 1, 1, 0]);
+    assert_eq!(from("::ffff:192.0.2.5", 2, s(100)), [0, 0, 2, 0]);
     // What was refused is no debt.
     let half = s(100) + Duration::from_millis(500);
     assert_eq!(from("192.0.2.1", 20, half)[0], 5);
@@ -149,6 +150,32 @@ fn random_names_are_one_account_where_they_do_not_exist() {
     assert_eq!(tally(15, over_tcp)[0], 15);
     let below = || limits.response(&victim, Likeness::Wildcard(zone.clone(), Rtype::A), s(7));
     assert_eq!(tally(15, below)[0], 5);
+}
+
+/// However much the others of its network ask.
+#[test]
+fn who_lives_beside_a_flood_is_shown_the_way_each_second() {
+    let limits = limits(10, 0);
+    let (flood, neighbour) = (udp("192.0.2.200"), udp("192.0.2.1"));
+    for second in 5..15 {
+        for _ in 0..500 {
+            limits.query(&flood, false, s(second));
+        }
+        let told = tally(1, || limits.query(&neighbour, false, s(second)));
+        assert_eq!(told, [0, 0, 1, 0], "{second}");
+    }
+    let silent = RateLimits::new(
+        &Limits {
+            queries_per_prefix_s: 1,
+            slip: 0,
+            ..Limits::default()
+        },
+        SECRET,
+    );
+    assert_eq!(
+        tally(9, || silent.query(&neighbour, false, s(5))),
+        [1, 8, 0, 0]
+    );
 }
 
 #[test]
