@@ -4,9 +4,6 @@ holdfast's part is what its operator is recommended: every key of [limits] that 
 that their manuals recommend for resolvers; what one of them lacks, it lacks: unbound limits per address and not per network, BIND knows no limit on questions of one network.
 """
 
-import pathlib
-import subprocess
-
 from network import SERVER
 
 PER_PREFIX_S = 200
@@ -15,14 +12,6 @@ PER_ZONE = 200
 DENIALS_PER_ZONE_S = 100
 CONNECTIONS_MAX = 4096
 CONNECTIONS_PER_PREFIX_MAX = 32
-
-
-def certificate(directory):
-    """A key and a certificate for the TLS listeners of all."""
-    key, cert = pathlib.Path(directory) / "server.key", pathlib.Path(directory) / "server.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=dns.example",
-                    "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
-    return key, cert
 
 
 def more(peer, key, cert):

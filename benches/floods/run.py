@@ -23,8 +23,8 @@ sys.path.insert(0, str(HERE.parent / "shared"))
 
 import peers as shared  # noqa: E402
 from events import EVENTS, HONEST_PER_S, PHASES  # noqa: E402
-from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, versions  # noqa: E402
-from limits import certificate, more  # noqa: E402
+from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, self_signed, versions  # noqa: E402
+from limits import more  # noqa: E402
 from network import HAMMERED_PREFIX, HONEST, SERVER, Network  # noqa: E402
 from world import SITES, TRAP, TRAP_SERVERS, TRAP_ZONE, VICTIM_UNSIGNED, World  # noqa: E402
 
@@ -111,7 +111,7 @@ class Lab:
         begun = time.monotonic()
         self.world.build()
         print(f"{len(self.world.all)} zones made in {time.monotonic() - begun:.0f} s", flush=True)
-        self.key, self.cert = certificate(self.dir)
+        self.key, self.cert = self_signed(self.dir)
         self.network.make()
         space = self.network.world
         for site, addresses in SITES.items():

@@ -47,12 +47,21 @@ def processor():
 
 def versions(peers, holdfast):
     """The first line that each peer says of its version."""
-    commands = {"holdfast": [holdfast, "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"], "bind": ["named", "-v"]}
+    commands = {"holdfast": [holdfast, "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"], "bind": ["named", "-v"],
+                "dnsdist": ["dnsdist", "--version"]}
     found = {}
     for peer in peers:
         done = subprocess.run(commands[peer], capture_output=True, text=True, check=False)
         found[peer] = (done.stdout + done.stderr).splitlines()[0].split("Recursor ")[-1]
     return found
+
+
+def self_signed(directory):
+    """A key and a certificate of its own for TLS listeners: their files."""
+    key, cert = pathlib.Path(directory) / "server.key", pathlib.Path(directory) / "server.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=dns.example",
+                    "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return key, cert
 
 
 class Programs:
