@@ -12,7 +12,8 @@
 //!
 //! Proven is who asks over a stream or sends back a cookie that was made here for him (RFC 7873): he has received something at his
 //! address. So a flood with forged senders leaves the network that it names a way in, and a real one is bounded all the same. That way is shown to each host
-//! of the network when it first asks too much in a second: who lives beside a flood may ask little, and finds it at once.
+//! of the network when it first asks too much in a second: who lives beside a flood may ask little, and finds it at once. Beyond that no more are shown it
+//! than may go it.
 //!
 //! The responses are limited as in BIND 9 (its manual, "Response Rate Limiting"): an account has credit for one second and takes
 //! debt for `window_s`, so that a flood that goes on is answered with nothing but TC=1. Queries take no debt: so many of them
@@ -37,7 +38,7 @@ pub use talkers::{Talker, Talkers};
 
 /// What one account may have at once, as time at its rate: BIND gives a second's worth.
 const BURST: Duration = Duration::from_secs(1);
-/// Networks that are known at a time, each with two buckets, its counts and its hosts: 6 MiB.
+/// Networks that are known at a time, each with its buckets, counts and hosts: 6 MiB.
 const NETWORKS_MAX: usize = 1 << 16;
 /// Accounts of responses at a time: 1.5 MiB, only where responses are limited.
 const ACCOUNTS_MAX: usize = 1 << 16;
@@ -117,7 +118,8 @@ impl RateLimits {
         match is_stream {
             true => Verdict::Refuse,
             false if self.slip > 0 && slot.is_first(self.host(client), now) => Verdict::Truncate,
-            false if slot.slips(self.slip) => Verdict::Truncate,
+            // More than may come over TCP need not be shown the way: under a flood each answer that is sent costs honest ones theirs.
+            false if slot.slips(self.slip) && account.take(slot.ways(), now) => Verdict::Truncate,
             false => Verdict::Drop,
         }
     }

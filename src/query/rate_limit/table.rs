@@ -147,8 +147,8 @@ impl Counts {
 pub struct NetworkSlot {
     /// The network; 0 for none.
     tag: AtomicU64,
-    /// Of senders that may be forged, and of proven ones.
-    buckets: [AtomicU64; 2],
+    /// Of senders that may be forged, of proven ones, and of those that are shown the way from one to the other.
+    buckets: [AtomicU64; 3],
     counts: Counts,
     slipped: AtomicU32,
     /// Which hosts have been shown the way in, in the second that goes on.
@@ -162,8 +162,13 @@ const HOSTS: usize = 256;
 impl NetworkSlot {
     /// The bucket of proven senders, or of the others.
     pub fn bucket(&self, proven: bool) -> &AtomicU64 {
-        let [others, of_proven] = &self.buckets;
+        let [others, of_proven, _] = &self.buckets;
         if proven { of_proven } else { others }
+    }
+
+    /// The bucket of those that are told TC=1.
+    pub fn ways(&self) -> &AtomicU64 {
+        &self.buckets[2]
     }
 
     pub fn count_query(&self, now: Duration) {
