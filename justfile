@@ -51,6 +51,10 @@ bench:
     benches/cold_cache/run.py
     benches/cold_cache/run.py memory
 
+# Answers per second beside a bare echo and seven other servers, ten minutes; needs root
+wire:
+    benches/wire/run.py
+
 # Shadow drill, drill and real cut, and whether they agree; needs root
 rehearsal:
     benches/outages/rehearsal.py

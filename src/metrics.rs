@@ -121,6 +121,8 @@ metrics! {
     limited_forgotten_total,
     /// Answers given from the cache.
     answers_cache_total,
+    /// Answers that were given again as they had left a moment before, over UDP; they are also counted as what they are.
+    answers_ready_total,
     /// Answers that needed upstream.
     answers_live_total,
     /// Answers that a mirror had a part in.

@@ -38,7 +38,7 @@ use holdfast::dns::Name;
 use holdfast::engine::{Drills, Engine, Outside};
 use holdfast::listen::proxy::Proxies;
 use holdfast::listen::tls::TlsDoor;
-use holdfast::listen::{Listeners, Sockets};
+use holdfast::listen::{Listeners, Sockets, UDP_BUFFER_BYTES};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::TcpConnect;
 use holdfast::notify::{self, Notifier};
@@ -168,6 +168,14 @@ impl Server {
         for (address, error) in &sockets.missing {
             tracing::warn!(%address, %error, "not listening on an address that this machine lacks");
         }
+        let (granted, wanted) = (sockets.udp_buffer_bytes >> 10, UDP_BUFFER_BYTES >> 10);
+        if granted < wanted {
+            tracing::info!(
+                kib = granted,
+                wanted_kib = wanted,
+                "UDP sockets hold fewer queries through a burst than they could; sysctl net.core.rmem_max raises it"
+            );
+        }
         let settings = SharedSettings::default();
         let outside = outside(&config, &clock, &metrics, &settings)?;
         let engine = Arc::new(Engine::start(&with_own_zones(&config), outside).await?);
@@ -190,6 +198,10 @@ impl Server {
         .with_mirrors(engine.mirrors.clone(), clock.clone())
         .with_chaos(about::chaos(&config.server, &engine, &clock))
         .with_limits(rate_limits.clone(), clock.clone())
+        .with_ready_answers(
+            usize::try_from(config.cache.ready_bytes_max()).unwrap_or(usize::MAX),
+            clock.clone(),
+        )
         .with_transfers(transfers);
         if config.server.cookies {
             pipeline = pipeline.with_cookies(Cookies::new(random_secret()?), clock.clone());

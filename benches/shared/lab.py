@@ -48,7 +48,7 @@ def processor():
 def versions(peers, holdfast):
     """The first line that each peer says of its version."""
     commands = {"holdfast": [holdfast, "--version"], "unbound": ["unbound", "-V"], "kresd": ["kresd", "-V"], "pdns": ["pdns_recursor", "--version"], "bind": ["named", "-v"],
-                "dnsdist": ["dnsdist", "--version"]}
+                "nsd": ["nsd", "-v"], "knot": ["knotd", "--version"], "dnsdist": ["dnsdist", "--version"]}
     found = {}
     for peer in peers:
         done = subprocess.run(commands[peer], capture_output=True, text=True, check=False)
@@ -80,9 +80,9 @@ class Programs:
         self.running.append(process)
         return process
 
-    def wait(self, space, server, process=None):
+    def wait(self, space, server, process=None, max_s=READY_MAX_S):
         """Until something answers at port 53, whatever it says; nothing is resolved for that."""
-        deadline = time.monotonic() + READY_MAX_S
+        deadline = time.monotonic() + max_s
         while time.monotonic() < deadline:
             if process is not None and process.poll() is not None:
                 raise RuntimeError(f"{server} has ended; logs in {self.dir} with --keep")
@@ -100,12 +100,12 @@ class Programs:
         self.running.clear()
 
 
-def end(process):
-    """Ends a process that this run started."""
+def end(process, max_s=5):
+    """Ends a process that this run started; by force where it needs longer."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(5)
+            process.wait(max_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -115,6 +115,32 @@ def busy_s(process):
     """Seconds of processor time of a process and of what it waited for."""
     words = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def tree(process):
+    """The numbers of a process and of all below it."""
+    found = [process.pid]
+    for pid in found:
+        try:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except OSError:
+            # It has just ended.
+            continue
+    return found
+
+
+def times_s(process):
+    """Processor time of a process and its children, own and kernel's, in seconds."""
+    user = system = 0
+    for pid in tree(process):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        user, system = user + int(words[11]), system + int(words[12])
+    tick = os.sysconf("SC_CLK_TCK")
+    return user / tick, system / tick
 
 
 def nsd_conf(site, directory, addresses, zones, *, port=53, server="", zone_lines=""):

@@ -1,8 +1,8 @@
 //! What has been learned, until its TTL runs out: the answer cache.
 //!
 //! Why: most questions are asked again soon. The cache holds validated answers only, one link of a chain per entry: an RRset
-//! with its signatures, or a denial with its proof. A second cache of whole messages would hold everything twice, to save at
-//! most a few look-ups per alias; so there is none, and every alias on the way lives by its own TTL.
+//! with its signatures, or a denial with its proof. Whole messages are kept for seconds only, by the threads that send them (`query/quick`): every
+//! alias on the way lives by its own TTL.
 //!
 //! Model: a key is a name and a type; a name's non-existence stands under its own pseudo type, because it holds for every
 //! type (RFC 2308 section 5), and, where it is proven, for every name below (RFC 8020). Keys are spread over shards, each an

@@ -15,8 +15,10 @@
 //! Failure: lossy by design. What finds no room in the queue is counted and left out; a change that the disk does not take is kept for
 //! later, and the row is not used meanwhile. A full list forgets the least used eighth. What is read is hostile: see [`Answers::admit`].
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::account::block_bytes;
@@ -27,6 +29,7 @@ use super::{Kind, NXDOMAIN_KEY};
 use crate::clock::Now;
 use crate::dns::{Name, Question, Rtype};
 use crate::store::AnswerRow;
+use crate::zone::key::{name_of, push_key};
 
 /// What was asked for once waits so long for its place on disk, in seconds.
 const YOUNG_S: u64 = 5;
@@ -69,8 +72,64 @@ pub struct Noted {
     pub(super) asked: bool,
 }
 
-/// A key on disk.
-type Key = (Name, Rtype);
+/// A name and a type in one string of octets, in the order of names (RFC 4034 section 6.1): the name's sort key, a zero, the type. What is below a
+/// name begins with its sort key and no zero after it. Trees of names themselves would take most of the time of a question that the cache
+/// cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(Box<[u8]>);
+
+/// A zero and a type, in octets.
+const TYPE_LEN: usize = 3;
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Key {
+    fn new(name: &Name, rtype: Rtype) -> Key {
+        Key::at(&sort_key(name), rtype)
+    }
+
+    fn at(sort: &[u8], rtype: Rtype) -> Key {
+        let [high, low] = rtype.0.to_be_bytes();
+        Key([sort, &[0, high, low]].concat().into())
+    }
+
+    /// The sort key of the name.
+    fn sort(&self) -> &[u8] {
+        &self.0[..self.0.len() - TYPE_LEN]
+    }
+
+    fn rtype(&self) -> Rtype {
+        let [.., high, low] = *self.0 else {
+            return Rtype(0);
+        };
+        Rtype(u16::from_be_bytes([high, low]))
+    }
+
+    /// The name, in lower case.
+    fn name(&self) -> Name {
+        name_of(self.sort(), &Name::root()).unwrap_or_else(Name::root)
+    }
+}
+
+fn sort_key(name: &Name) -> Vec<u8> {
+    let mut sort = Vec::with_capacity(name.wire().len() + TYPE_LEN);
+    push_key(&mut sort, name.wire(), Name::root().wire());
+    sort
+}
+
+/// The keys of a name, and where `tree` those below it.
+fn keys_at(sort: &[u8], tree: bool) -> (Vec<u8>, Bound<Vec<u8>>) {
+    let end = match tree {
+        // What follows: the last octet of a sort key is zero, and none is larger than 254.
+        true => sort.split_last().map(|(_, start)| [start, &[1]].concat()),
+        false => Some([sort, &[1]].concat()),
+    };
+    (sort.to_vec(), end.map_or(Bound::Unbounded, Bound::Excluded))
+}
 
 /// A change to be made on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +224,7 @@ impl Answers {
 
     /// Takes a row that stands on disk into the list. What is too old, or from a time that has not come, is to be removed.
     pub fn restore(&self, row: &AnswerRow, now: Now) {
-        let key = (row.name.clone(), Rtype(row.rtype));
+        let key = Key::new(&row.name, Rtype(row.rtype));
         let mut tables = self.tables();
         if tables.rows.contains_key(&key) {
             return;
@@ -226,23 +285,33 @@ impl Answers {
 
     /// The keys of rows that may speak for the question. While rows are still being read, those that may be there.
     pub fn keys_for(&self, question: &Question) -> Vec<(Name, Rtype)> {
+        let sort = sort_key(&question.name);
+        let alias = shares_alias(question.rtype).then_some(Rtype::CNAME);
+        let own = [Some(question.rtype), alias, Some(NXDOMAIN_KEY)];
+        // Each name above ends with a label, which a zero ends.
+        let ends = sort.iter().enumerate().rev().skip(1);
+        let above = ends.filter(|(_, octet)| **octet == 0).map(|(at, _)| at + 1);
+        let mut keys = Vec::new();
         let tables = self.tables();
-        let mut keys = vec![(question.name.clone(), question.rtype)];
-        if shares_alias(question.rtype) && question.rtype != Rtype::CNAME {
-            keys.push((question.name.clone(), Rtype::CNAME));
-        }
-        keys.push((question.name.clone(), NXDOMAIN_KEY));
-        let mut at = question.name.parent();
-        while let Some(above) = at.filter(|above| !above.is_root()) {
-            at = above.parent();
-            keys.push((above.clone(), NXDOMAIN_KEY));
-            keys.push((above, Rtype::DNAME));
-        }
         let is_read = tables.early.is_none();
-        // What is about to change on disk is not as it stands there.
-        keys.retain(|key| !tables.waiting.contains_key(key));
-        keys.retain(|key| !is_read || tables.rows.contains_key(key));
-        keys
+        let mut look = |sort: &[u8], rtype: Rtype| {
+            let key = Key::at(sort, rtype);
+            // What is about to change on disk is not as it stands there.
+            let stands =
+                !tables.waiting.contains_key(&key) && (!is_read || tables.rows.contains_key(&key));
+            if stands && !keys.contains(&key) {
+                keys.push(key);
+            }
+        };
+        own.into_iter()
+            .flatten()
+            .for_each(|rtype| look(&sort, rtype));
+        for end in above {
+            for rtype in [NXDOMAIN_KEY, Rtype::DNAME] {
+                look(&sort[..end], rtype);
+            }
+        }
+        keys.iter().map(|key| (key.name(), key.rtype())).collect()
     }
 
     // --- writing -----------------------------------------------------------------------------------
@@ -252,7 +321,7 @@ impl Answers {
         let mut tables = self.tables();
         for note in notes {
             match note {
-                Note::Gone(name, rtype) => tables.outdate(&name, |at| at == rtype),
+                Note::Gone(name, rtype) => tables.outdate(&sort_key(&name), |at| at == rtype),
                 Note::Put(noted) => self.taken_in(&mut tables, noted, now),
                 Note::Asked(noted) => tables.asked(noted, now),
             }
@@ -260,13 +329,13 @@ impl Answers {
     }
 
     fn taken_in(&self, tables: &mut Tables, noted: Noted, now: Now) {
-        let Some(key) = noted.packed.name().zip(noted.packed.rtype()) else {
+        let Some(key) = noted.key() else {
             return;
         };
         if noted.packed.is_as_of() {
             return;
         }
-        let knows = tables.knows(&key.0);
+        let knows = tables.knows(key.sort());
         tables.outdate_by(&key, noted.kind, noted.packed.is_secure());
         if knows || tables.waiting.contains_key(&key) {
             return tables.write(key, noted);
@@ -308,7 +377,7 @@ impl Answers {
             };
             let known = tables.rows.get(&key);
             match &noted {
-                None => changes.push((Change::Remove(key.0, key.1), None)),
+                None => changes.push((Change::Remove(key.name(), key.rtype()), None)),
                 Some(new) => match new.row(&key, known, now) {
                     Some(row) => changes.push((Change::Put(row), noted)),
                     // It says what stands there.
@@ -324,8 +393,8 @@ impl Answers {
         let mut tables = self.tables();
         for (change, noted) in changes {
             let key = match change {
-                Change::Put(row) => (row.name.clone(), Rtype(row.rtype)),
-                Change::Remove(name, rtype) => (name.clone(), *rtype),
+                Change::Put(row) => Key::new(&row.name, Rtype(row.rtype)),
+                Change::Remove(name, rtype) => Key::new(name, *rtype),
             };
             // Unless something newer waits there already.
             let same = |waiting: &Option<Noted>| match (waiting, noted) {
@@ -370,10 +439,12 @@ impl Answers {
         if let Some(early) = tables.early.as_mut().filter(|e| e.len() < EARLY_MAX) {
             early.push((name.clone(), tree));
         }
-        let goes = |(own, rtype): &Key| {
-            let at_or_below = own.is_within(name) && (tree || own == name);
-            let speaks_below = matches!(*rtype, NXDOMAIN_KEY | Rtype::DNAME);
-            at_or_below || speaks_below && name.is_below(own)
+        let sort = sort_key(name);
+        let goes = |key: &Key| {
+            let own = key.sort();
+            let at_or_below = own.starts_with(&sort) && (tree || own == sort);
+            let speaks_below = matches!(key.rtype(), NXDOMAIN_KEY | Rtype::DNAME);
+            at_or_below || speaks_below && own != sort && sort.starts_with(own)
         };
         tables.young.retain(|key, _| !goes(key));
         tables
@@ -394,10 +465,7 @@ impl Answers {
     pub fn stats(&self) -> Stats {
         let tables = self.tables();
         let place = size_of::<(Key, Meta)>();
-        let names = tables
-            .rows
-            .keys()
-            .map(|(name, _)| block_bytes(name.wire().len()));
+        let names = tables.rows.keys().map(|key| block_bytes(key.0.len()));
         let waiting =
             (tables.waiting.len() + tables.young.len()) * size_of::<(Key, Option<Noted>)>();
         Stats {
@@ -434,6 +502,10 @@ impl Answers {
 }
 
 impl Noted {
+    fn key(&self) -> Option<Key> {
+        Some(Key::new(&self.packed.name()?, self.packed.rtype()?))
+    }
+
     /// The row to write in place of `known`; `None` where that says the same and is young.
     fn row(&self, key: &Key, known: Option<&Meta>, now: Now) -> Option<AnswerRow> {
         let entry = self.packed.unpack(0)?;
@@ -443,8 +515,8 @@ impl Noted {
             return None;
         }
         Some(AnswerRow {
-            name: key.0.clone(),
-            rtype: key.1.0,
+            name: self.packed.name().unwrap_or_else(|| key.name()),
+            rtype: key.rtype().0,
             stored_at: self.ran_out_s.saturating_sub(self.packed.ttl_s().into()),
             ran_out_at: self.ran_out_s,
             uses: known.map_or(1, |k| k.worth(now.wall_s).0.saturating_add(1)),
@@ -455,15 +527,13 @@ impl Noted {
 }
 
 impl Tables {
-    fn knows(&self, name: &Name) -> bool {
-        let from = (name.clone(), Rtype(0));
-        let mut rows = self.rows.range(from..);
-        rows.next().is_some_and(|((own, _), _)| own == name)
+    fn knows(&self, sort: &[u8]) -> bool {
+        keys_of(&self.rows, sort, false).next().is_some()
     }
 
     /// A row was asked for again.
     fn asked(&mut self, noted: Noted, now: Now) {
-        let Some(key) = noted.packed.name().zip(noted.packed.rtype()) else {
+        let Some(key) = noted.key() else {
             return;
         };
         if let Some(meta) = self.rows.get_mut(&key) {
@@ -494,55 +564,49 @@ impl Tables {
     }
 
     /// Rows of the name, and of names below it, that an answer makes untrue.
-    fn outdate_by(&mut self, (name, rtype): &Key, kind: Kind, secure: bool) {
-        match *rtype {
-            NXDOMAIN_KEY => self.outdate(name, |at| at != NXDOMAIN_KEY),
+    fn outdate_by(&mut self, key: &Key, kind: Kind, secure: bool) {
+        let (sort, rtype) = (key.sort(), key.rtype());
+        match rtype {
+            NXDOMAIN_KEY => self.outdate(sort, |at| at != NXDOMAIN_KEY),
             Rtype::CNAME if kind == Kind::Alias => {
-                self.outdate(name, |at| shares_alias(at) && at != Rtype::CNAME);
-                self.outdate(name, |at| at == NXDOMAIN_KEY);
+                self.outdate(sort, |at| shares_alias(at) && at != Rtype::CNAME);
+                self.outdate(sort, |at| at == NXDOMAIN_KEY);
             }
             other if shares_alias(other) => {
-                self.outdate(name, |at| at == Rtype::CNAME || at == NXDOMAIN_KEY);
+                self.outdate(sort, |at| at == Rtype::CNAME || at == NXDOMAIN_KEY);
             }
-            _ => self.outdate(name, |at| at == NXDOMAIN_KEY),
+            _ => self.outdate(sort, |at| at == NXDOMAIN_KEY),
         }
-        if secure && signed_above(*rtype, kind) {
-            self.outdate_all(|own| own.is_within(name), name, |(own, _)| own != name);
+        if secure && signed_above(rtype, kind) {
+            self.outdate_all(sort, true, |key| key.sort() != sort);
         }
     }
 
-    fn outdate(&mut self, name: &Name, goes: impl Fn(Rtype) -> bool) {
-        self.outdate_all(|own| own == name, name, |(_, rtype)| goes(*rtype));
+    fn outdate(&mut self, sort: &[u8], goes: impl Fn(Rtype) -> bool) {
+        self.outdate_all(sort, false, |key| goes(key.rtype()));
     }
 
-    /// What `goes` says yes to, from the name on while `within`.
-    fn outdate_all(
-        &mut self,
-        within: impl Fn(&Name) -> bool,
-        name: &Name,
-        goes: impl Fn(&Key) -> bool,
-    ) {
-        fn keys<V>(
+    /// What `goes` says yes to, of the name's own and with `tree` of all below it.
+    fn outdate_all(&mut self, sort: &[u8], tree: bool, goes: impl Fn(&Key) -> bool) {
+        fn chosen<V>(
             map: &BTreeMap<Key, V>,
-            from: &Name,
-            within: &impl Fn(&Name) -> bool,
+            sort: &[u8],
+            tree: bool,
             goes: &impl Fn(&Key) -> bool,
         ) -> Vec<Key> {
-            // In canonical order a name is followed by what is below it.
-            let keys = map.range((from.clone(), Rtype(0))..).map(|(key, _)| key);
-            let keys = keys.take_while(|(own, _)| within(own));
+            let keys = keys_of(map, sort, tree);
             keys.filter(|key| goes(key)).cloned().collect()
         }
-        for key in keys(&self.young, name, &within, &goes) {
+        for key in chosen(&self.young, sort, tree, &goes) {
             self.young.remove(&key);
         }
-        for key in keys(&self.waiting, name, &within, &goes) {
+        for key in chosen(&self.waiting, sort, tree, &goes) {
             // A removal stays.
             if self.waiting.get(&key).is_some_and(Option::is_some) {
                 self.waiting.remove(&key);
             }
         }
-        for key in keys(&self.rows, name, &within, &goes) {
+        for key in chosen(&self.rows, sort, tree, &goes) {
             self.let_go(key);
         }
     }
@@ -565,6 +629,21 @@ impl Tables {
             self.disk_bytes -= old.bytes as usize;
         }
     }
+}
+
+/// The keys in a map of the name with this sort key, and with `tree` of all below it.
+fn keys_of<'m, V>(
+    map: &'m BTreeMap<Key, V>,
+    sort: &[u8],
+    tree: bool,
+) -> impl Iterator<Item = &'m Key> {
+    let (from, to) = keys_at(sort, tree);
+    let to = match &to {
+        Bound::Excluded(to) => Bound::Excluded(&to[..]),
+        _ => Bound::Unbounded,
+    };
+    map.range::<[u8], _>((Bound::Included(&from[..]), to))
+        .map(|(key, _)| key)
 }
 
 /// A digest of what an entry says, in whatever order its records stand.

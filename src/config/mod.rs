@@ -301,6 +301,16 @@ pub struct Cache {
     pub persist: bool,
 }
 
+/// One part in so many of the cache's memory is for answers that are ready to leave again.
+const READY_SHARE: u64 = 16;
+
+impl Cache {
+    /// Of `bytes_max`: for answers that are ready to leave again (`query/quick`), of all threads.
+    pub fn ready_bytes_max(&self) -> u64 {
+        self.bytes_max / READY_SHARE
+    }
+}
+
 /// `[stale]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stale {

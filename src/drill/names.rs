@@ -99,10 +99,10 @@ impl Names {
         }
     }
 
-    /// Counts a question with this key that was answered so. Never waits.
-    pub fn count(&self, key: Key, question: &Question, rcode: Rcode) {
+    /// Counts a question with this key that was answered so, so many times. Never waits.
+    pub fn count(&self, key: Key, question: &Question, rcode: Rcode, times: u32) {
         if rcode == Rcode::NXDOMAIN {
-            self.denied.fetch_add(1, Ordering::Relaxed);
+            self.denied.fetch_add(times.into(), Ordering::Relaxed);
             return;
         }
         let mut shard = match self.shard(key).try_lock() {
@@ -110,7 +110,7 @@ impl Names {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        shard.add(key, question, 1.0, 0.0, self.per_shard_max);
+        shard.add(key, question, times.into(), 0.0, self.per_shard_max);
     }
 
     /// Puts back what was kept from an earlier run.
@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn count(names: &Names, question: &Question, rcode: Rcode) {
-        names.count(key(question), question, rcode);
+        names.count(key(question), question, rcode, 1);
     }
 
     #[test]

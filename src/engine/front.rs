@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 
 use super::Rehearsal;
 use crate::config;
-use crate::dns::{Question, Rcode};
+use crate::dns::{Name, Question, Rcode};
 use crate::drill::names::{self, Names};
 use crate::future::BoxFuture;
 use crate::query::Resolve;
@@ -27,7 +27,12 @@ pub struct Front {
     watched: ArcSwapOption<Names>,
     asked: AtomicU64,
     failed: AtomicU64,
+    /// How often who answers, or what is watched, changed.
+    changes: AtomicU64,
 }
+
+/// What the resolver in charge says changed so often at most between two changes of who that is.
+const STANDINGS: u64 = 1 << 40;
 
 impl Front {
     pub(super) fn new(live: Resolver, names: config::Names) -> Front {
@@ -39,6 +44,7 @@ impl Front {
             watched: ArcSwapOption::empty(),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -68,10 +74,12 @@ impl Front {
 
     pub(super) fn rehearse(&self, rehearsal: Option<Arc<Rehearsal>>) {
         self.rehearsal.store(rehearsal);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn watch(&self, names: Option<Arc<Names>>) {
         self.watched.store(names);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     fn note(&self, question: &Question, rcode: Rcode) {
@@ -79,16 +87,20 @@ impl Front {
         if rcode == Rcode::SERVFAIL {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
+        self.count(question, rcode, 1);
+    }
+
+    fn count(&self, question: &Question, rcode: Rcode, times: u32) {
         let watched = self.watched.load();
         if self.names.is_none() && watched.is_none() {
             return;
         }
         let key = names::key(question);
         if let Some(names) = &self.names {
-            names.count(key, question, rcode);
+            names.count(key, question, rcode, times);
         }
         if let Some(names) = &*watched {
-            names.count(key, question, rcode);
+            names.count(key, question, rcode, times);
         }
     }
 }
@@ -116,5 +128,26 @@ impl Resolve for Front {
             }
             resolution
         })
+    }
+
+    fn standing(&self) -> Option<u64> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let of_resolver = match &*self.rehearsal.load() {
+            None => self.live.standing(),
+            Some(rehearsal) => rehearsal.resolver.standing(),
+        };
+        Some(changes.wrapping_mul(STANDINGS).wrapping_add(of_resolver))
+    }
+
+    fn landmarks(&self) -> Vec<Name> {
+        self.current().landmarks()
+    }
+
+    fn count_asked(&self, times: u64) {
+        self.asked.fetch_add(times, Ordering::Relaxed);
+    }
+
+    fn count_again(&self, question: &Question, rcode: Rcode, times: u32) {
+        self.count(question, rcode, times);
     }
 }

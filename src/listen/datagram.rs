@@ -10,17 +10,20 @@
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
-
-use socket2::{SockAddr, SockAddrStorage};
 
 /// Datagrams taken from a socket at once.
 pub const BATCH_MAX: usize = 32;
 /// Longer queries are cut and then fail to parse; none in use comes near.
 const QUERY_LEN_MAX_BYTES: usize = 4096;
+/// From one buffer to the next. Not a multiple of a page: the beginnings, which are all that is read of most queries, would share a few
+/// lines of the processor's cache.
+const BUFFER_STRIDE_BYTES: usize = QUERY_LEN_MAX_BYTES + 192;
 /// Room for one packet-info control message of either family.
 const CONTROL_LEN_BYTES: usize = 64;
+/// How often a socket is looked at again before its thread sleeps, where the last look found several datagrams.
+const SPINS_MAX: usize = 8;
 
 /// The address of this machine that a datagram came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,137 +46,299 @@ pub struct Route {
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL_LEN_BYTES]);
 
+/// An address as the kernel reads and writes it: of either family.
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Name {
+    family: libc::sa_family_t,
+    four: libc::sockaddr_in,
+    six: libc::sockaddr_in6,
+}
+
+impl Name {
+    fn empty() -> Name {
+        // SAFETY: zeros are an address of no family.
+        unsafe { mem::zeroed() }
+    }
+
+    fn of(address: SocketAddr) -> (Name, usize) {
+        let mut name = Name::empty();
+        match address {
+            SocketAddr::V4(address) => {
+                name.four = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as _,
+                    sin_port: address.port().to_be(),
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(address.ip().octets()),
+                    },
+                    sin_zero: [0; 8],
+                };
+                (name, size_of::<libc::sockaddr_in>())
+            }
+            SocketAddr::V6(address) => {
+                name.six = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as _,
+                    sin6_port: address.port().to_be(),
+                    sin6_flowinfo: address.flowinfo(),
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: address.ip().octets(),
+                    },
+                    sin6_scope_id: address.scope_id(),
+                };
+                (name, size_of::<libc::sockaddr_in6>())
+            }
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        // SAFETY: all fields are plain numbers, so any octets are valid ones; the family says which were written.
+        unsafe {
+            match libc::c_int::from(self.family) {
+                libc::AF_INET => {
+                    let ip = Ipv4Addr::from(self.four.sin_addr.s_addr.to_ne_bytes());
+                    Some(SocketAddrV4::new(ip, u16::from_be(self.four.sin_port)).into())
+                }
+                libc::AF_INET6 => {
+                    let six = self.six;
+                    let ip = Ipv6Addr::from(six.sin6_addr.s6_addr);
+                    let port = u16::from_be(six.sin6_port);
+                    Some(SocketAddrV6::new(ip, port, six.sin6_flowinfo, six.sin6_scope_id).into())
+                }
+                _ => None,
+            }
+        }
+    }
+}
+
 /// Buffers for received datagrams, used again and again.
 pub struct Inbox {
-    buffers: Vec<[u8; QUERY_LEN_MAX_BYTES]>,
-    lengths: Vec<usize>,
-    routes: Vec<Option<Route>>,
+    buffers: Box<[u8]>,
+    names: Box<[Name]>,
+    controls: Box<[Control]>,
+    parts: Box<[libc::iovec]>,
+    /// They point into the others, none of which ever moves.
+    headers: Box<[libc::mmsghdr]>,
+    received: Vec<(usize, Option<Route>)>,
 }
 
 impl Default for Inbox {
     fn default() -> Inbox {
-        Inbox {
-            buffers: vec![[0; QUERY_LEN_MAX_BYTES]; BATCH_MAX],
-            lengths: Vec::with_capacity(BATCH_MAX),
-            routes: Vec::with_capacity(BATCH_MAX),
+        let mut inbox = Inbox {
+            buffers: vec![0; BUFFER_STRIDE_BYTES * BATCH_MAX].into_boxed_slice(),
+            names: vec![Name::empty(); BATCH_MAX].into_boxed_slice(),
+            controls: vec![Control([0; CONTROL_LEN_BYTES]); BATCH_MAX].into_boxed_slice(),
+            parts: Box::default(),
+            headers: (0..BATCH_MAX).map(|_| empty_header()).collect(),
+            received: Vec::with_capacity(BATCH_MAX),
+        };
+        let buffers = inbox.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
+        inbox.parts = (buffers.map(|buffer| libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: QUERY_LEN_MAX_BYTES,
+        }))
+        .collect();
+        let rooms = inbox.names.iter_mut().zip(&mut inbox.controls);
+        let rooms = rooms.zip(&mut inbox.parts);
+        for (header, ((name, control), part)) in inbox.headers.iter_mut().zip(rooms) {
+            header.msg_hdr.msg_name = (name as *mut Name).cast();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            set_rooms(&mut header.msg_hdr);
         }
+        inbox
     }
+}
+
+/// Says how long the rooms of a header are, where the kernel wrote how much of them it used.
+fn set_rooms(header: &mut libc::msghdr) {
+    header.msg_namelen = size_of::<Name>() as libc::socklen_t;
+    header.msg_controllen = CONTROL_LEN_BYTES as _;
 }
 
 impl Inbox {
     /// Waits for at least one datagram and takes what else is there; replaces what was in the inbox.
     ///
+    /// After several datagrams at once there are likely more on their way, so it looks a few times before it sleeps: to be woken costs
+    /// more than that.
+    ///
     /// # Errors
     /// The socket's read timeout as `WouldBlock`, and whatever the network reports about earlier answers.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        self.lengths.clear();
-        self.routes.clear();
-        let mut names: [SockAddrStorage; BATCH_MAX] =
-            std::array::from_fn(|_| SockAddrStorage::zeroed());
-        let mut controls = [Control([0; CONTROL_LEN_BYTES]); BATCH_MAX];
-        let mut parts: Vec<libc::iovec> = (self.buffers.iter_mut())
-            .map(|buffer| libc::iovec {
-                iov_base: buffer.as_mut_ptr().cast(),
-                iov_len: buffer.len(),
-            })
-            .collect();
-        let mut headers: Vec<libc::mmsghdr> = Vec::with_capacity(BATCH_MAX);
-        for ((name, control), part) in names.iter_mut().zip(&mut controls).zip(&mut parts) {
-            let mut header = empty_header();
-            header.msg_hdr.msg_namelen = name.size_of();
-            header.msg_hdr.msg_name = (name as *mut SockAddrStorage).cast();
-            header.msg_hdr.msg_iov = part;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL_LEN_BYTES as _;
-            headers.push(header);
+        let is_busy = self.received.len() > 1;
+        self.received.clear();
+        for _ in 0..if is_busy { SPINS_MAX } else { 0 } {
+            match self.take(socket, libc::MSG_DONTWAIT) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
+                taken => return taken,
+            }
         }
-        // SAFETY: every pointer in `headers` leads into `names`, `controls`, `parts` and `self.buffers`,
-        // which live to the end of this function and hold BATCH_MAX elements each.
+        self.take(socket, libc::MSG_WAITFORONE)
+    }
+
+    fn take(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<()> {
+        // SAFETY: every pointer in `headers` leads into `names`, `controls`, `parts` and `buffers`, which hold BATCH_MAX elements
+        // each, live as long as `self` and are not touched before the call is over.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                headers.len() as libc::c_uint,
-                libc::MSG_WAITFORONE as _,
+                self.headers.as_mut_ptr(),
+                self.headers.len() as libc::c_uint,
+                flags as _,
                 std::ptr::null_mut(),
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in headers.iter().zip(names).take(count) {
-            self.lengths.push(header.msg_len as usize);
-            // SAFETY: the kernel has written an address of this length.
-            let name = unsafe { SockAddr::new(name, header.msg_hdr.msg_namelen) };
+        for (header, name) in self.headers.iter_mut().zip(&self.names).take(count) {
             let local = local_of(&header.msg_hdr);
-            self.routes
-                .push(name.as_socket().map(|client| Route { client, local }));
+            let route = name.address().map(|client| Route { client, local });
+            self.received.push((header.msg_len as usize, route));
+            set_rooms(&mut header.msg_hdr);
         }
         Ok(())
     }
 
     /// The datagrams of the last [`Inbox::receive`].
     pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Route)> {
-        let received = self.buffers.iter().zip(&self.lengths).zip(&self.routes);
-        received.filter_map(|((buffer, length), route)| Some((buffer.get(..*length)?, (*route)?)))
+        let buffers = self.buffers.chunks_exact(BUFFER_STRIDE_BYTES);
+        let received = buffers.zip(&self.received);
+        received.filter_map(|(buffer, (length, route))| Some((buffer.get(..*length)?, (*route)?)))
     }
 }
 
-/// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns how
-/// many were left out.
-pub fn send_all(socket: &UdpSocket, answers: &[(Vec<u8>, Route)]) -> usize {
-    let mut failed = 0;
-    for batch in answers.chunks(BATCH_MAX) {
-        failed += send_batch(socket, batch);
-    }
-    failed
+/// Answers of one turn, in one piece of memory that is used again and again.
+#[derive(Default)]
+pub struct Answers {
+    bytes: Vec<u8>,
+    /// Where each one ends, and its way.
+    ends: Vec<(usize, Route)>,
 }
 
-fn send_batch(socket: &UdpSocket, answers: &[(Vec<u8>, Route)]) -> usize {
-    let names: Vec<SockAddr> = answers.iter().map(|(_, r)| r.client.into()).collect();
-    let mut controls = [Control([0; CONTROL_LEN_BYTES]); BATCH_MAX];
-    let mut parts: Vec<libc::iovec> = (answers.iter())
-        .map(|(bytes, _)| libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        })
-        .collect();
-    let mut headers: Vec<libc::mmsghdr> = Vec::with_capacity(answers.len());
-    let rooms = names.iter().zip(&mut controls).zip(&mut parts);
-    for (((name, control), part), (_, route)) in rooms.zip(answers) {
-        let mut header = empty_header();
-        header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
-        header.msg_hdr.msg_namelen = name.len();
-        header.msg_hdr.msg_iov = part;
-        header.msg_hdr.msg_iovlen = 1;
-        if let Some(local) = route.local {
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL_LEN_BYTES as _;
-            header.msg_hdr.msg_controllen = put_local(&mut header.msg_hdr, local) as _;
+impl Answers {
+    /// Adds what `write` appends, if it does; returns what that says.
+    pub fn add<R>(&mut self, route: Route, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let begin = self.bytes.len();
+        let said = write(&mut self.bytes);
+        if self.bytes.len() > begin {
+            self.ends.push((self.bytes.len(), route));
         }
-        headers.push(header);
+        said
     }
-    let (mut sent, mut failed) = (0, 0);
-    while let Some(rest) = headers.get_mut(sent..).filter(|rest| !rest.is_empty()) {
-        // SAFETY: as in `receive`; the kernel reads only.
-        let count = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                rest.as_mut_ptr(),
-                rest.len() as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-            )
-        };
-        match usize::try_from(count) {
-            Ok(count) => sent += count.max(1),
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            // The error belongs to the first of the rest.
-            Err(_) => {
-                sent += 1;
-                failed += 1;
+
+    /// Adds an answer.
+    pub fn push(&mut self, route: Route, answer: &[u8]) {
+        self.add(route, |bytes| bytes.extend_from_slice(answer));
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Route)> {
+        let mut begin = 0;
+        self.ends.iter().map(move |(end, route)| {
+            let answer = &self.bytes[begin..*end];
+            begin = *end;
+            (answer, *route)
+        })
+    }
+}
+
+/// Sends answers, many per system call.
+#[derive(Default)]
+pub struct Sender {
+    names: Vec<Name>,
+    controls: Vec<Control>,
+    parts: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Sender {
+    /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns how many were left out.
+    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers) -> usize {
+        self.send_each(socket, answers.iter())
+    }
+
+    /// The same for any answers.
+    pub fn send_each<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        answers: impl Iterator<Item = (&'a [u8], Route)>,
+    ) -> usize {
+        let mut answers = answers.peekable();
+        let mut failed = 0;
+        while answers.peek().is_some() {
+            failed += self.send_batch(socket, answers.by_ref().take(BATCH_MAX));
+        }
+        failed
+    }
+
+    fn send_batch<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        answers: impl Iterator<Item = (&'a [u8], Route)>,
+    ) -> usize {
+        self.names.clear();
+        self.controls.clear();
+        self.parts.clear();
+        self.headers.clear();
+        for (bytes, route) in answers {
+            let (name, name_len) = Name::of(route.client);
+            self.names.push(name);
+            self.parts.push(libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            });
+            let mut header = empty_header();
+            header.msg_hdr.msg_namelen = name_len as libc::socklen_t;
+            if let Some(local) = route.local {
+                let mut control = Control([0; CONTROL_LEN_BYTES]);
+                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+                header.msg_hdr.msg_controllen = CONTROL_LEN_BYTES as _;
+                header.msg_hdr.msg_controllen = put_local(&mut header.msg_hdr, local) as _;
+                self.controls.push(control);
+            }
+            self.headers.push(header);
+        }
+        // The vectors have grown as far as they will; only now do pointers into them last.
+        let mut controls = self.controls.iter_mut();
+        let rooms = self.names.iter_mut().zip(&mut self.parts);
+        for (header, (name, part)) in self.headers.iter_mut().zip(rooms) {
+            header.msg_hdr.msg_name = (name as *mut Name).cast();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            if header.msg_hdr.msg_controllen > 0
+                && let Some(control) = controls.next()
+            {
+                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
             }
         }
+        let (mut sent, mut failed) = (0, 0);
+        while let Some(rest) = self.headers.get_mut(sent..).filter(|rest| !rest.is_empty()) {
+            // SAFETY: every pointer leads into `names`, `controls`, `parts` or the answers themselves, none of which is touched before
+            // the call is over; the kernel reads only.
+            let count = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    rest.as_mut_ptr(),
+                    rest.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
+            };
+            match usize::try_from(count) {
+                Ok(count) => sent += count.max(1),
+                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                // The error belongs to the first of the rest.
+                Err(_) => {
+                    sent += 1;
+                    failed += 1;
+                }
+            }
+        }
+        failed
     }
-    failed
 }
 
 fn empty_header() -> libc::mmsghdr {

@@ -36,7 +36,7 @@ use proxy::Proxies;
 /// Connections that the kernel holds until they are taken.
 const TCP_BACKLOG_MAX: i32 = 1024;
 /// Asked of the kernel for each UDP socket and direction; it grants what its limits allow.
-const UDP_BUFFER_BYTES: usize = 4 << 20;
+pub const UDP_BUFFER_BYTES: usize = 4 << 20;
 /// How long the queries in work may take when stopping, in milliseconds: what an answer from elsewhere usually takes. Who waits
 /// longer than that waits for servers that do not answer, while everybody else would find the port closed.
 const STOP_GRACE_MS: u64 = 100;
@@ -83,6 +83,8 @@ pub struct Sockets {
     doq: Vec<UdpSocket>,
     /// Addresses that this machine lacks, with what the system says about them.
     pub missing: Vec<(SocketAddr, io::Error)>,
+    /// The least room for queries that the kernel granted a UDP socket, in bytes; at most [`UDP_BUFFER_BYTES`].
+    pub udp_buffer_bytes: usize,
 }
 
 impl Sockets {
@@ -106,6 +108,7 @@ impl Sockets {
             doh: Vec::new(),
             doq: Vec::new(),
             missing: Vec::new(),
+            udp_buffer_bytes: UDP_BUFFER_BYTES,
         };
         for &address in addresses {
             // TCP first: its address cannot be shared, so a second server is noticed here.
@@ -114,8 +117,10 @@ impl Sockets {
             };
             sockets.tcp.push(listener);
             for _ in 0..workers {
-                let socket = bind_udp(address).map_err(|e| refused(address, "UDP", e))?;
+                let (socket, granted) =
+                    bind_udp(address).map_err(|e| refused(address, "UDP", e))?;
                 sockets.udp.push(socket);
+                sockets.udp_buffer_bytes = sockets.udp_buffer_bytes.min(granted);
             }
         }
         let [dot, doh, doq] = match encrypted {
@@ -245,19 +250,33 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// One socket for all connections: QUIC tells them apart by what is in the packets.
 fn bind_quic(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+    ask_for_buffers(&socket);
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Asks for large buffers; returns how many bytes of queries the kernel will hold.
+fn ask_for_buffers(socket: &Socket) -> usize {
+    // Buffers are a wish: the kernel's limits may be lower, and only who may administer the network is not bound by them.
+    for (forced, plain) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        let wish = UDP_BUFFER_BYTES as i32;
+        if set_option(socket, libc::SOL_SOCKET, forced, wish).is_err() {
+            let _ = set_option(socket, libc::SOL_SOCKET, plain, wish);
+        }
+    }
+    // socket(7): the kernel doubles what it was asked for, to have room for its own.
+    socket.recv_buffer_size().unwrap_or(0) / 2
+}
+
+/// A socket for queries, and the bytes of them that the kernel will hold for it.
+fn bind_udp(address: SocketAddr) -> io::Result<(UdpSocket, usize)> {
     let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
     socket.set_reuse_port(true)?;
-    // Buffers are a wish; the kernel's limits may be lower.
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+    let granted = ask_for_buffers(&socket);
     if address.ip().is_unspecified() {
         let (level, option) = match address {
             SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -276,7 +295,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
         );
     }
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok((socket.into(), granted))
 }
 
 fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -20,9 +20,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Inbox, Route, send_all};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
+use crate::query::quick::{Found, Look, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
 
 /// Queries that may wait for the resolver at once.
@@ -85,13 +86,14 @@ impl UdpThreads {
             stop_is_near: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let mut threads = Vec::with_capacity(sockets.len());
+        let count = sockets.len();
+        let mut threads = Vec::with_capacity(count);
         for (index, socket) in sockets.into_iter().enumerate() {
             socket.set_read_timeout(Some(Duration::from_millis(STOP_LOOK_INTERVAL_MS)))?;
             let shared = shared.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("udp-{index}"))
-                .spawn(move || shared.serve(&Arc::new(socket)))?;
+                .spawn(move || shared.serve(&Arc::new(socket), count))?;
             threads.push(thread);
         }
         Ok(UdpThreads { shared, threads })
@@ -120,10 +122,15 @@ impl UdpThreads {
 }
 
 impl Shared {
-    fn serve(&self, socket: &Arc<UdpSocket>) {
+    /// The life of one of `threads` threads.
+    fn serve(&self, socket: &Arc<UdpSocket>, threads: usize) {
+        // What is answered here may begin work that goes on.
+        let _runtime = self.runtime.enter();
         let outbox = Arc::new(Outbox::new(socket.clone()));
         let mut inbox = Inbox::default();
-        let mut answers = Vec::new();
+        let mut answers = Answers::default();
+        let mut sender = Sender::default();
+        let mut kept = self.pipeline.ready_answers(threads);
         let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
             if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {
@@ -133,34 +140,104 @@ impl Shared {
             }
             match inbox.receive(socket) {
                 Ok(()) => {}
-                Err(e) if is_pause(&e) => continue,
+                Err(e) if is_pause(&e) => {
+                    if let Some(kept) = &mut kept {
+                        self.pipeline.idle_turn(kept);
+                    }
+                    continue;
+                }
                 Err(e) => {
                     tracing::debug!(error = %e, "UDP socket reports an error");
                     std::thread::sleep(Duration::from_millis(ERROR_PAUSE_MS));
                     continue;
                 }
             }
-            for (datagram, route) in inbox.datagrams() {
+            if let Some(kept) = &mut kept {
+                self.pipeline.begin_turn(kept);
+            }
+            let looks = self.look(&inbox, &mut kept);
+            for ((datagram, route), look) in inbox.datagrams().zip(&looks) {
                 let Some((query, client)) = self.proxies.unwrap(datagram, route.client) else {
                     continue;
                 };
-                match self.begin(query, client) {
-                    Step::Done(Some(answer)) => answers.push((answer, route)),
+                if let (Some(look), Some(ready)) = (look, &mut kept) {
+                    match self.answer_ready(look, route, ready, &mut answers) {
+                        Some(Found::Unknown) => {}
+                        Some(Found::Answered | Found::Nothing) => continue,
+                        None => {
+                            kept = None;
+                            continue;
+                        }
+                    }
+                }
+                match self.begin(query, client, &mut kept) {
+                    Step::Done(Some(answer)) => answers.push(route, &answer),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
                     // Transfers over UDP have one message; this is no stream.
                     Step::Stream(_) => {}
                 }
             }
-            send_all(socket, &answers);
+            sender.send(socket, &answers);
             answers.clear();
+            if let Some(kept) = &mut kept {
+                self.pipeline.end_turn(kept);
+            }
         }
     }
 
-    /// A panic is a defect to be mended, but must not take a share of all clients with it.
-    fn begin(&self, query: &[u8], address: SocketAddr) -> Step {
+    /// Where the answers to the queries of one turn would be, if they are ready.
+    fn look<'i>(
+        &self,
+        inbox: &'i Inbox,
+        kept: &mut Option<ReadyAnswers>,
+    ) -> [Option<Look<'i>>; BATCH_MAX] {
+        let mut looks = [const { None }; BATCH_MAX];
+        let Some(ready) = kept else {
+            return looks;
+        };
+        let look = || {
+            for (look, (datagram, route)) in looks.iter_mut().zip(inbox.datagrams()) {
+                let asked = self.proxies.peek(datagram, route.client);
+                *look = asked.and_then(|(query, from)| self.pipeline.look(query, from, ready));
+            }
+            ready.warm(looks.iter().flatten());
+        };
+        if catch_unwind(AssertUnwindSafe(look)).is_err() {
+            tracing::error!("a look for ready answers panicked; this thread goes on without any");
+            *kept = None;
+        }
+        looks
+    }
+
+    /// A panic is a defect to be mended, but must not take a share of all clients with it. `None` after one: what was kept may be part of it.
+    fn answer_ready(
+        &self,
+        look: &Look<'_>,
+        route: Route,
+        kept: &mut ReadyAnswers,
+        answers: &mut Answers,
+    ) -> Option<Found> {
+        let answer = |out: &mut Vec<u8>| {
+            let begin = out.len();
+            let answer = || self.pipeline.answer_ready(look, kept, out);
+            let answered = catch_unwind(AssertUnwindSafe(answer));
+            if answered.is_err() {
+                out.truncate(begin);
+                tracing::error!(client = %route.client, "a ready answer panicked; this thread goes on without any");
+            }
+            answered.ok()
+        };
+        answers.add(route, answer)
+    }
+
+    /// The same for what is not ready.
+    fn begin(&self, query: &[u8], address: SocketAddr, kept: &mut Option<ReadyAnswers>) -> Step {
         let client = Client::new(address, Transport::Udp);
-        let begin = AssertUnwindSafe(|| self.pipeline.begin(query, client));
+        let begin = AssertUnwindSafe(|| match kept {
+            Some(kept) => self.pipeline.begin_and_keep(query, client, kept),
+            None => self.pipeline.begin(query, client),
+        });
         catch_unwind(begin).unwrap_or_else(|_| {
             tracing::error!(client = %address, "the handling of a query panicked");
             Step::Done(None)
@@ -211,7 +288,8 @@ impl Outbox {
         if is_first {
             tokio::task::yield_now().await;
             let answers = std::mem::take(&mut *ready());
-            send_all(&self.socket, &answers);
+            let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
+            Sender::default().send_each(&self.socket, answers);
         }
     }
 }

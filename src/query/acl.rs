@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::request::Client;
 use crate::config::{self, Peer};
 use crate::dns::Name;
+use crate::prefix_set::PrefixSet;
 
 /// What one client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,18 +77,18 @@ fn is_meant(peer: &Peer, client: &Client, address: IpAddr, key: Option<&Name>) -
 /// The lists, ready for matching.
 #[derive(Debug, Clone, Default)]
 pub struct AccessList {
-    allow: Vec<IpNet>,
-    allow_own_zones: Vec<IpNet>,
+    allow: PrefixSet,
+    allow_own_zones: PrefixSet,
     allow_transfer: Peers,
     allow_notify: Peers,
 }
 
 impl AccessList {
-    /// The lists of the configuration; prefixes within others are left out.
+    /// The lists of the configuration.
     pub fn new(access: &config::Access) -> AccessList {
         AccessList {
-            allow: IpNet::aggregate(&access.allow),
-            allow_own_zones: IpNet::aggregate(&access.allow_own_zones),
+            allow: access.allow.iter().copied().collect(),
+            allow_own_zones: access.allow_own_zones.iter().copied().collect(),
             allow_transfer: Peers::new(&access.allow_transfer),
             allow_notify: Peers::new(&access.allow_notify),
         }
@@ -101,10 +102,9 @@ impl AccessList {
     /// What the client at `address` may do. An IPv4 address in IPv6 clothing counts as IPv4.
     pub fn rights(&self, address: IpAddr) -> Rights {
         let address = address.to_canonical();
-        let within = |list: &[IpNet]| list.iter().any(|net| net.contains(&address));
         Rights {
-            recursion: within(&self.allow),
-            own_zones: within(&self.allow_own_zones),
+            recursion: self.allow.contains(address),
+            own_zones: self.allow_own_zones.contains(address),
         }
     }
 

@@ -18,8 +18,12 @@ use std::net::IpAddr;
 const CLIENT_LEN: usize = 8;
 /// Octets of a server cookie that this server makes, and of the least and most that others may make (RFC 7873 section 4).
 const SERVER_LEN: usize = 16;
+/// Its version, reserved octets and time, before the hash.
+const FIELDS_LEN: usize = 8;
 const SERVER_LEN_MIN: usize = 8;
 const SERVER_LEN_MAX: usize = 32;
+/// Octets of the option that every answer to a client with cookies has.
+pub const OPTION_LEN: usize = CLIENT_LEN + SERVER_LEN;
 /// RFC 9018 section 4.1.
 const VERSION: u8 = 1;
 /// RFC 9018 section 4.3: a cookie is good for so long, and so far ahead of our clock, in seconds.
@@ -69,7 +73,7 @@ impl Cookies {
         option: &[u8],
         client: IpAddr,
         wall_s: u64,
-    ) -> Result<(Vec<u8>, Standing), Malformed> {
+    ) -> Result<([u8; OPTION_LEN], Standing), Malformed> {
         let (client_cookie, server_cookie) =
             option.split_first_chunk::<CLIENT_LEN>().ok_or(Malformed)?;
         if !matches!(server_cookie.len(), 0 | SERVER_LEN_MIN..=SERVER_LEN_MAX) {
@@ -83,14 +87,13 @@ impl Cookies {
             _ => Standing::Bad,
         };
         let young = |cookie: &[u8]| age_s(cookie, now_s) <= i64::from(RENEW_AFTER_S);
-        let answer = match standing {
-            Standing::Good if young(server_cookie) => option.to_vec(),
-            _ => {
-                let mut answer = client_cookie.to_vec();
-                answer.extend(self.made(client_cookie, client, now_s));
-                answer
-            }
-        };
+        let mut answer = [0; OPTION_LEN];
+        let (for_client, of_server) = answer.split_at_mut(CLIENT_LEN);
+        for_client.copy_from_slice(client_cookie);
+        match standing {
+            Standing::Good if young(server_cookie) => of_server.copy_from_slice(server_cookie),
+            _ => of_server.copy_from_slice(&self.made(client_cookie, client, now_s)),
+        }
         Ok((answer, standing))
     }
 
@@ -101,7 +104,9 @@ impl Cookies {
         client: IpAddr,
         now_s: u32,
     ) -> bool {
-        let (fields, hash) = cookie.split_at(8);
+        let Some((fields, hash)) = cookie.split_first_chunk::<FIELDS_LEN>() else {
+            return false;
+        };
         let age_s = age_s(cookie, now_s);
         let in_time = (-i64::from(AHEAD_MAX_S)..=i64::from(AGE_MAX_S)).contains(&age_s);
         let expected = digest(&self.secret(time_s(cookie)), client_cookie, fields, client);
@@ -119,8 +124,10 @@ impl Cookies {
         let mut cookie = [0; SERVER_LEN];
         cookie[0] = VERSION;
         cookie[4..8].copy_from_slice(&now_s.to_be_bytes());
-        let hash = digest(&self.secret(now_s), client_cookie, &cookie[..8], client);
-        cookie[8..].copy_from_slice(&hash);
+        let (fields, of_hash) = cookie.split_at_mut(FIELDS_LEN);
+        let mut hashed = [0; FIELDS_LEN];
+        hashed.copy_from_slice(fields);
+        of_hash.copy_from_slice(&digest(&self.secret(now_s), client_cookie, &hashed, client));
         cookie
     }
 
@@ -151,16 +158,26 @@ fn age_s(cookie: &[u8], now_s: u32) -> i64 {
 fn digest(
     secret: &Secret,
     client_cookie: &[u8; CLIENT_LEN],
-    fields: &[u8],
+    fields: &[u8; FIELDS_LEN],
     client: IpAddr,
 ) -> [u8; 8] {
-    let mut input = client_cookie.to_vec();
-    input.extend_from_slice(fields);
-    match client.to_canonical() {
-        IpAddr::V4(address) => input.extend(address.octets()),
-        IpAddr::V6(address) => input.extend(address.octets()),
-    }
-    siphash(secret, &input).to_le_bytes()
+    let mut input = [0; CLIENT_LEN + FIELDS_LEN + 16];
+    input[..CLIENT_LEN].copy_from_slice(client_cookie);
+    let (_, rest) = input.split_at_mut(CLIENT_LEN);
+    let (of_cookie, of_client) = rest.split_at_mut(FIELDS_LEN);
+    of_cookie.copy_from_slice(fields);
+    let address_len = match client.to_canonical() {
+        IpAddr::V4(address) => {
+            of_client[..4].copy_from_slice(&address.octets());
+            4
+        }
+        IpAddr::V6(address) => {
+            of_client.copy_from_slice(&address.octets());
+            16
+        }
+    };
+    let len = CLIENT_LEN + FIELDS_LEN + address_len;
+    siphash(secret, &input[..len]).to_le_bytes()
 }
 
 /// Compares in a time that does not tell where the difference is.
@@ -281,7 +298,7 @@ mod tests {
             let made = digest(
                 &secret(key),
                 client_cookie,
-                &cookie[8..16],
+                cookie[8..16].first_chunk().unwrap(),
                 client.parse().unwrap(),
             );
             assert_eq!(made, cookie[16..]);
@@ -346,7 +363,7 @@ mod tests {
         assert_eq!(standing(&good, "::ffff:192.0.2.1"), Standing::Good);
         assert_eq!(standing(&good, "192.0.2.2"), Standing::Bad);
         for at in 0..good.len() {
-            let mut changed = good.clone();
+            let mut changed = good;
             changed[at] ^= 1;
             assert_eq!(standing(&changed, "192.0.2.1"), Standing::Bad, "{at}");
         }

@@ -46,6 +46,18 @@ impl Pipeline {
         recursion_available: bool,
         udp_size_max: u16,
     ) -> Option<Vec<u8>> {
+        self.judged(answer, request, recursion_available, udp_size_max)
+            .map(|(octets, _)| octets)
+    }
+
+    /// The same, and whether it is the whole answer.
+    pub(super) fn judged(
+        &self,
+        answer: &Answer,
+        request: &Request,
+        recursion_available: bool,
+        udp_size_max: u16,
+    ) -> Option<(Vec<u8>, bool)> {
         // Whose cookie or signature is right has not forged his address.
         let is_proven = request.cookie_is_good || request.signed.is_some();
         let verdict = match is_proven || request.client.transport != Transport::Udp {
@@ -53,8 +65,11 @@ impl Pipeline {
             false => self.verdict_on_response(&request.client, likeness(answer, request)),
         };
         match verdict {
-            Verdict::Pass => Some(answer.encode(request, recursion_available, udp_size_max)),
-            Verdict::Truncate => Some(reply::truncated(request, udp_size_max)),
+            Verdict::Pass => {
+                let octets = answer.encode(request, recursion_available, udp_size_max);
+                Some((octets, true))
+            }
+            Verdict::Truncate => Some((reply::truncated(request, udp_size_max), false)),
             Verdict::Drop | Verdict::Refuse => None,
         }
     }
@@ -90,7 +105,11 @@ impl Pipeline {
         let Some((limits, clock)) = &self.limits else {
             return Verdict::Pass;
         };
-        let verdict = limits.query(client, cookie_is_good, clock.now().mono);
+        self.counted_query(limits.query(client, cookie_is_good, clock.now().mono))
+    }
+
+    /// Adds a verdict on a query to the metrics.
+    pub(super) fn counted_query(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Pass => {}
             Verdict::Drop => self.metrics.limited_queries_dropped_total.inc(),
@@ -104,13 +123,27 @@ impl Pipeline {
         let Some((limits, clock)) = &self.limits else {
             return Verdict::Pass;
         };
-        let verdict = limits.response(client, like, clock.now().mono);
+        self.counted_response(limits.response(client, like, clock.now().mono))
+    }
+
+    /// The same for one on a response.
+    pub(super) fn counted_response(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Truncate => self.metrics.limited_responses_truncated_total.inc(),
             Verdict::Drop => self.metrics.limited_responses_dropped_total.inc(),
             Verdict::Pass | Verdict::Refuse => {}
         }
         verdict
+    }
+
+    /// What the answer has in common with others, in one number; 0 where responses are not limited.
+    pub(super) fn like_of(&self, answer: &Answer, request: &Request) -> u64 {
+        match &self.limits {
+            Some((limits, _)) if limits.are_on_responses() => {
+                limits.like(&likeness(answer, request))
+            }
+            _ => 0,
+        }
     }
 }
 

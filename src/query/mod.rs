@@ -18,6 +18,7 @@ mod limited;
 mod notify;
 pub mod own;
 pub mod own_first;
+pub mod quick;
 pub mod rate_limit;
 pub mod reply;
 pub mod request;
@@ -33,7 +34,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
 use crate::dns::tsig::Keyring;
-use crate::dns::{Class, Ede, Message, Question, Rcode, Rtype, edns::option};
+use crate::dns::{Class, Ede, Message, Name, Question, Rcode, Rtype, edns::option};
 pub use crate::future::BoxFuture;
 use crate::lines::Lines;
 use crate::metrics::Metrics;
@@ -46,6 +47,7 @@ use acl::{AccessList, Rights};
 use chaos::Chaos;
 use cookie::{Cookies, Malformed, Standing};
 use own::{Own, OwnZones};
+use quick::{Keep, Kind};
 use rate_limit::RateLimits;
 use reply::Answer;
 pub use request::{Client, Transport};
@@ -60,6 +62,23 @@ pub trait Resolve: Send + Sync + 'static {
 
     /// The answer to what [`Resolve::cached`] has just not known, however long it takes; the resolver limits the time by itself.
     fn resolve(&self, question: Question, options: Options) -> BoxFuture<'_, Resolution>;
+
+    /// A number that is another one after each change to what [`Resolve::cached`] says, but for those that time and newer answers
+    /// make; `None` while its answers must not be given twice.
+    fn standing(&self) -> Option<u64> {
+        None
+    }
+
+    /// Names at which others than the zones above them may have a say.
+    fn landmarks(&self) -> Vec<Name> {
+        Vec::new()
+    }
+
+    /// So many questions with RD were answered with what [`Resolve::cached`] had said before.
+    fn count_asked(&self, _times: u64) {}
+
+    /// Which question it was, of those with RD, and how often. Comes later than [`Resolve::count_asked`].
+    fn count_again(&self, _question: &Question, _rcode: Rcode, _times: u32) {}
 }
 
 impl Resolve for Resolver {
@@ -105,6 +124,8 @@ pub struct Pipeline {
     transfers: Option<Transfers>,
     /// Who hears of NOTIFY, and the clock that signatures are judged by.
     mirrors: Option<(Arc<Mirrors>, Clock)>,
+    /// Bytes for answers that are given again, of all threads.
+    ready: Option<(usize, Clock)>,
     /// What is logged of servers that were refused something.
     refusals: Lines,
     metrics: Arc<Metrics>,
@@ -157,6 +178,7 @@ impl Pipeline {
             chaos: Chaos::default(),
             transfers: None,
             mirrors: None,
+            ready: None,
             refusals: Lines::new(REFUSALS_PER_S_MAX),
             metrics,
         }
@@ -171,6 +193,12 @@ impl Pipeline {
     /// Limits what one network may ask and is told, and counts who asks most.
     pub fn with_limits(mut self, limits: Arc<RateLimits>, clock: Clock) -> Pipeline {
         self.limits = Some((limits, clock));
+        self
+    }
+
+    /// Lets threads keep answers that they gave, in so many bytes, to give them again (`quick`).
+    pub fn with_ready_answers(mut self, bytes_max: usize, clock: Clock) -> Pipeline {
+        self.ready = Some((bytes_max, clock));
         self
     }
 
@@ -204,6 +232,11 @@ impl Pipeline {
 
     /// Takes a query as far as it goes without waiting.
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
+        self.take(wire, client, &mut None)
+    }
+
+    /// The same, and says whether the reply may be given to others who ask the same, and as what.
+    fn take(&self, wire: &[u8], client: Client, kept: &mut Option<Keep>) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
@@ -236,39 +269,51 @@ impl Pipeline {
         let resolver = self.resolver.as_ref().filter(|_| rights.recursion);
         let recursion_available = resolver.is_some();
         let recursion = recursion_available && request.message.recursion_desired;
-        let done = |answer: Answer| {
+        let mut done = |answer: Answer, keep: Option<(Keep, bool)>| {
             self.count_answer(&answer);
             let size_max = settings.udp_size_max;
-            Step::Done(self.written(&answer, &request, recursion_available, size_max))
+            let judged = self.judged(&answer, &request, recursion_available, size_max);
+            Step::Done(judged.map(|(octets, is_answer)| {
+                *kept = (keep.filter(|_| is_answer)).and_then(|(keep, settled)| {
+                    self.may_keep(keep, settled, &answer, &request, &octets)
+                });
+                octets
+            }))
         };
         let transfers = self.transfers.as_ref();
         if let Some(answer) = transfers.and_then(|t| t.soa(&request, &settings)) {
-            return done(answer);
+            return done(answer, None);
         }
         if rights.recursion
             && let Some(lookup) = settings.special.lookup(&request.question)
         {
             self.metrics.answers_special_total.inc();
-            return done(Answer::special(lookup));
+            return done(
+                Answer::special(lookup),
+                Some((Keep::fixed(Kind::Special), false)),
+            );
         }
         let (so_far, question) = match settings.zones.answer(&request, rights, recursion) {
             Own::Answer(answer) => {
                 self.metrics.answers_own_total.inc();
-                return done(answer);
+                return done(answer, Some((Keep::fixed(Kind::Own), true)));
             }
-            Own::Refused => return done(refused(rights)),
+            Own::Refused => return done(refused(rights), None),
             Own::NotOurs => (Answer::default(), request.question.clone()),
             Own::Resolve { so_far, question } => (so_far, question),
         };
         let Some(resolver) = resolver else {
-            return done(refused(rights));
+            return done(refused(rights), None);
         };
         let options = Options {
             checking_disabled: request.message.checking_disabled,
             recursion,
         };
         if let Some(resolution) = resolver.cached(&question, options) {
-            return done(self.resolved(resolution, options, so_far));
+            let settled = resolution.sources.settled;
+            let keep = Keep::cached(&resolution).filter(|_| so_far.answer.is_empty());
+            let keep = keep.map(|keep| (keep, settled));
+            return done(self.resolved(resolution, options, so_far), keep);
         }
         Step::Wait(Job::Resolve(Box::new(Resolving {
             resolver: resolver.clone(),
@@ -416,7 +461,7 @@ impl Pipeline {
         }
         match self.cookie(&request.message, &request.client) {
             Ok(Some((cookie, standing))) => {
-                request.cookie = Some(cookie);
+                request.cookie = Some(cookie.to_vec());
                 request.cookie_is_good = standing == Standing::Good;
             }
             Ok(None) => {}
@@ -436,7 +481,7 @@ impl Pipeline {
         &self,
         query: &Message,
         client: &Client,
-    ) -> Result<Option<(Vec<u8>, Standing)>, Malformed> {
+    ) -> Result<Option<([u8; cookie::OPTION_LEN], Standing)>, Malformed> {
         let option = query.edns.as_ref().and_then(|e| e.option(option::COOKIE));
         let (Some((cookies, clock)), Some(option)) = (&self.cookies, option) else {
             return Ok(None);
@@ -467,7 +512,7 @@ impl Pipeline {
         // What is refused for another reason may have a malformed cookie beside.
         let cookie = self.cookie(&query, client).ok().flatten();
         let is_good = matches!(cookie, Some((_, Standing::Good)));
-        let cookie = cookie.map(|(cookie, _)| cookie);
+        let cookie = cookie.map(|(cookie, _)| cookie.to_vec());
         // RFC 7873 section 5.4: a query without question is fine if it wants a cookie.
         let rcode = match query.question.is_none() && rcode == Rcode::FORMERR && cookie.is_some() {
             true => Rcode::NOERROR,

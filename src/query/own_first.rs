@@ -54,6 +54,19 @@ impl LocalZones for OwnFirst {
         !own && self.others.explore(zone, now)
     }
 
+    fn explores(&self) -> bool {
+        self.others.explores()
+    }
+
+    fn is_settled(&self, zone: &Name) -> bool {
+        self.others.is_settled(zone)
+    }
+
+    /// Own zones and special names come and go with the settings, whose holder knows them.
+    fn zones(&self) -> Vec<Name> {
+        self.others.zones()
+    }
+
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
         let settings = self.settings.load();
         match settings.zones.zone(zone) {

@@ -7,14 +7,14 @@
 
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::dns::edns::option;
-use crate::dns::message::MESSAGE_LEN_MAX;
+use crate::dns::message::{HEADER_LEN, MESSAGE_LEN_MAX};
 use crate::dns::{Ede, Edns, Message, Name, Rcode, Record, RrSet, Rtype};
 use crate::query::request::{Request, Signed, Transport};
 use crate::resolve::{Resolution, Security};
 use crate::zone::{Lookup, LookupKind};
 
 /// What every client takes over UDP, in octets (RFC 1035 section 2.3.4).
-const UDP_SIZE_MIN_BYTES: u16 = 512;
+pub(super) const UDP_SIZE_MIN_BYTES: u16 = 512;
 
 /// Answers to who pads are padded to multiples of this, in octets (RFC 8467 section 4.1).
 const PADDING_BLOCK: usize = 468;
@@ -290,9 +290,14 @@ fn encode_within(mut reply: Message, size_max: usize, padding: Option<usize>) ->
 }
 
 /// RFC 6891 section 6.2.3: sizes below 512 count as 512.
+pub(super) fn udp_limit(asked: u16, udp_size_max: u16) -> u16 {
+    asked.min(udp_size_max).max(UDP_SIZE_MIN_BYTES)
+}
+
+/// The largest reply that may leave, in octets.
 pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u16) -> usize {
     let udp = query.edns.as_ref().map_or(UDP_SIZE_MIN_BYTES, |edns| {
-        edns.udp_size.min(udp_size_max).max(UDP_SIZE_MIN_BYTES)
+        udp_limit(edns.udp_size, udp_size_max)
     });
     match transport {
         Transport::Udp => usize::from(udp),
@@ -300,6 +305,20 @@ pub(super) fn size_limit(query: &Message, transport: Transport, udp_size_max: u1
             MESSAGE_LEN_MAX
         }
     }
+}
+
+/// Whether nothing of the answer was left out for lack of room.
+pub(super) fn is_whole(answer: &Answer, request: &Request, octets: &[u8]) -> bool {
+    let dnssec = request.dnssec_ok();
+    let answers = answer_section(&answer.answer, request.question.rtype, dnssec).len();
+    let [authority, additional] =
+        [&answer.authority, &answer.additional].map(|sets| other_section(sets, dnssec).len());
+    let opt = usize::from(request.message.edns.is_some());
+    let Some(header) = octets.first_chunk::<HEADER_LEN>() else {
+        return false;
+    };
+    let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+    [count(6), count(8), count(10)] == [answers, authority, additional + opt]
 }
 
 /// RFC 4035 section 3.1: without DO, DNSSEC records only if they were asked for.

@@ -128,6 +128,20 @@ impl LocalZones for Route {
             && self.reach.may_explore(zone, now)
     }
 
+    fn explores(&self) -> bool {
+        self.explore
+    }
+
+    fn is_settled(&self, zone: &Name) -> bool {
+        let mirror = self.mirrors.find(zone);
+        mirror.is_some_and(|mirror| mirror.config().use_ == MirrorUse::Always)
+    }
+
+    fn zones(&self) -> Vec<Name> {
+        let all = self.mirrors.all();
+        all.iter().map(|mirror| mirror.zone().clone()).collect()
+    }
+
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer> {
         let answer = self.look(zone, question, now)?;
         self.metrics.failover_steps_total.inc();

@@ -129,6 +129,11 @@ impl Special {
         self
     }
 
+    /// The special names.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.zones.keys()
+    }
+
     /// The special name that answers the question.
     pub fn responsible(&self, question: &Question) -> Option<&Name> {
         self.find(question).map(|(apex, _)| apex)

@@ -169,6 +169,7 @@ impl Budget {
         Sources {
             packets: PACKETS_MAX - self.packets_left.load(Ordering::Relaxed),
             stale: self.stale.load(Ordering::Relaxed),
+            settled: false,
             mirrors: (self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)).clone(),
         }
     }

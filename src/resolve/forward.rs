@@ -68,6 +68,11 @@ impl Forwards {
         (!held_deeper).then_some(forward)
     }
 
+    /// The zones that are forwarded.
+    pub fn zones(&self) -> impl Iterator<Item = &Name> {
+        self.0.keys()
+    }
+
     /// The deepest forwarded zone at or above the name; for DS above it (RFC 4035 section 3.1.4.1).
     fn deepest(&self, question: &Question) -> Option<&Arc<Forward>> {
         if self.0.is_empty() {

@@ -48,6 +48,21 @@ pub trait LocalZones: Send + Sync + 'static {
     /// may not be used: too old, or with signatures that ran out and that policy does not accept.
     fn answer(&self, zone: &Name, question: &Question, now: Now) -> Option<LocalAnswer>;
 
+    /// Whether clients' questions look for the way back ([`LocalZones::explore`]).
+    fn explores(&self) -> bool {
+        false
+    }
+
+    /// Whether the copy of `zone` is asked before anybody else for as long as it may be used.
+    fn is_settled(&self, _zone: &Name) -> bool {
+        false
+    }
+
+    /// The zones that are held.
+    fn zones(&self) -> Vec<Name> {
+        Vec::new()
+    }
+
     /// Why the copy of `zone` may not be used, for people, where there is one.
     fn refusal(&self, _zone: &Name, _now: Now) -> Option<String> {
         None
@@ -275,6 +290,8 @@ pub struct Sources {
     pub mirrors: Vec<MirrorNote>,
     /// A part of it has run out (RFC 8767).
     pub stale: bool,
+    /// All of it is from one copy that is asked before anybody else, whatever becomes of its zone's servers.
+    pub settled: bool,
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Settings {
                 min_s: config.cache.ttl_min_s,
                 max_s: config.cache.ttl_max_s,
             },
-            cache_bytes_max: config.cache.bytes_max,
+            cache_bytes_max: config.cache.bytes_max - config.cache.ready_bytes_max(),
             log_servfail: config.log.servfail,
             prefetch: resolver.prefetch,
             retained: retained::Settings {

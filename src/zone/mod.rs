@@ -20,7 +20,7 @@ mod generate;
 mod hash32;
 mod image;
 mod include;
-mod key;
+pub mod key;
 mod load;
 mod loc;
 mod lookup;

@@ -81,7 +81,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     };
     match target {
         "message" | "hickory" | "dnssec" => messages(),
-        "request" => queries(),
+        "request" | "plain" => queries(),
         "transfer" => flagged(&[0, 1], questions_for_transfers()),
         "cookie" => cookies(),
         "response" => responses(),
@@ -429,7 +429,7 @@ fn cookies() -> Vec<Vec<u8>> {
         .exchange(&[9; 8], client.into(), NOON.wall_s)
         .expect("a client cookie");
     let head = [client, (NOON.wall_s as u32).to_be_bytes()].concat();
-    [good, vec![9; 8], vec![9; 40]]
+    [good.to_vec(), vec![9; 8], vec![9; 40]]
         .map(|option| [&head[..], &option].concat())
         .to_vec()
 }

@@ -41,7 +41,7 @@ fn denial(security: Security) -> Entry {
 struct Site {
     cache: Cache,
     list: Answers,
-    disk: BTreeMap<Key, AnswerRow>,
+    disk: BTreeMap<(Name, Rtype), AnswerRow>,
     written: usize,
 }
 

@@ -76,6 +76,8 @@ pub enum Likeness<'n> {
 /// Both limits.
 pub struct RateLimits {
     secret: [u8; 16],
+    /// Made of the secret.
+    keys: [u64; 2],
     exempt: PrefixSet,
     networks: Networks,
     /// Per second and network; `None` = no limit.
@@ -91,6 +93,7 @@ impl RateLimits {
         let responses = Account::new(limits.responses_per_s, BURST, window);
         RateLimits {
             secret,
+            keys: [0u8, 1].map(|which| siphash(&secret, &[which])),
             exempt: limits.exempt.iter().copied().collect(),
             networks: Networks::new(NETWORKS_MAX),
             queries: Account::new(limits.queries_per_prefix_s, BURST, Duration::ZERO),
@@ -102,7 +105,7 @@ impl RateLimits {
     /// Counts a query, and says what becomes of it. `cookie_is_good`: it brought a cookie that was made here for its sender.
     pub fn query(&self, client: &Client, cookie_is_good: bool, now: Duration) -> Verdict {
         let network = Network::of(client.addr.ip());
-        let slot = self.networks.slot(network, self.hash(network, &[]), now);
+        let slot = self.networks.slot(network, self.hash(network), now);
         slot.count_query(now);
         self.networks.total.count_query(now);
         let Some(account) = self.queries.filter(|_| !self.is_exempt(client)) else {
@@ -132,8 +135,31 @@ impl RateLimits {
         }
     }
 
+    /// Whether responses are limited at all.
+    pub fn are_on_responses(&self) -> bool {
+        self.responses.is_some()
+    }
+
     /// Says what becomes of an answer to a client that has not proven to be at its address.
     pub fn response(&self, client: &Client, like: Likeness<'_>, now: Duration) -> Verdict {
+        match self.responses {
+            // As in BIND: what is an error anyway is not asked for again over TCP.
+            Some(_) => self.respond(client, self.like(&like), like != Likeness::Error, now),
+            None => Verdict::Pass,
+        }
+    }
+
+    /// The same for an answer that is no error and has this likeness ([`RateLimits::like`]).
+    pub fn response_like(&self, client: &Client, like: u64, now: Duration) -> Verdict {
+        self.respond(client, like, true, now)
+    }
+
+    /// A likeness in one number.
+    pub fn like(&self, like: &Likeness<'_>) -> u64 {
+        siphash(&self.secret, &like.key())
+    }
+
+    fn respond(&self, client: &Client, like: u64, may_slip: bool, now: Duration) -> Verdict {
         let Some((account, accounts)) = &self.responses else {
             return Verdict::Pass;
         };
@@ -141,15 +167,15 @@ impl RateLimits {
             return Verdict::Pass;
         }
         let network = Network::of(client.addr.ip());
-        let slot = accounts.slot(self.hash(network, &like.key()), now);
+        let of_network = self.hash(network);
+        let slot = accounts.slot(of_network ^ like, now);
         if account.take(slot.bucket(), now) {
             return Verdict::Pass;
         }
-        let of_network = self.networks.slot(network, self.hash(network, &[]), now);
+        let of_network = self.networks.slot(network, of_network, now);
         of_network.count_limited(now);
         self.networks.total.count_limited(now);
-        // As in BIND: what is an error anyway is not asked for again over TCP.
-        match like != Likeness::Error && slot.slips(self.slip) {
+        match may_slip && slot.slips(self.slip) {
             true => Verdict::Truncate,
             false => Verdict::Drop,
         }
@@ -171,21 +197,16 @@ impl RateLimits {
         ip.is_loopback() || self.exempt.contains(ip)
     }
 
-    fn hash(&self, network: Network, key: &[u8]) -> u64 {
-        let mut input = [0; 8 + KEY_LEN_MAX];
-        let (head, tail) = input.split_at_mut(8);
-        head.copy_from_slice(&network.0.to_be_bytes());
-        let tail = &mut tail[..key.len()];
-        tail.copy_from_slice(key);
-        siphash(&self.secret, &input[..8 + key.len()])
+    /// Spreads networks so that nobody can tell whose place is where: a product with a secret, folded.
+    fn hash(&self, network: Network) -> u64 {
+        let [before, factor] = self.keys;
+        let product = u128::from(network.0 ^ before) * u128::from(factor | 1);
+        product as u64 ^ (product >> 64) as u64
     }
 }
 
-/// Kind, type and name.
-const KEY_LEN_MAX: usize = 1 + 2 + crate::dns::name::NAME_LEN_MAX;
-
 impl Likeness<'_> {
-    /// Its identity in octets, [`KEY_LEN_MAX`] at most; the case of letters is none of it.
+    /// Its identity in octets; the case of letters is none of it.
     fn key(&self) -> Vec<u8> {
         let (kind, rtype, name) = match self {
             Likeness::Records(name, rtype) => (0, rtype.0, name.wire()),

@@ -13,6 +13,7 @@
 mod answers;
 mod beside;
 mod chain;
+mod copied;
 mod failures;
 mod flooded;
 mod inflight;
@@ -181,6 +182,8 @@ pub(in crate::resolve) struct Shared {
     log: servfail_log::ServfailLog,
     refreshes: prefetch::Queue,
     seeds: AtomicU64,
+    /// How often something changed what is at hand, but for time and newer answers.
+    changes: AtomicU64,
     /// Monotonic milliseconds of the next try of priming.
     prime_at_ms: AtomicU64,
 }
@@ -232,6 +235,7 @@ impl Resolver {
             refreshes: prefetch::Queue::new(),
             metrics,
             seeds: AtomicU64::new(settings.seed),
+            changes: AtomicU64::new(0),
             prime_at_ms: AtomicU64::new(0),
             settings,
             upstream,
@@ -389,13 +393,14 @@ impl Resolver {
         }
     }
 
-    /// What is known without asking anybody: a cached answer, or a failure that still stands. Never waits. The first
+    /// What is known without asking anybody: a cached answer, a failure that still stands, or what a copy says that is asked first anyway. Never waits. The first
     /// step of a client's question, and counted as one.
     pub fn known(&self, question: &Question, options: Options) -> Option<Resolution> {
         let known = self.at_hand(question, options);
         self.0.cache.count_question(known.is_some());
         let Some((resolution, due)) = known else {
-            return self.0.refused_at_once(question, options);
+            let copied = self.0.copied(question, options);
+            return copied.or_else(|| self.0.refused_at_once(question, options));
         };
         // Without RD nothing is asked upstream.
         if options.recursion && self.0.settings.prefetch && !due.is_empty() {
@@ -448,6 +453,7 @@ impl Resolver {
             validator.flush_denials(zone);
         }
         self.forget_failures();
+        self.note_change();
     }
 
     /// A new version of a mirrored zone is here: what an older one denied must not hide what was added.
@@ -455,6 +461,21 @@ impl Resolver {
         if let Some(validator) = &self.0.validator {
             validator.forget_denials_of(zone);
         }
+        self.note_change();
+    }
+
+    /// Names at which others than the zones above may have a say.
+    pub fn landmarks(&self) -> Vec<Name> {
+        self.0.landmarks()
+    }
+
+    /// A number that is another one after each change to what [`Resolver::known`] says, but for those that time and newer answers make.
+    pub fn standing(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    fn note_change(&self) {
+        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Reachability changed: what failed may succeed now.
@@ -496,6 +517,7 @@ impl Resolver {
                 validator.forget(zone, true);
             }
         }
+        self.note_change();
     }
 
     /// Forgets what was learned about `name`, and with `tree` about everything below it. Each store has its own
@@ -507,7 +529,7 @@ impl Resolver {
         let validator = shared.validator.as_ref();
         shared.troubles.forget(name, tree);
         // Answers last: what is resolved meanwhile must not rest on what goes.
-        Flushed {
+        let flushed = Flushed {
             delegations,
             addresses,
             links,
@@ -516,7 +538,9 @@ impl Resolver {
             retained,
             answers: shared.cache.forget(name, tree),
             on_disk: shared.forget_on_disk(name, tree),
-        }
+        };
+        self.note_change();
+        flushed
     }
 
     /// Replaces the negative trust anchors, and forgets what was judged at and below those that changed, whose names

@@ -101,7 +101,7 @@ impl Shared {
     }
 
     /// What mirrors say to the question, without recursion: one answer, or how far they know.
-    async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
+    pub(super) async fn mirrored(self: &Arc<Self>, question: &Question) -> Option<Resolution> {
         let now = self.clock.now();
         let cover = self.local.cover(question, now)?;
         let forwards = &self.settings.forwards;
@@ -134,14 +134,14 @@ impl Shared {
             sources: Sources {
                 packets: 0,
                 mirrors: vec![note],
-                stale: false,
+                ..Sources::default()
             },
         })
     }
 }
 
 /// The zone below that a resolution refers to.
-fn referred_to(resolution: &Resolution) -> Option<&Name> {
+pub(super) fn referred_to(resolution: &Resolution) -> Option<&Name> {
     let is_bare = resolution.rcode == Rcode::NOERROR && resolution.answer.is_empty();
     let denies = (resolution.authority.iter()).any(|set| set.rtype == Rtype::SOA);
     let mut ns = (resolution.authority.iter()).filter(|set| set.rtype == Rtype::NS);

@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     target("message", network::message),
     target("hickory", network::hickory),
     target("request", network::request),
+    target("plain", network::plain),
     target("transfer", network::transfer),
     target("cookie", network::cookie),
     target("https", fronts::https),

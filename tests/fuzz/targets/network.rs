@@ -18,6 +18,7 @@ use holdfast::dns::{Class, Edns, Message, Name, Question, Rcode, Record, Rtype};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::{Cookies, Standing};
 use holdfast::query::own::{OwnZone, OwnZones};
+use holdfast::query::quick::plain::Plain;
 use holdfast::query::request::{Client, Rejected, Request, Transport as ClientTransport};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings, Step};
@@ -47,6 +48,45 @@ fn least_len(message: &Message) -> usize {
     HEADER_LEN
         + question.map_or(0, |q| q.name.wire().len() + 4)
         + edns.map_or(0, |r| 11 + r.rdata.len())
+}
+
+/// What the short way takes for a plain query is one to the general reader, and to hickory-proto, with the same question, flags and options.
+pub fn plain(data: &[u8]) -> bool {
+    let Some(plain) = Plain::read(data) else {
+        return false;
+    };
+    let client = Client::new(SocketAddr::from(([192, 0, 2, 1], 53)), ClientTransport::Udp);
+    let request = Request::read(data, client).expect("what is plain is a question");
+    assert_eq!(request.question.name.wire(), plain.name);
+    assert_eq!(request.question.rtype, plain.rtype);
+    assert_eq!(request.question.class, Class::IN);
+    let message = &request.message;
+    let flags = [
+        (0x01, message.recursion_desired),
+        (0x20, message.authentic_data),
+        (0x10, message.checking_disabled),
+        (0x08, request.dnssec_ok()),
+        (0x02, message.edns.is_some()),
+        (0x04, plain.cookie.is_some()),
+    ];
+    for (bit, expected) in flags {
+        assert_eq!(plain.form.flags() & bit != 0, expected, "{bit:#x}");
+    }
+    let edns = message.edns.as_ref();
+    assert_eq!(plain.form.udp_size, edns.map_or(0, |edns| edns.udp_size));
+    let options = edns.map_or(&[][..], |edns| &edns.options);
+    match plain.cookie {
+        None => assert!(options.is_empty()),
+        Some(cookie) => assert_eq!(options, [(option::COOKIE, cookie.to_vec())]),
+    }
+    let theirs = Hickory::from_vec(data).expect("hickory-proto reads it");
+    let [query] = &theirs.queries[..] else {
+        panic!("{} questions", theirs.queries.len());
+    };
+    let name = query.name().to_bytes().expect("a name has octets");
+    assert!(name.eq_ignore_ascii_case(plain.name));
+    assert_eq!(u16::from(query.query_type()), plain.rtype.0);
+    true
 }
 
 /// What is read can be written and is then read as the same; it is cut only when it must be, and never longer than

@@ -1,0 +1,79 @@
+"""Instructions of the server's own for each answer: what a noisy machine cannot disturb, so that a regression shows.
+
+The processor's counters cannot be had on every machine, so the server runs in callgrind, which counts those of the program and not the kernel's. It starts and
+warms uncounted; then a fixed number of questions is counted. With 2 threads the number must be that of 1, or they share something.
+What the threads do that do not answer is told apart.
+"""
+
+import re
+import subprocess
+import time
+
+from lab import end, times_s, tree
+from servers import ADDRESSES, configure
+
+# Callgrind is some fifty times slower.
+QUESTIONS = 40_000
+# A question at a time would be counted with waking up; far fewer than are lost by waiting.
+OPTIONS = ["window=64", "burst=1", "patience=30"]
+START_MAX_S = 300
+# Whoever uses less of its core is done with what it does at the start.
+IDLE_SHARE, IDLE_S = 0.1, 2
+
+
+def measure(lab, args):
+    """Instructions per answer, of each peer, workload and number of threads; faults."""
+    rows, faults = [], 0
+    print("\ninstructions per answer, in the program itself")
+    for workload in args.workloads:
+        for peer in args.peers:
+            for threads in (1, 2) if peer in ("holdfast", "echo") else (1,):
+                row = one(lab, peer, workload, threads)
+                rows.append(row)
+                faults += row["wrong"] if peer == "holdfast" else 0
+                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer, other threads {row['beside']:6.0f}  answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
+    return {"rows": rows, "faults": faults}
+
+
+def one(lab, peer, workload, threads):
+    directory = lab.dir / f"counted-{peer}-{workload}-{threads}"
+    if peer == "echo":
+        directory.mkdir()
+        command = [lab.programs["wire"], "echo", f"{ADDRESSES[peer]}:53", "64", f"threads={threads}"]
+    else:
+        command = configure(peer, directory, lab.world, lab.programs["holdfast"], threads)
+    out = directory / "counts"
+    counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", "--separate-threads=yes", f"--callgrind-out-file={out}.%p", *command]
+    process = lab.children.run(lab.space, directory.name, counted)
+    lab.children.wait(lab.space, ADDRESSES[peer], process, START_MAX_S)
+    few = f"{workload}.few"
+    if peer != "echo":
+        lab.warm(peer, few, START_MAX_S, *OPTIONS[2:])
+    settle(process)
+    lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
+    pids = tree(process)
+    switch(pids, "on")
+    run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
+    switch(pids, "off")
+    end(process, START_MAX_S)
+    each = [[int(n) for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)] for file in directory.glob("counts.*")]
+    counts = sorted((numbers[-1] for numbers in each if numbers), reverse=True)
+    answered = max(1, run["answered"])
+    # The threads that answer have most to do.
+    return {"peer": peer, "workload": workload, "threads": threads, "instructions": sum(counts[:threads]) / answered, "beside": sum(counts[threads:]) / answered} | {
+        key: run[key] for key in ("answered", "lost", "wrong")}
+
+
+def settle(process):
+    deadline = time.monotonic() + START_MAX_S
+    while time.monotonic() < deadline:
+        before = sum(times_s(process))
+        time.sleep(IDLE_S)
+        if sum(times_s(process)) - before < IDLE_SHARE * IDLE_S:
+            return
+
+
+def switch(pids, way):
+    for pid in pids:
+        subprocess.run(["callgrind_control", f"--instr={way}", str(pid)], capture_output=True, text=True, check=True, timeout=60)
+    time.sleep(0.5)

@@ -1,0 +1,550 @@
+//! Answers that are ready: the short way of a query that was answered a moment ago.
+//!
+//! Why: most questions repeat, and most of what it costs to answer one is reading the query, looking up and writing the answer anew. So each
+//! thread that listens keeps the octets of answers that it gave, and gives them again, with what differs written over (`ready`).
+//!
+//! ```text
+//! plain -> rights -> table, shapes --+--> cookie -> limits -> copy, patch -> out
+//!                                    `--> Pipeline::begin, which may leave the answer here
+//! ```
+//!
+//! Model: an answer is found by what its octets depend on ([`ready::Identity`]): name, type, flags, size, rights; what a zone says of many
+//! names in the same way is kept once for all of them (`shape`). It stays for
+//! [`LIFE_MAX`] or a tenth of what its records have left, whichever is less, and then is made anew: so the cache goes on seeing what is
+//! popular, refreshes in time, and a newer answer shows within that time. Everything else that changes what is answered
+//! (settings, mirrors, anchors, flushes, drills) ends all of them at once ([`Resolve::standing`]). Kept are plain answers alone: from the
+//! cache or from a copy of a zone, secure or insecure, or from own zones; no errors, nothing stale, nothing as of its verification.
+//!
+//! Nothing here is shared between threads, but for the limits on networks, whose clients come by several. On a hit nothing is allocated
+//! and no lock taken; what is counted is added to the metrics once a turn, which questions are asked when an answer goes.
+
+mod ordered;
+pub mod plain;
+
+mod ready;
+mod shape;
+mod table;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acl::Rights;
+use super::cookie::{OPTION_LEN as COOKIE_LEN, Standing};
+use super::rate_limit::Verdict;
+use super::reply::{self, Answer};
+use super::request::Request;
+use super::{Client, Pipeline, Settings, Step, Transport};
+use crate::clock::{Clock, Now};
+use crate::dns::message::HEADER_LEN;
+use crate::dns::name::NAME_LEN_MAX;
+use crate::dns::{Name, Question, Rcode, Rtype};
+use crate::resolve::{Resolution, Security};
+use plain::Plain;
+use ready::{Identity, Ready};
+pub(super) use ready::{Keep, Kind};
+use shape::{Scope, Shaped, Shapes, nexts_of};
+use table::{SWEEP_SETS, Table};
+
+/// An answer is given again for so long at the most.
+const LIFE_MAX: Duration = Duration::from_secs(5);
+/// And for this part of what its records have left to live: the last tenth is when the cache refreshes.
+const LIFE_SHARE: u32 = 10;
+/// But not so short that it is not worth it.
+const LIFE_MIN: Duration = Duration::from_millis(100);
+/// A thread that has nothing to do looks through this part of its answers at a time.
+const IDLE_SWEEP_SHARE: usize = 16;
+
+/// A plain query, and where its answer would be.
+pub struct Look<'q> {
+    wire: &'q [u8],
+    from: SocketAddr,
+    plain: Plain<'q>,
+    lower: Lower,
+    rights: Rights,
+    hash: u64,
+}
+
+/// What became of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Its answer has been appended.
+    Answered,
+    /// It gets none.
+    Nothing,
+    /// It has to go the general way.
+    Unknown,
+}
+
+/// The ready answers of one thread.
+pub struct ReadyAnswers {
+    table: Table,
+    shapes: Shapes,
+    clock: Clock,
+    /// What the answers rest on.
+    settings: Arc<Settings>,
+    standing: Option<u64>,
+    now: Now,
+    tally: Tally,
+}
+
+/// What is counted in one turn.
+#[derive(Debug, Default)]
+struct Tally {
+    queries: u64,
+    cache: u64,
+    asked: u64,
+    mirror: u64,
+    own: u64,
+    special: u64,
+    cookies: [u64; 3],
+}
+
+impl ReadyAnswers {
+    /// Reads into the processor's cache what is about to be asked for. One after the other each answer would be waited for; the
+    /// steps of many can be under way at once.
+    pub fn warm<'l, 'q: 'l>(&mut self, looks: impl Iterator<Item = &'l Look<'q>> + Clone) {
+        self.table.warm(looks.clone().map(|look| look.hash));
+        for look in looks.filter(|look| !self.table.has(look.hash)) {
+            self.shapes.warm(look.lower.as_slice(), look.plain.rtype);
+        }
+    }
+}
+
+impl Keep {
+    /// For an answer whose records have all of their life before them, whenever it is given.
+    pub(super) fn fixed(kind: Kind) -> Keep {
+        Keep {
+            kind,
+            life: LIFE_MAX,
+            like: 0,
+            scope: None,
+            nexts: Vec::new(),
+        }
+    }
+
+    /// For what the resolver had at hand, where that may be given again.
+    pub(super) fn cached(resolution: &Resolution) -> Option<Keep> {
+        let sources = &resolution.sources;
+        let is_plain = matches!(resolution.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+            && matches!(resolution.security, Security::Secure | Security::Insecure)
+            && resolution.errors.is_empty()
+            && sources.packets == 0
+            && !sources.stale;
+        if !is_plain {
+            return None;
+        }
+        if !sources.mirrors.is_empty() {
+            return Some(Keep::fixed(Kind::Mirror));
+        }
+        let sections = [
+            &resolution.answer,
+            &resolution.authority,
+            &resolution.additional,
+        ];
+        let left_s = sections.into_iter().flatten().map(|set| set.ttl).min()?;
+        // A started second counts as left.
+        let left = Duration::from_secs(u64::from(left_s).checked_sub(1)?);
+        let share = Duration::from_secs(left_s.into()) / LIFE_SHARE;
+        let life = share.clamp(LIFE_MIN, LIFE_MAX).min(left);
+        (!life.is_zero()).then_some(Keep {
+            life,
+            ..Keep::fixed(Kind::Cache)
+        })
+    }
+}
+
+/// The lower-case form of a name.
+struct Lower {
+    octets: [u8; NAME_LEN_MAX],
+    len: usize,
+}
+
+impl Lower {
+    fn of(name: &[u8]) -> Lower {
+        let mut octets = [0; NAME_LEN_MAX];
+        let len = name.len().min(NAME_LEN_MAX);
+        octets[..len].copy_from_slice(&name[..len]);
+        // Lengths of labels are no letters.
+        octets[..len].make_ascii_lowercase();
+        Lower { octets, len }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+fn rights_octet(rights: Rights) -> u8 {
+    u8::from(rights.recursion) | u8::from(rights.own_zones) << 1
+}
+
+fn identity<'n>(
+    plain: &Plain<'_>,
+    lower: &'n Lower,
+    rights: Rights,
+    udp_size_max: u16,
+) -> Identity<'n> {
+    let limit = match plain.form.has_edns() {
+        true => reply::udp_limit(plain.form.udp_size, udp_size_max),
+        false => reply::UDP_SIZE_MIN_BYTES,
+    };
+    Identity {
+        name: lower.as_slice(),
+        rtype: plain.rtype,
+        flags: plain.form.flags(),
+        rights: rights_octet(rights),
+        limit,
+    }
+}
+
+impl Pipeline {
+    /// The ready answers of one of `threads` threads; none where nothing may be kept.
+    pub fn ready_answers(&self, threads: usize) -> Option<ReadyAnswers> {
+        let (bytes_max, clock) = self.ready.as_ref()?;
+        Some(ReadyAnswers {
+            table: Table::new(bytes_max / 2 / threads.max(1)),
+            shapes: Shapes::new(bytes_max / 2 / threads.max(1)),
+            clock: clock.clone(),
+            settings: self.settings.load_full(),
+            standing: None,
+            now: clock.now(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Begins a turn of a thread: looks at the clock, and whether what is kept still goes.
+    pub fn begin_turn(&self, kept: &mut ReadyAnswers) {
+        kept.now = kept.clock.now();
+        let standing = self.resolver.as_ref().map_or(Some(0), |r| r.standing());
+        let settings = self.settings.load();
+        if standing != kept.standing || !Arc::ptr_eq(&settings, &kept.settings) {
+            kept.table.clear(&mut |gone| self.count_gone(gone));
+            kept.shapes
+                .clear(&mut |kind, flags, zone, hits| self.count_shape(kind, flags, zone, hits));
+            kept.standing = standing;
+            kept.settings = settings.clone();
+        }
+        (kept.table).sweep(SWEEP_SETS, kept.now, &mut |gone| self.count_gone(gone));
+    }
+
+    /// Ends it: adds what was counted to the metrics.
+    pub fn end_turn(&self, kept: &mut ReadyAnswers) {
+        let tally = std::mem::take(&mut kept.tally);
+        if tally.queries == 0 {
+            return;
+        }
+        let metrics = &self.metrics;
+        for (metric, count) in [
+            (&metrics.queries_udp_total, tally.queries),
+            (
+                &metrics.answers_ready_total,
+                tally.cache + tally.own + tally.special,
+            ),
+            (&metrics.answers_cache_total, tally.cache),
+            (&metrics.cache_hits_total, tally.cache),
+            (&metrics.answers_own_total, tally.own),
+            (&metrics.answers_special_total, tally.special),
+            (
+                &metrics.cookies_new_total,
+                tally.cookies[Standing::New as usize],
+            ),
+            (
+                &metrics.cookies_good_total,
+                tally.cookies[Standing::Good as usize],
+            ),
+            (
+                &metrics.cookies_bad_total,
+                tally.cookies[Standing::Bad as usize],
+            ),
+        ] {
+            if count > 0 {
+                metric.add(count);
+            }
+        }
+        if let Some(resolver) = self.resolver.as_ref().filter(|_| tally.asked > 0) {
+            resolver.count_asked(tally.asked);
+        }
+    }
+
+    /// What a thread does that has nothing else to do.
+    pub fn idle_turn(&self, kept: &mut ReadyAnswers) {
+        self.begin_turn(kept);
+        let sets = kept.table.sets() / IDLE_SWEEP_SHARE;
+        (kept.table).sweep(sets, kept.now, &mut |gone| self.count_gone(gone));
+    }
+
+    /// Reads a query and says where its answer would be; `None` where it has to go the general way.
+    pub fn look<'q>(
+        &self,
+        wire: &'q [u8],
+        from: SocketAddr,
+        kept: &ReadyAnswers,
+    ) -> Option<Look<'q>> {
+        if kept.standing.is_none() || from.port() == 0 {
+            return None;
+        }
+        let plain = Plain::read(wire)?;
+        let lower = Lower::of(plain.name);
+        let settings = &kept.settings;
+        let rights = settings.access.rights(from.ip());
+        let hash = kept
+            .table
+            .hash(&identity(&plain, &lower, rights, settings.udp_size_max));
+        Some(Look {
+            wire,
+            from,
+            plain,
+            lower,
+            rights,
+            hash,
+        })
+    }
+
+    /// Answers a query whose answer is ready. What it says is as if the query had gone the general way.
+    pub fn answer_ready(
+        &self,
+        look: &Look<'_>,
+        kept: &mut ReadyAnswers,
+        out: &mut Vec<u8>,
+    ) -> Found {
+        let Look {
+            wire, from, plain, ..
+        } = *look;
+        let (now, hash) = (kept.now, look.hash);
+        let settings = &kept.settings;
+        let of = identity(&plain, &look.lower, look.rights, settings.udp_size_max);
+        let found = match kept.table.find(hash, &of, now) {
+            Some(ready) => Short::One(ready),
+            None => match kept.shapes.find(&of, now) {
+                Some(shaped) => Short::Many(shaped),
+                None => return Found::Unknown,
+            },
+        };
+        let cookie = match (&self.cookies, plain.cookie) {
+            (Some((cookies, _)), Some(option)) => {
+                match cookies.exchange(option, from.ip(), now.wall_s) {
+                    Ok(exchanged) => Some(exchanged),
+                    Err(_) => return Found::Unknown,
+                }
+            }
+            _ => None,
+        };
+        let tally = &mut kept.tally;
+        tally.queries += 1;
+        if let Some((_, standing)) = cookie {
+            tally.cookies[standing as usize] += 1;
+        }
+        let is_proven = matches!(cookie, Some((_, Standing::Good)));
+        let octets = cookie.as_ref().map(|(octets, _)| octets);
+        let (kind, like) = match &found {
+            Short::One(ready) => (ready.kind(), ready.like()),
+            Short::Many(shaped) => (shaped.kind, shaped.like),
+        };
+        if self.limits.is_some() {
+            let client = Client::new(from, Transport::Udp);
+            match self.verdict_on_ready(&client, is_proven, like, now) {
+                Verdict::Pass => {}
+                Verdict::Drop | Verdict::Refuse => return Found::Nothing,
+                Verdict::Truncate => {
+                    let size_max = settings.udp_size_max;
+                    return truncated(wire, client, octets, size_max, out);
+                }
+            }
+        }
+        let is_asked = u64::from(plain.form.recursion_desired());
+        match kind {
+            Kind::Cache => (tally.cache, tally.asked) = (tally.cache + 1, tally.asked + is_asked),
+            Kind::Mirror => {
+                (tally.mirror, tally.asked) = (tally.mirror + 1, tally.asked + is_asked)
+            }
+            Kind::Own => tally.own += 1,
+            Kind::Special => tally.special += 1,
+        }
+        let id = [wire[0], wire[1]];
+        match found {
+            Short::One(ready) => ready.write(id, plain.name, octets, now, out),
+            Short::Many(shaped) => {
+                let question = &wire[HEADER_LEN..HEADER_LEN + plain.name.len() + 4];
+                shaped.write(id, question, plain.name.len(), octets, out);
+            }
+        }
+        Found::Answered
+    }
+
+    fn verdict_on_ready(&self, client: &Client, is_proven: bool, like: u64, now: Now) -> Verdict {
+        let Some((limits, _)) = &self.limits else {
+            return Verdict::Pass;
+        };
+        match self.counted_query(limits.query(client, is_proven, now.mono)) {
+            Verdict::Pass if !is_proven => {
+                self.counted_response(limits.response_like(client, like, now.mono))
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// As [`Pipeline::begin`] for a query over UDP that [`Pipeline::answer_ready`] did not know; the answer may stay.
+    pub fn begin_and_keep(&self, wire: &[u8], client: Client, kept: &mut ReadyAnswers) -> Step {
+        let mut keep = None;
+        let from = client.addr;
+        let step = self.take(wire, client, &mut keep);
+        if let (Step::Done(Some(answer)), Some(keep)) = (&step, keep) {
+            self.keep(wire, from, answer, keep, kept);
+        }
+        step
+    }
+
+    fn keep(
+        &self,
+        wire: &[u8],
+        from: SocketAddr,
+        answer: &[u8],
+        keep: Keep,
+        kept: &mut ReadyAnswers,
+    ) {
+        let Some(plain) = Plain::read(wire) else {
+            return;
+        };
+        // Who may transfer a mirror is told of its version with authority (`transfer`).
+        if plain.rtype == Rtype::SOA && !plain.form.recursion_desired() {
+            return;
+        }
+        let lower = Lower::of(plain.name);
+        let rights = kept.settings.access.rights(from.ip());
+        let of = identity(&plain, &lower, rights, kept.settings.udp_size_max);
+        // What changed after this moment shows in the next turn; what changed before it may be in the answer or not.
+        let standing = self.resolver.as_ref().map_or(Some(0), |r| r.standing());
+        if standing != kept.standing || !Arc::ptr_eq(&self.settings.load(), &kept.settings) {
+            return;
+        }
+        let now = kept.now;
+        if let Some(scope) = &keep.scope {
+            // Twice, so that a flood through all of a large zone makes nothing.
+            let of_scope = Identity {
+                name: &scope.start(),
+                rtype: Rtype(0),
+                limit: 0,
+                ..of
+            };
+            let hash = kept.table.hash(&of_scope);
+            let is_repeated = kept.table.admits(hash);
+            let landmarks = || self.landmarks(&kept.settings);
+            let mut gone =
+                |kind, flags, zone: &Name, hits| self.count_shape(kind, flags, zone, hits);
+            if is_repeated
+                && (kept.shapes).put(&of, scope, answer, &keep, now, landmarks, &mut gone)
+            {
+                return;
+            }
+        }
+        let hash = kept.table.hash(&of);
+        if kept.table.admits(hash)
+            && let Some(ready) = Ready::new(&of, answer, &keep, plain.cookie.is_some(), now)
+        {
+            kept.table
+                .put(hash, ready, now, &mut |gone| self.count_gone(gone));
+        }
+    }
+
+    /// Where others than the zones above have a say.
+    fn landmarks(&self, settings: &Settings) -> Vec<Name> {
+        let own = settings.zones.iter().map(|(name, _)| name);
+        let mut landmarks: Vec<Name> = own.chain(settings.special.names()).cloned().collect();
+        landmarks.extend(
+            self.resolver
+                .iter()
+                .flat_map(|resolver| resolver.landmarks()),
+        );
+        landmarks
+    }
+
+    /// Names below a zone that do not exist, and were asked for so often.
+    fn count_shape(&self, kind: Kind, flags: u8, zone: &Name, hits: u32) {
+        let is_recursive = flags & plain::RD != 0;
+        if let (Some(resolver), true) = (
+            &self.resolver,
+            kind == Kind::Mirror && is_recursive && hits > 0,
+        ) {
+            let question = Question::new(zone.clone(), Rtype::A);
+            resolver.count_again(&question, Rcode::NXDOMAIN, hits);
+        }
+    }
+
+    /// Which question it was that an answer was given to so often.
+    fn count_gone(&self, gone: &Ready) {
+        let is_recursive = gone.flags() & plain::RD != 0;
+        let (Some(resolver), true) = (&self.resolver, gone.hits() > 0 && is_recursive) else {
+            return;
+        };
+        if matches!(gone.kind(), Kind::Cache | Kind::Mirror)
+            && let Ok(name) = Name::from_wire(gone.name())
+        {
+            let rcode = match gone.is_denial() {
+                true => Rcode::NXDOMAIN,
+                false => Rcode::NOERROR,
+            };
+            let question = Question::new(name, gone.rtype());
+            resolver.count_again(&question, rcode, gone.hits());
+        }
+    }
+
+    /// What an answer is kept as, if it may be given again. `settled`: nobody else has a say about its zone.
+    pub(super) fn may_keep(
+        &self,
+        keep: Keep,
+        settled: bool,
+        answer: &Answer,
+        request: &Request,
+        octets: &[u8],
+    ) -> Option<Keep> {
+        let may = answer.errors.is_empty()
+            && matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+            && request.client.transport == Transport::Udp
+            && request.signed.is_none();
+        if !may {
+            return None;
+        }
+        let is_whole = || reply::is_whole(answer, request, octets);
+        let scope = match keep.kind {
+            Kind::Own => Scope::of(answer, &request.question, keep.kind),
+            Kind::Mirror if settled => Scope::of(answer, &request.question, keep.kind),
+            _ => None,
+        };
+        let scope = scope.filter(|_| is_whole());
+        let nexts = scope
+            .as_ref()
+            .map(|scope| nexts_of(scope, &[&answer.authority, &answer.additional]));
+        Some(Keep {
+            like: self.like_of(answer, request),
+            nexts: nexts.unwrap_or_default(),
+            scope,
+            ..keep
+        })
+    }
+}
+
+/// An answer that is ready.
+enum Short<'k> {
+    One(&'k mut Ready),
+    Many(Shaped<'k>),
+}
+
+/// Appends a reply that sends the client to TCP.
+fn truncated(
+    wire: &[u8],
+    client: Client,
+    cookie: Option<&[u8; COOKIE_LEN]>,
+    size_max: u16,
+    out: &mut Vec<u8>,
+) -> Found {
+    let Ok(mut request) = Request::read(wire, client) else {
+        return Found::Nothing;
+    };
+    request.cookie = cookie.map(|octets| octets.to_vec());
+    out.extend_from_slice(&reply::truncated(&request, size_max));
+    Found::Answered
+}
+
+#[cfg(test)]
+mod tests;
