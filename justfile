@@ -33,6 +33,14 @@ lab:
 docker:
     .ci/docker
 
+# Build the Debian package and try it in a clean system; needs root to try
+deb:
+    .ci/deb
+
+# Write what is made from the code: man pages, completions, configuration reference, schema of --json
+made:
+    HOLDFAST_WRITE=1 cargo test --test packaging
+
 # Licences, known holes, sources of the dependencies; needs cargo-deny
 deny:
     cargo deny check

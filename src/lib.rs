@@ -12,7 +12,7 @@
 //! **What goes on beside it.** [`mirror`] fetches, verifies and keeps versions of zones. [`reach`] judges from
 //! evidence whether a mirrored zone's servers can be reached. [`anchors`] follows the rolls of the keys that validation
 //! ends in. [`notify`] tells secondaries of new versions. [`alert`] tells the operator what cannot wait. [`drill`] judges what a cut-off would leave. [`timekeeper`] keeps a floor under the clock. [`store`] is the ledger on disk. [`control`] is the
-//! operator's way in. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
+//! operator's way in, [`cli`] the command line, [`convert`] the way here from other programs. [`engine`] ties resolver, mirrors and reachability together, which know nothing of each other.
 //!
 //! **What all of them stand on.** [`dns`]: names, records, messages. [`dnssec`]: signatures, denial, ZONEMD, as pure
 //! functions. [`zone`]: one zone as an immutable run of octets. [`catalog`]: zones that list zones. [`config`]: what the operator asked for, checked.
@@ -55,7 +55,9 @@ pub mod store;
 pub mod timekeeper;
 pub mod upstream;
 
+pub mod cli;
 pub mod control;
+pub mod convert;
 pub mod engine;
 
 /// Signs zones for unit tests.

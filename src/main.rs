@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use holdfast::cli::told::{Checked, CheckedZone, Failed};
+use holdfast::cli::{
+    Arguments, CacheCommand, ClockCommand, Command, Configured, ConvertCommand, DrillCommand,
+    MirrorCommand, ToServer, ZoneCommand,
+};
 use holdfast::clock::{format_utc, system_wall};
 use holdfast::config::{Anchors, Config, ConfigError, Located, Resolver, Sha1};
 use holdfast::control::api::{CutAsked, Request};
@@ -24,240 +29,20 @@ use holdfast::dns::Name;
 use holdfast::drill::html;
 use holdfast::drill::report::{DrillReport, DrillState, Report};
 use holdfast::mirror::GenerationInfo;
-use holdfast::mirror::verify::{Policy, Trust, parse_time, zone_verify};
+use holdfast::mirror::verify::{Policy, Trust, zone_verify};
 use holdfast::timekeeper;
+use holdfast::zone::Room;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use run::{Fault, compare, rehearse, versions};
+use run::{Fault, compare, convert, rehearse, versions};
 
-/// The configuration when no other is named.
+/// The configuration when no other is named, if it is there.
 const CONFIG_FILE: &str = "config.toml";
+/// Where packages keep it: the next choice.
+const CONFIG_FILE_INSTALLED: &str = "/etc/holdfast/config.toml";
 /// Exit code for a bad configuration, zone file or command line.
 const EXIT_BAD_CONFIG: u8 = 2;
-
-/// DNS server that keeps verified copies of critical zones and goes on answering when the roots are
-/// unreachable.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Arguments {
-    /// Configuration file; relative paths in it are relative to the file [default: config.toml].
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print JSON instead of text.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    #[command(flatten)]
-    Configured(Configured),
-    #[command(flatten)]
-    ToServer(ToServer),
-    /// Work on zone files.
-    #[command(subcommand)]
-    Zone(ZoneCommand),
-}
-
-/// Commands that cannot do without a configuration.
-#[derive(Subcommand)]
-enum Configured {
-    /// Run the server in the foreground.
-    Run,
-    /// Check the configuration and the own zones without running anything.
-    Check,
-}
-
-/// Commands to the running server. Of the configuration they need only where its control socket is.
-#[derive(Subcommand)]
-enum ToServer {
-    /// Show the state of the running server.
-    Status,
-    /// Watch the running server: rates, mirrors, who asks most and what is asked most.
-    Top {
-        /// Seconds between two looks.
-        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=3600))]
-        every: u32,
-        /// Stop after so many looks.
-        #[arg(long, value_name = "N")]
-        count: Option<u32>,
-    },
-    /// Look at the mirrors of the running server and command them.
-    #[command(subcommand)]
-    Mirror(MirrorCommand),
-    /// Look at the answer cache of the running server, or empty it.
-    #[command(subcommand)]
-    Cache(CacheCommand),
-    /// Resolve a question in the running server and show the whole way to its answer, and why.
-    Trace {
-        /// The name.
-        name: String,
-        /// The record type.
-        #[arg(value_name = "TYPE", default_value = "A")]
-        rtype: String,
-        /// Show bogus data too (CD).
-        #[arg(long)]
-        cd: bool,
-        /// Ask with an empty memory, beside the one that clients use.
-        #[arg(long)]
-        no_cache: bool,
-    },
-    /// Say which of the names that clients ask for would survive a national cut-off, which would not, why, and what would fix it.
-    Readiness {
-        /// Judge the names of this file (one per line, with a type where it is not A) instead of what clients ask.
-        #[arg(long, value_name = "FILE")]
-        names: Option<PathBuf>,
-        /// What stays reachable: `domestic`, or a set of [reachability.sets].
-        #[arg(long, value_name = "NAME", default_value = "domestic")]
-        set: String,
-        /// Print one HTML page, complete in itself.
-        #[arg(long, conflicts_with = "json")]
-        html: bool,
-    },
-    /// Rehearse a cut-off.
-    #[command(subcommand)]
-    Drill(DrillCommand),
-    /// Work on the floor that bounds the clock from below.
-    #[command(subcommand)]
-    Clock(ClockCommand),
-}
-
-#[derive(Subcommand)]
-enum DrillCommand {
-    /// Begin a drill: clients are answered as if this were cut off, with --shadow only judged so.
-    #[command(group = clap::ArgGroup::new("cut").required(true))]
-    Start {
-        /// Cut off the servers of this zone.
-        #[arg(long, group = "cut", value_name = "ZONE")]
-        zone: Option<Name>,
-        /// Cut off these prefixes: a set of [reachability.sets], a file, or prefixes with commas between them.
-        #[arg(long, group = "cut", value_name = "LIST")]
-        prefix: Option<String>,
-        /// Cut off everything but the domestic prefixes.
-        #[arg(long, group = "cut")]
-        isolation: bool,
-        /// What stays reachable with --isolation: `domestic`, or a set of [reachability.sets].
-        #[arg(long, value_name = "NAME", default_value = "domestic")]
-        set: String,
-        /// End by itself after this time.
-        #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = rehearse::parse_time)]
-        time: u64,
-        /// Judge clients' questions beside the true answers, which stay as they are.
-        #[arg(long)]
-        shadow: bool,
-        /// Give up when so many more of the questions fail than before.
-        #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = rehearse::parse_share)]
-        abort_at: u32,
-    },
-    /// End the drill.
-    Stop,
-    /// Show what the drill has shown so far, or the last one.
-    Report {
-        /// Print one HTML page, complete in itself.
-        #[arg(long, conflicts_with = "json")]
-        html: bool,
-    },
-}
-
-#[derive(Subcommand)]
-enum ClockCommand {
-    /// Clear a floor that a clock has left behind that once ran ahead; works without a running server too.
-    Reset,
-}
-
-#[derive(Subcommand)]
-enum MirrorCommand {
-    /// List the mirrors and their state.
-    List,
-    /// List the stored versions of a mirror, newest first.
-    Show {
-        /// The mirrored zone.
-        zone: String,
-    },
-    /// Ask a mirror's sources now, and wait for the outcome.
-    Refresh {
-        /// The mirrored zone.
-        zone: String,
-    },
-    /// Serve a version that a brake holds back.
-    Accept {
-        /// The mirrored zone.
-        zone: String,
-        /// The version; may be left out where only one is held.
-        serial: Option<u32>,
-    },
-    /// Write a stored version as a zone file; works without a running server too.
-    Export {
-        /// The mirrored zone.
-        zone: Name,
-        /// The version [default: the current one].
-        #[arg(long)]
-        serial: Option<u32>,
-        /// Where to [default: stdout].
-        file: Option<PathBuf>,
-    },
-    /// Take up a zone file: it is verified and weighed like a version from a source; works without a running server too.
-    Import {
-        /// The mirrored zone.
-        zone: Name,
-        /// The zone in presentation format.
-        file: PathBuf,
-    },
-    /// Show what differs between two stored versions; held and refused ones can be looked at too.
-    ///
-    /// With one serial, the current version is compared with it; with none, the current one with the newest that is held or
-    /// refused, or else the one before with the current one.
-    Diff {
-        /// The mirrored zone.
-        zone: Name,
-        /// Serial of a version.
-        a: Option<u32>,
-        /// Serial of the version that A is compared with.
-        b: Option<u32>,
-    },
-    /// Serve an older version.
-    Rollback {
-        /// The mirrored zone.
-        zone: String,
-        /// The version [default: the one before the current].
-        serial: Option<u32>,
-    },
-}
-
-#[derive(Subcommand)]
-enum CacheCommand {
-    /// Show how full it is and how often it helped.
-    Stats,
-    /// Forget what was learned about a name: answers, delegations, failures, keys; "." forgets everything.
-    Flush {
-        /// The name.
-        name: String,
-        /// Everything below it, too.
-        #[arg(long)]
-        tree: bool,
-    },
-}
-
-#[derive(Subcommand)]
-enum ZoneCommand {
-    /// Verify a whole signed zone: keys, signatures, denial chain, ZONEMD.
-    ///
-    /// Exit code 0: the zone is as its owner signed it (or is not signed, which the verdict says); 1: it is
-    /// not, each fault is named; 2: the file cannot be read.
-    Verify {
-        /// The zone in presentation format.
-        file: PathBuf,
-        /// Verify as of this time: 2026-08-01T12:00:00Z, 20260801120000 or @SECONDS [default: now].
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        at: Option<u64>,
-        /// DS or DNSKEY records to trust [default: those of --config if given, else the built-in ones].
-        #[arg(long, value_name = "FILE")]
-        anchor: Option<PathBuf>,
-    },
-}
 
 fn main() -> ExitCode {
     let Arguments {
@@ -269,6 +54,9 @@ fn main() -> ExitCode {
         Command::Zone(ZoneCommand::Verify { file, at, anchor }) => {
             verify(&file, at, anchor.as_deref(), given.as_deref(), json)
         }
+        Command::Convert(ConvertCommand::Unbound { file, zones }) => {
+            convert::unbound(&file, zones.as_deref(), json)
+        }
         Command::Configured(command) => with_config(command, &config_file(given), json),
         Command::ToServer(command) => ask_server(command, &config_file(given), json),
     };
@@ -276,16 +64,24 @@ fn main() -> ExitCode {
 }
 
 fn config_file(given: Option<PathBuf>) -> PathBuf {
-    if given.is_none() && !Path::new(CONFIG_FILE).exists() {
-        eprintln!("holdfast: no {CONFIG_FILE} in this directory; name one with --config FILE");
+    if let Some(given) = given {
+        return given;
     }
-    given.unwrap_or_else(|| PathBuf::from(CONFIG_FILE))
+    let usual = [CONFIG_FILE, CONFIG_FILE_INSTALLED].map(Path::new);
+    let found = usual.iter().find(|file| file.exists());
+    let found = found.unwrap_or_else(|| {
+        eprintln!(
+            "holdfast: no {CONFIG_FILE} in this directory and no {CONFIG_FILE_INSTALLED}; name one with --config FILE"
+        );
+        &usual[0]
+    });
+    found.to_path_buf()
 }
 
 fn with_config(command: Configured, file: &Path, json: bool) -> Result<ExitCode, Failure> {
     let config = Config::load(file).map_err(Failure::Config)?;
     match command {
-        Configured::Run => run::run(file, config)?,
+        Configured::Run => run::run(file, config, json)?,
         Configured::Check => return Ok(check(file, &config, json)),
     }
     Ok(ExitCode::SUCCESS)
@@ -366,7 +162,7 @@ impl Failure {
             }
         };
         if json {
-            print_json(&json!({ "ok": false, "faults": faults }));
+            print_json(&json!(Failed { ok: false, faults }));
         }
         code
     }
@@ -376,36 +172,42 @@ impl Failure {
 fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
     let mut faults = Vec::new();
     let mut zones = Vec::new();
+    let scratch = run::zones::temporary_directory();
     for zone in &config.zones {
-        match run::zones::read(zone) {
-            Ok(image) => zones.push((zone.name.to_string(), image.serial(), image.record_count())),
+        match run::zones::read(zone, &scratch) {
+            Ok(image) => zones.push(CheckedZone {
+                zone: zone.name.to_string(),
+                serial: image.serial(),
+                records: image.record_count(),
+            }),
             Err(fault) => faults.push(fault.to_string()),
-        }
-    }
-    if json {
-        let zones: Vec<Value> = (zones.iter())
-            .map(|(zone, serial, records)| {
-                json!({ "zone": zone, "serial": serial, "records": records })
-            })
-            .collect();
-        print_json(&json!({
-            "ok": faults.is_empty(),
-            "faults": faults,
-            "warnings": config.warnings,
-            "zones": zones,
-        }));
-    } else {
-        for (zone, serial, records) in &zones {
-            say(&format!("zone {zone} serial {serial}, {records} records\n"));
-        }
-        for warning in &config.warnings {
-            say(&format!("warning: {warning}\n"));
         }
     }
     for fault in &faults {
         eprintln!("{fault}");
     }
-    if !faults.is_empty() {
+    let (ok, warnings) = (faults.is_empty(), config.warnings.clone());
+    if json {
+        print_json(&json!(Checked {
+            ok,
+            faults,
+            warnings,
+            zones
+        }));
+    } else {
+        for CheckedZone {
+            zone,
+            serial,
+            records,
+        } in &zones
+        {
+            say(&format!("zone {zone} serial {serial}, {records} records\n"));
+        }
+        for warning in &warnings {
+            say(&format!("warning: {warning}\n"));
+        }
+    }
+    if !ok {
         return ExitCode::from(EXIT_BAD_CONFIG);
     }
     if !json {
@@ -425,7 +227,11 @@ fn mirror(
     let done = |done: MirrorDone| done.to_text();
     match command {
         MirrorCommand::Export { zone, serial, file } => {
-            block_on(versions::export(server, &zone, serial, file.as_deref()))?
+            let told = block_on(versions::export(server, &zone, serial, file.as_deref()))??;
+            if json {
+                print_json(&json!(told));
+            }
+            Ok(())
         }
         MirrorCommand::Import { zone, file } => {
             let value = block_on(versions::import(server, config, &zone, &file))??;
@@ -610,7 +416,8 @@ fn verify(
         progress: Some(progress),
         out: std::io::stdout(),
     };
-    let code = zone_verify(file, at, &trust, &policy, json, &mut out);
+    let room = Room::beside(&run::zones::temporary_directory());
+    let code = zone_verify(file, &room, at, &trust, &policy, json, &mut out);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 

@@ -9,6 +9,7 @@ mod about;
 mod certificate;
 mod clock_file;
 pub mod compare;
+pub mod convert;
 mod logging;
 mod operator;
 mod produced;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use holdfast::alert;
 use holdfast::clock::{Clock, format_utc};
-use holdfast::config::{self, Config, NegativeTrustAnchor};
+use holdfast::config::{self, Config, LogFormat, NegativeTrustAnchor};
 use holdfast::control::api::Control;
 use holdfast::control::http::Http;
 use holdfast::dns::Name;
@@ -71,16 +72,21 @@ const RUNTIME_STOP_MS: u64 = 300;
 /// A fault of this machine or of its setup, for people.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the server with the configuration that was read from `file`, until a signal ends it.
+/// Runs the server with the configuration that was read from `file`, until a signal ends it. With `json` its log is JSON whatever
+/// `log.format` says.
 ///
 /// # Errors
 /// It could not start.
-pub fn run(file: &Path, config: Config) -> Result<(), Fault> {
+pub fn run(file: &Path, config: Config, json: bool) -> Result<(), Fault> {
     let metrics = Arc::new(Metrics::default());
     let (tap, inbox) = alert::tap(metrics.clone());
     // Without anybody to tell, there is no tap.
     let tap = config.alerts.is_on().then_some(tap);
-    let levels = logging::start(&config.log, tap);
+    let format = match json {
+        true => LogFormat::Json,
+        false => config.log.format,
+    };
+    let levels = logging::start(config.log.level, format, tap);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -368,7 +374,8 @@ impl Server {
         let configured = self.config.zones.clone();
         let before = self.settings.load_full();
         let previous = before.clone();
-        let read = move || zones::load(&configured, &previous.zones);
+        let data_dir = self.config.server.data_dir.clone();
+        let read = move || zones::load(&configured, &previous.zones, &data_dir);
         let loaded = tokio::task::spawn_blocking(read).await?;
         self.operator.zone_errors.store(Arc::new(loaded.errors));
         self.put_in_force(loaded.zones.following(&before.zones));

@@ -126,9 +126,14 @@ fn every_key_is_in_the_bundled_file() {
         }
     }
     let named = |key: &str| {
-        // The long forms of a source and of a peer are shown in comments.
-        let inner = key.strip_prefix("mirror.sources.");
-        if let Some(inner) = inner.or(key.strip_prefix("access.allow_transfer.")) {
+        // The long forms of what stands in lists are shown in comments.
+        let lists = [
+            "mirror.sources.",
+            "mirror.notify.",
+            "access.allow_transfer.",
+            "resolver.negative_trust_anchors.",
+        ];
+        if let Some(inner) = lists.iter().find_map(|list| key.strip_prefix(list)) {
             return BUNDLED.contains(&format!(" {inner} = "));
         }
         written

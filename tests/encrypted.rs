@@ -5,14 +5,17 @@ mod authority;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
+#[path = "serve/tls_site.rs"]
+#[allow(dead_code)]
+mod tls_site;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use authority::Authority;
-use daemon::{Daemon, PATIENCE, directory, eventually, free_port, program, query};
+use daemon::{PATIENCE, directory, eventually, program, query};
 use holdfast::clock::format_utc;
 use holdfast::dns::edns::option;
 use holdfast::dns::message::MESSAGE_LEN_MAX;
@@ -20,48 +23,22 @@ use holdfast::dns::{Edns, Message, Rcode, Rtype};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
-};
+use rustls::{ClientConnection, StreamOwned, SupportedProtocolVersion};
 
-const NAME: &str = "ns.example";
+use tls_site::{NAME, Site};
+
 const ZONE: &str =
     "$TTL 300\n@ SOA ns host 7 36000 9000 604800 60\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.80\n";
 
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
 
-/// The program with an own zone, and TLS.
-struct Site {
-    daemon: Daemon,
-    authority: Authority,
-    at: SocketAddr,
+/// `access` are lines of `[access]`, `tls` more of `[server.tls]`.
+fn start(access: &str, tls: &str) -> Site {
+    Site::with(ZONE, &["dot"], tls, &format!("[access]\n{access}\n"))
 }
 
 impl Site {
-    /// `access` are lines of `[access]`, `tls` more of `[server.tls]`.
-    fn start(access: &str, tls: &str) -> Site {
-        let authority = Authority::new();
-        let (cert, key) = authority.identity(NAME);
-        let port = free_port();
-        let config = format!(
-            "[server]\nlisten = ['127.0.0.1:PORT']\n[server.tls]\ncert = 'cert.pem'\nkey = 'key.pem'\n\
-             dot = ['127.0.0.1:{port}']\n{tls}\n[access]\n{access}\n\
-             [[zone]]\nname = 'own.test.'\nfile = 'own.zone'\n"
-        );
-        let files = [
-            ("cert.pem", &cert[..]),
-            ("key.pem", &key),
-            ("ca.pem", &authority.pem()),
-            ("own.zone", ZONE),
-        ];
-        Site {
-            daemon: Daemon::start(&config, &files),
-            authority,
-            at: (Ipv4Addr::LOCALHOST, port).into(),
-        }
-    }
-
     fn caller(&self) -> Caller<'_> {
         Caller {
             site: self,
@@ -69,12 +46,6 @@ impl Site {
             alpn: &["dot"],
             identity: None,
         }
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let output = self.daemon.command(&["--json", "status"]);
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["metrics"][name].as_u64().unwrap()
     }
 }
 
@@ -92,14 +63,7 @@ type Line = StreamOwned<ClientConnection, TcpStream>;
 impl Caller<'_> {
     /// A connection whose handshake is done, or the error.
     fn connect(&self) -> std::io::Result<Line> {
-        let mut roots = RootCertStore::empty();
-        let authority = self.site.authority.der();
-        roots.add(authority).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(self.versions)
-            .unwrap()
-            .with_root_certificates(roots);
+        let builder = self.site.trusting(self.versions);
         let mut config = match self.identity {
             Some((cert, key)) => {
                 let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
@@ -111,7 +75,7 @@ impl Caller<'_> {
         config.alpn_protocols = self.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(NAME).unwrap();
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(self.site.at)?;
+        let socket = TcpStream::connect(self.site.at("dot"))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut line = StreamOwned::new(session, socket);
         while line.conn.is_handshaking() {
@@ -144,7 +108,7 @@ fn receive(line: &mut Line) -> std::io::Result<Vec<u8>> {
 
 #[test]
 fn questions_are_answered_over_tls() {
-    let site = Site::start("", "");
+    let site = start("", "");
     // Several questions on one connection, sent before the first answer.
     let mut line = site.caller().connect().unwrap();
     let names = ["www.own.test.", "ns.own.test.", "none.own.test."];
@@ -191,7 +155,7 @@ fn questions_are_answered_over_tls() {
     };
     assert!(stranger.connect().is_err());
     // Whoever speaks plain TCP there is no client.
-    let mut plain = TcpStream::connect(site.at).unwrap();
+    let mut plain = TcpStream::connect(site.at("dot")).unwrap();
     plain
         .write_all(b"\0\x1d plain words that are no TLS")
         .unwrap();
@@ -206,7 +170,7 @@ fn questions_are_answered_over_tls() {
 
 #[test]
 fn answers_are_padded_for_who_pads() {
-    let site = Site::start("", "");
+    let site = start("", "");
     let length = |options: Vec<(u16, Vec<u8>)>, name: &str| {
         let mut line = site.caller().connect().unwrap();
         let mut query = query(name, Rtype::A);
@@ -237,7 +201,7 @@ fn answers_are_padded_for_who_pads() {
 
 #[test]
 fn transfers_need_what_rfc_9103_asks_for() {
-    let site = Site::start(
+    let site = start(
         "allow_transfer = [{ address = '127.0.0.0/8', tls = true }]",
         "",
     );
@@ -265,7 +229,7 @@ fn transfers_need_what_rfc_9103_asks_for() {
 #[test]
 fn clients_are_known_by_their_certificates() {
     let access = "allow_transfer = [{ tls_name = 'secondary.example' }]";
-    let site = Site::start(access, "client_ca = 'ca.pem'");
+    let site = start(access, "client_ca = 'ca.pem'");
     let axfr = query("own.test.", Rtype::AXFR);
     let (good, other) = (
         site.authority.identity("secondary.example"),
@@ -296,7 +260,7 @@ fn clients_are_known_by_their_certificates() {
 
 #[test]
 fn a_reload_shows_another_certificate_or_keeps_the_one_before() {
-    let site = Site::start("", "");
+    let site = start("", "");
     let shown = || {
         let line = site.caller().connect().unwrap();
         line.conn.peer_certificates().unwrap()[0].clone()
@@ -327,7 +291,7 @@ fn a_reload_shows_another_certificate_or_keeps_the_one_before() {
 /// Somebody else renews certificates; that it has stopped to work must not be learnt from clients.
 #[test]
 fn a_certificate_that_runs_out_is_told_in_time() {
-    let site = Site::start("", "");
+    let site = start("", "");
     let status = || -> serde_json::Value {
         let output = site.daemon.command(&["--json", "status"]);
         serde_json::from_slice(&output.stdout).unwrap()
@@ -391,13 +355,13 @@ fn no_start_without_what_can_be_shown() {
 /// `dig` of BIND and `kdig` of Knot DNS check the certificate, pad, and transfer.
 #[test]
 fn clients_of_other_makers_ask_over_tls() {
-    let site = Site::start(
+    let site = start(
         "allow_transfer = [{ address = '127.0.0.0/8', tls = true }]",
         "",
     );
     let (ca, port) = (
         site.daemon.file("ca.pem").display().to_string(),
-        site.at.port().to_string(),
+        site.port("dot").to_string(),
     );
     for program in ["dig", "kdig"] {
         let ask = |host: &str, name: &str, rtype: &str| {

@@ -1,10 +1,18 @@
 //! The fuzz targets under plain `cargo test`: replayed regressions, and real input mutated from a fixed seed.
 //!
 //! Why: libFuzzer needs a build of its own and hours (`tests/fuzz/README.md`); this needs seconds and runs with every
-//! change. What libFuzzer finds stays as a file below `tests/fuzz/regressions/TARGET/` and is replayed here for ever.
+//! change, or for as long as it is told to:
+//!
+//! ```text
+//! FUZZ_SEEDS=2..50 FUZZ_TARGETS=tsig,notify cargo test --test fuzz_seeded real_input -- --nocapture
+//! ```
+//! What libFuzzer finds stays as a file below `tests/fuzz/regressions/TARGET/` and is replayed here for ever.
 //!
 //! Failure: the message names the target, and the input is written out as a byte string to be kept.
 
+#[path = "sweep/seeds.rs"]
+#[allow(dead_code)]
+mod seed_ranges;
 #[path = "fuzz/seeds.rs"]
 mod seeds;
 #[path = "sim/signer.rs"]
@@ -13,6 +21,7 @@ mod signer;
 mod targets;
 
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
@@ -21,8 +30,8 @@ use rand::{RngExt, SeedableRng};
 
 use targets::{TARGETS, Target};
 
-/// Where the run starts; another number is another run.
-const SEED: u64 = 1;
+/// Where the run starts; another number is another run. `FUZZ_SEEDS` has several of them run one after the other.
+const SEEDS: Range<u64> = 1..2;
 /// Octets of mutated input for one target, and the least and most inputs that they are spent on.
 const OCTETS: usize = 3 << 20;
 const ROUNDS_MIN: usize = 1000;
@@ -70,19 +79,26 @@ fn regressions_stay_mended() {
 
 #[test]
 fn real_input_passes_whole_and_mutated() {
+    let chosen = std::env::var("FUZZ_TARGETS").ok();
+    let is_chosen = |target: &&Target| match &chosen {
+        Some(names) => names.split(',').any(|name| name == target.name),
+        None => true,
+    };
+    let ranges = seed_ranges::seeds("FUZZ_SEEDS", SEEDS);
     // Targets are independent, so each gets a thread.
     std::thread::scope(|scope| {
-        for target in TARGETS {
-            scope.spawn(|| mutate(target));
+        for target in TARGETS.iter().filter(is_chosen) {
+            let seeds = ranges.iter().cloned().flatten();
+            scope.spawn(move || seeds.for_each(|seed| mutate(target, seed)));
         }
     });
 }
 
-fn mutate(target: &Target) {
+fn mutate(target: &Target, seed: u64) {
     let seeds = seeds::of(target.name);
     let taken = seeds.iter().filter(|seed| run(target, seed)).count();
     assert!(taken > 0, "{}: none of the seeds is taken", target.name);
-    let mut rng = SmallRng::seed_from_u64(SEED);
+    let mut rng = SmallRng::seed_from_u64(seed);
     let mean_len = seeds.iter().map(Vec::len).sum::<usize>() / seeds.len() + 1;
     let rounds = (OCTETS / mean_len).clamp(ROUNDS_MIN, ROUNDS_MAX);
     let mut taken = 0;
@@ -94,7 +110,7 @@ fn mutate(target: &Target) {
         input.truncate(INPUT_LEN_MAX);
         taken += usize::from(run(target, &input));
     }
-    println!("{}: {taken} of {rounds} taken", target.name);
+    println!("{} {seed}: {taken} of {rounds} taken", target.name);
     // Else the mutations never get behind the first check, or nothing is checked.
     assert!(taken >= TAKEN_MIN, "{}: {taken} taken", target.name);
     assert!(taken < rounds, "{}: everything is taken", target.name);

@@ -56,6 +56,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("resolve", &["cache", "upstream"]),
     ("query", &["cache", "mirror", "reach", "resolve"]),
     ("listen", &["query"]),
+    ("cli", &["mirror"]),
+    ("convert", &[]),
     (
         "control",
         &[
@@ -92,6 +94,7 @@ const PURE: &[&str] = &[
     "cache/stale",
     "catalog",
     "clock/floor",
+    "convert",
     "dns",
     "dnssec",
     "drill/domains",

@@ -5,14 +5,15 @@ mod authority;
 #[path = "serve/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
+#[path = "serve/tls_site.rs"]
+mod tls_site;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
 
-use authority::Authority;
-use daemon::{Daemon, PATIENCE, eventually, free_port, query};
+use daemon::{PATIENCE, eventually, query};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use holdfast::dns::edns::option;
@@ -21,72 +22,33 @@ use holdfast::dns::{Edns, Message, Rcode, Rtype};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use quinn::crypto::rustls::QuicClientConfig;
+use rustls::ClientConfig;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-const NAME: &str = "ns.example";
+use tls_site::{NAME, Site};
+
 const ZONE: &str = "$TTL 300\n@ SOA ns host 7 36000 9000 604800 60\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.80\nwww 30 TXT \"short\"\n";
 
-/// The program with an own zone, and every encrypted listener.
-struct Site {
-    daemon: Daemon,
-    authority: Authority,
-    dot: u16,
-    doh: u16,
-    doq: u16,
+/// The program with every encrypted listener; `more` are tables.
+fn start(more: &str) -> Site {
+    let name = format!("name = '{NAME}.'");
+    let more = format!("[access]\nallow_transfer = ['127.0.0.0/8']\n{more}");
+    Site::with(ZONE, &["dot", "doh", "doq"], &name, &more)
 }
 
 impl Site {
-    fn start(more: &str) -> Site {
-        let authority = Authority::new();
-        let (cert, key) = authority.identity(NAME);
-        let [dot, doh, doq] = [free_port(), free_port(), free_port()];
-        let config = format!(
-            "[server]\nlisten = ['127.0.0.1:PORT']\n[server.tls]\ncert = 'cert.pem'\nkey = 'key.pem'\n\
-             dot = ['127.0.0.1:{dot}']\ndoh = ['127.0.0.1:{doh}']\ndoq = ['127.0.0.1:{doq}']\n\
-             name = '{NAME}.'\n[access]\nallow_transfer = ['127.0.0.0/8']\n\
-             [[zone]]\nname = 'own.test.'\nfile = 'own.zone'\n{more}"
-        );
-        let files = [
-            ("cert.pem", &cert[..]),
-            ("key.pem", &key),
-            ("ca.pem", &authority.pem()),
-            ("own.zone", ZONE),
-        ];
-        Site {
-            daemon: Daemon::start(&config, &files),
-            authority,
-            dot,
-            doh,
-            doq,
-        }
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let output = self.daemon.command(&["--json", "status"]);
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["metrics"][name].as_u64().unwrap()
-    }
-
     fn client(&self, alpn: &str) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = self.trusting(&[&TLS13]).with_no_client_auth();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         config
     }
 
     /// A connection that speaks HTTP/2, and the certificate that was shown.
     async fn http(&self) -> std::io::Result<(SendRequest<Bytes>, Vec<u8>)> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.doh)).await?;
+        let stream = TcpStream::connect(self.at("doh")).await?;
         let connector = TlsConnector::from(Arc::new(self.client("h2")));
         let stream = connector.connect(NAME.try_into().unwrap(), stream).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
@@ -99,8 +61,7 @@ impl Site {
         let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let crypto = QuicClientConfig::try_from(self.client("doq")).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        let at: SocketAddr = (Ipv4Addr::LOCALHOST, self.doq).into();
-        let connecting = endpoint.connect(at, NAME).unwrap();
+        let connecting = endpoint.connect(self.at("doq"), NAME).unwrap();
         timeout(PATIENCE, connecting).await.unwrap().unwrap()
     }
 }
@@ -169,7 +130,7 @@ fn header<'r>(response: &'r Response<()>, name: &str) -> &'r str {
 // RFC 8484 sections 4.1, 4.2, 5.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn questions_are_answered_over_https() {
-    let site = Site::start("");
+    let site = start("");
     let (mut client, _) = site.http().await.unwrap();
     for (name, rtype, rcode, fresh) in [
         ("www.own.test.", Rtype::A, Rcode::NOERROR, "max-age=300"),
@@ -224,7 +185,7 @@ async fn questions_are_answered_over_https() {
         (site.metric("tls_connections") == 0).then_some(())
     });
     // HTTP/1.1 is not spoken.
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, site.doh)).await;
+    let stream = TcpStream::connect(site.at("doh")).await;
     let connector = TlsConnector::from(Arc::new(site.client("http/1.1")));
     let refused = connector.connect(NAME.try_into().unwrap(), stream.unwrap());
     assert!(refused.await.is_err());
@@ -232,7 +193,7 @@ async fn questions_are_answered_over_https() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn many_requests_and_unfinished_ones_share_a_connection() {
-    let site = Site::start("");
+    let site = start("");
     let (mut client, _) = site.http().await.unwrap();
     // One that never ends its body, another that never begins it.
     let mut unfinished = Vec::new();
@@ -294,7 +255,7 @@ fn framed(query: &Message) -> Vec<u8> {
 // RFC 9250 sections 4.2, 4.3, 5.5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn questions_are_answered_over_quic() {
-    let site = Site::start("");
+    let site = start("");
     let connection = site.quic().await;
     for (name, rcode) in [
         ("www.own.test.", Rcode::NOERROR),
@@ -348,7 +309,7 @@ async fn questions_are_answered_over_quic() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_reload_shows_another_certificate_and_ends_no_connection() {
-    let site = Site::start("");
+    let site = start("");
     let (mut old, shown) = site.http().await.unwrap();
     let quic = site.quic().await;
     let (cert, key) = site.authority.identity(NAME);
@@ -377,7 +338,7 @@ async fn a_reload_shows_another_certificate_and_ends_no_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn all_encrypted_connections_share_the_places() {
-    let site = Site::start("[limits]\ntcp_connections_max = 3\n");
+    let site = start("[limits]\ntcp_connections_max = 3\n");
     let mut held = Vec::new();
     for _ in 0..2 {
         let (mut client, _) = site.http().await.unwrap();
@@ -400,7 +361,7 @@ async fn all_encrypted_connections_share_the_places() {
 // RFC 9462 section 4.
 #[test]
 fn clients_are_told_of_encrypted_listeners() {
-    let site = Site::start("");
+    let site = start("");
     let answer = site.daemon.udp(&query("_dns.resolver.arpa.", Rtype::SVCB));
     let told: Vec<_> = answer
         .answer
@@ -422,9 +383,9 @@ fn clients_are_told_of_encrypted_listeners() {
         rdata
     };
     let expected = [
-        expected(1, "dot", site.dot, ""),
-        expected(2, "h2", site.doh, "/dns-query{?dns}"),
-        expected(3, "doq", site.doq, ""),
+        expected(1, "dot", site.port("dot"), ""),
+        expected(2, "h2", site.port("doh"), "/dns-query{?dns}"),
+        expected(3, "doq", site.port("doq"), ""),
     ];
     assert_eq!(told, expected);
     let other = site.daemon.udp(&query("_dns.resolver.arpa.", Rtype::A));
@@ -438,7 +399,7 @@ fn kdig_is_answered_over_each() {
         println!("SKIPPED: needs kdig in the PATH");
         return;
     }
-    let site = Site::start("");
+    let site = start("");
     let ca = site.daemon.file("ca.pem");
     let kdig = |port: u16, options: &[&str]| {
         let output = Command::new("kdig")
@@ -452,14 +413,14 @@ fn kdig_is_answered_over_each() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     for (port, options, shown) in [
-        (site.dot, &["+tls"][..], "TLS session"),
-        (site.doh, &["+https"], "HTTP session (HTTP/2-POST)"),
+        (site.port("dot"), &["+tls"][..], "TLS session"),
+        (site.port("doh"), &["+https"], "HTTP session (HTTP/2-POST)"),
         (
-            site.doh,
+            site.port("doh"),
             &["+https", "+https-get"],
             "HTTP session (HTTP/2-GET)",
         ),
-        (site.doq, &["+quic"], "QUIC session"),
+        (site.port("doq"), &["+quic"], "QUIC session"),
     ] {
         let said = kdig(port, options);
         for expected in ["status: NOERROR", "192.0.2.80", shown] {

@@ -6,27 +6,24 @@ other and take turns, in rounds: dnsperf asks one of them, from another core, fo
 """
 
 import argparse
-import os
 import pathlib
 import re
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "shared"))
 sys.path.insert(0, str(HERE))
 
+import alone  # noqa: E402
 import run as outages  # noqa: E402
 from events import Event  # noqa: E402
-from lab import busy_s, cargo, processor, put_first  # noqa: E402
+from lab import busy_s  # noqa: E402
 from network import RESOLVER, Network  # noqa: E402
 from rehearsal import Rehearsal  # noqa: E402
 from resolvers import configure  # noqa: E402
-from world import KINDS, World  # noqa: E402
+from world import KINDS  # noqa: E402
 
 OFF, ON, SHADOW = "off", "on", "shadow"
 VARIANTS = (OFF, ON, SHADOW)
@@ -96,25 +93,7 @@ class Counting(Rehearsal):
 
 def main():
     args = arguments()
-    if os.geteuid() != 0 or not shutil.which("dnsperf"):
-        sys.exit("the bench needs root and dnsperf; .ci/setup installs what it needs")
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-counting-"))
-    os.chmod(directory, 0o755)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        if not args.nice:
-            put_first()
-        print(f"{os.cpu_count()} cores ({processor()}); load of the machine before: {os.getloadavg()[0]:.1f}")
-        world = World(directory, args.seed, args.zones)
-        world.build()
-        found = Counting(directory / "counting", world, args, binary).measure()
-    finally:
-        if args.keep:
-            print(f"kept in {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+    found = alone.in_a_world("counting", args, lambda directory, world, binary: Counting(directory, world, args, binary).measure(), "dnsperf")
     for variant in VARIANTS:
         # Within a round, so that what else the machine does touches all of them.
         ratios = [of[0] / base[0] for of, base in zip(found[variant], found[OFF])]
@@ -125,16 +104,11 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--zones", type=int, default=200, help="second-level zones")
+    alone.options(parser, zones=200)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4, help="of each variant in a round")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--binary", help="the holdfast under test; otherwise it is built, in release form")
-    parser.add_argument("--nice", action="store_true", help="do not go before the machine's other work")
-    parser.add_argument("--keep", action="store_true", help="keep zones, configurations and logs")
-    args = parser.parse_args()
-    args.peers, args.rate, args.pace, args.log_level = ["holdfast"], 100, 1.0, "warn"
-    args.binary = args.binary and str(pathlib.Path(args.binary).resolve())
+    args = alone.parsed(parser)
+    args.rate, args.pace, args.log_level = 100, 1.0, "warn"
     return args
 
 

@@ -9,14 +9,10 @@ Exit code 1: an answer changed in the shadow drill, the three shares lie more th
 
 import argparse
 import json
-import os
 import pathlib
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -24,12 +20,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "shared"))
 sys.path.insert(0, str(HERE))
 
+import alone  # noqa: E402
 import run as outages  # noqa: E402
 from events import Event, Phase  # noqa: E402
-from lab import cargo, processor, put_first  # noqa: E402
 from load import CLIENT_MAX_S, RECORD, RIGHT  # noqa: E402
 from network import Cut, drop  # noqa: E402
-from world import SETS, World  # noqa: E402
+from world import SETS  # noqa: E402
 
 PEER = "holdfast"
 # What is asked alike in each of them. The first part is left out of the shares: what is cached lives on until its TTL has run out; and the last one, for who
@@ -209,25 +205,7 @@ def percentile(values, percent):
 
 def main():
     args = arguments()
-    if os.geteuid() != 0:
-        sys.exit("the bench needs root; .ci/setup installs what it needs")
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-rehearsal-"))
-    os.chmod(directory, 0o755)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        if not args.nice:
-            put_first()
-        print(f"{os.cpu_count()} cores ({processor()}); load of the machine before: {os.getloadavg()[0]:.1f}")
-        world = World(directory, args.seed, args.zones)
-        world.build()
-        found = Rehearsal(directory / "rehearsal", world, args, binary).play()
-    finally:
-        if args.keep:
-            print(f"kept in {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+    found = alone.in_a_world("rehearsal", args, lambda directory, world, binary: Rehearsal(directory, world, args, binary).play())
     for name, value in found["three"].items():
         print(f"survives by {name:<16} {value:8.2%}")
     print(f"p99 calm {found['p99_ms']['calm']:.2f} ms, in the shadow drill {found['p99_ms']['shadow']:.2f} ms: ratio {found['p99_ratio']:.2f}")
@@ -242,21 +220,14 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    alone.options(parser, zones=400)
     parser.add_argument("--rate", type=int, default=300, help="questions per second")
-    parser.add_argument("--zones", type=int, default=400, help="second-level zones")
     parser.add_argument("--pace", type=float, default=1.0, help="factor on the length of all phases; below 1 a window does not outlive all TTLs")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--binary", help="the holdfast under test; otherwise it is built, in release form")
     parser.add_argument("--stale", action="store_true", help="with old answers, which save nearly everything")
     parser.add_argument("--no-names", action="store_true", help="without counting names")
-    parser.add_argument("--nice", action="store_true", help="do not go before the machine's other work")
     parser.add_argument("--log-level", default="warn", help="of holdfast")
-    parser.add_argument("--keep", action="store_true", help="keep zones, configurations, logs and the outcome of each question")
     parser.add_argument("--json", help="write everything to this file")
-    args = parser.parse_args()
-    args.peers = [PEER]
-    args.binary = args.binary and str(pathlib.Path(args.binary).resolve())
-    return args
+    return alone.parsed(parser)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ impl ConfigError {
     }
 
     /// One fault about a place in a file.
-    pub(super) fn one(file: &Path, line: usize, message: impl Into<String>) -> ConfigError {
+    pub fn one(file: &Path, line: usize, message: impl Into<String>) -> ConfigError {
         ConfigError {
             faults: vec![Fault {
                 file: file.to_owned(),

@@ -100,7 +100,8 @@ fn socket_path(control: &mut Table<'_, '_>, data_dir: &Path) -> PathBuf {
 /// See [`Config::known_keys`].
 pub(super) fn known_keys() -> Vec<String> {
     // Tables in lists are the only ones whose keys are not asked for when they are absent.
-    let text = "[access]\nallow_transfer = [{}]\n[[mirror]]\nzone = '.'\nsources = [{ axfr = '192.0.2.1' }]\n";
+    let text = "[access]\nallow_transfer = [{}]\n[resolver]\nnegative_trust_anchors = [{}]\n\
+        [[mirror]]\nzone = '.'\nsources = [{ axfr = '192.0.2.1' }]\nnotify = [{}]\n";
     let doc = Document::new(Path::new("config.toml"), text);
     let (table, _) = DeTable::parse_recoverable(text);
     config(&doc, table.get_ref());

@@ -103,7 +103,10 @@ fn shared_keys(t: &mut Table<'_, '_>, default: MirrorConfig) -> MirrorConfig {
             ])
         }),
         sources: t.read("sources", Vec::new(), |item| {
-            item.list("sources", scalar::source)
+            item.list(
+                "\"axfr:ADDRESS\", \"https://HOST/PATH\", \"file:PATH\", or tables that say more",
+                scalar::source,
+            )
         }),
         verify: t.read("verify", default.verify, |item| {
             item.word(&[("dnssec", Verify::Dnssec), ("none", Verify::None)])

@@ -40,7 +40,7 @@ pub struct MirrorConfig {
     pub transfer_time_max_s: u64,
     /// Secondaries that are told of each new version (RFC 1996).
     pub notify: Vec<NotifyTarget>,
-    /// The catalog that lists the zone; `None` = it has a table of its own.
+    /// The catalog that lists the zone, where it has no table of its own.
     pub catalog: Option<Name>,
 }
 
@@ -131,7 +131,7 @@ pub enum Source {
     Https {
         /// The address of the file.
         url: HttpsUrl,
-        /// The certificates that its server is checked against; `None` = the system's.
+        /// The certificates that its server is checked against; left out: the system's.
         ca: Option<PathBuf>,
     },
 }
@@ -162,11 +162,11 @@ impl fmt::Display for Source {
 /// How a transfer over TLS is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AxfrTls {
-    /// The name that the server's certificate must carry; `None` = its address.
+    /// The name that the server's certificate must carry; left out: its address.
     pub name: Option<String>,
-    /// The certificates that it is checked against; `None` = the system's.
+    /// The certificates that it is checked against; left out: the system's.
     pub ca: Option<PathBuf>,
-    /// What is shown to a server that asks who comes; `None` = nothing.
+    /// What is shown to a server that asks who comes; left out: nothing.
     pub client: Option<ClientFiles>,
 }
 

@@ -128,16 +128,16 @@ pub struct Server {
     pub nsid: bool,
     /// Proxies whose word on who asks is taken (PROXY protocol, version 2).
     pub proxy_from: Vec<IpNet>,
-    /// `[server.tls]`; `None` = no encrypted listeners.
+    /// `[server.tls]`; without it there are no encrypted listeners.
     pub tls: Option<ServerTls>,
 }
 
-/// `[server.tls]`
+/// `[server.tls]`: encrypted listeners: what they show, whom they ask, and where they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerTls {
-    /// What is in the files `cert` and `key`.
+    /// What clients are shown: a certificate chain, and its private key.
     pub identity: Identity,
-    /// `client_ca`: who vouches for certificates of clients; `None` = clients are not asked for one.
+    /// Who vouches for certificates of clients; left out: clients are not asked for one.
     pub client_ca: Option<Authorities>,
     /// Addresses for DNS over TLS (RFC 7858) and transfers over it (RFC 9103).
     pub dot: Vec<SocketAddr>,
@@ -196,9 +196,9 @@ impl Peer {
 /// `[resolver]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolver {
-    /// `root_hints`: where resolution starts.
+    /// File with the names and addresses of the root's servers, where resolution starts.
     pub hints: Hints,
-    /// `trust_anchor`: where chains of signatures end.
+    /// File with the DS or DNSKEY records that chains of signatures end in.
     pub anchors: Anchors,
     /// Whether answers are validated.
     pub dnssec: DnssecMode,
@@ -245,7 +245,7 @@ pub struct Resolver {
 pub struct NegativeTrustAnchor {
     /// Nothing is validated here and below, down to a trust anchor that is deeper.
     pub name: Name,
-    /// When it ends, seconds since 1970; `None`: with the next configuration that lacks it.
+    /// When it ends; left out: with the next configuration that lacks it.
     pub until_s: Option<u64>,
 }
 
@@ -392,9 +392,9 @@ pub struct Names {
 /// `[alerts]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
-    /// Where each alert is posted to as JSON.
+    /// Web address that each alert is posted to as JSON; empty: none.
     pub webhook: Option<WebUrl>,
-    /// Who vouches for that server; `None` = those whom the system trusts.
+    /// File of those who vouch for that server; empty: those whom the system trusts.
     pub ca: Option<PathBuf>,
     /// A program and its arguments, run for each alert; empty = none.
     pub command: Vec<String>,
@@ -435,9 +435,9 @@ pub struct Limits {
 /// `[control]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
-    /// The unix socket, inside `data_dir`.
+    /// The unix socket for commands, inside `data_dir`.
     pub socket: PathBuf,
-    /// Metrics and status page; `None` = off.
+    /// Address of the status page and the metrics; empty: off.
     pub http: Option<SocketAddr>,
 }
 
@@ -479,7 +479,7 @@ pub enum LogFormat {
 /// `[lab]`
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lab {
-    /// The file that the wall clock is read from; `None` = the machine's clock.
+    /// The file that the wall clock is read from; empty: the machine's clock.
     pub clock_file: Option<PathBuf>,
 }
 

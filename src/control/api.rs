@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::door;
 pub use crate::future::BoxFuture;
 
 /// Longer requests are refused, in octets.
@@ -30,8 +30,6 @@ const REQUEST_LEN_MAX_BYTES: u64 = 4096;
 const CONNECTIONS_MAX: usize = 16;
 /// A client that neither asks nor reads is disconnected after this time, in seconds.
 const IDLE_TIMEOUT_S: u64 = 10;
-/// Pause after a failed accept (out of file descriptors), in milliseconds.
-const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,27 +226,15 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(listener: UnixListener, commands: Arc<dyn Commands>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let commands = commands.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &*commands).await {
-                        tracing::debug!(%error, "control connection ends");
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "control socket cannot take a connection");
-                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+    door::serve(listener, "control socket", CONNECTIONS_MAX, move |stream| {
+        let commands = commands.clone();
+        async move {
+            if let Err(error) = converse(stream, &*commands).await {
+                tracing::debug!(%error, "control connection ends");
             }
         }
-    }
+    })
+    .await;
 }
 
 async fn converse(stream: UnixStream, commands: &dyn Commands) -> io::Result<()> {

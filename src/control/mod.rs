@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod client;
+mod door;
 pub mod history;
 pub mod http;
 pub mod status;

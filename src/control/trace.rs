@@ -24,26 +24,37 @@ const INDENT: usize = 2;
 
 /// The outcome of a question, and the way to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct TraceReport {
+    /// The question.
     pub question: String,
+    /// Whether it was asked with an empty memory.
     pub afresh: bool,
+    /// Whether bogus data was asked for too (CD).
     pub checking_disabled: bool,
+    /// The response code.
     pub rcode: String,
+    /// Whether the answer is validated (AD).
     pub ad: bool,
+    /// Milliseconds that it took.
     pub took_ms: f64,
+    /// Records of the answer in presentation format, 100 at most.
     pub answer: Vec<String>,
+    /// Extended errors (RFC 8914).
     pub errors: Vec<TraceError>,
+    /// What happened on the way, in order.
     pub events: Vec<Event>,
+    /// Events that found no place in the record.
     pub dropped: u64,
 }
 
 /// One extended error (RFC 8914).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct TraceError {
+    /// Its number.
     pub code: u16,
+    /// What the number means, if that is known.
     pub meaning: Option<String>,
+    /// What was said beside it.
     pub text: String,
 }
 

@@ -135,19 +135,30 @@ pub struct FailingRow {
 
 /// A drill, or what it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct DrillState {
+    /// What is cut off, in words.
     pub cut: String,
+    /// Whether clients' answers stay as they are.
     pub shadow: bool,
+    /// Whether it goes on.
     pub running: bool,
+    /// When it began.
     pub began_at: String,
+    /// When it ends by itself.
     pub ends_at: String,
+    /// When it ended.
     pub ended_at: Option<String>,
+    /// Why it ended.
     pub ended: Option<String>,
+    /// The share of questions, 0 to 1, that may fail more than before until it is given up.
     pub abort_at: f64,
+    /// Questions of clients since it began.
     pub asked: u64,
+    /// Those of them that came to nothing.
     pub failed: u64,
+    /// Their share, 0 to 1.
     pub failed_share: f64,
+    /// The same share before it began.
     pub failed_share_before: f64,
 }
 

@@ -32,7 +32,7 @@ pub use crate::store::{
     Validators, Verdict, hex,
 };
 pub(super) use crate::store::{CurrentRow, zone_key};
-use crate::zone::{ImageError, ZoneImage};
+use crate::zone::{ImageError, ZoneImage, scratch};
 
 /// Versions held by a brake that are kept for the operator.
 const HELD_KEPT: usize = 2;
@@ -405,7 +405,7 @@ impl MirrorStore {
                     fs::remove_file(&path)?;
                 }
                 // Left between its making and its unlinking.
-                Some(image_file::SCRATCH) => fs::remove_file(&path)?,
+                Some(scratch::EXTENSION) => fs::remove_file(&path)?,
                 Some(image_file::EXTENSION) => match image_file::read_note(&path) {
                     Ok((row, _)) if row.zone == *zone && names(&row, &path) => found.push(row),
                     Ok(_) => self.condemn(&path, &FileFault::Mixed),

@@ -58,9 +58,7 @@ impl Pipeline {
         recursion_available: bool,
         udp_size_max: u16,
     ) -> Option<(Vec<u8>, bool)> {
-        // Whose cookie or signature is right has not forged his address.
-        let is_proven = request.cookie_is_good || request.signed.is_some();
-        let verdict = match is_proven || request.client.transport != Transport::Udp {
+        let verdict = match is_proven(request) {
             true => Verdict::Pass,
             false => self.verdict_on_response(&request.client, likeness(answer, request)),
         };
@@ -88,15 +86,27 @@ impl Pipeline {
                 return self.written(&refused, request, false, udp_size_max);
             }
         };
+        match self.limit_records(request, udp_size_max) {
+            None => Some(reply::about_this_server(records, request, udp_size_max)),
+            Some(instead) => instead,
+        }
+    }
+
+    /// What the query gets instead of the records that it asks for, which are not looked at; `None` if it may have them.
+    pub(super) fn limit_records(
+        &self,
+        request: &Request,
+        udp_size_max: u16,
+    ) -> Option<Option<Vec<u8>>> {
         let (name, rtype) = (&request.question.name, request.question.rtype);
-        let verdict = match request.cookie_is_good || request.client.transport != Transport::Udp {
+        let verdict = match is_proven(request) {
             true => Verdict::Pass,
             false => self.verdict_on_response(&request.client, Likeness::Records(name, rtype)),
         };
         match verdict {
-            Verdict::Pass => Some(reply::about_this_server(records, request, udp_size_max)),
-            Verdict::Truncate => Some(reply::truncated(request, udp_size_max)),
-            Verdict::Drop | Verdict::Refuse => None,
+            Verdict::Pass => None,
+            Verdict::Truncate => Some(Some(reply::truncated(request, udp_size_max))),
+            Verdict::Drop | Verdict::Refuse => Some(None),
         }
     }
 
@@ -119,7 +129,8 @@ impl Pipeline {
         verdict
     }
 
-    fn verdict_on_response(&self, client: &Client, like: Likeness<'_>) -> Verdict {
+    /// Says what becomes of an answer to a client that may have forged his address.
+    pub(super) fn verdict_on_response(&self, client: &Client, like: Likeness<'_>) -> Verdict {
         let Some((limits, clock)) = &self.limits else {
             return Verdict::Pass;
         };
@@ -145,6 +156,12 @@ impl Pipeline {
             _ => 0,
         }
     }
+}
+
+/// Who asks over a stream, or whose cookie or signature is right, has not forged his address.
+fn is_proven(request: &Request) -> bool {
+    let is_stream = request.client.transport != Transport::Udp;
+    is_stream || request.cookie_is_good || request.signed.is_some()
 }
 
 /// What the answer has in common with others (BIND 9 manual, "Response Rate Limiting").

@@ -241,8 +241,7 @@ impl Pipeline {
         self.count_query(client.transport);
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
         if let Some((mirrors, clock)) = self.mirrors.as_ref().filter(|_| is_notify) {
-            let outcome = notify::take(wire, &client, &settings, mirrors, clock);
-            return Step::Done(Some(self.count_notify(outcome, &client)));
+            return Step::Done(self.notified(wire, &client, &settings, mirrors, clock));
         }
         let read =
             (Request::read(wire, client.clone())).and_then(|request| self.take_cookie(request));
@@ -352,7 +351,10 @@ impl Pipeline {
                 self.count_answer(&answer);
                 Step::Done(self.written(&answer, request, false, settings.udp_size_max))
             }
-            Begun::Single(outgoing) => Step::Wait(Job::Difference(outgoing)),
+            Begun::Single(outgoing) => match self.limit_records(request, settings.udp_size_max) {
+                None => Step::Wait(Job::Difference(outgoing)),
+                Some(instead) => Step::Done(instead),
+            },
             Begun::Stream(outgoing) => Step::Stream(outgoing),
         }
     }
@@ -424,18 +426,6 @@ impl Pipeline {
             Some(false) => self.metrics.tsig_bad_total.inc(),
             None => {}
         }
-    }
-
-    fn count_notify(&self, outcome: notify::Outcome, client: &Client) -> Vec<u8> {
-        self.count_signature(outcome.signature);
-        match &outcome.refused {
-            None => self.metrics.notifies_taken_total.inc(),
-            Some(why) => {
-                self.metrics.notifies_refused_total.inc();
-                self.tell_refused(client, &format!("NOTIFY: {why}"));
-            }
-        }
-        outcome.reply
     }
 
     /// Says in the log that another server was refused something. Its operator will ask this one's why.

@@ -3,6 +3,9 @@
 //! It is taken from the sources of the zone's mirror, signed where the source has a key, and from whom `access.allow_notify` names, by address or by key, and does
 //! no more than to bring the mirror's refresh forward (`mirror/notify`). So a forged one costs a question to a source.
 //!
+//! It is limited as other queries are (`limited`), so that nobody is made to work or to talk by a flood of them. Whoever is asked for the
+//! zone anyway may ask as much as he likes: the answers that an address is sent have their limit all the same, for it may be forged.
+//!
 //! Answers: NOERROR when it was taken; REFUSED for a stranger; NOTAUTH for a zone that is no mirror; FORMERR and NOTIMP for what is no NOTIFY
 //! of a zone. Signed ones get signed answers (RFC 8945).
 
@@ -11,8 +14,9 @@ use crate::dns::message::{HEADER_LEN, OPCODE_NOTIFY};
 use crate::dns::{Class, Message, Rcode, Rtype, Soa};
 use crate::mirror::{Mirrors, Notifying};
 
+use super::rate_limit::{Likeness, Verdict};
 use super::request::Client;
-use super::{Settings, reply, signed};
+use super::{Pipeline, Settings, reply, signed};
 
 /// Whether a message is a NOTIFY, and no answer to one.
 pub(super) fn is_notify(wire: &[u8]) -> bool {
@@ -20,17 +24,84 @@ pub(super) fn is_notify(wire: &[u8]) -> bool {
     header.is_some_and(|h| h[2] & 0x80 == 0 && h[2] >> 3 & 0x0F == OPCODE_NOTIFY)
 }
 
-/// What is made of a NOTIFY.
-pub(super) struct Outcome {
-    /// Why it is not taken.
-    pub refused: Option<String>,
-    pub reply: Vec<u8>,
-    /// What its signature was worth, where it had one.
-    pub signature: Option<bool>,
+impl Pipeline {
+    /// Takes a NOTIFY, and answers it; `None` if a limit leaves no answer.
+    pub(super) fn notified(
+        &self,
+        wire: &[u8],
+        client: &Client,
+        settings: &Settings,
+        mirrors: &Mirrors,
+        clock: &Clock,
+    ) -> Option<Vec<u8>> {
+        let Ok(message) = Message::parse(wire) else {
+            if !self.limit_rejected(client, false) {
+                return None;
+            }
+            self.count_notify(Some("malformed message"), client);
+            return Some(unreadable(wire).encode(PLAIN_LEN));
+        };
+        if !is_expected(&message, client, settings, mirrors) {
+            match self.verdict_on_query(client, false) {
+                Verdict::Pass => {}
+                // To be sent over TCP is of no use to who is a stranger there, too.
+                Verdict::Drop | Verdict::Truncate => return None,
+                Verdict::Refuse => {
+                    let refused = reply::bare(&message, Rcode::REFUSED, settings.udp_size_max);
+                    return Some(refused.encode(PLAIN_LEN));
+                }
+            }
+        }
+        let outcome = take(&message, wire, client, settings, mirrors, clock);
+        self.count_signature(outcome.signature);
+        self.count_notify(outcome.refused.as_deref(), client);
+        let like = match (&outcome.refused, &message.question) {
+            (None, Some(question)) => Likeness::Records(&question.name, Rtype::SOA),
+            _ => Likeness::Error,
+        };
+        let is_signed = outcome.signature == Some(true);
+        let may_be_told = is_signed || self.verdict_on_response(client, like) == Verdict::Pass;
+        may_be_told.then_some(outcome.reply)
+    }
+
+    fn count_notify(&self, refused: Option<&str>, client: &Client) {
+        match refused {
+            None => self.metrics.notifies_taken_total.inc(),
+            Some(why) => {
+                self.metrics.notifies_refused_total.inc();
+                self.tell_refused(client, &format!("NOTIFY: {why}"));
+            }
+        }
+    }
 }
 
-/// Takes a NOTIFY, or says why not.
-pub(super) fn take(
+/// Whether somebody at this address may tell of this zone, signed or not.
+fn is_expected(message: &Message, client: &Client, settings: &Settings, mirrors: &Mirrors) -> bool {
+    let (from, question) = (client.addr.ip(), message.question.as_ref());
+    let Some(mirror) = question.and_then(|question| mirrors.find(&question.name)) else {
+        return false;
+    };
+    let notify = Notifying {
+        from,
+        key: None,
+        serial: None,
+    };
+    let is_of_source = mirror.is_of_source(notify) || mirror.key_of_source(from).is_some();
+    is_of_source || settings.access.may_notify(client, None)
+}
+
+/// What is made of a NOTIFY.
+struct Outcome {
+    /// Why it is not taken.
+    refused: Option<String>,
+    reply: Vec<u8>,
+    /// What its signature was worth, where it had one.
+    signature: Option<bool>,
+}
+
+/// Takes a NOTIFY that has been read, or not.
+fn take(
+    message: &Message,
     wire: &[u8],
     client: &Client,
     settings: &Settings,
@@ -38,17 +109,7 @@ pub(super) fn take(
     clock: &Clock,
 ) -> Outcome {
     let now_s = clock.now().wall_s;
-    let message = match Message::parse(wire) {
-        Ok(message) => message,
-        Err(_) => {
-            return Outcome {
-                refused: Some("malformed message".to_owned()),
-                reply: unreadable(wire).encode(PLAIN_LEN),
-                signature: None,
-            };
-        }
-    };
-    let standing = signed::check(&message, wire, settings, now_s);
+    let standing = signed::check(message, wire, settings, now_s);
     let signature = standing.signature();
     let signer = match standing {
         signed::Standing::Refused(reply, why) => {
@@ -62,11 +123,11 @@ pub(super) fn take(
         signed::Standing::Signed(signer) => Some(signer),
     };
     let key = signer.as_ref().map(|signed| signed.key().name());
-    let judged = judge(&message, client, key, settings, mirrors, now_s);
+    let judged = judge(message, client, key, settings, mirrors, now_s);
     let rcode = judged
         .as_ref()
         .map_or_else(|(rcode, _)| *rcode, |()| Rcode::NOERROR);
-    let mut reply = reply::bare(&message, rcode, settings.udp_size_max).encode(PLAIN_LEN);
+    let mut reply = reply::bare(message, rcode, settings.udp_size_max).encode(PLAIN_LEN);
     if let Some(mut signer) = signer {
         signer.sign(&mut reply, now_s);
     }

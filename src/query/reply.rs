@@ -159,17 +159,7 @@ impl Answer {
             &self.errors,
         );
         add_told(&mut reply, request);
-        let limit = size_limit(&request.message, request.client.transport, udp_size_max);
-        let is_padded = wants_padding(&request.message, request.client.transport);
-        let Some(Signed { signer, at_s }) = &request.signed else {
-            return encode_within(reply, limit, is_padded.then_some(0));
-        };
-        let mut signer = signer.clone();
-        let room = signer.record_len();
-        let padding = is_padded.then_some(room);
-        let mut reply = encode_within(reply, limit.saturating_sub(room), padding);
-        signer.sign(&mut reply, *at_s);
-        reply
+        encode_for(reply, request, udp_size_max)
     }
 }
 
@@ -181,9 +171,22 @@ pub fn about_this_server(records: Vec<Record>, request: &Request, udp_size_max: 
     reply.answer = records;
     reply.edns = opt(query, udp_size_max, request.cookie.clone(), None);
     add_told(&mut reply, request);
-    let transport = request.client.transport;
-    let padding = wants_padding(query, transport).then_some(0);
-    encode_within(reply, size_limit(query, transport, udp_size_max), padding)
+    encode_for(reply, request, udp_size_max)
+}
+
+/// The reply as its client may have it: of the right size, padded where it pads, signed where its query was (RFC 8945 section 5.3).
+fn encode_for(reply: Message, request: &Request, udp_size_max: u16) -> Vec<u8> {
+    let limit = size_limit(&request.message, request.client.transport, udp_size_max);
+    let is_padded = wants_padding(&request.message, request.client.transport);
+    let Some(Signed { signer, at_s }) = &request.signed else {
+        return encode_within(reply, limit, is_padded.then_some(0));
+    };
+    let mut signer = signer.clone();
+    let room = signer.record_len();
+    let padding = is_padded.then_some(room);
+    let mut reply = encode_within(reply, limit.saturating_sub(room), padding);
+    signer.sign(&mut reply, *at_s);
+    reply
 }
 
 /// What the client has asked about this server, beside its question.

@@ -69,40 +69,40 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum What {
-    Own {
-        zone: Option<String>,
-    },
+    /// Answered here: own zone, or (`zone` null) a special name.
+    Own { zone: Option<String> },
+    /// This link was in the answer cache.
     Cached {
         question: String,
         rcode: String,
         security: String,
         left_s: u32,
     },
+    /// The failure was remembered; nobody was asked (RFC 9520).
     Remembered {
         question: String,
         errors: Vec<String>,
     },
-    Along {
-        question: String,
-    },
-    Joined {
-        question: String,
-    },
+    /// The message that answered the question before told this one too.
+    Along { question: String },
+    /// Somebody else's work on the same question was under way, and its outcome was taken.
+    Joined { question: String },
+    /// A question to be put to the zone that knows; its walk lies below it.
     Ask {
         question: String,
         purpose: String,
         outcome: Option<String>,
     },
-    Known {
-        question: String,
-        origin: String,
-    },
+    /// A DS or DNSKEY answer that was kept from before.
+    Known { question: String, origin: String },
+    /// The walk has come to this zone; its servers as far as known.
     Step {
         zone: String,
         learned_from: String,
         names: usize,
         addresses: usize,
     },
+    /// One question to one address; `outcome` null: no answer yet when the record was closed; `late_ms`: the next server was asked after so long.
     Exchange {
         server: IpAddr,
         name: Option<String>,
@@ -114,6 +114,7 @@ pub enum What {
         rtt_ms: Option<f64>,
         late_ms: Option<f64>,
     },
+    /// The local copy answered this step.
     Mirror {
         zone: String,
         serial: u32,
@@ -122,15 +123,15 @@ pub enum What {
         why: String,
         outcome: String,
     },
+    /// Servers of the parent cannot be reached, so the delegation that they gave last is used.
     Retained {
         zone: String,
         given_by: String,
         age_s: u64,
     },
-    RetainedAddresses {
-        name: String,
-        addresses: usize,
-    },
+    /// Addresses of a name server could not be looked up, so those found last are used.
+    RetainedAddresses { name: String, addresses: usize },
+    /// No new data could be had, so that of before is answered, which ran out so many seconds ago.
     Stale {
         question: String,
         rcode: String,
@@ -139,35 +140,33 @@ pub enum What {
         kind: String,
         from: String,
     },
+    /// A zone below knows more; `ds`: `signed`, `unsigned`, `not told`.
     Referral {
         zone: String,
         from: String,
         names: Vec<String>,
         ds: String,
     },
-    Back {
-        zone: String,
-    },
-    Alias {
-        from: String,
-        to: String,
-    },
+    /// The servers of a known delegation failed, so the parent is asked anew.
+    Back { zone: String },
+    /// The answer goes on at another name.
+    Alias { from: String, to: String },
+    /// The judgement of an answer; its links lie below it.
     Validate {
         question: String,
         outcome: Option<String>,
         signatures: Vec<String>,
         errors: Vec<String>,
     },
+    /// One link of the chain: `state` is `anchor`, `signed` (its DS set is good), `secure` (its keys are), `insecure` or `bad`.
     Link {
         zone: String,
         state: String,
         key_tags: Vec<u16>,
         why: String,
     },
-    Again {
-        question: String,
-        why: String,
-    },
+    /// The answer was bogus and is asked for from others.
+    Again { question: String, why: String },
 }
 
 /// A place in a record, or nowhere. Clones are the same place.

@@ -6,11 +6,12 @@
 
 use std::io::{self, BufWriter, Write};
 
+use holdfast::cli::told::{Compared, ComparedVersion};
 use holdfast::config::Located;
 use holdfast::dns::Name;
 use holdfast::mirror::{GenerationInfo, GenerationState};
 use holdfast::zone::{ChangeKind, diff, present};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Fault;
 use super::versions::{Version, list, open, pick};
@@ -93,20 +94,26 @@ pub async fn compare(
         }
         let complete = counts.removed.max(counts.added) <= LINES_MAX as u64;
         let side = |v: &Version| {
-            let told = &v.told;
-            json!({"serial": told.serial, "state": told.state, "digest": told.digest, "verdict": told.verdict,
-                "records": told.records, "delegations": told.delegations})
+            let told = v.told.clone();
+            ComparedVersion {
+                serial: told.serial,
+                state: told.state,
+                digest: told.digest,
+                verdict: told.verdict,
+                records: told.records,
+                delegations: told.delegations,
+            }
         };
-        return Ok(Some(json!({
-            "zone": zone.to_string(),
-            "old": side(&old),
-            "new": side(&new),
-            "removed_count": counts.removed,
-            "added_count": counts.added,
-            "complete": complete,
-            "removed": removed,
-            "added": added,
-        })));
+        return Ok(Some(serde_json::to_value(Compared {
+            zone: zone.to_string(),
+            old: side(&old),
+            new: side(&new),
+            removed_count: counts.removed,
+            added_count: counts.added,
+            complete,
+            removed,
+            added,
+        })?));
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = (|| {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use holdfast::alert::Tap;
-use holdfast::config::{Log, LogFormat, LogLevel};
+use holdfast::config::{LogFormat, LogLevel};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -14,12 +14,12 @@ pub struct LogLevels {
 }
 
 /// Starts the log of the process. To be called once.
-pub fn start(log: &Log, alerts: Option<Tap>) -> LogLevels {
-    let (filter, handle) = reload::Layer::new(filter(log.level));
+pub fn start(level: LogLevel, format: LogFormat, alerts: Option<Tap>) -> LogLevels {
+    let (filter, handle) = reload::Layer::new(filter(level));
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let lines = match log.format {
+    let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };

@@ -131,55 +131,9 @@ async fn ask(socket: &Path, request: &Request) -> Result<Value, AskError> {
     client::ask(socket, request).await
 }
 
-/// `10m`, `90s`, `2h`: seconds.
-///
-/// # Errors
-/// It is none of these.
-pub fn parse_time(text: &str) -> Result<u64, String> {
-    let refused = || format!("{text}: allowed is a number with s, m or h, such as 10m");
-    let (number, unit_s) = match text.as_bytes().last() {
-        Some(b's') => (text.strip_suffix('s'), 1),
-        Some(b'm') => (text.strip_suffix('m'), 60),
-        Some(b'h') => (text.strip_suffix('h'), 3600),
-        _ => (Some(text), 1),
-    };
-    let number: u64 = number.and_then(|n| n.parse().ok()).ok_or_else(refused)?;
-    number
-        .checked_mul(unit_s)
-        .filter(|s| *s > 0)
-        .ok_or_else(refused)
-}
-
-/// `5%`, `2.5%`: thousandths.
-///
-/// # Errors
-/// It is no share between 0 and 100 %.
-pub fn parse_share(text: &str) -> Result<u32, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim();
-    let share = number.parse::<f64>().ok();
-    let share = share.filter(|share| (0.0..=100.0).contains(share));
-    let share = share.ok_or_else(|| format!("{text}: allowed is a share such as 5%"))?;
-    Ok((share * 10.0).round() as u32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_and_shares_as_people_write_them() {
-        assert_eq!(parse_time("10m"), Ok(600));
-        assert_eq!(parse_time("90"), Ok(90));
-        assert_eq!(parse_time("2h"), Ok(7200));
-        for wrong in ["", "m", "-1s", "0s", "1d", "99999999999999999999h"] {
-            assert!(parse_time(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(parse_share("5%"), Ok(50));
-        assert_eq!(parse_share("2.5 %"), Ok(25));
-        for wrong in ["", "101%", "-1%", "NaN", "x"] {
-            assert!(parse_share(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_list_of_prefixes_is_a_set_or_written_out() {

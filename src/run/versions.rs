@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use holdfast::cli::told::Exported;
 use holdfast::clock::Clock;
 use holdfast::config::{Config, Located};
 use holdfast::control::api::Request;
@@ -87,7 +88,7 @@ pub(super) fn pick<'a>(
     })
 }
 
-/// Writes a version as a zone file, to `file` or else to stdout.
+/// Writes a version as a zone file, to `file` or else to stdout; returns which one, for scripts.
 ///
 /// # Errors
 /// There is no such version, or it cannot be read or written.
@@ -96,7 +97,7 @@ pub async fn export(
     zone: &Name,
     serial: Option<u32>,
     file: Option<&Path>,
-) -> Result<(), Fault> {
+) -> Result<Exported, Fault> {
     let list = list(server, zone).await?;
     let version = open(pick(&list, zone, serial)?)?;
     match file {
@@ -121,7 +122,15 @@ pub async fn export(
             }
         }
     }
-    Ok(())
+    let told = version.told;
+    Ok(Exported {
+        zone: zone.to_string(),
+        serial: told.serial,
+        state: told.state,
+        digest: told.digest,
+        records: told.records,
+        file: file.map(Path::to_owned),
+    })
 }
 
 /// The zone in canonical order, but for the SOA, with which other programs want a file to begin.

@@ -5,12 +5,14 @@
 //! beforehand.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast::config::ZoneConfig;
 use holdfast::dns::Name;
 use holdfast::query::own::{OwnZone, OwnZones};
-use holdfast::zone::{LoadError, ZONE_BYTES_MAX, ZoneImage, load_file};
+use holdfast::zone::{LoadError, Room, ZONE_BYTES_MAX, ZoneImage, load_file, scratch};
 
 /// The own zones, and what is wrong with them.
 pub struct Loaded {
@@ -20,11 +22,12 @@ pub struct Loaded {
     pub errors: BTreeMap<Name, String>,
 }
 
-/// Reads every zone file. Where one cannot be used, the zone of `previous` stays.
-pub fn load(configured: &[ZoneConfig], previous: &OwnZones) -> Loaded {
+/// Reads every zone file, with what exceeds memory in `data_dir`. Where one cannot be used, the zone of `previous` stays.
+pub fn load(configured: &[ZoneConfig], previous: &OwnZones, data_dir: &Path) -> Loaded {
+    scratch::clear(data_dir);
     let mut errors = BTreeMap::new();
     let zones = configured.iter().map(|config| {
-        let zone = match read(config) {
+        let zone = match read(config, data_dir) {
             Ok(image) => OwnZone::Loaded(Arc::new(image)),
             Err(why) => {
                 let why = why.to_string();
@@ -45,11 +48,21 @@ pub fn load(configured: &[ZoneConfig], previous: &OwnZones) -> Loaded {
     Loaded { zones, errors }
 }
 
-/// Reads one zone file.
+/// Where commands put what exceeds memory: `TMPDIR`, else a directory that is on a disk, which `/tmp` often is not.
+pub fn temporary_directory() -> PathBuf {
+    let on_disk = Path::new("/var/tmp");
+    match env::var_os("TMPDIR").is_none() && on_disk.is_dir() {
+        true => on_disk.to_owned(),
+        false => env::temp_dir(),
+    }
+}
+
+/// Reads one zone file, with what exceeds memory in `scratch`.
 ///
 /// # Errors
 /// `FILE:LINE:COLUMN: what is wrong`, for people; without the place where the zone as a whole is meant.
-pub fn read(config: &ZoneConfig) -> Result<ZoneImage, LoadError> {
-    let loaded = load_file(&config.file, Some(&config.name), ZONE_BYTES_MAX)?;
+pub fn read(config: &ZoneConfig, scratch: &Path) -> Result<ZoneImage, LoadError> {
+    let room = Room::beside(scratch);
+    let loaded = load_file(&config.file, Some(&config.name), ZONE_BYTES_MAX, &room)?;
     Ok(loaded.image)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::block::SET_BYTES_MAX;
 use super::image::{ImageError, ZoneImage};
 use super::key::push_key;
-use super::runs::{Arena, Run, merge};
+use super::runs::{Arena, Entry, Run, merge};
 use super::write::ImageWriter;
 use crate::dns::{Class, Name, Record, Rtype, Soa, rdata};
 
@@ -22,6 +22,8 @@ pub const ZONE_BYTES_MAX: u64 = 4 << 30;
 pub const NODE_BYTES_MAX: usize = 16 << 20;
 /// Octets of records in memory, where the rest can go to a scratch directory.
 pub const RUN_BYTES_MAX: usize = 192 << 20;
+/// Octets of records whose image is made in memory, where that will do.
+const SMALL_BYTES_MAX: usize = 16 << 20;
 
 /// Why records make no zone.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +122,7 @@ pub struct Builder {
     arena: Arena,
     scratch: Option<PathBuf>,
     run_bytes_max: usize,
+    memory_will_do: bool,
     runs: Vec<Run>,
     soa: Option<Soa>,
 }
@@ -215,6 +218,7 @@ impl Builder {
             arena: Arena::default(),
             scratch: None,
             run_bytes_max: RUN_BYTES_MAX,
+            memory_will_do: false,
             runs: Vec::new(),
             soa: None,
         }
@@ -230,6 +234,18 @@ impl Builder {
     pub fn scratch(mut self, dir: &Path) -> Builder {
         self.scratch = Some(dir.to_owned());
         self
+    }
+
+    /// Makes a small image in memory although there is a scratch directory, and one whose records fit into memory where that directory
+    /// does not take it: for zones that have to be there on a full disk, too.
+    pub fn memory_will_do(mut self) -> Builder {
+        self.memory_will_do = true;
+        self
+    }
+
+    /// Where what exceeds memory goes.
+    pub(super) fn scratch_directory(&self) -> &Path {
+        self.scratch.as_deref().unwrap_or(Path::new(""))
     }
 
     /// Sets how many octets of records are held in memory where there is a scratch directory.
@@ -309,21 +325,37 @@ impl Builder {
     /// Writes the image and tells what was set right.
     pub fn finish_noted(mut self) -> Result<(ZoneImage, BuildNotes), BuildError> {
         let soa = (self.soa.take()).ok_or_else(|| BuildError::NoSoa(self.apex.clone()))?;
-        let scratch = self.scratch.as_deref();
-        let mut writer = ImageWriter::new(&self.apex, self.bytes_max, scratch)?;
+        let scratch = self.scratch.take();
+        let scratch = scratch.as_deref();
         let mut arena = std::mem::take(&mut self.arena);
         let mut runs = std::mem::take(&mut self.runs);
-        let mut node = Vec::new();
-        if runs.is_empty() {
-            arena.sort();
-            let mut entries = arena.entries();
-            entries.try_for_each(|entry| writer.take(&mut node, entry))?;
-        } else {
+        if !runs.is_empty() {
             runs.push(arena.into_run(scratch)?);
-            merge(&runs).try_for_each(|entry| writer.take(&mut node, entry))?;
+            return self.image_of(merge(&runs), scratch, soa.serial);
         }
+        arena.sort();
+        let is_small = arena.len_bytes() <= SMALL_BYTES_MAX;
+        let file = scratch.filter(|_| !(self.memory_will_do && is_small));
+        match self.image_of(arena.entries(), file, soa.serial) {
+            Err(BuildError::Scratch(_)) if self.memory_will_do && file.is_some() => {
+                self.image_of(arena.entries(), None, soa.serial)
+            }
+            made => made,
+        }
+    }
+
+    /// The image of entries in order, in memory or in a file in `scratch`.
+    fn image_of<'a>(
+        &self,
+        mut entries: impl Iterator<Item = Entry<'a>>,
+        scratch: Option<&Path>,
+        serial: u32,
+    ) -> Result<(ZoneImage, BuildNotes), BuildError> {
+        let mut writer = ImageWriter::new(&self.apex, self.bytes_max, scratch)?;
+        let mut node = Vec::new();
+        entries.try_for_each(|entry| writer.take(&mut node, entry))?;
         writer.end_node(&mut node)?;
-        writer.finish(soa.serial)
+        writer.finish(serial)
     }
 }
 
@@ -468,5 +500,35 @@ mod tests {
             assert_eq!((image.as_bytes(), &found), (expected.as_bytes(), &notes));
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// An own zone is there whatever the disk says, as long as memory holds its records.
+    #[test]
+    fn without_a_disk_memory_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let nowhere = dir.path().join("none");
+        let made = |text_bytes: usize, run_bytes_max: usize, memory_will_do: bool| {
+            let builder = Builder::new(name("example.")).scratch(&nowhere);
+            let mut builder = builder.run_bytes_max(run_bytes_max);
+            if memory_will_do {
+                builder = builder.memory_will_do();
+            }
+            builder.add(soa(1))?;
+            for i in 0..text_bytes / 40_000 {
+                let owner = format!("n{i}.example.");
+                builder.add(record(&owner, Rtype(65280), &[0; 40_000]))?;
+            }
+            builder.finish().map(|image| image.record_count())
+        };
+        let small = 400_000;
+        let large = SMALL_BYTES_MAX + 40_000;
+        assert_eq!(made(small, RUN_BYTES_MAX, true).unwrap(), 11);
+        assert_eq!(made(large, RUN_BYTES_MAX, true).unwrap(), 421);
+        for (bytes, run_bytes_max, memory_will_do) in
+            [(small, RUN_BYTES_MAX, false), (large, small, true)]
+        {
+            let failed = made(bytes, run_bytes_max, memory_will_do).unwrap_err();
+            assert!(matches!(failed, BuildError::Scratch(_)), "{failed}");
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! was in force where it was named, the origin replaced where the directive has one.
 //!
 //! Bounds: [`DEPTH_MAX`] files inside each other, none inside itself, [`FILES_MAX`] in all, and as many octets in all as the zone file
-//! alone may have. Pipes and devices are not read.
+//! alone may have; of all texts that are open together no more is in memory than of the zone file alone ([`super::room`]). Pipes and
+//! devices are not read.
 //!
 //! Failure: a text for the directive's place. What was read, or should have been, is kept ([`Includes::into_seen`]), so that who
 //! watches a zone file can watch these too.
@@ -14,6 +15,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use super::room::{FileText, Room, TextError};
 
 /// Files inside each other, the zone file itself not counted.
 pub const DEPTH_MAX: usize = 8;
@@ -48,25 +51,40 @@ impl Included {
 pub struct Includes {
     bytes_max: u64,
     bytes_left: u64,
-    /// The files that are being read, the outermost first: as named, and as what they are.
-    open: Vec<(PathBuf, Option<PathBuf>)>,
+    /// The files that are being read, the outermost first.
+    open: Vec<Open>,
     seen: Vec<Included>,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Open {
+    /// As it was named.
+    path: PathBuf,
+    /// As what it is.
+    real: Option<PathBuf>,
+    /// For what it includes.
+    room: Room,
 }
 
 /// The text of an included file.
 pub(super) struct Opened {
-    pub text: Vec<u8>,
+    pub text: FileText,
     /// Its name, for people.
     pub name: String,
 }
 
 impl Includes {
-    /// For a zone file of so many octets; with all that it includes it may have `bytes_max`.
-    pub fn of(path: &Path, bytes: u64, bytes_max: u64) -> Includes {
+    /// For a zone file with this text, which was read within `room`; with all that it includes it may have `bytes_max` octets.
+    pub fn of(path: &Path, text: &FileText, bytes_max: u64, room: &Room) -> Includes {
         Includes {
             bytes_max,
-            bytes_left: bytes_max.saturating_sub(bytes),
-            open: vec![(path.to_owned(), fs::canonicalize(path).ok())],
+            bytes_left: bytes_max.saturating_sub(text.len() as u64),
+            open: vec![Open {
+                path: path.to_owned(),
+                real: fs::canonicalize(path).ok(),
+                room: room.beside_text(text),
+            }],
             seen: Vec::new(),
         }
     }
@@ -84,23 +102,29 @@ impl Includes {
         if self.seen.len() >= FILES_MAX {
             return Err(format!("more than {FILES_MAX} files are included"));
         }
-        let directory = self.open.last().and_then(|(path, _)| path.parent());
-        let path = directory.unwrap_or(Path::new("")).join(name);
+        let Some(within) = self.open.last() else {
+            return Err("no file is being read".to_owned());
+        };
+        let directory = within.path.parent().unwrap_or(Path::new(""));
+        let (path, room) = (directory.join(name), within.room.clone());
         let shown = path.display().to_string();
         let failed = |error: std::io::Error| format!("{shown} cannot be read: {error}");
         self.seen.push(Included::of(path.clone()));
         let real = fs::canonicalize(&path).map_err(failed)?;
-        if (self.open.iter()).any(|(_, open)| open.as_ref() == Some(&real)) {
+        if (self.open.iter()).any(|open| open.real.as_ref() == Some(&real)) {
             return Err(format!("{shown} includes itself"));
         }
         // Opening a pipe would wait for a writer.
-        if !fs::metadata(&real).map_err(failed)?.is_file() {
+        let meta = fs::metadata(&real).map_err(failed)?;
+        if !meta.is_file() {
             return Err(format!("{shown} is no file"));
         }
-        let mut text = Vec::new();
         let file = File::open(&real).map_err(failed)?;
-        let limit = self.bytes_left.saturating_add(1);
-        file.take(limit).read_to_end(&mut text).map_err(failed)?;
+        let source = file.take(self.bytes_left.saturating_add(1));
+        let text = FileText::read(source, meta.len(), &room).map_err(|error| match error {
+            TextError::Read(error) => failed(error),
+            TextError::Copy(_) => format!("{shown}: {error}"),
+        })?;
         match self.bytes_left.checked_sub(text.len() as u64) {
             Some(left) => self.bytes_left = left,
             None => {
@@ -110,7 +134,12 @@ impl Includes {
                 ));
             }
         }
-        self.open.push((path, Some(real)));
+        let room = room.beside_text(&text);
+        self.open.push(Open {
+            path,
+            real: Some(real),
+            room,
+        });
         Ok(Opened { text, name: shown })
     }
 

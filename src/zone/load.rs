@@ -1,5 +1,6 @@
 //! A zone file becomes an image; what is wrong is told with its place in the file.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use super::build::{BuildError, BuildNotes, Builder, Parts};
 use super::image::ZoneImage;
 use super::include::Includes;
 use super::parse::{ParseError, Records, records, records_with};
+use super::room::{FileText, Room, TextError};
 use crate::dns::{Name, Rtype};
 
 /// A zone from a file.
@@ -26,6 +28,18 @@ pub enum LoadError {
     Io {
         /// The file's name.
         file: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// What exceeds the memory that is free cannot be put aside.
+    #[error(
+        "{file}: larger than the memory that is free, and {directory} does not take the rest: {error}"
+    )]
+    Scratch {
+        /// The file's name.
+        file: String,
+        /// Where it was to go.
+        directory: String,
         /// What the system says.
         error: std::io::Error,
     },
@@ -76,10 +90,6 @@ pub fn load_into(
     apex: &Name,
     includes: Option<&mut Includes>,
 ) -> Result<Loaded, LoadError> {
-    let build_error = |error| LoadError::Build {
-        file: file.to_owned(),
-        error,
-    };
     let mut records = match includes {
         Some(includes) => records_with(text, file, Some(apex), includes),
         None => records(text, file, Some(apex)),
@@ -94,34 +104,67 @@ pub fn load_into(
             rdata: &record.rdata,
             formed: true,
         };
-        (builder.add_parts(parts)).map_err(|e| records.error_here(e))?;
+        let error = match builder.add_parts(parts) {
+            Ok(()) => continue,
+            Err(error) => error,
+        };
+        return Err(match error {
+            BuildError::Scratch(error) => not_put_aside(file, builder.scratch_directory(), error),
+            error => records.error_here(error).into(),
+        });
     }
-    let (image, notes) = builder.finish_noted().map_err(build_error)?;
-    Ok(Loaded { image, notes })
+    let scratch = builder.scratch_directory().to_owned();
+    match builder.finish_noted() {
+        Ok((image, notes)) => Ok(Loaded { image, notes }),
+        Err(BuildError::Scratch(error)) => Err(not_put_aside(file, &scratch, error)),
+        Err(error) => Err(LoadError::Build {
+            file: file.to_owned(),
+            error,
+        }),
+    }
 }
 
-/// Loads a zone from a file of at most `bytes_max` octets together with all that it includes; see [`load`].
-pub fn load_file(path: &Path, apex: Option<&Name>, bytes_max: u64) -> Result<Loaded, LoadError> {
+fn not_put_aside(file: &str, directory: &Path, error: std::io::Error) -> LoadError {
+    LoadError::Scratch {
+        file: file.to_owned(),
+        directory: directory.display().to_string(),
+        error,
+    }
+}
+
+/// Loads a zone from a file of at most `bytes_max` octets together with all that it includes; see [`load`]. What exceeds `room` is
+/// read from a copy and built on disk; a zone that fits needs no disk.
+pub fn load_file(
+    path: &Path,
+    apex: Option<&Name>,
+    bytes_max: u64,
+    room: &Room,
+) -> Result<Loaded, LoadError> {
     let file = path.display().to_string();
-    let mut text = Vec::new();
     let io_error = |error| LoadError::Io {
         file: file.clone(),
         error,
     };
-    let source = std::fs::File::open(path).map_err(io_error)?;
-    (source
-        .take(bytes_max.saturating_add(1))
-        .read_to_end(&mut text))
-    .map_err(io_error)?;
+    let source = File::open(path).map_err(io_error)?;
+    let len = source.metadata().map_err(io_error)?.len();
+    if len > bytes_max {
+        return Err(LoadError::TooLarge { file, bytes_max });
+    }
+    // It may also grow while it is read.
+    let source = source.take(bytes_max.saturating_add(1));
+    let text = FileText::read(source, len, room).map_err(|error| match error {
+        TextError::Read(error) => io_error(error),
+        TextError::Copy(error) => not_put_aside(&file, room.scratch(), error),
+    })?;
     if text.len() as u64 > bytes_max {
         return Err(LoadError::TooLarge { file, bytes_max });
     }
-    let includes = || Includes::of(path, text.len() as u64, bytes_max);
+    let includes = || Includes::of(path, &text, bytes_max, room);
     let apex = match apex {
         Some(apex) => apex.clone(),
         None => soa_owner(records_with(&text, &file, None, &mut includes()), &file)?,
     };
-    let builder = Builder::new(apex.clone()).bytes_max(bytes_max);
+    let builder = room.builder(&apex).bytes_max(bytes_max).memory_will_do();
     load_into(builder, &text, &file, &apex, Some(&mut includes()))
 }
 
@@ -216,7 +259,8 @@ mod tests {
     #[test]
     fn the_root_zone_loads() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/root.zone");
-        let Loaded { image, notes } = load_file(&path, None, 64 << 20).unwrap();
+        let room = Room::beside(&std::env::temp_dir());
+        let Loaded { image, notes } = load_file(&path, None, 64 << 20, &room).unwrap();
         assert_eq!(notes, BuildNotes::default());
         assert!(image.apex().is_root());
         assert_eq!((image.serial(), image.record_count()), (2026073102, 24_877));
@@ -243,6 +287,49 @@ mod tests {
             builder.add(record).unwrap();
         }
         assert_eq!(builder.finish().unwrap().as_bytes(), image.as_bytes());
+    }
+
+    /// The same zone from memory and from the pages of copies, with what it includes; and why there is none without a disk.
+    #[test]
+    fn files_larger_than_their_room_load() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let more: String = (0..5000)
+            .map(|i| format!("d{i} 60 NS ns{}.x.\n", i % 7))
+            .collect();
+        let text = "example. 60 SOA ns. h. 1 2 3 4 5\n$ORIGIN example.\n@ 60 NS ns\n\
+                    $INCLUDE more a\n$INCLUDE more b\n";
+        let path = place.path().join("zone");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(place.path().join("more"), &more).unwrap();
+        let read = |held_max: u64, scratch: &Path| {
+            load_file(&path, None, 1 << 20, &Room::holding(held_max, scratch))
+        };
+        let whole = read(1 << 20, &scratch.path().join("none")).unwrap().image;
+        assert_eq!(whole.record_count(), 10_002);
+        // Nothing held; the zone file alone; the file that it includes, but not beside it; both, and not all records.
+        let len = std::fs::metadata(&path).unwrap().len();
+        let more = more.len() as u64;
+        for held_max in [0, len, more, more + len] {
+            let loaded = read(held_max, scratch.path()).unwrap();
+            assert_eq!(loaded.image.as_bytes(), whole.as_bytes(), "{held_max}");
+            assert_eq!(loaded.notes, BuildNotes::default());
+            let failed = read(held_max, &scratch.path().join("none")).unwrap_err();
+            let (failed, none) = (failed.to_string(), scratch.path().join("none"));
+            assert!(failed.starts_with(&*path.display().to_string()), "{failed}");
+            assert!(
+                failed.contains("No such file or directory")
+                    && (failed.contains(&*none.display().to_string())
+                        || failed.contains("too large for the memory that is free")),
+                "{failed}"
+            );
+        }
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let error = load_file(&path, None, 1000, &Room::holding(0, scratch.path())).unwrap_err();
+        assert!(
+            error.to_string().contains("the limit of 1000 octets"),
+            "{error}"
+        );
     }
 
     fn records_of(text: &[u8]) -> Vec<crate::dns::Record> {

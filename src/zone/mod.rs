@@ -8,7 +8,7 @@
 //! ```
 //! Everything here is a pure function of octets: a zone that cannot be read is an error that says
 //! where, an image that is damaged answers nothing from where it is. Disk is used where a zone exceeds what memory is
-//! given to it: for the image, and for records on their way there (`output`, `runs`).
+//! given to it: for a long text (`room`), for records on their way into the image (`runs`) and for the image (`output`).
 
 mod block;
 mod build;
@@ -29,7 +29,9 @@ mod output;
 pub mod parse;
 pub mod present;
 mod quick;
+mod room;
 mod runs;
+pub mod scratch;
 mod svcb;
 mod tables;
 mod update;
@@ -50,6 +52,7 @@ pub use include::{Included, Includes};
 pub use key::{NameBuf, path, wire_of};
 pub use load::{LoadError, Loaded, load, load_file, load_into};
 pub use nodes::{RawNode, RawNodes};
+pub use room::{FileText, Room, TextError};
 pub use update::{Changes, UpdateError, apply, apply_in};
 pub use walk::RecordRef;
 

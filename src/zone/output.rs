@@ -1,20 +1,19 @@
 //! Where an image is written to: memory, or a file that is mapped when it is finished.
 //!
 //! A zone of five million names takes half a gigabyte. Written to a file its pages are the system's to keep or to write
-//! out, so a second version beside the one that is served costs no memory that is not there. The file is unlinked as soon as
-//! it is made: whatever becomes of this process, nothing stays behind.
+//! out, so a second version beside the one that is served costs no memory that is not there. The file has no name
+//! ([`super::scratch`]).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
 
+use super::scratch;
+
 /// Octets that are gathered before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Names that are tried for a scratch file.
-const NAMES_TRIED_MAX: u32 = 16;
 
 /// A run of octets that is written once.
 pub enum Output {
@@ -56,7 +55,7 @@ impl Output {
         Ok(match scratch {
             None => Output::Memory(Vec::new()),
             Some(dir) => Output::File {
-                file: BufWriter::with_capacity(BUFFER_BYTES, scratch_file(dir)?),
+                file: BufWriter::with_capacity(BUFFER_BYTES, scratch::unnamed(dir)?),
                 len: 0,
             },
         })
@@ -121,7 +120,7 @@ impl Output {
                 let mut file = file.into_inner().map_err(|e| e.into_error())?;
                 file.seek(SeekFrom::Start(0))?;
                 file.write_all(head)?;
-                map(&file)
+                Ok(Octets::Mapped(scratch::map(&file)?))
             }
         }
     }
@@ -137,34 +136,12 @@ impl Output {
                 drop(file);
                 Ok(Octets::Owned(Vec::new()))
             }
-            Output::File { file, .. } => map(&file.into_inner().map_err(|e| e.into_error())?),
-        }
-    }
-}
-
-fn map(file: &File) -> io::Result<Octets> {
-    // SAFETY: the file has no name and this process keeps no other handle that writes to it.
-    Ok(Octets::Mapped(unsafe { Mmap::map(file)? }))
-}
-
-/// A new file below `dir` that has no name any more.
-fn scratch_file(dir: &Path) -> io::Result<File> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    for _ in 0..NAMES_TRIED_MAX {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("{}-{number}.scratch", std::process::id()));
-        let made = (OpenOptions::new().read(true).write(true).create_new(true)).open(&path);
-        match made {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
+            Output::File { file, .. } => {
+                let file = file.into_inner().map_err(|e| e.into_error())?;
+                Ok(Octets::Mapped(scratch::map(&file)?))
             }
-            // Left behind by a process that was killed between the two calls.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
         }
     }
-    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::entry::{Cut, NO_ORIGIN, Rewrite, cut_entry, unit_seconds};
 use super::generate::Generate;
 use super::include::Includes;
 use super::quick::{self, Context, RecordBuf};
+use super::room::FileText;
 use crate::dns::{Class, Name, Record, Rtype, rdata};
 
 /// The largest zone file, in octets.
@@ -118,7 +119,7 @@ fn start<'a>(
 #[derive(Clone)]
 enum Text<'a> {
     Borrowed(&'a [u8]),
-    Owned(Arc<Vec<u8>>),
+    Owned(Arc<FileText>),
 }
 
 impl Deref for Text<'_> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::{Lookup, LookupKind, ZONE_BYTES_MAX, ZoneImage, load, load_file};
+use super::{Lookup, LookupKind, Room, ZONE_BYTES_MAX, ZoneImage, load, load_file};
 use crate::dns::{Name, RrSet, Rtype, rdata};
 
 fn image(text: &str) -> ZoneImage {
@@ -425,7 +425,8 @@ fn root() -> &'static ZoneImage {
     static ROOT: OnceLock<ZoneImage> = OnceLock::new();
     ROOT.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/root.zone");
-        load_file(&path, None, 64 << 20).unwrap().image
+        let room = Room::beside(&std::env::temp_dir());
+        load_file(&path, None, 64 << 20, &room).unwrap().image
     })
 }
 

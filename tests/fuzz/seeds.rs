@@ -185,6 +185,14 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
                 text(CONFIG),
             ]
         }
+        "unbound" => ["isp.conf", "office.conf"]
+            .into_iter()
+            .map(|name| {
+                let outer = file(&format!("tests/packaging/unbound/{name}"));
+                let included = text("include: inner\nserver: port: 5353\n\0server:\n local-data: 'a. A 192.0.2.1'\n");
+                [outer, included].concat()
+            })
+            .collect(),
         "anchors" => vec![
             file("zones/root.key"),
             file("zones/root.hints"),

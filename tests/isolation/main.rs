@@ -29,8 +29,12 @@ mod plan;
 #[path = "../sweep/publish.rs"]
 #[allow(dead_code)]
 mod publish;
+#[path = "../sweep/seeds.rs"]
+mod seeds;
 #[path = "../sim/signer.rs"]
 mod signer;
+#[path = "../sweep/stage.rs"]
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -43,16 +47,17 @@ use holdfast::drill::judge::Judge;
 use holdfast::drill::verdict::{Source, Verdict};
 use holdfast::prefix_set::PrefixSet;
 use holdfast::reach::Cut;
+use holdfast::resolve::Resolution;
 use holdfast::resolve::task::Options;
-use holdfast::resolve::{LocalTrust, Prefer, Resolution};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use build::Internet;
 use lab::Lab;
-use net::{Fault, SimNet};
-use plan::{Ds, Plan};
-use publish::{ds_records, publish, serve};
+use net::Fault;
+use plan::Plan;
+use publish::publish;
+use seeds::{seeds, virtual_time};
+use stage::stage;
 
 /// Seeds that run under `cargo test`.
 const SEEDS: Range<u64> = 0..40;
@@ -85,13 +90,9 @@ struct Tally {
 #[test]
 fn what_is_said_to_survive_survives_the_cut_itself() {
     let mut tally = Tally::default();
-    for seed in seeds().chain(KEPT) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(run(seed, &mut tally));
+    let seeds = seeds("ISOLATION_SEEDS", SEEDS).into_iter().flatten();
+    for seed in seeds.chain(KEPT) {
+        virtual_time().block_on(run(seed, &mut tally));
     }
     let (wrong, kept) = (&tally.false_survivors, &tally.false_losses);
     let odd = &tally.false_failures;
@@ -118,17 +119,6 @@ fn what_is_said_to_survive_survives_the_cut_itself() {
     let most = tally.fail_now * FALSE_LOSSES_MAX_PERCENT / 100;
     assert!(odd.len() <= most, "{} false failures", odd.len());
     assert!(tally.lost > 0 && tally.survive.len() == Source::ALL.len());
-}
-
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("ISOLATION_SEEDS") else {
-        return SEEDS;
-    };
-    let number = |t: &str| t.trim().parse::<u64>().expect("A..B or one number");
-    match text.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => number(&text)..number(&text) + 1,
-    }
 }
 
 /// Who stands in the country, and what is asked: before the cut, and after it.
@@ -175,48 +165,6 @@ fn country(plan: &Plan) -> Country {
     }
 }
 
-/// A resolver in the plan's internet.
-fn stage(plan: &Plan) -> Lab {
-    let net = Arc::new(SimNet::new(plan.seed));
-    let root = &plan.zones[0];
-    let images: Vec<_> = (0..plan.zones.len())
-        .map(|id| publish(plan, id).image)
-        .collect();
-    for (id, image) in images.iter().enumerate() {
-        serve(plan, id, image, &net);
-    }
-    let hints = root.servers.iter();
-    let hints = hints.map(|s| (s.name.clone(), s.addresses.clone()));
-    let internet = Internet {
-        net,
-        images: Default::default(),
-        hints: hints.collect(),
-        anchors: match root.signing {
-            Some(_) => ds_records(&plan::Zone {
-                ds: Ds::Right,
-                ..root.clone()
-            }),
-            None => Vec::new(),
-        },
-    };
-    let switches = plan.switches;
-    let lab = Lab::with(internet, |s| {
-        s.prime = switches.prime;
-        s.qname_minimisation = switches.minimise;
-        s.harden_glue = switches.harden_glue;
-        s.ipv4 = switches.ipv4;
-        s.ipv6 = switches.ipv6;
-        s.seed = plan.seed;
-    });
-    for id in &plan.mirrors {
-        (lab.copies).hold(images[*id].clone(), Prefer::Hedge, LocalTrust::Secure);
-    }
-    for (ip, fault) in &plan.faults {
-        lab.net.set(&ip.to_string(), *fault);
-    }
-    lab
-}
-
 async fn resolve(lab: &Lab, question: &Question) -> Resolution {
     let (resolver, question) = (&lab.resolver, question.clone());
     resolver.resolve(question, Options::default()).await
@@ -224,7 +172,8 @@ async fn resolve(lab: &Lab, question: &Question) -> Resolution {
 
 /// A resolver that has answered the questions from before the cut.
 async fn with_a_past(plan: &Plan, country: &Country) -> Lab {
-    let lab = stage(plan);
+    let zones: Vec<_> = (0..plan.zones.len()).map(|id| publish(plan, id)).collect();
+    let lab = stage(plan, &zones, |_| {});
     for question in &country.before {
         resolve(&lab, question).await;
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use holdfast::config::{Access, Peer, Source};
+use holdfast::config::{Access, Limits, Peer, Source};
 use holdfast::dns::tsig::{self, Algorithm, Error, Fault, Key};
-use holdfast::dns::{Edns, Message, Question, Rcode, Rtype};
+use holdfast::dns::{Class, Edns, Message, Question, Rcode, Rtype};
 use holdfast::query::acl::AccessList;
+use holdfast::query::chaos::Chaos;
+use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::{Client, Pipeline, Settings, Step, Transport};
 
 use crate::lab::{Lab, PRIMARY, SECOND, START_S, axfr, signed};
@@ -244,4 +246,125 @@ async fn signed_queries_get_signed_answers() {
     wire[11] += 1;
     let reply = ask(&pipeline, &wire, "203.0.113.9").unwrap();
     assert_eq!(Message::parse(&reply).unwrap().rcode, Rcode::FORMERR);
+}
+
+/// So many NOTIFY from one address: what the answers say, and how many there are.
+fn flood(
+    pipeline: &Pipeline,
+    wire: &[u8],
+    from: &str,
+    transport: Transport,
+) -> Vec<(Rcode, usize)> {
+    let client = Client::new((from.parse::<IpAddr>().unwrap(), 5353).into(), transport);
+    let mut tally = Vec::new();
+    for _ in 0..60 {
+        let Step::Done(reply) = pipeline.begin(wire, client.clone()) else {
+            panic!("nothing here waits")
+        };
+        let Some(reply) = reply else { continue };
+        let reply = Message::parse(&reply).unwrap();
+        assert!(!reply.truncated);
+        match tally.iter_mut().find(|(rcode, _)| *rcode == reply.rcode) {
+            Some((_, count)) => *count += 1,
+            None => tally.push((reply.rcode, 1)),
+        }
+    }
+    tally
+}
+
+fn limited(lab: &Lab, limits: Limits) -> Pipeline {
+    let limits = Arc::new(RateLimits::new(&limits, [5; 16]));
+    pipeline(lab).with_limits(limits, lab.clock.clone())
+}
+
+/// A flood of NOTIFY is a flood of queries; those who are asked for the zone are heard through it.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_notify_has_the_limits_of_queries() {
+    let lab = Lab::with_ten().await;
+    let limits = Limits {
+        queries_per_prefix_s: 20,
+        ..Limits::default()
+    };
+    let pipeline = limited(&lab, limits);
+    let wire = notify("test.").encode(512);
+    let refused = |count| vec![(Rcode::REFUSED, count)];
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+    assert_eq!(flood(&pipeline, &wire, "203.0.113.9", udp), refused(20));
+    // Over a stream the rest is refused as well, and not looked at.
+    assert_eq!(flood(&pipeline, &wire, "203.0.113.9", tcp), refused(60));
+    let broken = flood(&pipeline, &wire[..20], "203.0.114.9", udp);
+    assert_eq!(broken, [(Rcode::FORMERR, 20)]);
+    let no_mirror = notify("other.").encode(512);
+    let no_mirror = flood(&pipeline, &no_mirror, "192.0.2.1", udp);
+    assert_eq!(no_mirror, [(Rcode::NOTAUTH, 20)]);
+    for from in ["192.0.2.1", "198.51.100.7"] {
+        let taken = flood(&pipeline, &wire, from, udp);
+        assert_eq!(taken, [(Rcode::NOERROR, 60)]);
+    }
+    let metrics = &lab.metrics;
+    assert_eq!(metrics.notifies_refused_total.value(), 80);
+    assert_eq!(metrics.notifies_taken_total.value(), 120);
+    let not_sent = metrics.limited_queries_dropped_total.value()
+        + metrics.limited_queries_truncated_total.value();
+    assert_eq!(not_sent, 120);
+    assert_eq!(metrics.limited_queries_refused_total.value(), 40);
+}
+
+/// An address may be forged, also that of a source: what it is sent has a limit, unless a signature shows who asks.
+#[tokio::test(start_paused = true)]
+async fn answers_to_notify_have_the_limits_of_responses() {
+    let lab = Lab::with_ten().await;
+    let limits = Limits {
+        responses_per_s: 10,
+        ..Limits::default()
+    };
+    let pipeline = limited(&lab, limits);
+    let wire = notify("test.").encode(512);
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+    let refused = flood(&pipeline, &wire, "203.0.113.9", udp);
+    assert_eq!(refused, [(Rcode::REFUSED, 10)]);
+    let taken = flood(&pipeline, &wire, "192.0.2.1", udp);
+    assert_eq!(taken, [(Rcode::NOERROR, 10)]);
+    assert_eq!(lab.metrics.notifies_taken_total.value(), 60);
+    let whole = flood(&pipeline, &wire, "192.0.2.1", tcp);
+    assert_eq!(whole, [(Rcode::NOERROR, 60)]);
+    let mut signed = wire;
+    let hub = key("hub-key.", b"sixteen octets!!");
+    tsig::sign_request(&hub, &mut signed, START_S);
+    let proven = flood(&pipeline, &signed, "203.0.113.9", udp);
+    assert_eq!(proven, [(Rcode::NOERROR, 60)]);
+}
+
+/// RFC 8945 section 5.3 knows no classes: what the server says of itself is signed for who signs.
+#[tokio::test(start_paused = true)]
+async fn answers_of_class_ch_are_signed_too() {
+    let lab = Lab::with_ten().await;
+    let limits = Limits {
+        responses_per_s: 10,
+        ..Limits::default()
+    };
+    let pipeline = limited(&lab, limits).with_chaos(Chaos {
+        identity: Some("ns1".into()),
+        ..Chaos::default()
+    });
+    let hub = key("hub-key.", b"sixteen octets!!");
+    for (owner, rcode) in [
+        ("id.server.", Rcode::NOERROR),
+        ("no.server.", Rcode::REFUSED),
+    ] {
+        let mut query = Message::query(7, Question::new(name(owner), Rtype::TXT));
+        query.question.as_mut().unwrap().class = Class::CH;
+        let mut wire = query.encode(512);
+        let mut verifier = tsig::sign_request(&hub, &mut wire, START_S);
+        let reply = ask(&pipeline, &wire, "203.0.113.9").unwrap();
+        assert_eq!(verifier.take(&reply, START_S), Ok(()), "{owner}");
+        let reply = Message::parse(&reply).unwrap();
+        let expected = usize::from(rcode == Rcode::NOERROR);
+        assert_eq!((reply.rcode, reply.answer.len()), (rcode, expected));
+        // Who has signed has not forged his address.
+        assert_eq!(
+            flood(&pipeline, &wire, "203.0.113.9", Transport::Udp),
+            [(rcode, 60)]
+        );
+    }
 }

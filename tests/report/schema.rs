@@ -1,4 +1,4 @@
-//! As much of JSON Schema (draft 2020-12) as `docs/report.schema.json` uses, and one thing more: what the schema does not know is a fault,
+//! As much of JSON Schema (draft 2020-12) as the schemas in `docs` use, and one thing more: what the schema does not know is a fault,
 //! so that no key of a report can be left undocumented.
 
 use serde_json::{Map, Value};
@@ -10,14 +10,23 @@ pub struct Schema(Value);
 
 impl Schema {
     pub fn load() -> Schema {
-        let text = include_str!("../../docs/report.schema.json");
+        Schema::parse(include_str!("../../docs/report.schema.json"))
+    }
+
+    pub fn parse(text: &str) -> Schema {
         Schema(serde_json::from_str(text).unwrap())
     }
 
     /// What is wrong with a value for `#/$defs/NAME`; each fault begins with its place.
     pub fn faults(&self, name: &str, value: &Value) -> Vec<String> {
+        self.faults_at(&["$defs", name], value)
+    }
+
+    /// What is wrong with a value for the schema at that place; each fault begins with the value's place.
+    pub fn faults_at(&self, place: &[&str], value: &Value) -> Vec<String> {
+        let schema = place.iter().fold(&self.0, |schema, key| &schema[*key]);
         let mut faults = Vec::new();
-        self.check(&self.0["$defs"][name], value, "", &mut faults);
+        self.check(schema, value, "", &mut faults);
         faults
     }
 
@@ -36,7 +45,9 @@ impl Schema {
                 "enum" if !rule.as_array().unwrap().contains(value) => {
                     fault(format!("{value} is none of {rule}"));
                 }
-                "minimum" if value.as_f64() < rule.as_f64() => fault(format!("{value} < {rule}")),
+                "minimum" if value.as_f64().is_some_and(|n| Some(n) < rule.as_f64()) => {
+                    fault(format!("{value} < {rule}"))
+                }
                 "maximum" if value.as_f64() > rule.as_f64() => fault(format!("{value} > {rule}")),
                 "type" | "enum" | "minimum" | "maximum" => {}
                 "required" => {
@@ -58,6 +69,22 @@ impl Schema {
                         if let Some(value) = value.get(key) {
                             inner.push((rule, value, format!("{at}/{key}")));
                         }
+                    }
+                }
+                "additionalProperties" => {
+                    for (key, value) in value.as_object().into_iter().flatten() {
+                        inner.push((rule, value, format!("{at}/{key}")));
+                    }
+                }
+                "oneOf" => {
+                    let forms = rule.as_array().unwrap().iter().map(|form| {
+                        let mut faults = Vec::new();
+                        self.check(form, value, at, &mut faults);
+                        faults
+                    });
+                    let forms: Vec<Vec<String>> = forms.collect();
+                    if forms.iter().filter(|faults| faults.is_empty()).count() != 1 {
+                        fault(format!("not exactly one of the forms fits: {forms:?}"));
                     }
                 }
                 "items" => {

@@ -4,8 +4,8 @@
 //! broken in every way that `generate` knows, whose servers fail and return and whose zones change while questions are
 //! asked. Every answer is held against an oracle that reads the zones themselves.
 //!
-//! - `plan`: one seed's internet and acts as plain data; `generate` and `acts` draw them
-//! - `publish`: from the plan to signed zones on the simulated network
+//! - `seeds`: which run; `plan`: one seed's internet and acts as plain data; `generate` and `acts` draw them
+//! - `publish`: from the plan to signed zones; `stage`: these on the simulated network, and a resolver beside them
 //! - `lookup`, `oracle`: the reference resolver
 //! - `play`: the real resolver through the plan, answer by answer against the oracle
 //!
@@ -35,8 +35,10 @@ mod oracle;
 mod plan;
 mod play;
 mod publish;
+mod seeds;
 #[path = "../sim/signer.rs"]
 mod signer;
+mod stage;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -47,6 +49,7 @@ use std::time::{Duration, Instant};
 
 use plan::{Act, Plan};
 use play::{Disagreement, Tally, play};
+use seeds::{seeds, virtual_time};
 
 /// Seeds that run under `cargo test`.
 const SEEDS: Range<u64> = 0..250;
@@ -81,7 +84,7 @@ const PROGRESS_EVERY: u64 = 1000;
 
 #[test]
 fn random_internets_agree_with_the_reference_resolver() {
-    let seeds = seeds();
+    let seeds = seeds("SWEEP_SEEDS", SEEDS);
     let count: u64 = seeds.iter().map(|r| r.end - r.start).sum();
     let all = Mutex::new(seeds.iter().cloned().flatten());
     let done = AtomicU64::new(0);
@@ -122,22 +125,6 @@ fn random_internets_agree_with_the_reference_resolver() {
     );
     let list: Vec<u64> = wrong.iter().map(|(seed, _)| *seed).collect();
     assert!(list.is_empty(), "{} seeds disagree: {list:?}", list.len());
-}
-
-/// `SWEEP_SEEDS`: `A..B` or one number, or several of these with commas between them.
-fn seeds() -> Vec<Range<u64>> {
-    let Ok(text) = std::env::var("SWEEP_SEEDS") else {
-        return vec![SEEDS];
-    };
-    let number = |t: &str| {
-        let found = t.trim().parse::<u64>();
-        found.expect("SWEEP_SEEDS is made of A..B and numbers")
-    };
-    let range = |t: &str| match t.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => number(t)..number(t) + 1,
-    };
-    text.split(',').map(range).collect()
 }
 
 #[test]
@@ -193,11 +180,7 @@ fn run(seed: u64, stale: bool) -> Result<Tally, String> {
 
 /// Plays a plan in virtual time. A panic is a disagreement.
 fn attempt(plan: &Plan, chosen: Option<&BTreeSet<usize>>) -> Result<Tally, Disagreement> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = virtual_time();
     let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(play(plan, chosen))));
     played.unwrap_or_else(|_| {
         Err(Disagreement {

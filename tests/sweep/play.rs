@@ -1,7 +1,6 @@
 //! Plays a plan: the real resolver in the simulated network, and the oracle beside it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::dns::{Ede, Question, Rcode};
@@ -10,12 +9,12 @@ use holdfast::resolve::task::Options;
 use holdfast::resolve::trace::Trace;
 use holdfast::resolve::{LocalTrust, Prefer, Resolution, Security};
 
-use crate::build::Internet;
 use crate::lab::Lab;
-use crate::net::{Fault, SimNet};
+use crate::net::Fault;
 use crate::oracle::{Failing, Judgement, Oracle, Truth};
 use crate::plan::{Act, Change, Plan, ZoneId, show_data};
-use crate::publish::{Published, ds_records, publish, serve};
+use crate::publish::{Published, publish, serve};
+use crate::stage::stage;
 
 /// How often a question is asked again whose first failure is forgiven, and after what pause: failures are remembered
 /// for up to 60 s.
@@ -88,51 +87,19 @@ struct Stage {
 
 impl Stage {
     fn set(plan: &Plan) -> Stage {
-        let net = Arc::new(SimNet::new(plan.seed));
         let zones: Vec<Published> = (0..plan.zones.len()).map(|id| publish(plan, id)).collect();
-        for (id, zone) in zones.iter().enumerate() {
-            serve(plan, id, &zone.image, &net);
-        }
-        for (ip, delay) in &plan.delays {
-            net.set_delay(&ip.to_string(), *delay);
-        }
-        let root = &plan.zones[0];
-        let hints = root
-            .servers
-            .iter()
-            .map(|s| (s.name.clone(), s.addresses.clone()));
-        let internet = Internet {
-            net,
-            images: Default::default(),
-            hints: hints.collect(),
-            anchors: match root.signing {
-                Some(_) => ds_records(&crate::plan::Zone {
-                    ds: crate::plan::Ds::Right,
-                    ..root.clone()
-                }),
-                None => Vec::new(),
-            },
-        };
-        let switches = plan.switches;
-        let lab = Lab::with(internet, |s| {
-            s.prime = switches.prime;
-            s.qname_minimisation = switches.minimise;
-            s.harden_glue = switches.harden_glue;
-            s.ipv4 = switches.ipv4;
-            s.ipv6 = switches.ipv6;
-            s.seed = plan.seed;
+        let lab = stage(plan, &zones, |s| {
             // The reference resolver has no memory: what is found without a parent is the matter of tests/sim/harvest.rs.
             s.retained.enabled = false;
             s.stale.enabled = plan.stale.is_some();
             s.stale.age_max_s = plan.stale.map_or(0, |age_max| age_max.as_secs());
             s.prefetch = false;
         });
+        for (ip, delay) in &plan.delays {
+            lab.net.set_delay(&ip.to_string(), *delay);
+        }
         if plan.stale.is_some() {
             tokio::spawn(lab.resolver.clone().keep_fresh());
-        }
-        for id in &plan.mirrors {
-            let image = zones[*id].image.clone();
-            lab.copies.hold(image, Prefer::Hedge, LocalTrust::Secure);
         }
         let mut stage = Stage {
             plan: plan.clone(),
@@ -140,8 +107,6 @@ impl Stage {
             lab,
             zones,
         };
-        let faults: Vec<_> = plan.faults.iter().map(|(ip, f)| (*ip, *f)).collect();
-        stage.set_faults(&faults);
         stage.tell_oracle();
         stage
     }

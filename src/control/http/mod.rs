@@ -22,10 +22,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::door;
 use super::history::{Counts, Row};
 use super::status::Status;
 use crate::drill::report::Report;
@@ -42,8 +42,6 @@ const CONNECTION_TIME_MAX_S: u64 = 120;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Pause before an address that could not be had is tried again, in seconds.
 const BIND_PAUSE_S: u64 = 15;
-/// Pause after a failed accept (out of file descriptors), in milliseconds.
-const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// What can be looked at.
 pub trait Shown: Send + Sync + 'static {
@@ -108,26 +106,14 @@ async fn listen(address: SocketAddr) -> TcpListener {
 }
 
 async fn serve(listener: TcpListener, desk: Arc<Desk>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let desk = desk.clone();
-                tokio::spawn(async move {
-                    let whole = Duration::from_secs(CONNECTION_TIME_MAX_S);
-                    let _ = timeout(whole, converse(stream, desk)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "control.http cannot take a connection");
-                sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-            }
+    door::serve(listener, "control.http", CONNECTIONS_MAX, move |stream| {
+        let desk = desk.clone();
+        async move {
+            let whole = Duration::from_secs(CONNECTION_TIME_MAX_S);
+            let _ = timeout(whole, converse(stream, desk)).await;
         }
-    }
+    })
+    .await;
 }
 
 async fn converse(stream: TcpStream, desk: Arc<Desk>) {

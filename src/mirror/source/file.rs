@@ -2,24 +2,20 @@
 //!
 //! A file is watched by its length and modification time, which costs nothing, and read when they change. One that
 //! changes while it is read is left for the next look; so is what it includes. What it holds is a candidate like any other.
-//! A text that is large beside the free memory is copied to a file without a name first and read from its pages (`pages`).
+//! A text that is large beside the free memory is copied to a file without a name first and read from its pages (`zone/room`).
 //!
 //! A directory stands for the newest of the zone's files in it (`is_of_zone`): who delivers versions side by side, each
 //! under a name of its own, need not rename them. What is being written under another name is not looked at.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Take};
-use std::ops::Deref;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::memory;
-use super::pages::{Pages, unnamed};
 use crate::dns::Name;
-use crate::zone::{self, Included, Includes, ZoneImage};
+use crate::zone::{self, FileText, Included, Includes, Room, TextError, ZoneImage};
 
-/// The name that the copy of a large file has for a moment.
-const COPY_NAME: &str = "text.tmp";
 /// Most entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -174,16 +170,15 @@ pub fn read(
     bytes_max: u64,
     scratch: &Path,
 ) -> Result<Reading, FileError> {
-    read_holding(path, apex, bytes_max, scratch, memory::run_bytes() as u64)
+    read_within(path, apex, bytes_max, &Room::beside(scratch))
 }
 
-/// As [`read`], with a text of at most `held_max` octets in memory.
-fn read_holding(
+/// As [`read`], within a room that was measured before.
+fn read_within(
     path: &Path,
     apex: &Name,
     bytes_max: u64,
-    scratch: &Path,
-    held_max: u64,
+    room: &Room,
 ) -> Result<Reading, FileError> {
     let before = stamp(path, apex)?;
     let path = &*before.path;
@@ -192,10 +187,10 @@ fn read_holding(
     }
     // A file may also grow while it is read.
     let source = File::open(path)?.take(bytes_max.saturating_add(1));
-    let text = match before.len > held_max {
-        true => Text::copied(source, scratch).map_err(|e| FileError::Copy(e.kind()))?,
-        false => Text::held(source)?,
-    };
+    let text = FileText::read(source, before.len, room).map_err(|error| match error {
+        TextError::Read(error) => FileError::Read(error.kind()),
+        TextError::Copy(error) => FileError::Copy(error.kind()),
+    })?;
     if text.len() as u64 > bytes_max {
         return Err(FileError::TooLarge(bytes_max));
     }
@@ -203,8 +198,8 @@ fn read_holding(
         return Err(FileError::Changing);
     }
     let file = path.display().to_string();
-    let builder = memory::builder(apex, bytes_max, scratch);
-    let mut includes = Includes::of(path, text.len() as u64, bytes_max);
+    let builder = memory::builder_in(room, apex, bytes_max);
+    let mut includes = Includes::of(path, &text, bytes_max, room);
     let loaded = zone::load_into(builder, &text, &file, apex, Some(&mut includes));
     let included = includes.into_seen();
     let is_changing = included.iter().any(|file| *file != file.again());
@@ -216,39 +211,6 @@ fn read_holding(
             Err(error) => Err(FileError::NotAZone(error.to_string())),
         },
     })
-}
-
-/// A file's text.
-enum Text {
-    /// In memory.
-    Held(Vec<u8>),
-    /// In a copy of one's own: whoever writes the file may cut it short at any time.
-    Copied(Pages),
-}
-
-impl Text {
-    fn held(mut source: Take<File>) -> io::Result<Text> {
-        let mut text = Vec::new();
-        source.read_to_end(&mut text)?;
-        Ok(Text::Held(text))
-    }
-
-    fn copied(mut source: Take<File>, scratch: &Path) -> io::Result<Text> {
-        let mut file = unnamed(scratch, COPY_NAME)?;
-        io::copy(&mut source, &mut file)?;
-        Ok(Text::Copied(Pages::of(&file)?))
-    }
-}
-
-impl Deref for Text {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Text::Held(text) => text,
-            Text::Copied(pages) => pages,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -316,7 +278,8 @@ mod tests {
         fs::write(&path, &text).unwrap();
         let len = text.len() as u64;
         let read = |held_max, scratch: &Path| {
-            let read = read_holding(&path, &apex, 1 << 20, scratch, held_max);
+            let room = Room::holding(held_max, scratch);
+            let read = read_within(&path, &apex, 1 << 20, &room);
             read.map(|reading| reading.zone.unwrap().digest())
         };
         let held = read(len, scratch.path());

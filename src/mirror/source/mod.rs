@@ -10,7 +10,6 @@ pub mod https;
 mod incoming;
 mod ixfr;
 pub mod meter;
-mod pages;
 pub mod spool;
 pub mod tls;
 

@@ -1,7 +1,7 @@
 //! What comes over HTTPS, on its way into a zone.
 //!
 //! Why: a zone file can be larger than the memory that is free, and only all of it makes a zone. So it goes, unpacked, into a
-//! file without a name in the zone's own directory, and is read from that file's pages (`pages`): of text and of zone there is never
+//! file without a name in the zone's own directory, and is read from that file's pages (`zone/scratch`): of text and of zone there is never
 //! more in memory than the builder holds.
 //!
 //! A body that begins like gzip (RFC 1952) is unpacked, whether a header says so or the file is packed on the server; a
@@ -17,14 +17,12 @@ use std::path::{Path, PathBuf};
 use flate2::write::MultiGzDecoder;
 
 use super::super::memory;
-use super::pages::{Pages, unnamed};
 use crate::dns::Name;
+use crate::zone::scratch::{Pages, unnamed};
 use crate::zone::{self, ZoneImage};
 
 /// How a file in gzip form begins (RFC 1952 section 2.3.1).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-/// The name that the file has for a moment.
-const FILE_NAME: &str = "download.tmp";
 
 /// Why a body is no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +60,7 @@ impl Spool {
     /// # Errors
     /// The file system says no.
     pub fn new(directory: &Path, bytes_max: u64) -> Result<Spool, SpoolError> {
-        let file = unnamed(directory, FILE_NAME).map_err(|error| SpoolError::Disk(error.kind()))?;
+        let file = unnamed(directory).map_err(|error| SpoolError::Disk(error.kind()))?;
         Ok(Spool {
             scratch: directory.to_owned(),
             to: To::Start(Bounded {

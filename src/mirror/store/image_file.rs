@@ -27,8 +27,6 @@ use crate::zone::{ImageError, ZoneImage};
 pub const EXTENSION: &str = "image";
 /// How unfinished ones end.
 pub const TEMPORARY: &str = "tmp";
-/// How the unnamed files of the zone builder end in the moment in which they have a name.
-pub const SCRATCH: &str = "scratch";
 /// How those end that were found damaged.
 pub const DAMAGED: &str = "damaged";
 /// How those end that another version of the program wrote.

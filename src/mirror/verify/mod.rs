@@ -24,6 +24,7 @@ mod report;
 mod signatures;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use crate::config::Anchor;
 use crate::dns::{Rdata, Rrsig, Rtype, TypeBitmap};
@@ -33,6 +34,7 @@ use crate::zone::{NameBuf, Place, RawNode, RawNodes, SetRef, ZoneImage};
 pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
 pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_time, zone_verify};
 pub use signatures::SIGNATURES_TRIED_MAX;
+pub use told::{RefusedZone, VerifiedZone, ZoneFault};
 
 use signatures::{Judge, Tally};
 

@@ -3,16 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::store::Channel;
 use super::signatures::Tally;
+use super::told::{RefusedZone, VerifiedZone, ZoneFault};
 use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify, verify_unsigned};
 use crate::clock::format_utc;
 use crate::dns::{Name, Rtype};
 use crate::dnssec::zonemd::{self, Zonemd};
-use crate::zone::{BuildNotes, LoadError, ZONE_BYTES_MAX, ZoneImage, load_file};
+use crate::zone::{BuildNotes, LoadError, Room, ZONE_BYTES_MAX, ZoneImage, load_file};
 
 /// What was found about a zone that is as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,24 +209,24 @@ impl Report {
     }
 
     /// The report for scripts, as of `at` seconds since 1970.
-    pub fn to_json(&self, at: u64) -> Value {
-        json!({
-            "verdict": self.verdict(),
-            "zone": self.zone.to_string(),
-            "serial": self.serial,
-            "records": self.records,
-            "delegations": self.delegations,
-            "signatures": self.signatures,
-            "valid_from": self.valid_from.map(format_utc),
-            "valid_until": self.expires_at.map(format_utc),
-            "verified_at": format_utc(at),
-            "denial": self.denial_word(),
-            "zonemd": self.zonemd_words(),
-            "zonemd_digest": self.zonemd_digest,
-            "digest": self.digest,
-            "proves": self.proves(),
-            "warnings": self.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
+    pub fn told(&self, at: u64) -> VerifiedZone {
+        VerifiedZone {
+            verdict: self.verdict().to_owned(),
+            zone: self.zone.to_string(),
+            serial: self.serial,
+            records: self.records,
+            delegations: self.delegations,
+            signatures: self.signatures,
+            valid_from: self.valid_from.map(format_utc),
+            valid_until: self.expires_at.map(format_utc),
+            verified_at: format_utc(at),
+            denial: self.denial_word().to_owned(),
+            zonemd: self.zonemd_words(),
+            zonemd_digest: self.zonemd_digest.clone(),
+            digest: self.digest.clone(),
+            proves: self.proves().to_owned(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+        }
     }
 
     fn verdict(&self) -> &'static str {
@@ -272,7 +273,7 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Verifies the zone in `file` as of `at` (seconds since 1970) and writes what was found to `out`, as text
+/// Verifies the zone in `file`, read within `room`, as of `at` (seconds since 1970) and writes what was found to `out`, as text
 /// or as one JSON object. `trust` gives what is trusted about a zone, nothing if that is unknown.
 ///
 /// Returns the exit code: 0 the zone is as it should be, 1 it is not, 2 the file cannot be read. A zone
@@ -280,14 +281,15 @@ fn hex(octets: &[u8]) -> String {
 /// that says so; a signed zone without trust gives 1.
 pub fn zone_verify(
     file: &Path,
+    room: &Room,
     at: u64,
     trust: &dyn Fn(&Name) -> Trust,
     policy: &Policy,
     json: bool,
     out: &mut dyn Write,
 ) -> i32 {
-    let (code, text) = match verify_file(file, at, trust, policy) {
-        Ok(report) if json => (0, format!("{:#}\n", report.to_json(at))),
+    let (code, text) = match verify_file(file, room, at, trust, policy) {
+        Ok(report) if json => (0, format!("{:#}\n", json!(report.told(at)))),
         Ok(report) => (0, report.to_text(at)),
         Err(refusal) => refusal.words(file, json),
     };
@@ -305,11 +307,12 @@ enum Refusal {
 
 fn verify_file(
     file: &Path,
+    room: &Room,
     at: u64,
     trust: &dyn Fn(&Name) -> Trust,
     policy: &Policy,
 ) -> Result<Report, Refusal> {
-    let loaded = load_file(file, None, ZONE_BYTES_MAX).map_err(Refusal::Load)?;
+    let loaded = load_file(file, None, ZONE_BYTES_MAX, room).map_err(Refusal::Load)?;
     let trust = trust(loaded.image.apex());
     verify_built(&loaded.image, &loaded.notes, &trust, at, policy)
         .map_err(|faults| Refusal::Faults(loaded.image.apex().clone(), faults))
@@ -345,21 +348,16 @@ fn has_keys(image: &ZoneImage) -> bool {
 impl Refusal {
     fn words(&self, file: &Path, json: bool) -> (i32, String) {
         let code = match self {
-            Refusal::Load(LoadError::Io { .. } | LoadError::TooLarge { .. }) => 2,
+            Refusal::Load(
+                LoadError::Io { .. } | LoadError::Scratch { .. } | LoadError::TooLarge { .. },
+            ) => 2,
             _ => 1,
         };
         let text = match (self, json) {
-            (Refusal::Load(error), true) => {
-                let fault = json!({"name": null, "type": null, "problem": error.to_string()});
-                let refusal = json!({"verdict": "refused", "zone": null, "faults": [fault]});
-                format!("{refusal:#}\n")
-            }
+            (Refusal::Load(error), true) => refused(None, vec![ZoneFault::of_file(error)]),
             (Refusal::Load(error), false) => format!("{error}\n"),
             (Refusal::Faults(zone, faults), true) => {
-                let faults: Vec<Value> = faults.iter().map(fault_json).collect();
-                let zone = zone.to_string();
-                let refusal = json!({"verdict": "refused", "zone": zone, "faults": faults});
-                format!("{refusal:#}\n")
+                refused(Some(zone), faults.iter().map(ZoneFault::from).collect())
             }
             (Refusal::Faults(_, faults), false) => {
                 let file = file.display();
@@ -370,12 +368,14 @@ impl Refusal {
     }
 }
 
-fn fault_json(fault: &Fault) -> Value {
-    json!({
-        "name": fault.owner.to_string(),
-        "type": fault.rtype.map(|t| t.to_string()),
-        "problem": fault.problem.to_string(),
-    })
+/// A refusal for scripts.
+fn refused(zone: Option<&Name>, faults: Vec<ZoneFault>) -> String {
+    let refusal = RefusedZone {
+        verdict: "refused".to_owned(),
+        zone: zone.map(Name::to_string),
+        faults,
+    };
+    format!("{:#}\n", json!(refusal))
 }
 
 /// A text is no time.

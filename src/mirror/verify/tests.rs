@@ -7,7 +7,7 @@ use crate::dns::rdata::canonical;
 use crate::dns::{Name, Record};
 use crate::signer::{Denial, INCEPTION, KSK, Key, Signer, ZSK, name, rr, rrs};
 use crate::zone::parse::records;
-use crate::zone::{BuildNotes, Builder};
+use crate::zone::{BuildNotes, Builder, Room};
 
 /// Within the validity of the signer's zones.
 const NOW: u64 = INCEPTION as u64 + 3600;
@@ -552,7 +552,16 @@ fn zone_verify_speaks_in_text_and_json() {
             false => Trust::default(),
         };
         let mut out = Vec::new();
-        let code = zone_verify(&file, NOW, &trust, &Policy::default(), json, &mut out);
+        let room = Room::beside(dir.path());
+        let code = zone_verify(
+            &file,
+            &room,
+            NOW,
+            &trust,
+            &Policy::default(),
+            json,
+            &mut out,
+        );
         (code, String::from_utf8(out).unwrap())
     };
 

@@ -145,6 +145,36 @@ async fn like_answers_are_limited_as_in_bind() {
     assert_eq!(www.times(1, &setup).await, [1, 0, 0]);
 }
 
+/// A difference is made for nobody who would not be told it.
+#[tokio::test(start_paused = true)]
+async fn differences_over_udp_are_limited_as_records_are() {
+    let setup = limited(Limits {
+        responses_per_s: 10,
+        ..Limits::default()
+    });
+    let transfers = Transfers::new(None, Clock::system(), setup.metrics.clone());
+    let pipeline = setup.pipeline.with_transfers(transfers);
+    let setup = Setup { pipeline, ..setup };
+    let mut settings = (**setup.settings.load()).clone();
+    settings.access = AccessList::new(&config::Access {
+        allow_transfer: vec![config::Peer::net("192.0.2.0/24".parse().unwrap())],
+        ..config::Access::default()
+    });
+    setup.settings.store(Arc::new(settings));
+    let with_serial = |serial: u32| {
+        let soa = format!("lab.test. 60 SOA ns1.lab.test. h.lab.test. {serial} 1 1 1 1");
+        move |m: &mut Message| m.authority = vec![crate::signer::rr(&soa)]
+    };
+    let behind = ask("lab.test.", Rtype::IXFR).with(with_serial(0));
+    assert_eq!(behind.times(30, &setup).await, [10, 10, 10]);
+    let newest = ask("lab.test.", Rtype::IXFR).with(with_serial(1));
+    assert_eq!(newest.times(4, &setup).await[0], 0, "the same account");
+    let client = behind.again().tcp();
+    let wire = client.query.encode(MESSAGE_LEN_MAX);
+    let begun = setup.pipeline.begin(&wire, client.client);
+    assert!(matches!(begun, Step::Stream(_)));
+}
+
 /// What the resolver answers is limited as well, after it has been found.
 #[tokio::test(start_paused = true)]
 async fn answers_that_were_waited_for_are_limited() {

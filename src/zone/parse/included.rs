@@ -88,7 +88,7 @@ impl Records<'_> {
 mod tests {
     use super::super::super::present;
     use super::super::records_with;
-    use crate::zone::Includes;
+    use crate::zone::{FileText, Includes, Room};
     use std::fs;
     use std::path::Path;
     use tempfile::TempDir;
@@ -108,7 +108,8 @@ mod tests {
     fn read_within(directory: &Path, name: &str, bytes_max: u64) -> (Vec<String>, usize) {
         let path = directory.join(name);
         let text = fs::read(&path).unwrap();
-        let mut includes = Includes::of(&path, text.len() as u64, bytes_max);
+        let text = FileText::Held(text);
+        let mut includes = Includes::of(&path, &text, bytes_max, &Room::holding(0, directory));
         let origin = "example.".parse().unwrap();
         let file = path.display().to_string();
         let records = records_with(&text, &file, Some(&origin), &mut includes);
@@ -310,9 +311,10 @@ mod tests {
             }
             fs::write(place.path().join(name), &bad).unwrap();
             let path = place.path().join("z");
-            let whole = fs::read(&path).unwrap();
+            let whole = FileText::Held(fs::read(&path).unwrap());
             let read = |quick| {
-                let mut includes = Includes::of(&path, whole.len() as u64, 1 << 20);
+                let room = Room::holding(1 << 20, place.path());
+                let mut includes = Includes::of(&path, &whole, 1 << 20, &room);
                 let mut records = records_with(&whole, "z", Some(&origin), &mut includes);
                 records.quick = quick;
                 records.take(10_000).collect::<Vec<_>>()

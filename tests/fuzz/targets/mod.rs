@@ -55,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     target("ledger", stored::ledger),
     target("answer", stored::answer),
     target("config", texts::config),
+    target("unbound", texts::unbound),
     target("anchors", texts::anchors),
     target("clock", texts::clock),
     target("certificate", texts::certificate),

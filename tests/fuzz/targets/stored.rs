@@ -20,7 +20,9 @@ use holdfast::store::{
     AnswerRow, ClockRow, CurrentRow, GenerationRow, GoneRow, NamesRow, OutageRow, RetainedHostRow,
     RetainedRow, Row, Tree, TrustAnchorRow, ValueFault, seal, unseal,
 };
-use holdfast::zone::{Includes, LookupKind, ZoneImage, load, load_file, parse, present};
+use holdfast::zone::{
+    FileText, Includes, LookupKind, Room, ZoneImage, load, load_file, parse, present,
+};
 
 use super::sealed;
 
@@ -30,6 +32,8 @@ thread_local! {
 
 /// Octets that a zone from a fuzzed file may take.
 const ZONE_BYTES_MAX: u64 = 1 << 20;
+/// Octets of these that are held in memory; the rest is read from copies.
+const INCLUDE_HELD_MAX: u64 = 200;
 /// Records of files that include each other that are read.
 const RECORDS_MAX: usize = 100_000;
 /// Names of an image that are looked up.
@@ -99,7 +103,9 @@ pub fn include(data: &[u8]) -> bool {
         let path = directory.path().join("outer");
         fs::write(&path, outer).expect("a file");
         fs::write(directory.path().join("inner"), inner).expect("a file");
-        let mut includes = Includes::of(&path, outer.len() as u64, ZONE_BYTES_MAX);
+        let room = Room::holding(INCLUDE_HELD_MAX, directory.path());
+        let text = FileText::Held(outer.to_vec());
+        let mut includes = Includes::of(&path, &text, ZONE_BYTES_MAX, &room);
         let name = path.display().to_string();
         let records = parse::records_with(outer, &name, Some(&apex), &mut includes);
         for record in records.take(RECORDS_MAX) {
@@ -114,7 +120,7 @@ pub fn include(data: &[u8]) -> bool {
             };
             assert!((1..=lines).contains(&error.line), "{error}");
         }
-        let loaded = load_file(&path, Some(&apex), ZONE_BYTES_MAX);
+        let loaded = load_file(&path, Some(&apex), ZONE_BYTES_MAX, &room);
         let seen = includes.into_seen();
         assert!(seen.iter().all(|file| *file == file.again()));
         loaded.is_ok()

@@ -1,9 +1,10 @@
 //! What the operator writes: configuration, trust anchors, root hints, times.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdfast::clock::{Clock, WALL_MAX_S, format_utc, parse_utc};
-use holdfast::config::{Anchors, Config, ConfigError, Hints, HttpsUrl};
+use holdfast::config::{Anchors, CONFIG_BYTES_MAX, Config, ConfigError, Hints, HttpsUrl};
+use holdfast::convert::{self, Files};
 use holdfast::dns::{Dnskey, Ds};
 use holdfast::drill::names::parse_list as parse_names;
 use holdfast::mirror::verify::parse_time;
@@ -24,6 +25,59 @@ pub fn config(data: &[u8]) -> bool {
         }
         Err(error) => placed(&error, &text),
     }
+}
+
+/// What stands in memory, by the names `main` and `inner`.
+struct InMemory<'d>(&'d str, &'d str);
+
+impl Files for InMemory<'_> {
+    fn matching(&self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
+        Ok(vec![pattern.to_owned()])
+    }
+
+    fn read(&self, file: &Path, _: u64) -> Result<String, String> {
+        match file.file_name().and_then(|name| name.to_str()) {
+            Some("main") => Ok(self.0.to_owned()),
+            Some("inner") => Ok(self.1.to_owned()),
+            _ => Err("not there".to_owned()),
+        }
+    }
+}
+
+/// A configuration of Unbound and one that it may include, with a NUL between them: becomes a configuration that is accepted as far as
+/// it names no files, with zone files that can be read; or the fault has a place.
+pub fn unbound(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    let (outer, inner) = text.split_once('\0').unwrap_or((&text, ""));
+    let files = InMemory(outer, inner);
+    let main = Path::new("/nonexistent/main");
+    let converted = match convert::unbound(main, None, &files) {
+        Ok(converted) => converted,
+        Err(error) => {
+            assert!(
+                error
+                    .faults()
+                    .iter()
+                    .all(|fault| fault.line > 0 && !fault.message.is_empty())
+            );
+            return false;
+        }
+    };
+    assert!(converted.files.is_empty() && converted.config.len() as u64 <= CONFIG_BYTES_MAX);
+    if let Err(error) = Config::parse(Path::new(FILE), &converted.config) {
+        assert!(
+            converted.config.contains("inner") || converted.config.contains("main"),
+            "{error}"
+        );
+    }
+    let zones = convert::unbound(main, Some(Path::new("/nonexistent/zones")), &files);
+    let files = zones.expect("it was read before").files;
+    assert!(
+        files
+            .iter()
+            .all(|file| file.text.starts_with("$TTL") && !file.name.contains('/'))
+    );
+    true
 }
 
 /// A certificate (DER) ends at a time that can be shown, or it is none. What is cut short is none, for its octets are counted.

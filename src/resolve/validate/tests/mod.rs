@@ -18,7 +18,7 @@ use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, Record, RrSet, Rtype};
 use crate::resolve::{LocalTrust, MirrorNote, Origin, Response, Security};
 use crate::signer::{Denial, INCEPTION, Signer, name, record, rrs};
-use crate::zone::{Builder, LookupKind, ZoneImage, load_file};
+use crate::zone::{Builder, LookupKind, Room, ZoneImage, load_file};
 
 /// A day after the zones were signed, long after the program's start.
 pub const NOW: Now = Now {
@@ -187,7 +187,8 @@ impl World {
         static ROOT: OnceLock<[ZoneImage; 1]> = OnceLock::new();
         let load = || {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/root.zone");
-            [load_file(&path, None, 64 << 20).unwrap().image]
+            let room = Room::beside(&std::env::temp_dir());
+            [load_file(&path, None, 64 << 20, &room).unwrap().image]
         };
         World {
             zones: ROOT.get_or_init(load),
