@@ -71,3 +71,12 @@ rehearsal:
 # The outages beside unbound, BIND, knot-resolver and pdns-recursor, half an hour; needs root
 outages:
     benches/outages/run.py
+
+# Honest clients through floods beside unbound and BIND, half an hour, and the limits on responses beside BIND; needs root
+floods:
+    benches/floods/limiting.py
+    benches/floods/run.py
+
+# UDP, TCP, DoT and DoH beside unbound and dnsdist; needs root
+transports:
+    benches/transports/run.py

@@ -79,6 +79,8 @@ metrics! {
     https_refused_total,
     /// Connections that were closed at once because all places, or those of their network, are taken (`limits.tcp_connections_max`).
     connections_crowded_total,
+    /// Connections that had to leave idle places to others.
+    connections_ousted_total,
     /// Times that a connection over TCP or TLS was read no further for a while: 64 of its queries were in work, or 4096 of all connections'.
     streams_held_total,
     /// Datagrams and connections whose client a proxy of `server.proxy_from` has named (PROXY protocol), its own questions among them.

@@ -9,7 +9,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod ask;
+#[path = "../shared/relay.rs"]
 mod relay;
+#[path = "../shared/sockets.rs"]
 mod sockets;
 
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
-        ["relay", rtt_ms, port, ref servers @ ..] => relay::run(rtt_ms, port, servers),
+        ["relay", rtt_ms, port, ref servers @ ..] => relay::run(rtt_ms, "0", port, servers),
         ["ask", server, window, file] => ask::run(server, window, file),
         _ => {
             println!("{USAGE}");

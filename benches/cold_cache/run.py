@@ -25,7 +25,7 @@ import time
 ROOT_DIR = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT_DIR / "benches" / "shared"))
 
-from lab import Programs, busy_s, end, nsd_conf, processor, put_first, versions  # noqa: E402
+from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, versions  # noqa: E402
 from names import FILL, LEAVES, Names  # noqa: E402
 from peers import PROGRAMS, configure  # noqa: E402
 
@@ -97,13 +97,6 @@ def build(args):
     # Apart, because together the server would get the features that only tests want of its libraries.
     programs = cargo("--bench", "cold_cache")
     return programs | ({"holdfast": str(pathlib.Path(args.binary).resolve())} if args.binary else cargo("--bin", "holdfast"))
-
-
-def cargo(*wanted):
-    """Builds; name and path of each program made."""
-    done = subprocess.run(["cargo", "build", "--release", *wanted, "--message-format", "json"], cwd=ROOT_DIR, stdout=subprocess.PIPE, check=True, text=True)
-    made = [json.loads(line) for line in done.stdout.splitlines()]
-    return {m["target"]["name"]: m["executable"] for m in made if m["reason"] == "compiler-artifact" and m["executable"]}
 
 
 def where(first):

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 import run as outages
-from lab import processor, put_first
+from lab import cargo, processor, put_first
 from world import World
 
 
@@ -34,7 +34,7 @@ def in_a_world(name, args, work, tool=None):
     if os.geteuid() != 0 or tool and not shutil.which(tool):
         sys.exit(f"the bench needs root{f' and {tool}' if tool else ''}; .ci/setup installs what it needs")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or outages.build()
+    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix=f"holdfast-{name}-"))
     os.chmod(directory, 0o755)
     # An end from outside takes everything down as any other.

@@ -19,12 +19,11 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT_DIR = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "shared"))
 
 from events import EVENTS, PUBLISH_AT_S  # noqa: E402
 from judge import Judge, summary, tables  # noqa: E402
-from lab import Programs, busy_s, end, nsd_conf, processor, put_first, versions  # noqa: E402
+from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, versions  # noqa: E402
 from network import RESOLVER, Cut, Network  # noqa: E402
 from resolvers import PEERS, PROGRAMS, configure  # noqa: E402
 from world import KINDS, ROOTS, TLDS, VERSIONS, World, leaf_addresses, tld_addresses  # noqa: E402
@@ -43,7 +42,7 @@ def main():
     if os.geteuid() != 0 or missing:
         sys.exit(f"the bench needs root and {', '.join(missing) or 'nothing else'}; .ci/setup installs what it needs")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    binary = args.binary or build()
+    binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-outages-"))
     os.chmod(directory, 0o755)
     result = {"seed": args.seed, "rate": args.rate, "zones": args.zones, "versions": versions(args.peers, binary), "events": []}
@@ -91,12 +90,6 @@ def arguments():
     args.events = [known[name] for name in args.events] or EVENTS
     args.binary = args.binary and str(pathlib.Path(args.binary).resolve())
     return args
-
-
-def build():
-    """The path of holdfast."""
-    done = subprocess.run(["cargo", "build", "--release", "--bin", "holdfast", "--message-format", "json"], cwd=ROOT_DIR, stdout=subprocess.PIPE, check=True, text=True)
-    return next(m["executable"] for m in map(json.loads, done.stdout.splitlines()) if m["reason"] == "compiler-artifact" and m["executable"])
 
 
 class Run:

@@ -4,6 +4,7 @@ A namespace is named after the process that made it, so that two runs never meet
 running is ended when the laboratory stops. Nothing here sends a packet outside a namespace.
 """
 
+import json
 import os
 import pathlib
 import resource
@@ -12,6 +13,14 @@ import subprocess
 import time
 
 READY_MAX_S = 60
+ROOT_DIR = pathlib.Path(__file__).resolve().parents[2]
+
+
+def cargo(*wanted):
+    """Builds in release form; name and path of each program made."""
+    done = subprocess.run(["cargo", "build", "--release", *wanted, "--message-format", "json"], cwd=ROOT_DIR, stdout=subprocess.PIPE, check=True, text=True)
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    return {m["target"]["name"]: m["executable"] for m in made if m["reason"] == "compiler-artifact" and m["executable"]}
 
 
 def put_first():
@@ -45,6 +54,14 @@ def versions(peers, holdfast):
         done = subprocess.run(commands[peer], capture_output=True, text=True, check=False)
         found[peer] = (done.stdout + done.stderr).splitlines()[0].split("Recursor ")[-1]
     return found
+
+
+def self_signed(directory):
+    """A key and a certificate of its own for TLS listeners: their files."""
+    key, cert = pathlib.Path(directory) / "server.key", pathlib.Path(directory) / "server.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=dns.example",
+                    "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return key, cert
 
 
 class Programs:

@@ -464,7 +464,7 @@ pub struct Limits {
     pub slip: u32,
     /// Questions that may wait for the servers of one zone.
     pub upstream_per_zone_max: u32,
-    /// What the servers of one zone may deny per second before no more of its names are looked for.
+    /// Questions per second that may lead to nothing below one zone before no more of its names are looked for.
     pub denials_per_zone_s: u32,
     /// Open TCP connections; never more than a quarter of the process's file limit.
     pub tcp_connections_max: u32,

@@ -14,7 +14,7 @@
 //! | the client closes its side | answered (RFC 7766 section 6.2.4 leaves that to the server), then closed |
 //! | it closes both, or resets | dropped, as soon as an answer finds nobody |
 //! | it takes no answers for a few seconds | dropped |
-//! | nothing in work, and no whole query in time | there are none |
+//! | nothing in work, and no whole query in time, or another client needs the place | there are none |
 //! | the server stops | answered; a transfer is broken off |
 
 use std::future::pending;
@@ -129,12 +129,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             }
             // RFC 7766 section 6.2.3: neither a whole query nor an answer. Half a query keeps nothing open.
             if is_active {
+                self.place.busy();
                 idle.set(sleep(idle_timeout(&self.place)));
                 continue;
             }
             let is_idle = self.in_work.is_empty() && self.transfer.is_none();
             if self.ends && is_idle {
                 return Ok(());
+            }
+            match is_idle {
+                true => self.place.idle(),
+                false => self.place.busy(),
             }
             tokio::select! {
                 read = self.inbox.fill(&mut self.stream), if !self.ends && !self.is_full() => {
@@ -150,6 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                     None => self.transfer = None,
                 },
                 () = &mut idle, if is_idle => return Err(io::ErrorKind::TimedOut.into()),
+                () = self.place.left(), if is_idle => {
+                    self.common.metrics.connections_ousted_total.inc();
+                    return Err(io::Error::other("its place is another's"));
+                }
                 _ = stopped.wait_for(|stop| *stop), if !self.ends => {
                     self.ends = true;
                     self.transfer = None;

@@ -74,7 +74,7 @@ pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     client: Client,
     shared: Arc<Shared>,
-    place: &Place,
+    place: &mut Place,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let mut builder = Builder::new();
@@ -92,6 +92,10 @@ pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let mut tasks = JoinSet::new();
     let mut stops = false;
     loop {
+        match tasks.is_empty() {
+            true => place.idle(),
+            false => place.busy(),
+        }
         tokio::select! {
             accepted = connection.accept() => {
                 let Some(accepted) = accepted else {
@@ -103,6 +107,10 @@ pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             // Ends are all that is to be known of them.
             _ = tasks.join_next(), if !tasks.is_empty() => {}
             () = sleep(idle_timeout(place)), if tasks.is_empty() => break,
+            () = place.left(), if tasks.is_empty() => {
+                shared.metrics.connections_ousted_total.inc();
+                break;
+            }
             _ = stopped.wait_for(|stop| *stop), if !stops => {
                 connection.graceful_shutdown();
                 stops = true;

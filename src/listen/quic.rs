@@ -118,22 +118,29 @@ impl QuicDoor {
 
     fn take(&self, incoming: Incoming) {
         let address = incoming.remote_address();
-        let Some(place) = self.places.take(address.ip()) else {
-            tracing::debug!(client = %address, "too many connections");
-            self.tls.metrics().connections_crowded_total.inc();
-            return incoming.refuse();
+        // Nobody has to leave for who may not be at his address.
+        let is_shown = incoming.remote_address_validated();
+        let place = match is_shown {
+            true => self.places.take(address.ip()),
+            false => self.places.take_free(address.ip()),
         };
-        if place.is_crowded() && !incoming.remote_address_validated() {
+        if !is_shown && place.as_ref().is_none_or(Place::is_crowded) {
             // It comes again with a token; the place is free until then.
             let _ = incoming.retry();
             return;
         }
+        let Some(mut place) = place else {
+            tracing::debug!(client = %address, "too many connections");
+            self.tls.metrics().connections_crowded_total.inc();
+            return incoming.refuse();
+        };
+        place.idle();
         let connection = Conversation {
             tls: self.tls.clone(),
             pipeline: self.pipeline.clone(),
             stopped: self.stopped.clone(),
             client: Client::new(address, Transport::Quic),
-            _place: place,
+            place,
         };
         let alive = self.alive.clone();
         tokio::spawn(async move {
@@ -149,7 +156,7 @@ struct Conversation {
     pipeline: Arc<Pipeline>,
     stopped: watch::Receiver<bool>,
     client: Client,
-    _place: Place,
+    place: Place,
 }
 
 impl Conversation {
@@ -163,6 +170,10 @@ impl Conversation {
         self.client.certificate = super::tls::shown(connection.peer_identity());
         let mut tasks = JoinSet::new();
         let ended = loop {
+            match tasks.is_empty() {
+                true => self.place.idle(),
+                false => self.place.busy(),
+            }
             tokio::select! {
                 accepted = connection.accept_bi() => match accepted {
                     Ok((mut send, receive)) => {
@@ -179,6 +190,10 @@ impl Conversation {
                     Err(error) => break Some(error),
                 },
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
+                () = self.place.left(), if tasks.is_empty() => {
+                    metrics.connections_ousted_total.inc();
+                    break None;
+                }
                 _ = self.stopped.wait_for(|stop| *stop) => break None,
             }
         };
@@ -194,7 +209,13 @@ impl Conversation {
     async fn shake_hands(&self, incoming: Incoming) -> Option<Connection> {
         let connecting = incoming.accept_with(self.tls.quic()).ok()?;
         let patience = Duration::from_secs(HANDSHAKE_TIME_MAX_S);
-        timeout(patience, connecting).await.ok()?.ok()
+        tokio::select! {
+            shaken = timeout(patience, connecting) => shaken.ok()?.ok(),
+            () = self.place.left() => {
+                self.tls.metrics().connections_ousted_total.inc();
+                None
+            }
+        }
     }
 }
 

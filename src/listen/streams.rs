@@ -7,9 +7,9 @@
 //! Why no ready-made listener: connections are what a stranger can hold without sending anything. Each is a
 //! file descriptor, of which a process has few, and the same ones are needed to ask other servers. So their number is
 //! bounded, in all and per client network, and a connection must bring a whole query in time; when half of all
-//! places are taken that time gets short. Clients that ask for it are told how long (RFC 7828).
+//! places are taken that time gets short, and when all are, those at which nothing is under way are given to newcomers (`places`). Clients that ask for it are told how long (RFC 7828).
 //!
-//! Failure: who finds no place is disconnected at once. Out of file descriptors, the listener pauses and goes on.
+//! Failure: who finds no place, for at all of them something is under way, is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -239,6 +239,7 @@ impl Connection {
         https: Arc<https::Shared>,
     ) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
+        self.place.idle();
         if let Some(proxies) = self.proxies.take() {
             let client = tokio::select! {
                 entered = proxies.enter(&mut self.stream, self.client.addr) => entered?,
@@ -249,6 +250,7 @@ impl Connection {
                 return Err(io::Error::other("its client has too many connections"));
             }
             self.client = Client::new(client, Transport::Tcp);
+            self.place.idle();
         }
         let Some((tls, speech)) = tls else {
             let conversation = Conversation::new(self.stream, self.client, self.common, self.place);
@@ -258,12 +260,17 @@ impl Connection {
         let is_crowded = self.place.is_crowded();
         let entered = tokio::select! {
             entered = tls.enter(self.stream, address, is_crowded, speech) => entered?,
+            () = self.place.left() => {
+                self.common.metrics.connections_ousted_total.inc();
+                return Err(io::Error::other("its place is another's"));
+            }
             _ = self.common.stopped.wait_for(|stop| *stop) => return Ok(()),
         };
         let _open = entered.open;
         let (stream, client) = (entered.stream, entered.client);
         if speech == Speech::Doh {
-            return https::converse(stream, client, https, &self.place, self.common.stopped).await;
+            return https::converse(stream, client, https, &mut self.place, self.common.stopped)
+                .await;
         }
         let conversation = Conversation::new(stream, client, self.common, self.place);
         conversation.run().await
@@ -337,13 +344,21 @@ mod tests {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let mut late = TcpStream::connect(address).await.unwrap();
-        assert!(!matches!(ask(&mut late, 2).await, Ok(Some(_))));
-        // Who was there first is served, and the silent ones make room.
-        assert_eq!(ask(&mut first, 3).await.unwrap().unwrap().id, 3);
+        // Each newcomer finds a place: that of the connection where nothing has come for longest.
+        assert_eq!(ask(&mut first, 2).await.unwrap().unwrap().id, 2);
+        let mut late = Vec::new();
+        for id in 3..6 {
+            let mut newcomer = TcpStream::connect(address).await.unwrap();
+            assert_eq!(ask(&mut newcomer, id).await.unwrap().unwrap().id, id);
+            late.push(newcomer);
+        }
+        for silent in &mut silent {
+            assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+        }
+        assert_eq!(ask(&mut first, 6).await.unwrap().unwrap().id, 6);
+        // Silence ends soon where half of the places are taken.
         tokio::time::sleep(Duration::from_secs(IDLE_TIMEOUT_CROWDED_S + 1)).await;
-        let mut again = TcpStream::connect(address).await.unwrap();
-        assert_eq!(ask(&mut again, 4).await.unwrap().unwrap().id, 4);
+        assert!(!matches!(ask(&mut first, 7).await, Ok(Some(_))));
         streams.stop(Duration::from_secs(5)).await;
         assert!(TcpStream::connect(address).await.is_err());
     }

@@ -174,13 +174,13 @@ fn likeness<'a>(answer: &'a Answer, request: &'a Request) -> Likeness<'a> {
     match answer.rcode {
         Rcode::NXDOMAIN => Likeness::NxDomain(apex().unwrap_or(name)),
         Rcode::NOERROR => match answer.answer.first() {
-            Some(first) => match wildcard_of(first) {
+            Some(first) => match answer.wildcard.clone().or_else(|| wildcard_of(first)) {
                 Some(above) => Likeness::Wildcard(above, rtype),
                 None => Likeness::Records(name, rtype),
             },
             None => match referral(answer) {
                 Some(zone) => Likeness::Referral(zone),
-                None => Likeness::NoData(name),
+                None => Likeness::NoData(answer.wildcard.as_ref().unwrap_or(name)),
             },
         },
         _ => Likeness::Error,

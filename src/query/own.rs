@@ -204,6 +204,7 @@ impl OwnZones {
                 LookupKind::Alias(target) if !seen.contains(target) && seen.len() < ALIASES_MAX => {
                     question.name = target.clone();
                     seen.push(target.clone());
+                    note_wildcard(&mut so_far, &lookup);
                     // The authority section of an alias is the proof of a wildcard.
                     so_far.answer.extend(lookup.answer);
                     so_far.authority.extend(lookup.authority);
@@ -224,9 +225,17 @@ fn leads_out(so_far: Answer, question: Question, recursion: bool) -> Own {
     }
 }
 
+/// Of a chain, the first name is the one that was asked for.
+fn note_wildcard(so_far: &mut Answer, lookup: &Lookup) {
+    if so_far.answer.is_empty() {
+        so_far.wildcard.clone_from(&lookup.wildcard);
+    }
+}
+
 /// The end of a chain, put behind what came before.
 fn complete(mut so_far: Answer, lookup: Lookup) -> Answer {
     let first = so_far.answer.is_empty();
+    note_wildcard(&mut so_far, &lookup);
     match lookup.kind {
         // RFC 6604 section 3: the code speaks of the last name of the chain.
         LookupKind::NxDomain => so_far.rcode = Rcode::NXDOMAIN,

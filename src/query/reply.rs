@@ -8,7 +8,7 @@
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::dns::edns::option;
 use crate::dns::message::{HEADER_LEN, MESSAGE_LEN_MAX};
-use crate::dns::{Ede, Edns, Message, Rcode, Record, RrSet, Rtype};
+use crate::dns::{Ede, Edns, Message, Name, Rcode, Record, RrSet, Rtype};
 use crate::query::request::{Request, Signed, Transport};
 use crate::resolve::{Resolution, Security};
 use crate::zone::{Lookup, LookupKind};
@@ -38,6 +38,8 @@ pub struct Answer {
     pub additional: Vec<RrSet>,
     /// What happened, for EDNS.
     pub errors: Vec<Ede>,
+    /// The name above the wildcard of an own zone that stands for the name asked for.
+    pub wildcard: Option<Name>,
 }
 
 impl Answer {
@@ -76,6 +78,7 @@ impl Answer {
             authority: resolution.authority,
             additional: resolution.additional,
             errors: resolution.errors,
+            wildcard: None,
         };
         match resolution.security {
             // RFC 4035 section 5.5: what is bogus reaches only those who asked for it unchecked.
@@ -104,6 +107,7 @@ impl Answer {
         self.authority.splice(0..0, own.authority);
         self.authoritative = true;
         self.secure = false;
+        self.wildcard = own.wildcard;
         self
     }
 

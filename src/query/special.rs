@@ -155,6 +155,7 @@ impl Special {
                 answer,
                 authority: Vec::new(),
                 additional: Vec::new(),
+                wildcard: None,
             },
         })
     }
@@ -247,6 +248,7 @@ fn without_data(apex: &Name, kind: LookupKind) -> Lookup {
         answer: Vec::new(),
         authority: vec![soa(apex)],
         additional: Vec::new(),
+        wildcard: None,
     }
 }
 

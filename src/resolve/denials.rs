@@ -1,4 +1,4 @@
-//! Floods of names that do not exist: how many each zone's servers have denied of late, and how many more are looked for.
+//! Floods of questions that lead to nothing: how many names each zone's servers have denied of late, and how many more are looked for.
 //!
 //! Why: who asks for random names below somebody's zone gets past every cache, and this resolver becomes the hammer that hits the
 //! zone's servers. What proves that nothing exists (RFC 8020, RFC 8198) and copies of zones (mirrors) answer before anything is asked; what is
@@ -8,6 +8,13 @@
 //! is *flooded*, which is told. With `limits.denials_per_zone_s` a zone has credit for so many a second, and no question goes to its
 //! servers while that is used up: names that are in the cache are answered, old ones too (RFC 8767), all others fail at once. The root and
 //! top-level zones are counted and never limited: below them is everybody else.
+//!
+//! A client's question that fails for good costs its zone as much as a denial: a zone of traps (servers that cannot be found, signatures that
+//! are wrong) is no better than random names. The zone is the deepest one whose servers were known when the question came.
+//!
+//! What is denied or fails is known only when it has happened, and by then as many more are under way as come in that time. So while a client's
+//! question is under way it holds a [`Stake`]: as much of its zone's credit as questions of this zone have been in vain of late. Where most names exist
+//! that is next to nothing.
 //!
 //! Failure: of more than `ZONES_MAX` zones the newest are not counted until others have been quiet.
 
@@ -29,6 +36,8 @@ const TOLD_FOR: Duration = Duration::from_secs(60);
 const CLEAR_EVERY: Duration = Duration::from_secs(1);
 /// What a zone may have at once, as time at its rate.
 const BURST: Duration = Duration::from_secs(1);
+/// Of so many questions the share of those in vain is taken, the latest counting most.
+const SHARE_OVER: f32 = 32.0;
 
 /// A zone below which many names that do not exist are asked for, or were within the last minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +69,10 @@ struct Row {
     before: u64,
     /// When its credit will be whole again.
     full_at: Duration,
+    /// What part of the questions was in vain of late.
+    in_vain: f32,
+    /// What the questions under way may cost.
+    staked: Duration,
     flooded_since_s: Option<u64>,
     refused: u64,
     refused_at: Option<Duration>,
@@ -88,11 +101,39 @@ impl Row {
         }
     }
 
+    /// One more has come to nothing.
+    fn pay(&mut self, each: Option<Duration>, now: Now) {
+        if let Some(each) = each {
+            // No debt beyond what is under way already: the flood ends, and a second later all is as before.
+            self.full_at = (self.full_at.max(now.mono) + each).min(now.mono + 2 * BURST);
+        }
+    }
+
+    fn has_credit(&self, now: Now) -> bool {
+        self.full_at.max(now.mono) + self.staked <= now.mono + BURST
+    }
+
     fn is_told(&self, now: Now) -> bool {
         let refused = (self.refused_at).is_some_and(|at| now.mono < at + TOLD_FOR);
         refused || self.counted(now) >= FLOOD_PER_WINDOW
     }
 }
+
+/// What became of a client's question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Useful,
+    /// Its name does not exist; who said so has been noted.
+    Denied,
+    /// It failed, and will again.
+    Failed,
+    /// That says nothing of its zone.
+    Unknown,
+}
+
+/// What a question under way may cost its zone.
+pub type Stake = Duration;
 
 impl Denials {
     /// So many a second and zone; 0 for no limit.
@@ -114,10 +155,7 @@ impl Denials {
         let row = self.zones.entry(zone.clone()).or_default();
         row.roll(now);
         row.present += 1;
-        if let Some(each) = self.each {
-            // No debt beyond what is under way already: the flood ends, and a second later all is as before.
-            row.full_at = (row.full_at.max(now.mono) + each).min(now.mono + 2 * BURST);
-        }
+        row.pay(self.each, now);
         match row.is_told(now) {
             true => drop(row.flooded_since_s.get_or_insert(now.wall_s)),
             false => row.flooded_since_s = None,
@@ -130,7 +168,7 @@ impl Denials {
             return true;
         };
         let is_limited = self.each.is_some() && zone.label_count() > 1;
-        if !is_limited || row.full_at <= now.mono + BURST {
+        if !is_limited || row.has_credit(now) {
             return true;
         }
         row.refused += 1;
@@ -138,6 +176,52 @@ impl Denials {
         row.flooded_since_s.get_or_insert(now.wall_s);
         self.refused += 1;
         false
+    }
+
+    /// Whether a client's question may be looked for, and what it stakes until [`Denials::settle`]; a refusal is counted.
+    pub fn stake(&mut self, zone: &Name, now: Now) -> Option<Stake> {
+        if !self.may_ask(zone, now) {
+            return None;
+        }
+        let (Some(each), Some(row)) = (self.each, self.zones.get_mut(zone)) else {
+            return Some(Stake::ZERO);
+        };
+        let stake = each.mul_f32(row.in_vain);
+        row.staked += stake;
+        Some(stake)
+    }
+
+    /// What became of a client's question, and what it had staked.
+    pub fn settle(&mut self, zone: &Name, stake: Stake, outcome: Outcome, now: Now) {
+        if self.each.is_none() {
+            return;
+        }
+        let row = match outcome {
+            // The first failure of a zone.
+            Outcome::Failed if !self.zones.contains_key(zone) => {
+                self.clear_away(now);
+                if self.zones.len() >= ZONES_MAX {
+                    return;
+                }
+                self.zones.entry(zone.clone()).or_default()
+            }
+            _ => match self.zones.get_mut(zone) {
+                Some(row) => row,
+                None => return,
+            },
+        };
+        row.staked = row.staked.saturating_sub(stake);
+        let in_vain = match outcome {
+            Outcome::Useful => 0.0,
+            Outcome::Denied => 1.0,
+            Outcome::Failed => {
+                row.roll(now);
+                row.pay(self.each, now);
+                1.0
+            }
+            Outcome::Unknown => return,
+        };
+        row.in_vain += (in_vain - row.in_vain) / SHARE_OVER;
     }
 
     /// Zones that are flooded, or were within the last minute.
@@ -166,7 +250,7 @@ impl Denials {
         }
         self.cleared_at = now.mono;
         self.zones
-            .retain(|_, row| row.counted(now) > 1 || row.is_told(now));
+            .retain(|_, row| row.counted(now) > 1 || row.is_told(now) || row.full_at > now.mono);
     }
 }
 
@@ -209,6 +293,61 @@ mod tests {
         assert_eq!(existing.count(), 1000);
         assert!(!denials.flooded(at(69_000)).is_empty());
         assert!(denials.flooded(at(75_000)).is_empty());
+    }
+
+    /// Where nearly everything is in vain no more are under way than may be; where most is of use, they are not held up.
+    #[test]
+    fn what_is_under_way_counts_for_as_much_as_is_in_vain() {
+        const ANSWER_AFTER_MS: u64 = 200;
+        for (denied_of_10, expected) in [(10, 95..=150), (1, 990..=1001)] {
+            let mut denials = Denials::new(100);
+            let zone = name("victim.example.");
+            let mut under_way = std::collections::VecDeque::new();
+            let mut asked = 0;
+            // 1000 questions a second; the flood has gone on for some time when it is counted.
+            for ms in 0..6000 {
+                while under_way.front().is_some_and(|(due, _, _)| *due <= ms) {
+                    let (_, is_denied, stake) = under_way.pop_front().unwrap();
+                    if is_denied {
+                        denials.note(&zone, at(ms));
+                    }
+                    let outcome = [Outcome::Useful, Outcome::Denied][usize::from(is_denied)];
+                    denials.settle(&zone, stake, outcome, at(ms));
+                }
+                if let Some(stake) = denials.stake(&zone, at(ms)) {
+                    asked += u64::from(ms >= 5000);
+                    under_way.push_back((ms + ANSWER_AFTER_MS, ms % 10 < denied_of_10, stake));
+                }
+            }
+            assert!(expected.contains(&asked), "{denied_of_10} of 10: {asked}");
+        }
+    }
+
+    #[test]
+    fn failures_cost_as_much_as_denials_and_are_no_flood_of_names() {
+        let mut denials = Denials::new(20);
+        let zone = name("trap.example.");
+        let fails = |denials: &mut Denials, ms| match denials.stake(&zone, at(ms)) {
+            Some(stake) => {
+                denials.settle(&zone, stake, Outcome::Failed, at(ms));
+                true
+            }
+            None => false,
+        };
+        let failed = (0..1000).filter(|ms| fails(&mut denials, *ms)).count();
+        assert!((38..=42).contains(&failed), "{failed}");
+        assert_eq!(
+            (denials.flooded(at(999))[0].denials, denials.refused()),
+            (0, 1000 - failed as u64)
+        );
+        // What is given up for other reasons is forgotten.
+        for ms in 10_000..10_500 {
+            let stake = denials.stake(&zone, at(ms)).unwrap();
+            denials.settle(&zone, stake, Outcome::Unknown, at(ms));
+        }
+        let mut unlimited = Denials::new(0);
+        assert!((0..1000).all(|ms| fails(&mut unlimited, ms)));
+        assert!(unlimited.zones.is_empty());
     }
 
     #[test]

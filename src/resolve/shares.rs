@@ -20,10 +20,12 @@
 //! Failure: who has no place, or loses it, is told so at once ([`Crowded`]); that says nothing of the zone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::denials::{Denials, FloodedZone};
+pub use super::denials::Outcome;
+use super::denials::{Denials, FloodedZone, Stake};
 use crate::clock::Now;
 use crate::dns::Name;
 
@@ -35,6 +37,8 @@ const WAITING_MAX: usize = PLACES_MAX / 2;
 pub const PROMPT_FOR: Duration = Duration::from_millis(400);
 /// So long after an answer a zone's servers are expected to answer others.
 const HEARD_FOR: Duration = Duration::from_secs(1);
+/// After a question has found no place it is looked for so long whether the next one would.
+const LOOK_FOR: Duration = Duration::from_millis(100);
 /// Zones that are remembered for having been crowded, and for how long after the last time.
 const CROWDED_MAX: usize = 1000;
 const CROWDED_FOR: Duration = Duration::from_secs(60);
@@ -81,6 +85,9 @@ pub struct Shares {
     /// `None` for no such limit.
     zone_max: Option<usize>,
     tables: Mutex<Tables>,
+    limits_denials: bool,
+    /// Monotonic milliseconds until which some zone may let nobody in: while there is none, nobody has to look.
+    closed_until_ms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +124,8 @@ impl Shares {
     pub fn limited(zone_max: usize, denials_per_s: u32) -> Arc<Shares> {
         Arc::new(Shares {
             zone_max: (zone_max > 0).then_some(zone_max),
+            limits_denials: denials_per_s > 0,
+            closed_until_ms: AtomicU64::new(0),
             tables: Mutex::new(Tables {
                 denials: Denials::new(denials_per_s),
                 ..Tables::default()
@@ -142,20 +151,20 @@ impl Shares {
         let zone_max = self.zone_max.filter(|_| !apart);
         let mut tables = self.tables();
         if !apart && !tables.denials.may_ask(zone, now) {
+            self.expect_refusals(now);
             return Err(Crowded::Denials);
         }
         let free = PLACES_MAX.saturating_sub(tables.prompt + tables.waiting);
         let known = tables.zones.get(zone);
         let (prompt, waiting) = known.map_or((0, 0), |z| (z.prompt, z.waiting));
-        let heard = known.is_some_and(|z| z.is_heard(now));
         let refusal = match zone_max {
             _ if free == 0 => Some(Crowded::All),
-            Some(max) if waiting >= max && !heard => Some(Crowded::Zone(waiting)),
             Some(max) if prompt >= max.max(free / 2) => Some(Crowded::Zone(waiting + prompt)),
-            _ => None,
+            _ => tables.waits_in_vain(zone, zone_max, now),
         };
         if let Some(crowded) = refusal {
             tables.refused(zone, now);
+            self.expect_refusals(now);
             return Err(crowded);
         }
         tables.prompt += 1;
@@ -167,6 +176,55 @@ impl Shares {
             apart,
             waits: false,
         })
+    }
+
+    /// Begins the work on a client's question, whose deepest known servers are those of `zone`.
+    ///
+    /// # Errors
+    /// Too many questions of its zone lead to nothing.
+    pub fn begin(self: &Arc<Self>, zone: &Name, now: Now) -> Result<Begun, Crowded> {
+        match self.tables().denials.stake(zone, now) {
+            Some(stake) => Ok(Begun {
+                shares: self.clone(),
+                zone: zone.clone(),
+                stake,
+            }),
+            None => {
+                self.expect_refusals(now);
+                Err(Crowded::Denials)
+            }
+        }
+    }
+
+    /// Whether questions that lead to nothing are limited at all.
+    pub fn limits_denials(&self) -> bool {
+        self.limits_denials
+    }
+
+    /// Whether some zone may refuse questions at present; costs next to nothing.
+    pub fn may_refuse(&self, now: Now) -> bool {
+        (now.mono.as_millis() as u64) < self.closed_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Why a question to the servers of `zone` would be refused now; then it is counted as refused.
+    pub fn refuses(&self, zone: &Name, now: Now) -> Option<Crowded> {
+        let mut tables = self.tables();
+        let refusal = match tables.denials.may_ask(zone, now) {
+            false => Some(Crowded::Denials),
+            true => tables.waits_in_vain(zone, self.zone_max, now),
+        };
+        if matches!(refusal, Some(Crowded::Zone(_))) {
+            tables.refused(zone, now);
+        }
+        if refusal.is_some() {
+            self.expect_refusals(now);
+        }
+        refusal
+    }
+
+    fn expect_refusals(&self, now: Now) {
+        let until_ms = (now.mono + LOOK_FOR).as_millis() as u64;
+        self.closed_until_ms.fetch_max(until_ms, Ordering::Relaxed);
     }
 
     /// Zones whose share is used up, or was within the last minute.
@@ -220,6 +278,13 @@ impl Refusals {
 }
 
 impl Tables {
+    /// As many wait for the zone's servers as may, and nothing is heard of them.
+    fn waits_in_vain(&self, zone: &Name, zone_max: Option<usize>, now: Now) -> Option<Crowded> {
+        let known = self.zones.get(zone)?;
+        let is_full = known.waiting >= zone_max? && !known.is_heard(now);
+        is_full.then_some(Crowded::Zone(known.waiting))
+    }
+
     fn refused(&mut self, zone: &Name, now: Now) {
         self.crowded.retain(|_, r| r.lasts(now));
         if self.crowded.len() >= CROWDED_MAX && !self.crowded.contains_key(zone) {
@@ -231,6 +296,35 @@ impl Tables {
             count: 0,
         });
         (row.last, row.count) = (now.mono, row.count + 1);
+    }
+}
+
+/// A client's question under way, until it is said what became of it.
+#[derive(Debug)]
+pub struct Begun {
+    shares: Arc<Shares>,
+    zone: Name,
+    stake: Stake,
+}
+
+impl Begun {
+    /// What became of it.
+    pub fn end(mut self, outcome: Outcome, now: Now) {
+        let stake = std::mem::take(&mut self.stake);
+        let mut tables = self.shares.tables();
+        tables.denials.settle(&self.zone, stake, outcome, now);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.stake.is_zero() {
+            let mut tables = self.shares.tables();
+            let unknown = (Outcome::Unknown, Now::default());
+            tables
+                .denials
+                .settle(&self.zone, self.stake, unknown.0, unknown.1);
+        }
     }
 }
 

@@ -92,9 +92,9 @@ impl ZoneImage {
         match node.and_then(|e| self.answer_from(name, rtype, e.body)) {
             Some(mut found) => {
                 Prover::new(self, &mut found.authority).by_wildcard(name, encloser);
-                found
+                found.made_from(encloser)
             }
-            None => self.no_data(|p| p.wildcard_no_data(name, encloser)),
+            None => (self.no_data(|p| p.wildcard_no_data(name, encloser))).made_from(encloser),
         }
     }
 
@@ -204,6 +204,12 @@ impl Lookup {
             answer: Vec::new(),
             authority: Vec::new(),
             additional: Vec::new(),
+            wildcard: None,
         }
+    }
+
+    fn made_from(mut self, encloser: &Name) -> Lookup {
+        self.wildcard = Some(encloser.clone());
+        self
     }
 }

@@ -71,6 +71,8 @@ pub struct Lookup {
     pub authority: Vec<RrSet>,
     /// Additional section: glue of a referral, addresses beside an answer of type NS.
     pub additional: Vec<RrSet>,
+    /// The name above the wildcard that answers in the place of the name asked for, or has nothing of the type.
+    pub wildcard: Option<Name>,
 }
 
 /// The kind of a [`Lookup`].

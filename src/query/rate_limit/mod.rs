@@ -7,11 +7,13 @@
 //!
 //! | | what is counted together | over the limit |
 //! |---|---|---|
-//! | queries | a /24 or /56, senders that may be forged apart from *proven* ones | UDP: dropped, each `slip`th gets TC=1; streams: REFUSED |
+//! | queries | a /24 or /56, senders that may be forged apart from *proven* ones | UDP: dropped, each `slip`th and the first of each host and second gets TC=1; streams: REFUSED |
 //! | responses | a /24 or /56, and what is the same in the answer ([`Likeness`]); only UDP from senders that may be forged | dropped, each `slip`th gets TC=1 |
 //!
 //! Proven is who asks over a stream or sends back a cookie that was made here for him (RFC 7873): he has received something at his
-//! address. So a flood with forged senders leaves the network that it names a way in, and a real one is bounded all the same.
+//! address. So a flood with forged senders leaves the network that it names a way in, and a real one is bounded all the same. That way is shown to each host
+//! of the network when it first asks too much in a second: who lives beside a flood may ask little, and finds it at once. Beyond that no more are shown it
+//! than may go it.
 //!
 //! The responses are limited as in BIND 9 (its manual, "Response Rate Limiting"): an account has credit for one second and takes
 //! debt for `window_s`, so that a flood that goes on is answered with nothing but TC=1. Queries take no debt: so many of them
@@ -36,7 +38,7 @@ pub use talkers::{Talker, Talkers};
 
 /// What one account may have at once, as time at its rate: BIND gives a second's worth.
 const BURST: Duration = Duration::from_secs(1);
-/// Networks that are known at a time, each with two buckets and its counts: 3 MiB.
+/// Networks that are known at a time, each with its buckets, counts and hosts: 6 MiB.
 const NETWORKS_MAX: usize = 1 << 16;
 /// Accounts of responses at a time: 1.5 MiB, only where responses are limited.
 const ACCOUNTS_MAX: usize = 1 << 16;
@@ -61,7 +63,7 @@ pub enum Likeness<'n> {
     Records(&'n Name, Rtype),
     /// Records of this type made from the wildcard below this name.
     Wildcard(Name, Rtype),
-    /// No data, for this name and any type.
+    /// No data, for this name, or those of the wildcard below it, and any type.
     NoData(&'n Name),
     /// A referral to this zone.
     Referral(&'n Name),
@@ -118,8 +120,18 @@ impl RateLimits {
         self.networks.total.count_limited(now);
         match is_stream {
             true => Verdict::Refuse,
-            false if slot.slips(self.slip) => Verdict::Truncate,
+            false if self.slip > 0 && slot.is_first(self.host(client), now) => Verdict::Truncate,
+            // More than may come over TCP need not be shown the way: under a flood each answer that is sent costs honest ones theirs.
+            false if slot.slips(self.slip) && account.take(slot.ways(), now) => Verdict::Truncate,
             false => Verdict::Drop,
+        }
+    }
+
+    /// Which of its network the client is: all are told apart in IPv4, and some of those in IPv6.
+    fn host(&self, client: &Client) -> u8 {
+        match client.addr.ip().to_canonical() {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(ip) => siphash(&self.secret, &ip.octets()) as u8,
         }
     }
 

@@ -147,17 +147,28 @@ impl Counts {
 pub struct NetworkSlot {
     /// The network; 0 for none.
     tag: AtomicU64,
-    /// Of senders that may be forged, and of proven ones.
-    buckets: [AtomicU64; 2],
+    /// Of senders that may be forged, of proven ones, and of those that are shown the way from one to the other.
+    buckets: [AtomicU64; 3],
     counts: Counts,
     slipped: AtomicU32,
+    /// Which hosts have been shown the way in, in the second that goes on.
+    shown: [AtomicU64; HOSTS / 64],
+    shown_s: AtomicU64,
 }
+
+/// Hosts of a network that are told apart: all of a /24.
+const HOSTS: usize = 256;
 
 impl NetworkSlot {
     /// The bucket of proven senders, or of the others.
     pub fn bucket(&self, proven: bool) -> &AtomicU64 {
-        let [others, of_proven] = &self.buckets;
+        let [others, of_proven, _] = &self.buckets;
         if proven { of_proven } else { others }
+    }
+
+    /// The bucket of those that are told TC=1.
+    pub fn ways(&self) -> &AtomicU64 {
+        &self.buckets[2]
     }
 
     pub fn count_query(&self, now: Duration) {
@@ -170,6 +181,22 @@ impl NetworkSlot {
 
     pub fn slips(&self, slip: u32) -> bool {
         slips(&self.slipped, slip)
+    }
+
+    /// Whether it is the first time in this second for the host.
+    pub fn is_first(&self, host: u8, now: Duration) -> bool {
+        let second = now.as_secs();
+        if self.shown_s.swap(second, Ordering::Relaxed) != second {
+            self.forget_shown();
+        }
+        let bit = 1 << (host % 64);
+        self.shown[usize::from(host) / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    fn forget_shown(&self) {
+        for hosts in &self.shown {
+            hosts.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Its network with its queries and limited ones.
@@ -185,6 +212,7 @@ impl NetworkSlot {
         }
         self.counts.clear();
         self.slipped.store(0, Ordering::Relaxed);
+        self.forget_shown();
         self.tag.store(network.0, Ordering::Relaxed);
     }
 }

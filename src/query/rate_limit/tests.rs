@@ -60,11 +60,12 @@ fn a_network_gets_its_rate_and_every_second_query_beyond_it_a_way_in() {
         tally(count, || limits.query(&client, false, now))
     };
     assert_eq!(from("192.0.2.1", 30, s(100)), [10, 10, 10, 0]);
-    // The neighbour pays as well; another network, and one of IPv6, do not.
+    // The neighbour pays as well, but is shown the way; another network, and one of IPv6, do not.
+    assert_eq!(from("192.0.2.77", 1, s(100)), [0, 0, 1, 0]);
     assert_eq!(from("192.0.2.77", 2, s(100)), [0, 1, 1, 0]);
     assert_eq!(from("192.0.3.1", 10, s(100)), [10, 0, 0, 0]);
     assert_eq!(from("2001:db8::1", 12, s(100)), [10, 1, 1, 0]);
-    assert_eq!(from("2001:db8:0:ff::1", 2, s(100)), [0, 1, 1, 0]);
+    assert_eq!(from("2001:db8:0:ff::1", 1, s(100)), [0, 0, 1, 0]);
     assert_eq!(from("2001:db8:0:100::1", 10, s(100)), [10, 0, 0, 0]);
     assert_eq!(from("::ffff:192.0.2.5", 2, s(100)), [0, 1, 1, 0]);
     // What was refused is no debt.
@@ -87,7 +88,7 @@ fn proven_senders_have_a_bucket_of_their_own() {
     };
     let tls = at("192.0.2.9", tls);
     assert_eq!(tally(4, || limits.query(&tls, false, s(9))), [2, 0, 0, 2]);
-    assert_eq!(tally(4, || limits.query(&flood, true, s(9))), [0, 2, 2, 0]);
+    assert_eq!(tally(4, || limits.query(&flood, true, s(9))), [0, 4, 0, 0]);
 }
 
 #[test]
@@ -151,19 +152,60 @@ fn random_names_are_one_account_where_they_do_not_exist() {
     assert_eq!(tally(15, below)[0], 5);
 }
 
+/// However much the others of its network ask.
+#[test]
+fn who_lives_beside_a_flood_is_shown_the_way_each_second() {
+    let limits = limits(10, 0);
+    let (flood, neighbour) = (udp("192.0.2.200"), udp("192.0.2.1"));
+    for second in 5..15 {
+        for _ in 0..500 {
+            limits.query(&flood, false, s(second));
+        }
+        let told = tally(1, || limits.query(&neighbour, false, s(second)));
+        assert_eq!(told, [0, 0, 1, 0], "{second}");
+    }
+    let silent = RateLimits::new(
+        &Limits {
+            queries_per_prefix_s: 1,
+            slip: 0,
+            ..Limits::default()
+        },
+        SECRET,
+    );
+    assert_eq!(
+        tally(9, || silent.query(&neighbour, false, s(5))),
+        [1, 8, 0, 0]
+    );
+}
+
+/// Hosts of a flood and their neighbours are shown the way; of all others no more than may go it.
+#[test]
+fn no_more_are_shown_the_way_than_may_go_it() {
+    let limits = limits(10, 0);
+    let flood = udp("192.0.2.200");
+    assert_eq!(
+        tally(10_000, || limits.query(&flood, false, s(5))),
+        [10, 9979, 11, 0]
+    );
+}
+
 #[test]
 fn slip_says_how_many_get_a_way_in() {
-    for (slip, expected) in [(0, [1, 20, 0, 0]), (1, [1, 0, 20, 0]), (5, [1, 16, 4, 0])] {
+    for (slip, expected) in [
+        (0, [100, 20, 0, 0]),
+        (1, [100, 0, 20, 0]),
+        (5, [100, 16, 4, 0]),
+    ] {
         let limits = RateLimits::new(
             &Limits {
-                queries_per_prefix_s: 1,
+                queries_per_prefix_s: 100,
                 slip,
                 ..Limits::default()
             },
             SECRET,
         );
         let client = udp("192.0.2.1");
-        assert_eq!(tally(21, || limits.query(&client, false, s(3))), expected);
+        assert_eq!(tally(120, || limits.query(&client, false, s(3))), expected);
     }
 }
 

@@ -113,6 +113,15 @@ async fn like_answers_are_limited_as_in_bind() {
         (0..3).for_each(|at| denied[at] += tally[at]);
     }
     assert_eq!(denied, [10, 10, 10]);
+    // So are the names of a wildcard, signed or not, whether it has the type or not.
+    for (rtype, expected) in [(Rtype::TXT, [10, 10, 10]), (Rtype::A, [10, 10, 10])] {
+        let mut made = [0; 3];
+        for i in 0..30 {
+            let tally = count(&format!("w{i}.wild.lab.test."), rtype, 1).await;
+            (0..3).for_each(|at| made[at] += tally[at]);
+        }
+        assert_eq!(made, expected, "{rtype}");
+    }
     let non_recursive = [
         count("a.sub.lab.test.", Rtype::A, 5).await,
         count("b.sub.lab.test.", Rtype::TXT, 15).await,

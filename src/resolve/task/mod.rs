@@ -15,6 +15,7 @@ mod beside;
 mod chain;
 mod copied;
 mod failures;
+mod flooded;
 mod inflight;
 mod judge;
 mod placed;
@@ -398,7 +399,8 @@ impl Resolver {
         let known = self.at_hand(question, options);
         self.0.cache.count_question(known.is_some());
         let Some((resolution, due)) = known else {
-            return self.0.copied(question, options);
+            let copied = self.0.copied(question, options);
+            return copied.or_else(|| self.0.refused_at_once(question, options));
         };
         // Without RD nothing is asked upstream.
         if options.recursion && self.0.settings.prefetch && !due.is_empty() {
@@ -686,10 +688,16 @@ impl Shared {
         budget: Arc<Budget>,
     ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
-        let began = self.clock.now().mono;
+        let began = self.clock.now();
+        let begun = match self.begin_limited(&question, began) {
+            Ok(begun) => begun,
+            Err(crowded) => return self.refused(&question, crowded),
+        };
+        let began = began.mono;
         match self.chain(&question, options, &budget).await {
             Ok(resolution) => {
                 self.failures.clear(&key);
+                flooded::end(begun, flooded::of_answer(&resolution), self.clock.now());
                 resolution
             }
             Err(unanswered) => {
@@ -699,6 +707,8 @@ impl Shared {
                     errors: unanswered.errors.clone(),
                     silent: self.silent_at(&unanswered),
                 };
+                let outcome = flooded::of_failure(&unanswered, failed.silent.is_some());
+                flooded::end(begun, outcome, self.clock.now());
                 if unanswered.lasting {
                     (self.failures).remember(key, failed, began, self.clock.now());
                 }

@@ -1,5 +1,5 @@
 //! A round trip for servers that have none: what comes to ADDRESS:53 goes to ADDRESS:BACKEND_PORT, and the answer is held until
-//! the round trip is over.
+//! the round trip is over. Such servers may be weak, too: of more than PER_S questions a second (0 = as many as come) none goes on.
 //!
 //! UDP: one thread, one queue ordered by time. The question goes on at once and its answer leaves RTT after the question came, so
 //! that the server's own time is within the round trip, not on top. TCP, which is rare here: a pair of threads per connection, with one
@@ -32,10 +32,14 @@ const DATAGRAM_LEN_MAX: usize = 4096;
 /// The longest wait without looking around.
 const IDLE: Duration = Duration::from_millis(100);
 
-pub fn run(rtt_ms: &str, port: &str, servers: &[&str]) -> Result<(), Box<dyn Error>> {
+/// Questions that a weak server takes at once, as time at its rate.
+const BURST: Duration = Duration::from_millis(100);
+
+pub fn run(rtt_ms: &str, per_s: &str, port: &str, servers: &[&str]) -> Result<(), Box<dyn Error>> {
     let rtt = Duration::from_secs_f64(rtt_ms.parse::<f64>()? / 1000.0);
     let port: u16 = port.parse()?;
-    let mut relay = Relay::new(rtt);
+    let per_s: u32 = per_s.parse()?;
+    let mut relay = Relay::new(rtt, (per_s > 0).then(|| Duration::from_secs(1) / per_s));
     for server in servers {
         let address: IpAddr = server.parse()?;
         relay.add(address, port)?;
@@ -75,20 +79,26 @@ struct Held {
 struct Counts {
     answered: u64,
     dropped: u64,
+    refused: u64,
     late_us: Vec<u32>,
 }
 
 struct Relay {
     rtt: Duration,
+    /// What a question takes of a weak server's time, and until when that time is used up.
+    each: Option<Duration>,
+    busy_until: Instant,
     servers: Vec<Server>,
     held: BinaryHeap<Reverse<Held>>,
     counts: Counts,
 }
 
 impl Relay {
-    fn new(rtt: Duration) -> Relay {
+    fn new(rtt: Duration, each: Option<Duration>) -> Relay {
         Relay {
             rtt,
+            each,
+            busy_until: Instant::now(),
             servers: Vec::new(),
             held: BinaryHeap::new(),
             counts: Counts::default(),
@@ -138,10 +148,18 @@ impl Relay {
             if len < 12 {
                 continue;
             }
+            let now = Instant::now();
+            if let Some(each) = self.each {
+                if self.busy_until > now + BURST {
+                    self.counts.refused += 1;
+                    continue;
+                }
+                self.busy_until = self.busy_until.max(now) + each;
+            }
             let asked = Asked {
                 client,
                 id: [buffer[0], buffer[1]],
-                due: Instant::now() + self.rtt,
+                due: now + self.rtt,
             };
             let slot = &mut server.asked[usize::from(server.next)];
             if slot.replace(asked).is_some() {
@@ -210,13 +228,14 @@ impl Relay {
         let Counts {
             answered,
             dropped,
+            refused,
             mut late_us,
         } = std::mem::take(&mut self.counts);
         late_us.sort_unstable();
         let at = |part: usize| late_us.get(late_us.len() * part / 1000).copied();
         let late = [500, 990, 999].map(|part| at(part).unwrap_or(0));
         println!(
-            "{{\"answered\": {answered}, \"dropped\": {dropped}, \"late_us_p50\": {}, \"late_us_p99\": {}, \"late_us_p999\": {}}}",
+            "{{\"answered\": {answered}, \"dropped\": {dropped}, \"refused\": {refused}, \"late_us_p50\": {}, \"late_us_p99\": {}, \"late_us_p999\": {}}}",
             late[0], late[1], late[2]
         );
         io::stdout().flush()?;
