@@ -538,7 +538,13 @@ async fn follow_generations(
                 tell(&event.zone);
                 resolver.note_generation(&event.zone);
             }
-            Err(RecvError::Lagged(_)) => {}
+            // Whose version is new is not known.
+            Err(RecvError::Lagged(_)) => {
+                for mirror in mirrors.all().iter() {
+                    tell(mirror.zone());
+                    resolver.note_generation(mirror.zone());
+                }
+            }
             Err(RecvError::Closed) => return,
         }
     }

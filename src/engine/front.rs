@@ -132,10 +132,12 @@ impl Resolve for Front {
 
     fn standing(&self) -> Option<u64> {
         let changes = self.changes.load(Ordering::Acquire);
-        let of_resolver = match &*self.rehearsal.load() {
-            None => self.live.standing(),
-            Some(rehearsal) => rehearsal.resolver.standing(),
-        };
+        // Also during a drill: new versions of mirrors are told to the one that goes on after it.
+        let of_resolver = self.live.standing()
+            + match &*self.rehearsal.load() {
+                None => 0,
+                Some(rehearsal) => rehearsal.resolver.standing(),
+            };
         Some(changes.wrapping_mul(STANDINGS).wrapping_add(of_resolver))
     }
 

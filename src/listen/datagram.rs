@@ -364,9 +364,16 @@ fn local_of(header: &libc::msghdr) -> Option<Local> {
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info: libc::in6_pktinfo = std::ptr::read_unaligned(data.cast());
+                    let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    // RFC 3542 section 6.2: an interface is an order to send by it, whatever the routes say. Only addresses that
+                    // mean nothing without one want that.
+                    let interface = match address.is_unicast_link_local() {
+                        true => info.ipi6_ifindex,
+                        false => 0,
+                    };
                     return Some(Local {
-                        address: Ipv6Addr::from(info.ipi6_addr.s6_addr).into(),
-                        interface: info.ipi6_ifindex,
+                        address: address.into(),
+                        interface,
                     });
                 }
                 _ => control = libc::CMSG_NXTHDR(header, control),

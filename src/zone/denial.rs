@@ -5,7 +5,7 @@
 //! wildcard here either") to a list without repeating any. Where the zone lacks a record of its chain,
 //! the proof stays incomplete: the answer is still the zone's, and it is `zone verify` that complains.
 
-use super::block::{Body, SetRef};
+use super::block::{Body, Entry, SetRef};
 use super::hash32;
 use super::image::{Denial, Place, ZoneImage};
 use super::key::{key_of, name_of, path};
@@ -21,6 +21,35 @@ pub fn usable_params(param: &[u8]) -> Option<(u16, &[u8])> {
     let (&[algorithm, flags, high, low, salt_len], salt) = param.split_first_chunk()?;
     let usable = algorithm == SHA1 && flags == 0 && salt.len() == salt_len as usize;
     usable.then_some((u16::from_be_bytes([high, low]), salt))
+}
+
+impl ZoneImage {
+    /// Whether `next` is the zone's next name after `name`, or the apex after the last: what an NSEC record says of them is true. Names
+    /// below a cut or a DNAME at `name` do not count.
+    pub fn is_next(&self, name: &Name, next: &Name) -> bool {
+        let damage = self.damage();
+        let (Some(mut key), Some(next_key)) =
+            (key_of(name, self.apex()), key_of(next, self.apex()))
+        else {
+            return false;
+        };
+        let names = self.names();
+        let mut spot = names.locate(&key);
+        let is_occluded = |entry: &Entry<'_>| entry.body.place() == Place::Occluded;
+        if spot.after.as_ref().is_some_and(is_occluded) {
+            // Every key below has a 0 where this has a 1. Below a DNAME at the apex is the whole zone.
+            match key.pop() {
+                Some(last) => key.push(last + 1),
+                None => return next_key.is_empty(),
+            }
+            spot = names.locate(&key);
+        }
+        let is_found = match spot.after {
+            Some(after) => after.key == next_key && !is_occluded(&after),
+            None => next_key.is_empty(),
+        };
+        is_found && self.damage() == damage
+    }
 }
 
 /// Adds proofs about one zone to a list of sets.

@@ -524,3 +524,36 @@ fn cost_of_a_delegation() {
     println!("{bytes} bytes per delegation, {} in all", image.len_bytes());
     assert!(bytes <= 120);
 }
+
+// RFC 4034 section 4.1.1: what a true NSEC record names.
+#[test]
+fn the_next_name_is_known() {
+    let image = image(
+        "@ 60 SOA ns h 1 1 1 1 60\n@ 60 NS ns.a\nb 60 A 192.0.2.1\na 60 NS ns.a\nns.a 60 A 192.0.2.1\n\
+         d 60 DNAME @\nx.d 60 A 192.0.2.1\ny.f 60 A 192.0.2.1\n",
+    );
+    for (from, to, expected) in [
+        ("example.", "a.example.", true),
+        // Glue does not count, nor what is below a DNAME.
+        ("a.example.", "b.example.", true),
+        ("a.example.", "ns.a.example.", false),
+        ("b.example.", "d.example.", true),
+        ("B.example.", "D.example.", true),
+        ("d.example.", "y.f.example.", true),
+        ("y.f.example.", "example.", true),
+        // What is between.
+        ("example.", "b.example.", false),
+        ("a.example.", "y.f.example.", false),
+        ("b.example.", "example.", false),
+        // Names that are not there, and those of others.
+        ("d.example.", "f.example.", false),
+        ("y.f.example.", "other.", false),
+        ("other.", "example.", false),
+    ] {
+        assert_eq!(
+            image.is_next(&name(from), &name(to)),
+            expected,
+            "{from} {to}"
+        );
+    }
+}

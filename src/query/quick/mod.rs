@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use super::acl::Rights;
 use super::cookie::{OPTION_LEN as COOKIE_LEN, Standing};
+use super::own::{OwnZone, OwnZones};
 use super::rate_limit::Verdict;
 use super::reply::{self, Answer};
 use super::request::Request;
@@ -239,10 +240,13 @@ impl Pipeline {
             (&metrics.queries_udp_total, tally.queries),
             (
                 &metrics.answers_ready_total,
-                tally.cache + tally.own + tally.special,
+                tally.cache + tally.mirror + tally.own + tally.special,
             ),
             (&metrics.answers_cache_total, tally.cache),
             (&metrics.cache_hits_total, tally.cache),
+            (&metrics.answers_mirror_total, tally.mirror),
+            // The cache is asked before the copy.
+            (&metrics.cache_misses_total, tally.mirror),
             (&metrics.answers_own_total, tally.own),
             (&metrics.answers_special_total, tally.special),
             (
@@ -341,25 +345,35 @@ impl Pipeline {
             Short::One(ready) => (ready.kind(), ready.like()),
             Short::Many(shaped) => (shaped.kind, shaped.like),
         };
-        if self.limits.is_some() {
-            let client = Client::new(from, Transport::Udp);
-            match self.verdict_on_ready(&client, is_proven, like, now) {
-                Verdict::Pass => {}
-                Verdict::Drop | Verdict::Refuse => return Found::Nothing,
-                Verdict::Truncate => {
-                    let size_max = settings.udp_size_max;
-                    return truncated(wire, client, octets, size_max, out);
+        let client = Client::new(from, Transport::Udp);
+        let limits = self.limits.as_ref().map(|(limits, _)| limits);
+        let mut verdict = limits.map_or(Verdict::Pass, |limits| {
+            self.counted_query(limits.query(&client, is_proven, now.mono))
+        });
+        if verdict == Verdict::Pass {
+            // Asked and answered, even where the answer does not leave.
+            let is_asked = u64::from(plain.form.recursion_desired());
+            match kind {
+                Kind::Cache => {
+                    (tally.cache, tally.asked) = (tally.cache + 1, tally.asked + is_asked)
                 }
+                Kind::Mirror => {
+                    (tally.mirror, tally.asked) = (tally.mirror + 1, tally.asked + is_asked)
+                }
+                Kind::Own => tally.own += 1,
+                Kind::Special => tally.special += 1,
+            }
+            if let Some(limits) = limits.filter(|_| !is_proven) {
+                verdict = self.counted_response(limits.response_like(&client, like, now.mono));
             }
         }
-        let is_asked = u64::from(plain.form.recursion_desired());
-        match kind {
-            Kind::Cache => (tally.cache, tally.asked) = (tally.cache + 1, tally.asked + is_asked),
-            Kind::Mirror => {
-                (tally.mirror, tally.asked) = (tally.mirror + 1, tally.asked + is_asked)
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Drop | Verdict::Refuse => return Found::Nothing,
+            Verdict::Truncate => {
+                let size_max = settings.udp_size_max;
+                return truncated(wire, client, octets, size_max, out);
             }
-            Kind::Own => tally.own += 1,
-            Kind::Special => tally.special += 1,
         }
         let id = [wire[0], wire[1]];
         match found {
@@ -370,18 +384,6 @@ impl Pipeline {
             }
         }
         Found::Answered
-    }
-
-    fn verdict_on_ready(&self, client: &Client, is_proven: bool, like: u64, now: Now) -> Verdict {
-        let Some((limits, _)) = &self.limits else {
-            return Verdict::Pass;
-        };
-        match self.counted_query(limits.query(client, is_proven, now.mono)) {
-            Verdict::Pass if !is_proven => {
-                self.counted_response(limits.response_like(client, like, now.mono))
-            }
-            verdict => verdict,
-        }
     }
 
     /// As [`Pipeline::begin`] for a query over UDP that [`Pipeline::answer_ready`] did not know; the answer may stay.
@@ -428,13 +430,11 @@ impl Pipeline {
                 ..of
             };
             let hash = kept.table.hash(&of_scope);
-            let is_repeated = kept.table.admits(hash);
+            let may = kept.table.admits(hash) && is_true(scope, keep.kind, &kept.settings.zones);
             let landmarks = || self.landmarks(&kept.settings);
             let mut gone =
                 |kind, flags, zone: &Name, hits| self.count_shape(kind, flags, zone, hits);
-            if is_repeated
-                && (kept.shapes).put(&of, scope, answer, &keep, now, landmarks, &mut gone)
-            {
+            if may && (kept.shapes).put(&of, scope, answer, &keep, now, landmarks, &mut gone) {
                 return;
             }
         }
@@ -456,7 +456,9 @@ impl Pipeline {
 
     /// Where others than the zones above have a say.
     fn landmarks(&self, settings: &Settings) -> Vec<Name> {
-        let own = settings.zones.iter().map(|(name, _)| name);
+        // Catalogs exist for secondaries alone, who ask for their versions (`transfer`).
+        let own = settings.zones.iter().chain(settings.catalogs.iter());
+        let own = own.map(|(name, _)| name);
         let mut landmarks: Vec<Name> = own.chain(settings.special.names()).cloned().collect();
         landmarks.extend(self.dns64.iter().flat_map(|(dns64, _)| dns64.landmarks()));
         landmarks.extend(
@@ -506,10 +508,13 @@ impl Pipeline {
         request: &Request,
         octets: &[u8],
     ) -> Option<Keep> {
+        // RFC 6672 section 3.1: the alias made of a DNAME holds what stood before it in the question, spelled as there.
+        let is_spelled = (answer.answer.iter()).any(|set| set.rtype == Rtype::DNAME);
         let may = answer.errors.is_empty()
             && matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
             && request.client.transport == Transport::Udp
-            && request.signed.is_none();
+            && request.signed.is_none()
+            && !is_spelled;
         if !may {
             return None;
         }
@@ -529,6 +534,19 @@ impl Pipeline {
             scope,
             ..keep
         })
+    }
+}
+
+/// Whether nothing is in a gap. The chain of an own zone is what its file says, which may have been changed by hand since it was signed;
+/// that of a secure copy has been followed from end to end.
+fn is_true(scope: &Scope, kind: Kind, zones: &OwnZones) -> bool {
+    let Scope::Gap { apex, from, to } = scope else {
+        return true;
+    };
+    match (kind, zones.zone(apex)) {
+        (Kind::Own, Some(OwnZone::Loaded(image))) => image.is_next(from, to),
+        (Kind::Own, _) => false,
+        _ => true,
     }
 }
 

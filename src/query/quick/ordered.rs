@@ -51,14 +51,16 @@ impl<T> Ordered<T> {
         self.things.get_mut(at).map(|(_, thing)| thing)
     }
 
-    /// Takes out what has this key.
-    pub fn remove(&mut self, key: &[u8]) -> Option<T> {
+    /// What has this key.
+    pub fn find_mut(&mut self, key: &[u8]) -> Option<&mut T> {
         let at = self.at_or_before(key)?;
-        if *self.things[at].0 != *key {
-            return None;
-        }
-        self.heads.remove(at);
-        Some(self.things.remove(at).1)
+        let (found, thing) = &mut self.things[at];
+        (**found == *key).then_some(thing)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.things.len()
     }
 
     /// Puts in what has this key, which nothing there has.
@@ -101,18 +103,19 @@ mod tests {
         let (mut list, mut tree) = (Ordered::default(), BTreeMap::new());
         for n in 0..4000 {
             let new = key();
-            assert_eq!(list.remove(&new), tree.remove(&new));
-            list.insert(new.clone().into(), n);
-            tree.insert(new, n);
-            if n % 3 == 0 {
-                let old = key();
-                assert_eq!(list.remove(&old), tree.remove(&old));
+            let old = tree.insert(new.clone(), n);
+            match list.find_mut(&new) {
+                Some(thing) => assert_eq!(Some(std::mem::replace(thing, n)), old),
+                None => {
+                    assert_eq!(old, None);
+                    list.insert(new.into(), n);
+                }
             }
             let asked = key();
             let found = list.at_or_before(&asked).and_then(|at| list.get(at));
             let expected = tree.range(..=asked).next_back().map(|(_, n)| n);
             assert_eq!(found, expected);
         }
-        assert!(list.iter().eq(tree.values()));
+        assert!(list.iter().eq(tree.values()) && list.len() == tree.len());
     }
 }

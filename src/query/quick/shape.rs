@@ -22,6 +22,8 @@ use crate::zone::key::push_key;
 const QUESTION_TAIL_LEN: usize = 4;
 /// Forms of question that one area has answers for; the oldest goes.
 const FORMS_MAX: usize = 16;
+/// Areas of one thread: to put one in moves those after it, which must not take long.
+const AREAS_MAX: usize = 8192;
 /// What an area and its places in the maps take beside their octets, in bytes, about.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -129,7 +131,8 @@ struct Area {
     /// The question for DS at the cut is not its own.
     is_cut: bool,
     kind: Kind,
-    suffix_len: usize,
+    /// The end of the name that all of its names share.
+    suffix: Name,
     shapes: Vec<Shape>,
 }
 
@@ -168,7 +171,7 @@ impl Area {
             without,
             is_cut: matches!(scope, Scope::Cut(_)),
             kind: Kind::Own,
-            suffix_len: scope.suffix().wire().len(),
+            suffix: scope.suffix().clone(),
             within: within.into_boxed_slice(),
             shapes: Vec::new(),
         };
@@ -191,7 +194,47 @@ impl Area {
         let shapes = self.shapes.iter();
         let octets =
             shapes.map(|shape| shape.tail.len() + 2 * shape.pointers.len() + OVERHEAD_BYTES);
-        octets.sum::<usize>() + OVERHEAD_BYTES
+        let keys = [Some(&self.within), self.end.as_ref()];
+        let keys = keys.into_iter().flatten().chain(&self.without);
+        let keys: usize = keys.map(|key| key.len()).sum();
+        octets.sum::<usize>() + keys + OVERHEAD_BYTES
+    }
+
+    /// Most areas have a form or two.
+    fn add(&mut self, shape: Shape) {
+        self.shapes.reserve_exact(1);
+        self.shapes.push(shape);
+    }
+
+    /// Takes out what was made for a form, and tells of it.
+    fn drop_form(&mut self, form: u64, gone: &mut impl FnMut(Kind, u8, &Name, u32)) {
+        let (kind, suffix) = (self.kind, &self.suffix);
+        self.shapes.retain(|old| {
+            let stays = old.form != form;
+            if !stays {
+                gone(kind, old.flags(), suffix, old.hits);
+            }
+            stays
+        });
+    }
+
+    /// Tells of all that was given.
+    fn tell(&self, gone: &mut impl FnMut(Kind, u8, &Name, u32)) {
+        for shape in &self.shapes {
+            gone(self.kind, shape.flags(), &self.suffix, shape.hits);
+        }
+    }
+
+    /// Whether what the other holds goes for the same names.
+    fn is_same(&self, other: &Area) -> bool {
+        self.kind == other.kind && self.end == other.end && self.within == other.within
+    }
+}
+
+impl Shape {
+    /// The flags of its form.
+    fn flags(&self) -> u8 {
+        (self.form >> 24) as u8
     }
 }
 
@@ -259,7 +302,7 @@ impl Shapes {
     /// The answer of the area that the question is in.
     pub fn find(&mut self, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
         let area = self.area(of.name, of.rtype)?;
-        let next = next_label(of.name, area.suffix_len);
+        let next = next_label(of.name, area.suffix.wire().len());
         let kind = area.kind;
         let form = form_of(of);
         let mut shapes = area.shapes.iter_mut();
@@ -309,48 +352,48 @@ impl Shapes {
         let Some(shape) = Shape::of(of, scope.suffix(), answer, keep, now) else {
             return false;
         };
-        if self.bytes > self.bytes_max {
+        let is_new = self.areas(scope).find_mut(&start).is_none();
+        if self.bytes > self.bytes_max || is_new && self.cuts.len() + self.gaps.len() >= AREAS_MAX {
+            let marks = self.landmarks.take();
             self.clear(gone);
+            self.landmarks = marks;
         }
+        area.kind = keep.kind;
         let map = match scope {
             Scope::Cut(_) => &mut self.cuts,
             Scope::Gap { .. } => &mut self.gaps,
         };
-        if let Some(old) = map.remove(&start[..]) {
-            self.bytes -= old.bytes();
-            if old.end == area.end && old.kind == keep.kind {
-                area.shapes = old.shapes;
-            }
+        let Some(known) = map.find_mut(&start) else {
+            area.add(shape);
+            self.bytes += area.bytes();
+            map.insert(start.into_boxed_slice(), area);
+            return true;
+        };
+        self.bytes -= known.bytes();
+        if !known.is_same(&area) {
+            known.tell(gone);
+            *known = area;
         }
-        area.kind = keep.kind;
-        area.shapes.retain(|old| {
-            let stays = old.form != shape.form;
-            if !stays {
-                gone(keep.kind, (old.form >> 24) as u8, scope.suffix(), old.hits);
-            }
-            stays
-        });
-        if area.shapes.len() >= FORMS_MAX {
-            let old = area.shapes.remove(0);
-            gone(keep.kind, (old.form >> 24) as u8, scope.suffix(), old.hits);
+        known.drop_form(shape.form, gone);
+        if known.shapes.len() >= FORMS_MAX {
+            known.drop_form(known.shapes[0].form, gone);
         }
-        area.shapes.push(shape);
-        self.bytes += area.bytes();
-        map.insert(start.into_boxed_slice(), area);
+        known.add(shape);
+        self.bytes += known.bytes();
         true
+    }
+
+    fn areas(&mut self, of: &Scope) -> &mut Ordered<Area> {
+        match of {
+            Scope::Cut(_) => &mut self.cuts,
+            Scope::Gap { .. } => &mut self.gaps,
+        }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self, gone: &mut impl FnMut(Kind, u8, &Name, u32)) {
         for area in self.cuts.iter().chain(self.gaps.iter()) {
-            for shape in &area.shapes {
-                gone(
-                    area.kind,
-                    (shape.form >> 24) as u8,
-                    &Name::root(),
-                    shape.hits,
-                );
-            }
+            area.tell(gone);
         }
         self.cuts.clear();
         self.gaps.clear();
@@ -549,6 +592,48 @@ mod tests {
         ] {
             assert_eq!(holds(&cut, asked, rtype), expected, "{asked} {rtype}");
         }
+    }
+
+    // Whoever asks through a large zone makes neither the list long nor the octets many.
+    #[test]
+    fn areas_are_bounded_and_told_of_by_their_zone() {
+        use crate::clock::Now;
+        use crate::dns::Message;
+        use crate::dns::message::MESSAGE_LEN_MAX;
+        use std::time::Duration;
+
+        let mut shapes = Shapes::new(64 << 20);
+        let (now, zone) = (Now::new(Duration::ZERO, 100), name("zone."));
+        let mut told = Vec::new();
+        for n in 0..=AREAS_MAX {
+            for flags in [0, 1] {
+                let asked = name(&format!("n{n:05}x.zone."));
+                let query = Message::query(7, Question::new(asked.clone(), Rtype::A));
+                let answer = query.reply(Rcode::NXDOMAIN).encode(MESSAGE_LEN_MAX);
+                let of = Identity {
+                    name: asked.wire(),
+                    rtype: Rtype::A,
+                    flags,
+                    rights: 3,
+                    limit: 512,
+                };
+                let scope = Scope::Gap {
+                    apex: zone.clone(),
+                    from: name(&format!("n{n:05}.zone.")),
+                    to: name(&format!("n{n:05}z.zone.")),
+                };
+                let keep = Keep::fixed(Kind::Mirror);
+                let mut gone = |_, flags, zone: &Name, _| told.push((flags, zone.clone()));
+                assert!(shapes.put(&of, &scope, &answer, &keep, now, Vec::new, &mut gone));
+                assert!(shapes.find(&of, now).is_some());
+            }
+        }
+        // All but the last one had to go when it came.
+        assert_eq!(shapes.gaps.len(), 1);
+        assert_eq!(told.len(), 2 * AREAS_MAX);
+        assert!(told.iter().all(|(flags, of)| *flags < 2 && *of == zone));
+        let left: usize = shapes.gaps.iter().map(Area::bytes).sum();
+        assert_eq!(shapes.bytes, left);
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Shared {
             false => at_once(self.without_recursion(question)),
         };
         let mut found = found?;
-        let is_trusted = |trust| matches!(trust, LocalTrust::Secure | LocalTrust::Insecure);
+        // Only of what was verified whole is it known that its chain of denials leaves nothing out.
+        let is_trusted = |trust| trust == LocalTrust::Secure;
         found.sources.settled = cover.prefer == Prefer::Now
             && self.local.is_settled(&cover.zone)
             && matches!(&found.sources.mirrors[..], [note] if note.zone == cover.zone && is_trusted(note.trust));
