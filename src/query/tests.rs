@@ -750,7 +750,10 @@ async fn no_client_takes_all_transfers() {
 
 /// Remembers what it sees.
 #[derive(Default)]
-struct Looker(Mutex<Vec<(Vec<u8>, Option<Vec<u8>>)>>);
+struct Looker(Mutex<Vec<Exchange>>);
+
+/// A query, and its answer if it had one.
+type Exchange = (Vec<u8>, Option<Vec<u8>>);
 
 impl watch::Watch for Looker {
     fn query(&self, query: &[u8], client: &Client) -> watch::Seen {
