@@ -378,14 +378,20 @@ impl Parent {
 }
 
 impl Lookup for Parent {
+    fn begun(&self) -> mirror::BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut started = self.started.subscribe();
+            let _ = started.wait_for(|started| *started).await;
+        })
+    }
+
     /// Mirrors begin to refresh a moment before there is a resolver: that moment is waited for.
     fn addresses<'a>(
         &'a self,
         host: &'a Name,
     ) -> mirror::BoxFuture<'a, Result<Vec<IpAddr>, String>> {
         Box::pin(async move {
-            let mut started = self.started.subscribe();
-            let _ = started.wait_for(|started| *started).await;
+            self.begun().await;
             let Some(resolver) = self.resolver.load_full() else {
                 return Err("the resolver has stopped".to_owned());
             };
@@ -401,6 +407,7 @@ impl Lookup for Parent {
         })
     }
 
+    /// Does not wait for the resolver: what is on disk is loaded before there is one.
     fn ds<'a>(&'a self, zone: &'a Name) -> mirror::BoxFuture<'a, DsAnswer> {
         Box::pin(async move {
             let Some(resolver) = self.resolver.load_full() else {

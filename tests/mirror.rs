@@ -810,6 +810,28 @@ async fn a_snapshot_without_an_anchor_waits_for_the_parent() {
     assert_eq!(lab.serial(), Some(10));
 }
 
+/// Mirrors start before the resolver: that is no failure, unless none comes.
+#[tokio::test(start_paused = true)]
+async fn the_first_refresh_waits_for_somebody_to_ask() {
+    for (comes_after_s, failures) in [(3, 0), (20, 1)] {
+        let mut lab = Lab::new();
+        lab.anchors.zones[0].owner = name("elsewhere.");
+        lab.net.set(PRIMARY, |p| p.records = signed(10));
+        *lab.parent.answer.lock().unwrap() = DsAnswer::Secure(lab::signer().ds());
+        lab.parent.begun.send_replace(false);
+        lab.start().await;
+        tokio::time::sleep(Duration::from_secs(comes_after_s)).await;
+        let error = lab.mirror().last_error();
+        let is_told = error.is_some_and(|error| error.contains("nobody to ask yet"));
+        assert_eq!((lab.serial(), is_told), (None, failures > 0));
+        lab.parent.begun.send_replace(true);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!((lab.serial(), lab.mirror().last_error()), (Some(10), None));
+        let failed = &lab.metrics.mirror_refresh_failures_total;
+        assert_eq!(failed.value(), failures);
+    }
+}
+
 /// A transfer that hangs does not keep the operator waiting.
 #[tokio::test(start_paused = true)]
 async fn a_rollback_does_not_wait_for_a_transfer() {

@@ -87,6 +87,11 @@ pub enum DsAnswer {
 
 /// What a mirror needs to be told by the resolver.
 pub trait Lookup: Send + Sync + 'static {
+    /// Returns once there is somebody to ask. The caller bounds the time.
+    fn begun(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// The validated DS records of `zone`.
     fn ds<'a>(&'a self, zone: &'a Name) -> BoxFuture<'a, DsAnswer>;
 

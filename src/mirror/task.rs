@@ -48,6 +48,8 @@ const NOTIFY_DISTANCE_MIN_S: u64 = 2;
 const NOTIFY_DOUBLINGS_MAX: u32 = 5;
 /// Wait before a loop that panicked is begun anew, in seconds.
 const PANIC_PAUSE_S: u64 = 30;
+/// How long the first refresh waits for the resolver that is to ask the parent, in seconds; a moment is usual.
+const BEGIN_MAX_S: u64 = 15;
 
 const _: () = assert!(REFRESH_MIN_S < REFRESH_MAX_S && RETRY_EMPTY_MAX_S < RETRY_MAX_S);
 
@@ -256,9 +258,15 @@ impl Task {
 
     async fn refresh_all(&mut self) -> Result<(), String> {
         let sources = self.mirror().config.sources.clone();
-        // A snapshot that only the parent can vouch for had to wait until the parent can be asked.
-        if self.mirror().current().is_none() && !self.refresher.can_prove_alone() {
-            self.bootstrap().await;
+        if !self.refresher.can_prove_alone() {
+            // Mirrors start before the resolver. Without one, the refresh fails and says so.
+            let limit = Duration::from_secs(BEGIN_MAX_S);
+            let lookup = &self.shared().deps.lookup;
+            let _ = tokio::time::timeout(limit, lookup.begun()).await;
+            // A snapshot that only the parent can vouch for had to wait until the parent can be asked.
+            if self.mirror().current().is_none() {
+                self.bootstrap().await;
+            }
         }
         match sources.is_empty() {
             true => Ok(()),

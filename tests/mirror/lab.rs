@@ -23,6 +23,7 @@ use holdfast::mirror::{
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use crate::mangle::Mangle;
 use crate::signer::{INCEPTION, Signer, name, record, rrs};
@@ -389,6 +390,8 @@ pub struct Parent {
     pub addresses: Mutex<Result<Vec<IpAddr>, String>>,
     /// Whether it says nothing of them.
     silent: AtomicBool,
+    /// Whether it can be asked yet.
+    pub begun: watch::Sender<bool>,
 }
 
 impl Parent {
@@ -409,9 +412,19 @@ impl Parent {
 }
 
 impl Lookup for Parent {
+    fn begun(&self) -> BoxFuture<'_, ()> {
+        let mut begun = self.begun.subscribe();
+        Box::pin(async move { drop(begun.wait_for(|begun| *begun).await) })
+    }
+
     fn ds<'a>(&'a self, _zone: &'a Name) -> BoxFuture<'a, DsAnswer> {
         assert!(!self.take_panic(), "a panic for the test");
-        Box::pin(async { self.answer.lock().unwrap().clone() })
+        Box::pin(async {
+            match *self.begun.borrow() {
+                true => self.answer.lock().unwrap().clone(),
+                false => DsAnswer::Unavailable("nobody to ask yet".to_owned()),
+            }
+        })
     }
 
     fn addresses<'a>(&'a self, _host: &'a Name) -> BoxFuture<'a, Result<Vec<IpAddr>, String>> {
@@ -496,6 +509,7 @@ impl Lab {
                 panics: Mutex::new(0),
                 addresses: Mutex::new(Err("not asked for".to_owned())),
                 silent: AtomicBool::new(false),
+                begun: watch::Sender::new(true),
             }),
             metrics: Arc::new(Metrics::default()),
             dir: tempfile::tempdir().unwrap(),
