@@ -13,6 +13,7 @@
 
 mod access;
 mod disk;
+mod dnstap;
 mod lex;
 mod local;
 mod output;
@@ -107,6 +108,7 @@ pub fn unbound(
     let directives = Lexer::new(files).read(file)?;
     let mut draft = Draft::new(file, zones);
     server::convert(&directives, files, &mut draft);
+    dnstap::convert(&directives, &directory(&directives), &mut draft);
     zones::convert(&directives, files, &mut draft);
     local::convert(&directives, &mut draft);
     let converted = draft.finish();
@@ -116,6 +118,14 @@ pub fn unbound(
         return Err(ConfigError::one(file, 1, message));
     }
     Ok(converted)
+}
+
+/// What relative paths begin at.
+fn directory(directives: &[Directive]) -> PathBuf {
+    let said = directives.iter().rfind(|d| d.name == "directory");
+    let beside = directives.first().and_then(|d| d.file.parent());
+    let beside = beside.unwrap_or(Path::new("")).to_owned();
+    said.map_or(beside, |d| PathBuf::from(d.value()))
 }
 
 /// The clauses of a kind, each as its directives.

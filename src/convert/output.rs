@@ -18,10 +18,12 @@ const TABLES: &[&str] = &[
     "server.tls",
     "access",
     "resolver",
+    "dns64",
     "cache",
     "stale",
     "limits",
     "log",
+    "dnstap",
 ];
 /// Octets of all tables in lists, and of all notes; what is left is for the single tables, whose lists have limits of their own.
 const TABLES_BYTES_MAX: u64 = CONFIG_BYTES_MAX / 2;

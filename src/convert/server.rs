@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::lex::Directive;
 use super::output::{Draft, list, quoted};
@@ -32,6 +32,8 @@ const ADDRESSES_MAX: usize = 1000;
 const NAMES_MAX: usize = 1000;
 /// Octets of a file of hints or anchors.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Where `dns64-prefix` lies when nothing else is said (RFC 6052 section 2.1).
+const WELL_KNOWN: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 /// TTL of old answers, in seconds (RFC 8767 section 4).
 const STALE_TTL_S: &str = "30";
 
@@ -84,6 +86,9 @@ const ALWAYS: &[(&str, &str)] = &[
     ("log-queries", "no"),
     ("log-replies", "no"),
     ("tls-upstream", "no"),
+    ("tls-cert-bundle", "/etc/ssl/certs/ca-certificates.crt"),
+    ("tls-system-cert", "yes"),
+    ("tls-use-sni", "yes"),
     ("tcp-upstream", "no"),
     ("interface-automatic", "no"),
     ("serve-expired-ttl-reset", "no"),
@@ -222,20 +227,19 @@ const REASONS: &[(&[&str], &str)] = &[
             "tls-system-cert",
             "tls-use-sni",
         ],
-        "questions to other servers are not encrypted here",
+        "only the servers of a [[forward]] are asked over TLS: forward.tls, forward.ca",
     ),
     (
-        &[
-            "log-queries",
-            "log-replies",
-            "log-tag-queryreply",
-            "log-local-actions",
-        ],
-        "see [log], `holdfast trace` and `holdfast top`",
+        &["log-tag-queryreply", "log-local-actions"],
+        "the query log has a form of its own: log.queries",
     ),
     (
         &["serve-expired-reply-ttl", "serve-expired-ttl-reset"],
         "old answers have a TTL of 30 s, and an end that counts from when they ran out (RFC 8767)",
+    ),
+    (
+        &["dns64-synthall", "dns64-ignore-aaaa"],
+        "see dns64.exclude",
     ),
     (
         &["cookie-secret", "cookie-secret-file"],
@@ -270,7 +274,6 @@ const CLAUSES: &[(&str, &str)] = &[
         "dnscrypt",
         "DNSCrypt is not here; see [server.tls] for DNS over TLS, HTTPS and QUIC",
     ),
-    ("dnstap", "see [log]"),
     (
         "cachedb",
         "what is worth keeping is kept in data_dir (cache.persist)",
@@ -319,6 +322,8 @@ struct Reader<'a> {
     outgoing: Vec<IpAddr>,
     hidden: [bool; 2],
     anchors: Option<PathBuf>,
+    /// Whether its module is there, and its prefix.
+    dns64: (bool, Ipv6Net),
 }
 
 /// Ports by what is spoken on them.
@@ -375,6 +380,7 @@ impl<'a> Reader<'a> {
             outgoing: Vec::new(),
             hidden: [false, false],
             anchors: None,
+            dns64: (false, Ipv6Net::new_assert(WELL_KNOWN, 96)),
         }
     }
 
@@ -501,6 +507,19 @@ impl<'a> Reader<'a> {
                 };
                 self.draft.set("log", "level", quoted(level));
             }
+            "log-queries" | "log-replies" if d.flag() == Some(true) => {
+                self.draft.set("log", "queries", quoted("stderr"));
+                let reason =
+                    "a line for each query that is answered, in a form of its own: log.queries";
+                self.draft.differ(d, reason);
+            }
+            "dns64-prefix" => match dns64_prefix(d.value()) {
+                Some(prefix) => self.dns64.1 = prefix,
+                None => self
+                    .draft
+                    .leave(d, "allowed are prefixes of RFC 6052: dns64.prefix"),
+            },
+            "module-config" if whole == "dns64 validator iterator" => self.dns64.0 = true,
             "module-config" if whole == "iterator" => {
                 self.draft.set("resolver", "dnssec", "\"off\"")
             }
@@ -663,6 +682,9 @@ impl<'a> Reader<'a> {
             self.draft
                 .set("resolver", "trust_anchor", quoted(path.display()));
         }
+        if self.dns64.0 {
+            self.draft.set("dns64", "prefix", quoted(self.dns64.1));
+        }
         if self.hidden.contains(&true) {
             let names = ["version.bind", "id.server"].iter().zip(self.hidden);
             let shown = names.filter(|(_, hidden)| !hidden).map(|(name, _)| *name);
@@ -792,6 +814,15 @@ impl<'a> Reader<'a> {
             self.draft.set("resolver", "outgoing", list(&self.outgoing));
         }
     }
+}
+
+/// A prefix that addresses can be put into (RFC 6052 section 2.2).
+fn dns64_prefix(text: &str) -> Option<Ipv6Net> {
+    let IpNet::V6(net) = parse_prefix(text)? else {
+        return None;
+    };
+    let fits = [32, 40, 48, 56, 64, 96].contains(&net.prefix_len());
+    (fits && net.network().octets()[8] == 0).then(|| net.trunc())
 }
 
 /// The first line of a fault that may name many.

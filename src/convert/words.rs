@@ -48,11 +48,11 @@ pub(super) fn address(text: &str, port: u16) -> Option<(SocketAddr, Option<&str>
     (port != 0).then(|| (SocketAddr::new(ip, port), name))
 }
 
-/// An address as `[[forward]]` and `notify` write it.
-pub(super) fn with_port(address: SocketAddr) -> String {
-    match address.port() {
-        53 => address.ip().to_string(),
-        _ => address.to_string(),
+/// An address as lists of servers have it, whose port is `usual` where none is written.
+pub(super) fn with_port(address: SocketAddr, usual: u16) -> String {
+    match address.port() == usual {
+        true => address.ip().to_string(),
+        false => address.to_string(),
     }
 }
 

@@ -2,26 +2,36 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::lex::Directive;
 use super::output::{Draft, list, quoted};
 use super::words::{address, name, path, with_port};
-use super::{Files, clauses};
+use super::{Files, clauses, directory};
 use crate::config::HttpsUrl;
 use crate::dns::Name;
+use crate::tls;
 use crate::zone::{ZONE_BYTES_MAX, load};
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
+/// The port of DNS over TLS (RFC 7858 section 3.1).
+const DOT_PORT: u16 = 853;
 /// Servers and sources of one zone; more are nobody's.
 const SERVERS_MAX: usize = 64;
+/// Both names of the wish to ask over TLS, for all servers or behind a prefix for those of a zone.
+const ENCRYPTED: [&str; 2] = ["tls-upstream", "ssl-upstream"];
 /// Octets of a zone file that is looked at; a larger one is taken as it is by the server, or not.
 const ZONE_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Converts the clauses that are about single zones.
 pub(super) fn convert(directives: &[Directive], files: &dyn Files, draft: &mut Draft) {
     let directory = directory(directives);
+    let encrypted = directives.iter().rfind(|d| {
+        let is_server = ["server", ""].contains(&d.clause);
+        is_server && ENCRYPTED.contains(&d.name.as_str())
+    });
+    let encrypted = encrypted.is_some_and(|d| d.flag() == Some(true));
     for kind in ["auth-zone", "forward-zone", "stub-zone"] {
         for list in clauses(directives, kind) {
             let Some(clause) = Clause::new(list, &directory, draft) else {
@@ -29,18 +39,11 @@ pub(super) fn convert(directives: &[Directive], files: &dyn Files, draft: &mut D
             };
             match kind {
                 "auth-zone" => auth(&clause, files, draft),
-                "forward-zone" => forward(&clause, draft, "forward"),
-                _ => forward(&clause, draft, "stub"),
+                "forward-zone" => forward(&clause, draft, "forward", encrypted),
+                _ => forward(&clause, draft, "stub", encrypted),
             }
         }
     }
-}
-
-fn directory(directives: &[Directive]) -> PathBuf {
-    let said = directives.iter().rfind(|d| d.name == "directory");
-    let beside = directives.first().and_then(|d| d.file.parent());
-    let beside = beside.unwrap_or(Path::new("")).to_owned();
-    said.map_or(beside, |d| PathBuf::from(d.value()))
 }
 
 /// One clause about a zone.
@@ -78,27 +81,42 @@ impl<'d> Clause<'d> {
     }
 }
 
-/// `forward-zone:` and `stub-zone:`, whose directives begin with `kind`.
-fn forward(clause: &Clause<'_>, draft: &mut Draft, kind: &str) {
+/// `forward-zone:` and `stub-zone:`, whose directives begin with `kind`; `encrypted` where all servers are asked over TLS.
+fn forward(clause: &Clause<'_>, draft: &mut Draft, kind: &'static str, encrypted: bool) {
+    let is_stub = kind == "stub";
+    let asked = |name: &str| clause.flag(&format!("{kind}-{name}"), false);
+    let over_tls = encrypted || ENCRYPTED.into_iter().any(asked);
+    if over_tls && is_stub {
+        let reason = "its servers are asked over TLS, which is done for a [[forward]] alone, and in clear text everybody on the way would read along; its names are resolved from the root instead";
+        return draft.leave(clause.head, reason);
+    }
+    let port = if over_tls { DOT_PORT } else { DNS_PORT };
+    // All servers of a [[forward]] prove one name: that of the first which has one.
+    let name = over_tls.then(|| tls_name(clause, port)).flatten();
     let mut servers: Vec<SocketAddr> = Vec::new();
-    let encrypted = ["tls-upstream", "ssl-upstream"];
     for d in &clause.rest {
         let own = d
             .name
             .strip_prefix(kind)
             .and_then(|name| name.strip_prefix('-'));
         match own.unwrap_or_default() {
-            "addr" => match address(d.value(), DNS_PORT) {
+            "addr" => match address(d.value(), port) {
                 Some((at, _)) if servers.iter().any(|other| other.ip() == at.ip()) => {
                     draft.leave(d, "each address may be there once");
                 }
                 Some(_) if servers.len() >= SERVERS_MAX => {
                     draft.leave(d, format!("more than {SERVERS_MAX} servers"));
                 }
+                Some((_, other)) if over_tls && other != name => {
+                    draft.leave(d, "all servers of a zone prove one name: forward.tls_name");
+                }
                 Some((at, _)) => servers.push(at),
                 None => draft.leave(d, "no address"),
             },
-            "host" => draft.leave(d, "allowed are addresses: forward.servers"),
+            "host" => draft.leave(d, format!("allowed are addresses: {kind}.servers")),
+            "first" if is_stub && d.flag() == Some(true) => {
+                draft.leave(d, "without an answer of its servers there is none");
+            }
             "first" => {}
             "tcp-upstream" if d.flag() == Some(true) => draft.leave(d, "UDP is asked first here"),
             "no-cache" if d.flag() == Some(true) => draft.leave(d, "what they say is cached"),
@@ -106,35 +124,42 @@ fn forward(clause: &Clause<'_>, draft: &mut Draft, kind: &str) {
                 draft.leave(d, "its servers are those that are listed");
             }
             "tcp-upstream" | "no-cache" | "prime" => {}
-            name if encrypted.contains(&name) => {}
+            name if ENCRYPTED.contains(&name) => {}
             _ => draft.leave(d, "no counterpart"),
         }
-    }
-    let asked = |name: &str| clause.flag(&format!("{kind}-{name}"), false);
-    if encrypted.into_iter().any(asked) {
-        let reason = "its servers are asked over TLS, which is not done here, and in clear text everybody on the way would read along; its names are resolved from the root instead";
-        return draft.leave(clause.head, reason);
     }
     if servers.is_empty() {
         return draft.leave(clause.head, "no addresses to ask");
     }
     let mut text = format!("zone = {}\n", quoted(&clause.zone));
-    let _ = writeln!(
-        text,
-        "servers = {}",
-        list(servers.into_iter().map(with_port))
-    );
-    if clause.flag(&format!("{kind}-first"), false) {
+    let shown = servers.into_iter().map(|at| with_port(at, port));
+    let _ = writeln!(text, "servers = {}", list(shown));
+    if over_tls {
+        text.push_str("tls = true\n");
+    }
+    if let Some(name) = name {
+        let _ = writeln!(text, "tls_name = {}", quoted(name));
+    }
+    if !is_stub && asked("first") {
         text.push_str("first = true\n");
     }
-    match draft.table("forward", &clause.zone, text) {
-        Ok(()) if kind == "stub" => {
-            let reason = "a [[forward]]: its servers are asked for all of it, delegations below are not followed";
+    match draft.table(kind, &clause.zone, text) {
+        Ok(()) if over_tls && name.is_none() => {
+            let reason = "nothing proved who answers; here each certificate must be for the server's address, or for forward.tls_name";
             draft.differ(clause.head, reason);
         }
         Ok(()) => {}
         Err(reason) => draft.leave(clause.head, reason),
     }
+}
+
+/// The first name in `IP@PORT#NAME` that a certificate can carry.
+fn tls_name<'d>(clause: &Clause<'d>, port: u16) -> Option<&'d str> {
+    let addresses = clause.rest.iter().filter(|d| d.name == "forward-addr");
+    let mut names = addresses.filter_map(|d| address(d.value(), port)?.1);
+    names.find(|name| {
+        HttpsUrl::parse(&format!("https://{name}/")).is_some() && tls::name(name).is_some()
+    })
 }
 
 /// `auth-zone:`: a mirror where there are primaries, an own zone where there is a file alone.

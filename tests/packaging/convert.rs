@@ -76,15 +76,15 @@ fn a_providers_resolver() {
     let anchors = &config.resolver.negative_trust_anchors;
     assert_eq!(anchors[0].name.to_string(), "corp.example.");
     let forwards: Vec<_> = (config.forwards.iter())
-        .map(|forward| (forward.zone.to_string(), shown(&forward.servers)))
+        .map(|f| (f.table(), f.zone.to_string(), shown(&f.servers)))
         .collect();
     let corp = vec!["192.0.2.10:53".to_owned(), "192.0.2.11:5353".to_owned()];
     let lab = vec!["192.0.2.20:53".to_owned()];
     assert_eq!(
         forwards,
         [
-            ("corp.example.".to_owned(), corp),
-            ("lab.example.".to_owned(), lab)
+            ("forward", "corp.example.".to_owned(), corp),
+            ("stub", "lab.example.".to_owned(), lab)
         ]
     );
     assert_eq!(config.mirrors.len(), 1);
@@ -118,7 +118,8 @@ fn a_providers_resolver() {
     let differs = &converted.differs;
     noted(differs, "access-control: 198.51.100.128/25 deny", "REFUSED");
     noted(differs, "ip-ratelimit: 1000", "per /24");
-    noted(differs, "name: lab.example.", "[[forward]]");
+    let of_lab = |note: &&convert::Note| note.directive.contains("lab.example");
+    assert_eq!(left.iter().chain(differs).find(of_lab), None);
     // Each is in the text too, with the place.
     let block = left
         .iter()
@@ -152,8 +153,15 @@ fn an_office_with_names_of_its_own() {
     assert_eq!(shown(&config.server.listen), ["0.0.0.0:53", "[::]:53"]);
     assert_eq!(config.server.identity, "office \"one\"");
     assert!(config.resolver.query_loopback);
-    let forwards: Vec<_> = config.forwards.iter().map(|f| f.zone.to_string()).collect();
-    assert_eq!(forwards, ["10.in-addr.arpa."]);
+    let [clear, encrypted] = &config.forwards[..] else {
+        panic!("{:?}", config.forwards);
+    };
+    assert_eq!(clear.zone.to_string(), "10.in-addr.arpa.");
+    assert!(clear.tls.is_none() && encrypted.zone.is_root());
+    let servers = ["192.0.2.1:853", "[2001:db8::1]:853"];
+    assert_eq!(shown(&encrypted.servers), servers);
+    let name = encrypted.tls.as_ref().unwrap().name.clone();
+    assert_eq!(name, holdfast::tls::name("dns.example"));
     let zones: Vec<_> = config
         .zones
         .iter()
@@ -208,7 +216,6 @@ fn an_office_with_names_of_its_own() {
         "local-zone: 168.192.in-addr.arpa. nodefault",
         "special_use_zones",
     );
-    noted(left, "name: .", "over TLS");
     noted(left, "made-up-option: 7", "no counterpart");
     noted(left, "view:", "[access]");
     noted(left, "rpz:", "not here");
@@ -296,6 +303,105 @@ fn single_settings() {
     let (done, config, _d) = of(root);
     assert_eq!((config.forwards.len(), config.mirrors.len()), (0, 1));
     noted(&done.left_out, "name: .", "is a [[mirror]] already");
+}
+
+/// What is encrypted stays so, or is left out.
+#[test]
+fn servers_over_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("unbound.conf");
+    let of = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let (done, config, _directory) = converted(&file);
+        (done, config.forwards)
+    };
+    let (done, forwards) = of(
+        "forward-zone:\nname: a.example\nforward-ssl-upstream: yes\n\
+        forward-addr: 192.0.2.1#one.example\nforward-addr: 192.0.2.2@8853#one.example\n\
+        forward-addr: 192.0.2.3#two.example\nforward-addr: 192.0.2.4",
+    );
+    let servers = ["192.0.2.1:853", "192.0.2.2:8853"];
+    assert_eq!(shown(&forwards[0].servers), servers);
+    assert!(forwards[0].tls.as_ref().unwrap().name.is_some());
+    assert_eq!(done.left_out.len(), 2);
+    noted(
+        &done.left_out,
+        "forward-addr: 192.0.2.3#two.example",
+        "one name",
+    );
+    noted(&done.left_out, "forward-addr: 192.0.2.4", "one name");
+    let (done, forwards) = of(
+        "server:\ntls-upstream: yes\nforward-zone:\nname: a.example\n\
+        forward-addr: 192.0.2.1\nstub-zone:\nname: b.example\nstub-addr: 192.0.2.2",
+    );
+    assert_eq!(forwards.len(), 1);
+    assert!(forwards[0].tls.as_ref().unwrap().name.is_none());
+    noted(&done.differs, "name: a.example", "each certificate");
+    noted(&done.left_out, "name: b.example", "clear text");
+    noted(&done.left_out, "tls-upstream: yes", "forward.tls");
+    let (done, forwards) = of("stub-zone:\nname: b.example\nstub-addr: 192.0.2.2\nstub-first: yes");
+    assert!(forwards[0].is_stub && !forwards[0].first);
+    noted(&done.left_out, "stub-first: yes", "there is none");
+}
+
+#[test]
+fn who_looks_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("unbound.conf");
+    let of = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        converted(&file)
+    };
+    let (done, config, _d) =
+        of("server:\nlog-queries: yes\nlog-replies: no\nlog-tag-queryreply: yes");
+    assert_eq!(config.log.queries, Some(holdfast::config::QueryLog::Stderr));
+    noted(&done.differs, "log-queries: yes", "log.queries");
+    noted(&done.left_out, "log-tag-queryreply: yes", "form of its own");
+    let tap = "dnstap:\ndnstap-enable: yes\ndnstap-socket-path: \"/run/tap.sock\"\n\
+        dnstap-identity: \"office\"\ndnstap-log-client-query-messages: yes\n";
+    let both = format!("{tap}dnstap-log-client-response-messages: yes\n");
+    let (done, config, _d) = of(&both);
+    let tapped = &config.dnstap;
+    assert_eq!(tapped.socket, Some(PathBuf::from("/run/tap.sock")));
+    assert_eq!(tapped.identity, "office");
+    assert!(tapped.client && !tapped.resolver);
+    assert!(done.left_out.is_empty() && done.differs.is_empty());
+    let (done, _, _d) = of(&format!(
+        "{tap}dnstap-ip: 192.0.2.1@6000\ndnstap-sample-rate: 10"
+    ));
+    noted(&done.differs, "dnstap-log-client-query", "all of these");
+    noted(&done.left_out, "dnstap-ip: 192.0.2.1@6000", "unix socket");
+    noted(&done.left_out, "dnstap-sample-rate: 10", "no counterpart");
+    let (done, config, _d) =
+        of("dnstap:\ndnstap-enable: yes\ndnstap-log-client-query-messages: yes");
+    assert_eq!(config.dnstap.socket, None);
+    noted(
+        &done.left_out,
+        "dnstap-enable: yes",
+        "no dnstap-socket-path",
+    );
+    let (done, config, _d) = of("dnstap:\ndnstap-enable: no\ndnstap-socket-path: /run/tap.sock");
+    assert!(config.dnstap.socket.is_none() && done.left_out.is_empty());
+}
+
+#[test]
+fn made_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("unbound.conf");
+    let check = |text: &str, prefix: Option<&str>, left_out: usize| {
+        std::fs::write(&file, format!("server:\n{text}\n")).unwrap();
+        let (done, config, _directory) = converted(&file);
+        let expected = prefix.map(|prefix| prefix.parse().unwrap());
+        assert_eq!(config.dns64.prefix, expected, "{text}");
+        assert_eq!(done.left_out.len(), left_out, "{text}");
+    };
+    let module = "module-config: \"dns64 validator iterator\"";
+    check(module, Some("64:ff9b::/96"), 0);
+    let own = format!("{module}\ndns64-prefix: 2001:db8:64::/96");
+    check(&own, Some("2001:db8:64::/96"), 0);
+    check("dns64-prefix: 2001:db8:64::/96", None, 0);
+    let long = format!("{module}\ndns64-prefix: 2001:db8:64::/97");
+    check(&long, Some("64:ff9b::/96"), 1);
 }
 
 /// A list of names to be blocked has tens of thousands; so many as a configuration holds are taken over, the rest is counted.
