@@ -48,8 +48,9 @@ const NOTIFY_DISTANCE_MIN_S: u64 = 2;
 const NOTIFY_DOUBLINGS_MAX: u32 = 5;
 /// Wait before a loop that panicked is begun anew, in seconds.
 const PANIC_PAUSE_S: u64 = 30;
-/// How long the first refresh waits for the resolver that is to ask the parent, in seconds; a moment is usual.
-const BEGIN_MAX_S: u64 = 15;
+/// How long the first refresh waits for the resolver that is to ask the parent, in seconds: until the other mirrors are
+/// loaded, a moment as a rule.
+const BEGIN_MAX_S: u64 = 120;
 
 const _: () = assert!(REFRESH_MIN_S < REFRESH_MAX_S && RETRY_EMPTY_MAX_S < RETRY_MAX_S);
 
