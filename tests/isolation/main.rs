@@ -87,37 +87,49 @@ struct Tally {
     false_failures: Vec<String>,
 }
 
+impl Tally {
+    fn tell(&self) {
+        eprintln!(
+            "{} questions: survive {:?}, of these slowly {} ({} never), lost {}, fail now {}; false survivors {}, false losses {}, false failures {}",
+            self.questions,
+            self.survive,
+            self.slow,
+            self.too_slow,
+            self.lost,
+            self.fail_now,
+            self.false_survivors.len(),
+            self.false_losses.len(),
+            self.false_failures.len()
+        );
+        let lines = self.false_survivors.iter().chain(&self.false_losses);
+        lines
+            .chain(&self.false_failures)
+            .for_each(|line| eprintln!("{line}"));
+    }
+}
+
 #[test]
 fn what_is_said_to_survive_survives_the_cut_itself() {
     let mut tally = Tally::default();
-    let seeds = seeds("ISOLATION_SEEDS", SEEDS).into_iter().flatten();
-    for seed in seeds.chain(KEPT) {
+    for seed in seeds("ISOLATION_SEEDS", SEEDS).into_iter().flatten() {
         virtual_time().block_on(run(seed, &mut tally));
     }
-    let (wrong, kept) = (&tally.false_survivors, &tally.false_losses);
-    let odd = &tally.false_failures;
-    eprintln!(
-        "{} questions: survive {:?}, of these slowly {} ({} never), lost {}, fail now {}; false survivors {}, false losses {}, false failures {}",
-        tally.questions,
-        tally.survive,
-        tally.slow,
-        tally.too_slow,
-        tally.lost,
-        tally.fail_now,
-        wrong.len(),
-        kept.len(),
-        odd.len()
-    );
-    wrong
-        .iter()
-        .chain(kept)
-        .chain(odd)
-        .for_each(|line| eprintln!("{line}"));
-    assert!(wrong.is_empty(), "{} false survivors", wrong.len());
-    let most = tally.lost * FALSE_LOSSES_MAX_PERCENT / 100;
-    assert!(kept.len() <= most, "{} false losses", kept.len());
-    let most = tally.fail_now * FALSE_LOSSES_MAX_PERCENT / 100;
-    assert!(odd.len() <= most, "{} false failures", odd.len());
+    tally.tell();
+    // Chosen for ways that take about as long as anybody waits: what is lost there by a hair is no measure of how much is.
+    let mut kept = Tally::default();
+    for seed in KEPT {
+        virtual_time().block_on(run(seed, &mut kept));
+    }
+    kept.tell();
+    let wrong = tally.false_survivors.len() + kept.false_survivors.len();
+    assert_eq!(wrong, 0, "false survivors");
+    for (odd, of) in [
+        (tally.false_losses.len(), tally.lost),
+        (tally.false_failures.len(), tally.fail_now),
+    ] {
+        let most = of * FALSE_LOSSES_MAX_PERCENT / 100;
+        assert!(odd <= most, "{odd} false ones of {of}");
+    }
     assert!(tally.lost > 0 && tally.survive.len() == Source::ALL.len());
 }
 
