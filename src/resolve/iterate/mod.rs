@@ -407,7 +407,13 @@ impl Iteration {
         match attempt.go_on(&mut sender, send) {
             Outlook::Waiting if attempt.is_failing() => self.ask_parent(env, now, out),
             Outlook::Waiting => {}
-            Outlook::Exhausted(kind, text) => self.exhausted(env, now, kind, text, out),
+            Outlook::Exhausted(kind, text) => {
+                if env.budget.is_given_up() {
+                    // Nothing of it goes on: a step that may send no more would be woken for ever.
+                    self.beside = None;
+                }
+                self.exhausted(env, now, kind, text, out);
+            }
         }
     }
 
