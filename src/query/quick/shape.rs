@@ -133,6 +133,8 @@ struct Area {
     kind: Kind,
     /// The end of the name that all of its names share.
     suffix: Name,
+    /// Its length in octets, where it need not be waited for.
+    suffix_len: usize,
     shapes: Vec<Shape>,
 }
 
@@ -172,6 +174,7 @@ impl Area {
             is_cut: matches!(scope, Scope::Cut(_)),
             kind: Kind::Own,
             suffix: scope.suffix().clone(),
+            suffix_len: scope.suffix().wire().len(),
             within: within.into_boxed_slice(),
             shapes: Vec::new(),
         };
@@ -302,7 +305,7 @@ impl Shapes {
     /// The answer of the area that the question is in.
     pub fn find(&mut self, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
         let area = self.area(of.name, of.rtype)?;
-        let next = next_label(of.name, area.suffix.wire().len());
+        let next = next_label(of.name, area.suffix_len);
         let kind = area.kind;
         let form = form_of(of);
         let mut shapes = area.shapes.iter_mut();
