@@ -282,7 +282,7 @@ pub fn produce<'n>(
 
 /// The label of a member: always the same for the same zone, so that a restart of the producer resets nobody.
 fn label_of(zone: &Name) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, zone.to_lowercase().wire());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, zone.to_lowercase().wire());
     let octets = digest.as_ref().iter().take(LABEL_DIGEST_BYTES);
     octets.map(|octet| format!("{octet:02x}")).collect()
 }

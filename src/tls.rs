@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -127,7 +127,7 @@ impl Identity {
             let why = "it holds no private key in PEM form without a passphrase";
             return Err(bad_key(why.to_owned()));
         };
-        let provider = ring::default_provider();
+        let provider = aws_lc_rs::default_provider();
         let keys = provider.key_provider;
         if keys.load_private_key(secret.clone_key()).is_err() {
             return Err(bad_key("a kind of key that is not known here".to_owned()));

@@ -172,7 +172,8 @@ mod tests {
             .iter()
             .zip(&Anchors::compiled_in().zones[0].ds)
         {
-            let digest = ring::digest::digest(&ring::digest::SHA256, &[&[0], &key[..]].concat());
+            let digest =
+                aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[&[0], &key[..]].concat());
             let ds = Ds::parse(ds).unwrap();
             assert_eq!(ds.key_tag, Dnskey::parse(key).unwrap().key_tag());
             assert_eq!(ds.digest, digest.as_ref());

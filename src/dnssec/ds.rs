@@ -1,6 +1,6 @@
 //! DS records: digests by which a parent names a child's keys (RFC 4034 section 5).
 
-use ring::digest;
+use aws_lc_rs::digest;
 
 use super::algorithms::{DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, digest_supported, supported};
 use crate::dns::{Dnskey, Ds, Name, Rdata};

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use ring::digest;
+use aws_lc_rs::digest;
 
 use crate::dns::{Name, Nsec3, RrSet, Rtype};
 

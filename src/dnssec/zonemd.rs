@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use ring::digest;
+use aws_lc_rs::digest;
 
 use super::canonical::push_record_of;
 use crate::dns::rdata::canonical_form;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quinn::crypto::rustls::QuicServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -259,7 +259,7 @@ fn server_config(
     protocol: &[u8],
     versions: &[&'static SupportedProtocolVersion],
 ) -> io::Result<ServerConfig> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let hands = Arc::new(Hands(clock.clone()));
     let builder = ServerConfig::builder_with_details(provider.clone(), hands)
         .with_protocol_versions(versions)
@@ -280,7 +280,7 @@ fn server_config(
     // A client without ALPN speaks DNS here as well (RFC 7858 knows none); one that wants only something else is refused.
     made.alpn_protocols = vec![protocol.to_vec()];
     made.session_storage = Arc::new(NoServerSessionStorage {});
-    made.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+    made.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
     Ok(made)
 }
 
@@ -364,7 +364,7 @@ mod tests {
 
     fn client_hello() -> Vec<u8> {
         let config =
-            rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
                 .with_safe_default_protocol_versions()
                 .unwrap()
                 .with_root_certificates(rustls::RootCertStore::empty())

@@ -829,7 +829,7 @@ fn apply_brakes(
 pub(super) fn fingerprint<'a>(rdatas: impl Iterator<Item = &'a [u8]>) -> String {
     let mut all: Vec<&[u8]> = rdatas.collect();
     all.sort_unstable();
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for rdata in all {
         context.update(&(rdata.len() as u32).to_be_bytes());
         context.update(rdata);

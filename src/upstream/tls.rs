@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use tokio::net::TcpStream;
@@ -58,7 +58,7 @@ impl TlsServers {
                      install its package of them (ca-certificates), or name a file with forward.ca",
                 ));
             }
-            let provider = Arc::new(ring::default_provider());
+            let provider = Arc::new(aws_lc_rs::default_provider());
             let hands = Arc::new(Hands(clock.clone()));
             let mut config = ClientConfig::builder_with_details(provider, hands)
                 .with_protocol_versions(&[&TLS13, &TLS12])

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ring::digest;
+use aws_lc_rs::digest;
 
 use super::block::{SET_BYTES_MAX, SectionWriter, write_set};
 use super::build::{BuildError, BuildNotes, NODE_BYTES_MAX};

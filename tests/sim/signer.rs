@@ -8,14 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast::dns::rdata::{canonical, type_bitmap};
-use holdfast::dns::{Class, Dnskey, Name, Rdata, Record, RrSet, Rtype, Soa};
-use ring::digest;
-use ring::rand::SystemRandom;
-use ring::signature::{
+use aws_lc_rs::digest;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
     KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
 };
+use holdfast::dns::rdata::{canonical, type_bitmap};
+use holdfast::dns::{Class, Dnskey, Name, Rdata, Record, RrSet, Rtype, Soa};
 
 /// DNSKEY flags of a zone signing key.
 pub const ZSK: u16 = 256;
@@ -68,10 +68,7 @@ impl Key {
 
     /// A fresh ECDSA P-256 key (algorithm 13); another one each time.
     pub fn p256(flags: u16) -> Key {
-        let rng = SystemRandom::new();
-        let alg = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let secret = EcdsaKeyPair::generate_pkcs8(alg, &rng).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(alg, secret.as_ref(), &rng).unwrap();
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Key {
             flags,
             pair: Pair::P256(pair),
@@ -80,10 +77,7 @@ impl Key {
 
     /// A fresh ECDSA P-384 key (algorithm 14).
     pub fn p384(flags: u16) -> Key {
-        let rng = SystemRandom::new();
-        let alg = &ECDSA_P384_SHA384_FIXED_SIGNING;
-        let secret = EcdsaKeyPair::generate_pkcs8(alg, &rng).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(alg, secret.as_ref(), &rng).unwrap();
+        let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
         Key {
             flags,
             pair: Pair::P384(pair),
@@ -108,13 +102,10 @@ impl Key {
     /// The one ECDSA P-256 key (algorithm 13) that is always the same, for runs that are to be repeated.
     pub fn p256_fixed(flags: u16) -> Key {
         let (secret, public) = P256_FIXED;
-        let rng = SystemRandom::new();
-        let alg = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pair = EcdsaKeyPair::from_private_key_and_public_key(
-            alg,
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
             &unhex(secret),
             &unhex(public),
-            &rng,
         );
         Key {
             flags,
@@ -144,10 +135,10 @@ impl Key {
             }
             // RFC 3110 section 2.
             Pair::Rsa(pair, _) => {
-                let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
-                rdata.push(public.e.len() as u8);
-                rdata.extend_from_slice(&public.e);
-                rdata.extend_from_slice(&public.n);
+                let (modulus, exponent) = rsa_parts(pair.public_key().as_ref());
+                rdata.push(exponent.len() as u8);
+                rdata.extend_from_slice(exponent);
+                rdata.extend_from_slice(modulus);
             }
         }
         rdata.into()
@@ -202,7 +193,7 @@ impl Key {
                     8 => &RSA_PKCS1_SHA256,
                     _ => &RSA_PKCS1_SHA512,
                 };
-                let mut signature = vec![0; pair.public().modulus_len()];
+                let mut signature = vec![0; pair.public_modulus_len()];
                 let rng = SystemRandom::new();
                 pair.sign(padding, &rng, message, &mut signature).unwrap();
                 signature
@@ -217,6 +208,27 @@ impl Key {
     fn is_sep(&self) -> bool {
         self.flags & 1 != 0
     }
+}
+
+/// Modulus and exponent of an `RSAPublicKey` in DER (RFC 8017, appendix A.1.1), without leading zeros.
+fn rsa_parts(der: &[u8]) -> (&[u8], &[u8]) {
+    /// What stands in the first element of `der`, and what follows it.
+    fn element(der: &[u8]) -> (&[u8], &[u8]) {
+        let (length, start) = match usize::from(der[1]) {
+            short @ 0..0x80 => (short, 2),
+            long => {
+                let octets = &der[2..2 + (long & 0x7f)];
+                let length = octets.iter().fold(0, |sum, &o| sum << 8 | usize::from(o));
+                (length, 2 + octets.len())
+            }
+        };
+        der[start..].split_at(length)
+    }
+    fn positive(integer: &[u8]) -> &[u8] {
+        &integer[integer.iter().take_while(|&&octet| octet == 0).count()..]
+    }
+    let (modulus, rest) = element(element(der).0);
+    (positive(modulus), positive(element(rest).0))
 }
 
 /// How a zone proves what it has not.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use ring::{digest, hmac};
+use aws_lc_rs::{digest, hmac};
 
 use super::record;
 use crate::dns::Name;

@@ -20,7 +20,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 
 pub use key::{
     Algorithm, Key, KeyError, Keyring, SECRET_LEN_MAX, SECRET_LEN_WEAK, secret_from_base64,

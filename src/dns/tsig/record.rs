@@ -1,6 +1,6 @@
 //! The TSIG record (RFC 8945 section 4.2): where it stands, what is in it, what of it the MAC covers.
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 
 use super::Error;
 use crate::dns::message::HEADER_LEN;

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -102,7 +102,7 @@ impl Tls {
         alpn: &'static [u8],
         required: bool,
     ) -> Tls {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_details(provider, Arc::new(Hands(clock.clone())))
             .with_protocol_versions(versions)
             .expect("ring knows both versions")

@@ -22,7 +22,7 @@ pub fn directory_name(zone: &Name) -> String {
     if escaped.len() <= LEN_MAX {
         return escaped;
     }
-    let hash = ring::digest::digest(&ring::digest::SHA256, zone.wire());
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, zone.wire());
     format!(
         "{}@{}",
         &escaped[..HEAD_LEN],
