@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -51,7 +53,7 @@ def main():
             result[kind] = measure(directory, kind, args)
             print_table(kind, result[kind], args)
         if "root" in args.what:
-            result["root"] = verify_all(ROOT_DIR / "zones/root.zone", ROOT_DIR / "zones/root.key", ".", args, at="20260801120000")
+            result["root"] = verify_all(ROOT_DIR / "zones/root.zone", ROOT_DIR / "zones/root.key", ".", args, at="20260801120000", rounds=11)
             print_table("root", {"verify": result["root"]}, args)
     finally:
         if not args.keep:
@@ -288,8 +290,22 @@ def stored(directory, kind, zone, probe, args):
     return found
 
 
-def verify_all(zone, anchor, apex, args, at=None):
-    return {who: found for who in VERIFIERS if (found := verify_with(who, zone, anchor, apex, args, at))}
+def verify_all(zone, anchor, apex, args, at=None, rounds=1):
+    """Every verifier over the zone, in turn, as many rounds as told; what stands is each one's median, so that one late wake-up counts for nothing."""
+    found = {who: [] for who in VERIFIERS}
+    for _ in range(rounds):
+        for who in VERIFIERS:
+            if one := verify_with(who, zone, anchor, apex, args, at):
+                found[who].append(one)
+    return {who: middle(all_of) for who, all_of in found.items() if all_of}
+
+
+def middle(found):
+    """Of several runs of one verifier: the first that failed, else the medians of its times."""
+    for one in found:
+        if one.get("code") != 0:
+            return one
+    return {"wall_s": statistics.median(r["wall_s"] for r in found), "cpu_s": statistics.median(r["cpu_s"] for r in found), "code": 0, "rounds": len(found)}
 
 
 def verify_with(who, zone, anchor, apex, args, at):
@@ -303,17 +319,21 @@ def verify_with(who, zone, anchor, apex, args, at):
     }[who]
     if not shutil.which(command[0]):
         return None
-    begun, before = time.monotonic(), os.times()
+    begun, before = time.monotonic(), cpu_of_children()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_MAX_S, check=False)
     except subprocess.TimeoutExpired:
         return {"error": f"longer than {VERIFY_MAX_S} s"}
-    after = os.times()
-    cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    found = {"wall_s": time.monotonic() - begun, "cpu_s": cpu, "code": done.returncode}
+    found = {"wall_s": time.monotonic() - begun, "cpu_s": cpu_of_children() - before, "code": done.returncode}
     if done.returncode:
         found["said"] = (done.stdout + done.stderr).strip()[-200:]
     return found
+
+
+def cpu_of_children():
+    """Seconds of CPU that ended children took, to the microsecond."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def print_table(kind, found, args):
@@ -336,7 +356,7 @@ def print_table(kind, found, args):
         update.print_rows("update by a whole file under load", found["file"])
     rows = found.get("verify", {})
     for who, r in rows.items():
-        print(f"  verify {who:9} " + (r["error"] if "error" in r else f"cpu {r['cpu_s']:7.2f} s  wall {r['wall_s']:7.2f} s  exit {r['code']}  {r.get('said', '')}"))
+        print(f"  verify {who:9} " + (r["error"] if "error" in r else f"cpu {r['cpu_s']:8.3f} s  wall {r['wall_s']:8.3f} s  exit {r['code']}  {r.get('said', '')}"))
     others = [r for who, r in rows.items() if who != "holdfast" and r.get("code") == 0]
     if others and rows.get("holdfast", {}).get("code") == 0:
         best = min(others, key=lambda r: r["cpu_s"])
