@@ -16,6 +16,8 @@ use crate::mirror;
 const REFRESH_S: u32 = 30;
 /// Rows of a list.
 pub(super) const ROWS_SHOWN_MAX: usize = 20;
+/// The curve of failures is as high as this at least, in answers per second: one in a minute is no catastrophe.
+const FAILURES_HEIGHT_MIN: f64 = 1.0;
 /// Mirrors on the page.
 const MIRRORS_SHOWN_MAX: usize = 200;
 /// Minutes that "the last hour" has.
@@ -122,16 +124,37 @@ pub(super) fn at_the_most(rows: &[Row], most: f64, of_what: &str) -> String {
     }
 }
 
+/// A count with its thousands apart.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time to the minute, as people write it: `2026-08-01 08:40`.
+pub(super) fn minute(time: &str) -> String {
+    match (time.split_once('T'), time.is_ascii()) {
+        (Some((day, of_day)), true) => format!("{day} {}", &of_day[..of_day.len().min(5)]),
+        _ => time.to_owned(),
+    }
+}
+
 /// What a picture of the last 24 hours has below it.
 const AXIS: &str = "<p class=\"axis\"><span>24 h ago</span><span>now</span></p>";
 
 /// A curve with its axis, and its highest rate; in the first minute a word in its place.
-pub(super) fn curve(rows: &[Row], of: impl Fn(&Row) -> u64) -> (String, f64) {
+pub(super) fn curve(rows: &[Row], height_min: f64, of: impl Fn(&Row) -> u64) -> (String, f64) {
     if rows.is_empty() {
         let early = "<p class=\"early\">The curve begins after the first minute.</p>";
         return (early.into(), 0.0);
     }
-    let (curve, most) = chart::curve(rows, of);
+    let (curve, most) = chart::curve(rows, height_min, of);
     (curve + AXIS, most)
 }
 
@@ -142,8 +165,8 @@ fn mirrors(status: &Status, rows: &[Row], out: &mut String) {
         return;
     }
     out.push_str(
-        "<table><tr><th>zone</th><th>servers</th><th>last 24 hours</th><th class=\"n\">serial</th><th class=\"n\">confirmed</th>\
-         <th class=\"wide\">of its limits</th><th class=\"wide\">source</th></tr>",
+        "<table class=\"stack\"><tr><th>zone</th><th>servers</th><th>last 24 hours</th><th class=\"n\">serial</th><th class=\"n\">confirmed</th>\
+         <th>time used up</th><th class=\"wide\">source</th></tr>",
     );
     for mirror in status.mirrors.iter().take(MIRRORS_SHOWN_MAX) {
         mirror_row(mirror, rows, out);
@@ -171,7 +194,7 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
         .is_none_or(|usable| usable == "too old");
     let _ = write!(
         out,
-        "<tr><td class=\"name\">{}</td><td><span class=\"state {}\">{}</span></td><td>{}</td>",
+        "<tr><td class=\"name\">{}</td><td><span class=\"state {}\">{}</span></td><td class=\"day\">{}</td>",
         Escaped(&of.zone),
         Escaped(&mirror.state),
         Escaped(&mirror.state),
@@ -184,11 +207,12 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
         (None, _) => "-".into(),
     };
     let limit = of.age_max_s.map_or(String::new(), |age_max_s| {
-        format!("<br><small>of {}</small>", duration_words(age_max_s))
+        let most = duration_words(age_max_s);
+        format!("<br><small>of {most}</small>")
     });
     let _ = write!(
         out,
-        "<td class=\"n\">{serial}{}</td><td class=\"n\">{age}{limit}</td>",
+        "<td class=\"n\"><small class=\"phone\">serial </small>{serial}{}</td><td class=\"n\"><small class=\"phone\">confirmed </small>{age}{limit}</td>",
         match (bare, &of.held) {
             (true, _) => "<br><span class=\"state bare\">no usable copy</span>",
             (_, Some(_)) => "<br><span class=\"state suspect\">a newer one is held</span>",
@@ -211,7 +235,7 @@ fn limits(of: &mirror::MirrorStatus, out: &mut String) {
     };
     let (percent, of_what) = match &of.escalation {
         Some(e) if e.percent >= aged => (e.percent, e.limit.as_str()),
-        _ => (aged, "age"),
+        _ => (aged, "age_max"),
     };
     let percent = percent.min(100);
     let class = match percent {
@@ -222,7 +246,7 @@ fn limits(of: &mirror::MirrorStatus, out: &mut String) {
     let title = of.escalation.as_ref().map_or("", |e| e.text.as_str());
     let _ = write!(
         out,
-        "<td class=\"wide\" title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>",
+        "<td title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>",
         Escaped(title),
     );
     match (of.serial, of.bootstrap) {
@@ -234,7 +258,11 @@ fn limits(of: &mirror::MirrorStatus, out: &mut String) {
     }
     if let Some(until) = of.signatures_expire.as_deref() {
         let day = until.split('T').next().unwrap_or(until);
-        let _ = write!(out, "<br>signatures until {}", Escaped(day));
+        let _ = write!(
+            out,
+            "<br><span class=\"nb\">signatures until {}</span>",
+            Escaped(day)
+        );
     }
     out.push_str("</small></td>");
 }
@@ -245,8 +273,8 @@ fn last_hour(rows: &[Row]) -> &[Row] {
 }
 
 fn queries(rows: &[Row], since_start: &Counts, out: &mut String) {
-    let (curve, most) = curve(rows, |row| row.counts.queries);
-    let queries = since_start.queries;
+    let (curve, most) = curve(rows, 0.0, |row| row.counts.queries);
+    let queries = grouped(since_start.queries);
     let rate = match rows.last() {
         Some(row) => {
             let now = row.counts.queries as f64 / ROW_S as f64;
@@ -308,7 +336,8 @@ fn per_cent(part: u64, whole: u64) -> String {
     match (part, whole) {
         (0, _) => "none".into(),
         (part, whole) => format!(
-            "{part} ({:.1} %)",
+            "{} ({:.1} %)",
+            grouped(part),
             100.0 * part as f64 / whole.max(1) as f64
         ),
     }
@@ -324,7 +353,7 @@ fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
     if rows.is_empty() {
         times = since_start.waits;
     }
-    let (curve, most) = curve(rows, |row| row.counts.servfail);
+    let (curve, most) = curve(rows, FAILURES_HEIGHT_MIN, |row| row.counts.servfail);
     let curve = curve.replacen("class=\"curve\"", "class=\"curve bad\"", 1);
     let within = |permille| match times.within_ms(permille) {
         Some(ms) => format!("{ms} ms"),
@@ -333,7 +362,7 @@ fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
     let _ = write!(
         out,
         "<section><h2>Failures and waiting</h2><p><b>{}</b> SERVFAIL since the start{}</p>{curve}",
-        since_start.servfail,
+        grouped(since_start.servfail),
         at_the_most(rows, most, "")
     );
     let _ = match times.count() {
@@ -343,7 +372,8 @@ fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
         ),
         count => write!(
             out,
-            "<p>Of the last hour's questions that could not be answered at once ({count}), half waited up to {}, 99 % up to {}.</p></section>",
+            "<p>Of the last hour's questions that could not be answered at once ({}), half waited up to {}, 99 % up to {}.</p></section>",
+            grouped(count),
             within(500),
             within(990)
         ),
@@ -353,7 +383,9 @@ fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
 fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
     out.push_str("<section><h2>If the line were cut</h2>");
     if let Some(drill) = &status.drill {
-        let _ = write!(out, "<p>{}</p>", Escaped(drill.to_text()));
+        for line in drill.to_text().lines() {
+            let _ = write!(out, "<p>{}</p>", Escaped(line.trim()));
+        }
     }
     let Some(report) = outlook else {
         out.push_str("<p>Nobody has asked yet: <code>holdfast readiness</code> tells which of the names that are asked here would survive.</p></section>");
@@ -363,9 +395,9 @@ fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
         out,
         "<p><b>{:.1} %</b> of the queries for {} names would be answered with {} cut off (as of {}).</p>",
         100.0 * report.survive.queries_share,
-        report.names,
+        grouped(report.names),
         Escaped(&report.cut),
-        Escaped(&report.ended_at)
+        Escaped(minute(&report.ended_at))
     );
     if !report.lost.is_empty() {
         out.push_str(
@@ -436,6 +468,24 @@ mod tests {
         assert_eq!(page.matches("<html").count(), 1);
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\u{fffd}x"));
         assert!(page.ends_with("</body></html>"));
+    }
+
+    #[test]
+    fn counts_and_times_for_people() {
+        for (count, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (71_001_234, "71,001,234"),
+        ] {
+            assert_eq!(grouped(count), expected);
+        }
+        assert_eq!(minute("2026-08-01T08:40:59Z"), "2026-08-01 08:40");
+        assert_eq!(minute("2026-08-01T8"), "2026-08-01 8");
+        assert_eq!(
+            minute("\u{e4}T\u{e4}\u{e4}\u{e4}"),
+            "\u{e4}T\u{e4}\u{e4}\u{e4}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::super::history::{Counts, Row};
 use super::super::status::Status;
-use super::page::{Escaped, ROWS_SHOWN_MAX, at_the_most, curve, more};
+use super::page::{Escaped, ROWS_SHOWN_MAX, at_the_most, curve, grouped, minute, more};
 use crate::reach::prefix::prefixes_of;
 
 /// Networks of clients on the page.
@@ -17,7 +17,7 @@ const PREFIXES_SHOWN_MAX: usize = 8;
 
 /// Servers that answer and that do not, and which prefixes are gone.
 pub(super) fn upstream(status: &Status, rows: &[Row], out: &mut String) {
-    let (curve, most) = curve(rows, |row| row.counts.sent);
+    let (curve, most) = curve(rows, 0.0, |row| row.counts.sent);
     let in_state = |state: &str| status.servers.iter().filter(|s| s.state == state).count();
     let _ = write!(
         out,
@@ -36,9 +36,9 @@ pub(super) fn upstream(status: &Status, rows: &[Row], out: &mut String) {
         for dead in status.dead_prefixes.iter().take(ROWS_SHOWN_MAX) {
             let _ = write!(
                 out,
-                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"wide\">{}</td></tr>",
+                "<tr><td class=\"name nb\">{}</td><td class=\"nb\">{}</td><td class=\"wide\">{}</td></tr>",
                 Escaped(&dead.prefix),
-                Escaped(&dead.since),
+                Escaped(minute(&dead.since)),
                 Escaped(&dead.evidence)
             );
         }
@@ -51,10 +51,10 @@ pub(super) fn upstream(status: &Status, rows: &[Row], out: &mut String) {
         for zone in troubled.iter().take(ROWS_SHOWN_MAX) {
             let _ = write!(
                 out,
-                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
+                "<tr><td class=\"name\">{}</td><td class=\"nb\">{}</td><td class=\"n\">{}</td></tr>",
                 Escaped(&zone.zone),
-                Escaped(&zone.since),
-                zone.answers
+                Escaped(minute(&zone.since)),
+                grouped(zone.answers)
             );
         }
         out.push_str("</table>");
@@ -124,7 +124,11 @@ pub(super) fn pressure(status: &Status, since_start: &Counts, out: &mut String) 
     ];
     out.push_str("<section><h2>Under pressure</h2><table><tr><th>since the start</th><th class=\"n\">queries</th></tr>");
     for (what, count) in rows {
-        let _ = write!(out, "<tr><td>{what}</td><td class=\"n\">{count}</td></tr>");
+        let _ = write!(
+            out,
+            "<tr><td>{what}</td><td class=\"n\">{}</td></tr>",
+            grouped(count)
+        );
     }
     out.push_str("</table>");
     if !status.top_talkers.prefixes.is_empty() {
@@ -153,7 +157,7 @@ pub(super) fn pressure(status: &Status, since_start: &Counts, out: &mut String) 
                 out,
                 "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td></tr>",
                 Escaped(&zone.zone),
-                zone.waiting
+                grouped(zone.waiting)
             );
         }
         out.push_str("</table>");
@@ -161,16 +165,16 @@ pub(super) fn pressure(status: &Status, since_start: &Counts, out: &mut String) 
     }
     if !status.flooded.is_empty() {
         out.push_str(
-            "<table><tr><th>zone below which random names are asked for</th><th>since</th><th class=\"n\">denied lately</th><th class=\"n\">not asked for</th></tr>",
+            "<table><tr><th>random names below</th><th class=\"wide\">since</th><th class=\"n\">denied lately</th><th class=\"n\">not asked for</th></tr>",
         );
         for zone in status.flooded.iter().take(ROWS_SHOWN_MAX) {
             let _ = write!(
                 out,
-                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+                "<tr><td class=\"name\">{}</td><td class=\"nb wide\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
                 Escaped(&zone.zone),
-                Escaped(&zone.since),
-                zone.denials,
-                zone.refused
+                Escaped(minute(&zone.since)),
+                grouped(zone.denials),
+                grouped(zone.refused)
             );
         }
         out.push_str("</table>");
