@@ -194,8 +194,9 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
         .is_none_or(|usable| usable == "too old");
     let _ = write!(
         out,
-        "<tr><td class=\"name\">{}</td><td><span class=\"state {}\">{}</span></td><td class=\"day\">{}</td>",
+        "<tr><td class=\"name\">{}{}</td><td><span class=\"state {}\">{}</span></td><td class=\"day\">{}</td>",
         Escaped(&of.zone),
+        if of.zone == "." { " (root)" } else { "" },
         Escaped(&mirror.state),
         Escaped(&mirror.state),
         chart::strip(rows, &of.zone)
@@ -212,7 +213,7 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
     });
     let _ = write!(
         out,
-        "<td class=\"n\"><small class=\"phone\">serial </small>{serial}{}</td><td class=\"n\"><small class=\"phone\">confirmed </small>{age}{limit}</td>",
+        "<td class=\"n\"><small class=\"slim\">serial </small>{serial}{}</td><td class=\"n\"><small class=\"slim\">confirmed </small>{age}{limit}</td>",
         match (bare, &of.held) {
             (true, _) => "<br><span class=\"state bare\">no usable copy</span>",
             (_, Some(_)) => "<br><span class=\"state suspect\">a newer one is held</span>",
@@ -243,18 +244,20 @@ fn limits(of: &mirror::MirrorStatus, out: &mut String) {
         50..75 => "warn",
         _ => "bad",
     };
+    if of.serial.is_none() {
+        out.push_str("<td></td>");
+        return;
+    }
     let title = of.escalation.as_ref().map_or("", |e| e.text.as_str());
     let _ = write!(
         out,
         "<td title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>",
         Escaped(title),
     );
-    match (of.serial, of.bootstrap) {
-        (None, _) => out.push('-'),
-        (_, true) => out.push_str("a snapshot has none"),
-        _ => {
-            let _ = write!(out, "{percent} % of {}", Escaped(of_what));
-        }
+    if of.bootstrap {
+        out.push_str("a snapshot has no age_max");
+    } else {
+        let _ = write!(out, "{percent} % of {}", Escaped(of_what));
     }
     if let Some(until) = of.signatures_expire.as_deref() {
         let day = until.split('T').next().unwrap_or(until);
