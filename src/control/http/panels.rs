@@ -26,7 +26,6 @@ pub(super) fn upstream(status: &Status, rows: &[Row], out: &mut String) {
         in_state("silent"),
         at_the_most(rows, most, " packets")
     );
-    silent_prefixes(status, out);
     if status.dead_prefixes.is_empty() {
         out.push_str("<p>No prefix is dead.</p>");
     } else {
@@ -45,6 +44,7 @@ pub(super) fn upstream(status: &Status, rows: &[Row], out: &mut String) {
         out.push_str("</table>");
         more(status.dead_prefixes.len(), ROWS_SHOWN_MAX, out);
     }
+    silent_prefixes(status, out);
     let troubled = &status.stale.zones;
     if !troubled.is_empty() {
         out.push_str("<table><tr><th>zones whose servers fail</th><th>since</th><th class=\"n\">old answers</th></tr>");
