@@ -14,6 +14,7 @@ mod logging;
 mod operator;
 mod produced;
 pub mod progress;
+mod ready;
 pub mod rehearse;
 mod secondaries;
 mod shown;
@@ -65,6 +66,7 @@ use certificate::CertificateWatch;
 use clock_file::ClockFile;
 use logging::LogLevels;
 use operator::Operator;
+use ready::Doors;
 use shown::Shown;
 
 /// How long the end waits for what is to be kept.
@@ -263,15 +265,16 @@ impl Server {
         let limits = &server.config.limits;
         let proxies = server.config.server.proxy_from.iter().copied().collect();
         let proxies = Proxies::new(proxies, metrics.clone());
+        let doors = Doors::new(&server.config.server.listen, &sockets, proxies.clone());
         let listeners = Listeners::start(sockets, tls, proxies, pipeline, metrics.clone(), limits)?;
-        server._http = server.start_http(metrics);
+        server._http = server.start_http(metrics, doors);
         Ok((server, listeners))
     }
 
     /// The status page, and the minutes that it draws.
-    fn start_http(&self, metrics: Arc<Metrics>) -> Option<Http> {
+    fn start_http(&self, metrics: Arc<Metrics>, doors: Doors) -> Option<Http> {
         let address = self.config.control.http?;
-        let shown = Shown::new(self.operator.clone(), &self.config.server.listen);
+        let shown = Shown::new(self.operator.clone(), doors);
         tokio::spawn(shown.clone().keep_history());
         Some(Http::start(address, shown, metrics))
     }

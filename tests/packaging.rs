@@ -1,7 +1,7 @@
 //! What an operator installs and reads: unit, man pages, completions, references, and that they tell the truth.
 //!
 //! Man pages, completions, `docs/config.md` and `docs/commands.schema.json` are made here from the command line's types and from the
-//! doc comments of the code. `HOLDFAST_WRITE=1 cargo test --test packaging` writes them; without it a file that differs is a failure.
+//! doc comments of the code, `packaging/third-party.txt` from the crates that are linked. `HOLDFAST_WRITE=1 cargo test --test packaging` writes them; without it a file that differs is a failure.
 
 #[path = "packaging/commands.rs"]
 mod commands;
@@ -22,6 +22,8 @@ mod reference;
 mod schema;
 #[path = "packaging/source.rs"]
 mod source;
+#[path = "packaging/third_party.rs"]
+mod third_party;
 #[path = "packaging/unit.rs"]
 mod unit;
 

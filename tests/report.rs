@@ -2,12 +2,15 @@
 //!
 //! With `REPORT_KEEP=DIRECTORY` the page and its pictures stay there, to be looked at.
 
+#[path = "report/browser.rs"]
+#[allow(dead_code)]
+mod browser;
 #[path = "report/schema.rs"]
 mod schema;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
+use browser::Browser;
 use holdfast::dns::{Name, Question, Rtype};
 use holdfast::drill::html;
 use holdfast::drill::report::{DrillReport, DrillState, Report, Tally};
@@ -283,49 +286,9 @@ fn a_page_holds_nothing_but_itself() {
     }
 }
 
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut places = std::env::split_paths(&path);
-    places.find_map(|at| {
-        ["chromium", "chromium-browser", "google-chrome"]
-            .iter()
-            .map(|name| at.join(name))
-            .find(|path| path.is_file())
-    })
-}
-
-fn browse(chromium: &Path, home: &Path, arguments: &[&str], page: &Path) -> String {
-    let profile = format!("--user-data-dir={}", home.join("profile").display());
-    let fixed = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--virtual-time-budget=2000",
-    ];
-    let done = Command::new(chromium)
-        .env("HOME", home)
-        .args(fixed)
-        .arg(profile)
-        .args(arguments)
-        .arg(format!("file://{}", page.display()))
-        .stderr(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{:?}", done.status);
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
 #[test]
 fn a_browser_shows_the_page() {
-    let Some(chromium) = chromium() else {
-        eprintln!("SKIPPED: a_browser_shows_the_page: no chromium in PATH");
+    let Some(browser) = Browser::find() else {
         return;
     };
     let kept = std::env::var_os("REPORT_KEEP").map(PathBuf::from);
@@ -334,7 +297,8 @@ fn a_browser_shows_the_page() {
     let page = home.join("readiness.html");
     std::fs::write(&page, html::readiness(&report(300))).unwrap();
     std::fs::write(home.join("drill.html"), html::drill(&drill(120, false))).unwrap();
-    let dom = browse(&chromium, &home, &["--dump-dom"], &page);
+    let address = format!("file://{}", page.display());
+    let dom = browser.show(&home, &["--dump-dom"], &address);
     assert!(
         dom.contains("<title>Isolation readiness: everything outside of domestic</title>"),
         "{dom}"
@@ -364,7 +328,7 @@ fn a_browser_shows_the_page() {
         if dark {
             arguments.push("--blink-settings=preferredColorScheme=0");
         }
-        browse(&chromium, &home, &arguments, &page);
+        browser.show(&home, &arguments, &address);
         let png = std::fs::read(&shot).unwrap();
         assert!(
             png.starts_with(b"\x89PNG") && png.len() > 20_000,

@@ -24,6 +24,8 @@ use crate::prefix_set::PrefixSet;
 
 /// What every header begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// What a proxy begins with that asks for itself: version 2, LOCAL, no address, nothing further.
+pub const ITSELF: [u8; START_LEN] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 /// Signature, version and command, family and protocol, and how much follows, in octets.
 const START_LEN: usize = 16;
 /// So much may follow, in octets: addresses and what else the proxy tells. PowerDNS Recursor has the same default.
@@ -253,6 +255,7 @@ mod tests {
         // What else it tells is passed over.
         let more = [&FOUR[..], &[0xE0, 0, 2, b'x', b'y']].concat();
         check(header(0x21, 0x12, &more), Ok("192.0.2.7:4660"));
+        assert_eq!(read(&ITSELF), Ok((Said::Itself, &[][..])));
         // LOCAL, with and without addresses.
         check(header(0x20, 0, &[]), Ok(""));
         check(header(0x20, 0x12, &FOUR), Ok(""));

@@ -42,15 +42,20 @@ pub fn usable(generation: &Generation, config: &MirrorConfig, now_s: u64) -> Usa
         return Usable::LastResort;
     }
     let age_s = age_s(generation, now_s);
-    // RFC 8806 section 2 wants the SOA's expire; going past it is the operator's visible choice.
-    let age_max_s = match config.age_max {
-        AgeMax::Seconds(seconds) => seconds,
-        AgeMax::SoaExpire => u64::from(generation.soa().expire_s),
-    };
+    let age_max_s = age_max_s(generation, config);
     if age_s > age_max_s {
         Usable::TooOld { age_s, age_max_s }
     } else {
         Usable::Fresh
+    }
+}
+
+/// The age in seconds past which `generation` answers nothing; a bundled snapshot has none.
+pub fn age_max_s(generation: &Generation, config: &MirrorConfig) -> u64 {
+    // RFC 8806 section 2 wants the SOA's expire; going past it is the operator's visible choice.
+    match config.age_max {
+        AgeMax::Seconds(seconds) => seconds,
+        AgeMax::SoaExpire => u64::from(generation.soa().expire_s),
     }
 }
 

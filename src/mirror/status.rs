@@ -40,6 +40,9 @@ pub struct MirrorStatus {
     pub last_contact: Option<String>,
     /// Seconds since it was last known to be right.
     pub age_s: Option<u64>,
+    /// The age at which it stops answering (`age_max`); `null` without a copy, and for a snapshot, which has no such limit.
+    #[serde(default)]
+    pub age_max_s: Option<u64>,
     /// `fresh`, `last resort` (the snapshot) or `too old`.
     pub usable: Option<String>,
     /// A newer version that a brake holds for the operator.
@@ -140,6 +143,9 @@ impl MirrorStatus {
                 .and_then(Generation::last_contact_at)
                 .map(format_utc),
             age_s: current.map(|g| policy::age_s(g, now_s)),
+            age_max_s: current
+                .filter(|g| !g.is_bootstrap())
+                .map(|g| policy::age_max_s(g, config)),
             usable: current.map(|g| match policy::usable(g, config, now_s) {
                 Usable::Fresh => "fresh".into(),
                 Usable::LastResort => "last resort".into(),

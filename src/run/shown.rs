@@ -1,41 +1,32 @@
 //! What the status page looks at.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast::control::history::{Counts, History, ROW_S, Row, Shade};
 use holdfast::control::http;
 use holdfast::control::status::{MirrorStatus, Status};
-use holdfast::dns::message::MESSAGE_LEN_MAX;
-use holdfast::dns::{Message, Question, Rtype};
 use holdfast::drill::report::Report;
 use holdfast::metrics::Times;
 use holdfast::query::BoxFuture;
-use tokio::net::UdpSocket;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::operator::Operator;
-
-/// A server that answers takes no longer for a name that it knows by itself.
-const READY_TIME_MAX: Duration = Duration::from_secs(1);
-/// The name.
-const READY_NAME: &str = "localhost.";
+use super::ready::Doors;
 
 /// The server as it can be looked at.
 pub struct Shown {
     operator: Arc<Operator>,
-    /// Where it answers over UDP.
-    address: Option<SocketAddr>,
+    doors: Doors,
     history: Mutex<History>,
 }
 
 impl Shown {
-    /// A server that listens on these addresses.
-    pub fn new(operator: Arc<Operator>, listen: &[SocketAddr]) -> Arc<Shown> {
+    /// A server that answers there.
+    pub fn new(operator: Arc<Operator>, doors: Doors) -> Arc<Shown> {
         Arc::new(Shown {
             operator,
-            address: listen.first().copied().map(reachable),
+            doors,
             history: Mutex::default(),
         })
     }
@@ -58,34 +49,6 @@ impl Shown {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks over UDP what every server knows.
-    async fn ask(&self) -> Result<(), String> {
-        let Some(address) = self.address else {
-            return Ok(());
-        };
-        let failed = |error: std::io::Error| format!("UDP {address}: {error}");
-        let from: IpAddr = match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((from, 0)).await.map_err(failed)?;
-        socket.connect(address).await.map_err(failed)?;
-        let name = READY_NAME.parse().expect("a name");
-        let query = Message::query(0, Question::new(name, Rtype::A));
-        let exchange = async {
-            socket.send(&query.encode(MESSAGE_LEN_MAX)).await?;
-            socket.recv(&mut [0; 512]).await
-        };
-        match timeout(READY_TIME_MAX, exchange).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(format!(
-                "UDP {address}: no answer within {} s",
-                READY_TIME_MAX.as_secs()
-            )),
-        }
     }
 }
 
@@ -115,18 +78,8 @@ impl http::Shown for Shown {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.ask())
+        Box::pin(self.doors.ask())
     }
-}
-
-/// The address at which this machine reaches itself.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 fn shade(mirror: &MirrorStatus) -> Shade {

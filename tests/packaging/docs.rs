@@ -210,6 +210,7 @@ fn configurations_of_the_pages_are_sound() {
         "docs/operator.md",
         "docs/security.md",
         "docs/from-unbound.md",
+        "docs/fleet.md",
     ] {
         let text = read(page);
         for block in text.split("```toml\n").skip(1) {
@@ -240,4 +241,23 @@ fn configurations_of_the_pages_are_sound() {
             }
         }
     }
+}
+
+/// What the guide to fleets quotes is what the laboratory runs.
+#[test]
+fn snippets_of_the_fleet_are_the_ones_that_run() {
+    let files: Vec<String> = fs::read_dir(path("docker/lab/fleet"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    let text = read("docs/fleet.md");
+    let mut count = 0;
+    for kind in ["```conf\n", "```sh\n"] {
+        for block in text.split(kind).skip(1) {
+            let block = block.split("```").next().unwrap();
+            assert!(files.iter().any(|file| file.contains(block)), "{block}");
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
 }

@@ -30,7 +30,7 @@ pub fn strip(rows: &[Row], zone: &str) -> String {
         }
     }
     let mut out = format!(
-        "<svg class=\"strip\" viewBox=\"0 0 {COLUMNS} 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"the last 24 hours\">"
+        "<svg class=\"strip\" viewBox=\"0 0 {COLUMNS} 10\" preserveAspectRatio=\"none\" shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"the last 24 hours\">"
     );
     let mut at = 0;
     while at < COLUMNS {
@@ -71,8 +71,9 @@ fn worse(a: Shade, b: Shade) -> Shade {
     if rank(a) >= rank(b) { a } else { b }
 }
 
-/// A curve of rates per second from counts per row: the mean of each column. Tells the highest, too.
-pub fn curve(rows: &[Row], of: impl Fn(&Row) -> u64) -> (String, f64) {
+/// A curve of rates per second from counts per row: the mean of each column. Tells the highest, too. Its height stands for that rate, or for
+/// `height_min` if that is more: what is nearly nothing looks like it.
+pub fn curve(rows: &[Row], height_min: f64, of: impl Fn(&Row) -> u64) -> (String, f64) {
     let mut sums = [(0_u64, 0_u64); COLUMNS];
     for (column, row) in columns(rows) {
         let (sum, count) = &mut sums[column];
@@ -84,13 +85,13 @@ pub fn curve(rows: &[Row], of: impl Fn(&Row) -> u64) -> (String, f64) {
         .collect();
     let most = rates.iter().flatten().copied().fold(0.0, f64::max);
     let mut out = format!(
-        "<svg class=\"curve\" viewBox=\"0 0 {COLUMNS} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"the last 24 hours\">"
+        "<svg class=\"curve\" viewBox=\"0 0 {COLUMNS} {HEIGHT}\" preserveAspectRatio=\"none\" shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"the last 24 hours\">"
     );
     for (x, rate) in rates.iter().enumerate() {
         let Some(rate) = rate.filter(|rate| *rate > 0.0) else {
             continue;
         };
-        let height = (rate / most * HEIGHT).max(0.5);
+        let height = (rate / most.max(height_min) * HEIGHT).max(0.5);
         let y = HEIGHT - height;
         let _ = write!(
             out,
@@ -128,15 +129,20 @@ mod tests {
         );
         assert!(strip.contains("class=\"isolated\" x=\"239\" width=\"1\""));
         assert!(!super::strip(&rows, "other.").contains("<rect"));
-        let (curve, most) = curve(&rows, |row| row.counts.queries);
+        let (curve, most) = curve(&rows, 0.0, |row| row.counts.queries);
         assert_eq!(curve.matches("<rect").count(), COLUMNS);
         assert_eq!(most, 2.5);
+        let (low, _) = super::curve(&rows, 25.0, |row| row.counts.queries);
+        assert!(
+            low.contains("x=\"239\" y=\"54.0\" width=\"1\" height=\"6.0\""),
+            "{low}"
+        );
     }
 
     #[test]
     fn a_clock_that_was_set_back_draws_nothing_wrong() {
         let rows = [row(100, 5, Shade::Online), row(3, 5, Shade::Bare)];
         assert!(strip(&rows, "ru.").contains("bare"));
-        assert_eq!(curve(&[], |_| 1).1, 0.0);
+        assert_eq!(curve(&[], 0.0, |_| 1).1, 0.0);
     }
 }

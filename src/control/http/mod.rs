@@ -8,6 +8,7 @@
 mod chart;
 pub mod exposition;
 mod page;
+mod panels;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};

@@ -5,18 +5,19 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::super::history::{Counts, Row};
+use super::super::history::{Counts, ROW_S, Row};
 use super::super::status::{MirrorStatus, Status, duration_words};
-use super::chart;
+use super::{chart, panels};
 use crate::drill::report::Report;
 use crate::metrics::Times;
+use crate::mirror;
 
 /// Seconds after which a browser looks again.
 const REFRESH_S: u32 = 30;
 /// Rows of a list.
-const ROWS_SHOWN_MAX: usize = 20;
-/// Networks on the page.
-const TALKERS_SHOWN_MAX: usize = 8;
+pub(super) const ROWS_SHOWN_MAX: usize = 20;
+/// The curve of failures is as high as this at least, in answers per second: one in a minute is no catastrophe.
+const FAILURES_HEIGHT_MIN: f64 = 1.0;
 /// Mirrors on the page.
 const MIRRORS_SHOWN_MAX: usize = 200;
 /// Minutes that "the last hour" has.
@@ -24,7 +25,7 @@ const HOUR_ROWS: usize = 60;
 const CSS: &str = include_str!("page.css");
 
 /// Text that is no markup.
-struct Escaped<T>(T);
+pub(super) struct Escaped<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,8 +75,8 @@ pub fn html(
     queries(rows, since_start, &mut out);
     waits(rows, since_start, &mut out);
     out.push_str("</div><div class=\"two\">");
-    upstream(status, rows, &mut out);
-    pressure(status, since_start, &mut out);
+    panels::upstream(status, rows, &mut out);
+    panels::pressure(status, since_start, &mut out);
     out.push_str("</div>");
     cut_off(status, outlook, &mut out);
     out.push_str(
@@ -104,18 +105,57 @@ fn attention(status: &Status, out: &mut String) {
         let _ = write!(out, "<li>{}</li>", Escaped(line));
     }
     out.push_str("</ul>");
-    more(marked.len(), out);
+    more(marked.len(), ROWS_SHOWN_MAX, out);
     out.push_str("</section>");
 }
 
-fn more(count: usize, out: &mut String) {
-    if count > ROWS_SHOWN_MAX {
-        let _ = write!(
-            out,
-            "<p class=\"dim\">and {} more</p>",
-            count - ROWS_SHOWN_MAX
-        );
+/// Says how many rows of `count` are not shown.
+pub(super) fn more(count: usize, shown_max: usize, out: &mut String) {
+    if count > shown_max {
+        let _ = write!(out, "<p class=\"dim\">and {} more</p>", count - shown_max);
     }
+}
+
+/// The highest rate of a curve, where there is one.
+pub(super) fn at_the_most(rows: &[Row], most: f64, of_what: &str) -> String {
+    match rows {
+        [] => String::new(),
+        _ => format!(", {most:.2}{of_what} a second at the most"),
+    }
+}
+
+/// A count with its thousands apart.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time to the minute, as people write it: `2026-08-01 08:40`.
+pub(super) fn minute(time: &str) -> String {
+    match (time.split_once('T'), time.is_ascii()) {
+        (Some((day, of_day)), true) => format!("{day} {}", &of_day[..of_day.len().min(5)]),
+        _ => time.to_owned(),
+    }
+}
+
+/// What a picture of the last 24 hours has below it.
+const AXIS: &str = "<p class=\"axis\"><span>24 h ago</span><span>now</span></p>";
+
+/// A curve with its axis, and its highest rate; in the first minute a word in its place.
+pub(super) fn curve(rows: &[Row], height_min: f64, of: impl Fn(&Row) -> u64) -> (String, f64) {
+    if rows.is_empty() {
+        let early = "<p class=\"early\">The curve begins after the first minute.</p>";
+        return (early.into(), 0.0);
+    }
+    let (curve, most) = chart::curve(rows, height_min, of);
+    (curve + AXIS, most)
 }
 
 fn mirrors(status: &Status, rows: &[Row], out: &mut String) {
@@ -125,18 +165,25 @@ fn mirrors(status: &Status, rows: &[Row], out: &mut String) {
         return;
     }
     out.push_str(
-        "<table><tr><th>zone</th><th>servers</th><th>last 24 hours</th><th class=\"n\">serial</th><th class=\"n\">confirmed</th>\
-         <th class=\"wide\">time used up</th><th class=\"wide\">source</th></tr>",
+        "<table class=\"stack\"><tr><th>zone</th><th>servers</th><th>last 24 hours</th><th class=\"n\">serial</th><th class=\"n\">confirmed</th>\
+         <th>time used up</th><th class=\"wide\">source</th></tr>",
     );
     for mirror in status.mirrors.iter().take(MIRRORS_SHOWN_MAX) {
         mirror_row(mirror, rows, out);
     }
     out.push_str("</table>");
-    let left = status.mirrors.len().saturating_sub(MIRRORS_SHOWN_MAX);
-    if left > 0 {
-        let _ = write!(out, "<p class=\"dim\">and {left} more</p>");
+    more(status.mirrors.len(), MIRRORS_SHOWN_MAX, out);
+    out.push_str("<p class=\"key dim\">");
+    for (class, what) in [
+        ("online", "servers answer"),
+        ("suspect", "suspect or recovering"),
+        ("isolated", "isolated: the copy answers alone"),
+        ("bare", "no usable copy"),
+        ("off", "not running"),
+    ] {
+        let _ = write!(out, "<span><i class=\"{class}\"></i>{what}</span>");
     }
-    out.push_str("</section>");
+    out.push_str("</p></section>");
 }
 
 fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
@@ -147,8 +194,9 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
         .is_none_or(|usable| usable == "too old");
     let _ = write!(
         out,
-        "<tr><td class=\"name\">{}</td><td><span class=\"state {}\">{}</span></td><td>{}</td>",
+        "<tr><td class=\"name\">{}{}</td><td><span class=\"state {}\">{}</span></td><td class=\"day\">{}</td>",
         Escaped(&of.zone),
+        if of.zone == "." { " (root)" } else { "" },
         Escaped(&mirror.state),
         Escaped(&mirror.state),
         chart::strip(rows, &of.zone)
@@ -159,35 +207,67 @@ fn mirror_row(mirror: &MirrorStatus, rows: &[Row], out: &mut String) {
         (Some(age_s), _) => format!("{} ago", duration_words(age_s)),
         (None, _) => "-".into(),
     };
+    let limit = of.age_max_s.map_or(String::new(), |age_max_s| {
+        let most = duration_words(age_max_s);
+        format!("<br><small>of {most}</small>")
+    });
     let _ = write!(
         out,
-        "<td class=\"n\">{serial}{}</td><td class=\"n\">{age}</td>",
+        "<td class=\"n\"><small class=\"slim\">serial </small>{serial}{}</td><td class=\"n\"><small class=\"slim\">confirmed </small>{age}{limit}</td>",
         match (bare, &of.held) {
             (true, _) => "<br><span class=\"state bare\">no usable copy</span>",
             (_, Some(_)) => "<br><span class=\"state suspect\">a newer one is held</span>",
             _ => "",
         }
     );
-    let percent = of.escalation.as_ref().map_or(0, |e| e.percent.min(100));
+    limits(of, out);
+    let _ = write!(
+        out,
+        "<td class=\"wide name\">{}</td></tr>",
+        Escaped(of.source.as_deref().unwrap_or("-"))
+    );
+}
+
+/// How much of what a copy is good for is gone: of its age, and of its signatures or SOA expire from a quarter on, the greater part.
+fn limits(of: &mirror::MirrorStatus, out: &mut String) {
+    let aged = match (of.age_s, of.age_max_s) {
+        (Some(age_s), Some(age_max_s)) => age_s.saturating_mul(100) / age_max_s.max(1),
+        _ => 0,
+    };
+    let (percent, of_what) = match &of.escalation {
+        Some(e) if e.percent >= aged => (e.percent, e.limit.as_str()),
+        _ => (aged, "age_max"),
+    };
+    let percent = percent.min(100);
     let class = match percent {
         0..50 => "",
         50..75 => "warn",
         _ => "bad",
     };
-    let (text, title) = match &of.escalation {
-        Some(e) => (format!("{percent} %"), e.text.clone()),
-        None => (
-            "under 25 %".into(),
-            "of the signatures' time and of SOA expire".into(),
-        ),
-    };
+    if of.serial.is_none() {
+        out.push_str("<td></td>");
+        return;
+    }
+    let title = of.escalation.as_ref().map_or("", |e| e.text.as_str());
     let _ = write!(
         out,
-        "<td class=\"wide\" title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>{text}</small></td>\
-         <td class=\"wide name\">{}</td></tr>",
+        "<td title=\"{}\"><div class=\"meter {class}\"><i style=\"width:{percent}%\"></i></div><small>",
         Escaped(title),
-        Escaped(of.source.as_deref().unwrap_or("-"))
     );
+    if of.bootstrap {
+        out.push_str("a snapshot has no age_max");
+    } else {
+        let _ = write!(out, "{percent} % of {}", Escaped(of_what));
+    }
+    if let Some(until) = of.signatures_expire.as_deref() {
+        let day = until.split('T').next().unwrap_or(until);
+        let _ = write!(
+            out,
+            "<br><span class=\"nb\">signatures until {}</span>",
+            Escaped(day)
+        );
+    }
+    out.push_str("</small></td>");
 }
 
 /// The last hour, or what there is of it.
@@ -196,15 +276,18 @@ fn last_hour(rows: &[Row]) -> &[Row] {
 }
 
 fn queries(rows: &[Row], since_start: &Counts, out: &mut String) {
-    let (curve, most) = chart::curve(rows, |row| row.counts.queries);
-    let now = rows
-        .last()
-        .map_or(0.0, |row| row.counts.queries as f64 / 60.0);
-    let _ = write!(
-        out,
-        "<section><h2>Queries</h2><p><b>{now:.1}</b> a second in the last minute, {most:.1} at the most, {} since the start</p>{curve}",
-        since_start.queries
-    );
+    let (curve, most) = curve(rows, 0.0, |row| row.counts.queries);
+    let queries = grouped(since_start.queries);
+    let rate = match rows.last() {
+        Some(row) => {
+            let now = row.counts.queries as f64 / ROW_S as f64;
+            format!(
+                "<b>{now:.1}</b> a second in the last minute, {most:.1} at the most, {queries} since the start"
+            )
+        }
+        None => format!("<b>{queries}</b> since the start"),
+    };
+    let _ = write!(out, "<section><h2>Queries</h2><p>{rate}</p>{curve}");
     let sum = |of: fn(&Counts) -> u64| {
         let rows = last_hour(rows).iter();
         let sum: u64 = rows.map(|row| of(&row.counts)).sum();
@@ -256,7 +339,8 @@ fn per_cent(part: u64, whole: u64) -> String {
     match (part, whole) {
         (0, _) => "none".into(),
         (part, whole) => format!(
-            "{part} ({:.1} %)",
+            "{} ({:.1} %)",
+            grouped(part),
             100.0 * part as f64 / whole.max(1) as f64
         ),
     }
@@ -269,139 +353,42 @@ fn waits(rows: &[Row], since_start: &Counts, out: &mut String) {
             *sum += count;
         }
     }
-    if times.count() == 0 {
+    if rows.is_empty() {
         times = since_start.waits;
     }
-    let (curve, most) = chart::curve(rows, |row| row.counts.servfail);
+    let (curve, most) = curve(rows, FAILURES_HEIGHT_MIN, |row| row.counts.servfail);
     let curve = curve.replacen("class=\"curve\"", "class=\"curve bad\"", 1);
     let within = |permille| match times.within_ms(permille) {
         Some(ms) => format!("{ms} ms"),
-        None if times.count() == 0 => "-".into(),
         None => "over 5 s".into(),
     };
     let _ = write!(
         out,
-        "<section><h2>Failures and waiting</h2><p><b>{}</b> SERVFAIL since the start, {most:.2} a second at the most</p>{curve}\
-         <p>Of the last hour's questions that could not be answered at once ({}), half waited up to {}, 99 % up to {}.</p></section>",
-        since_start.servfail,
-        times.count(),
-        within(500),
-        within(990)
+        "<section><h2>Failures and waiting</h2><p><b>{}</b> SERVFAIL since the start{}</p>{curve}",
+        grouped(since_start.servfail),
+        at_the_most(rows, most, "")
     );
-}
-
-fn upstream(status: &Status, rows: &[Row], out: &mut String) {
-    let (curve, most) = chart::curve(rows, |row| row.counts.sent);
-    let in_state = |state: &str| status.servers.iter().filter(|s| s.state == state).count();
-    let _ = write!(
-        out,
-        "<section><h2>Upstream</h2><p>{} servers answer, <b>{} are silent</b>; {most:.1} packets a second at the most</p>{curve}",
-        in_state("good"),
-        in_state("silent")
-    );
-    if status.dead_prefixes.is_empty() {
-        out.push_str("<p>No prefix is dead.</p>");
-    } else {
-        out.push_str(
-            "<table><tr><th>dead prefix</th><th>since</th><th class=\"wide\">evidence</th></tr>",
-        );
-        for dead in status.dead_prefixes.iter().take(ROWS_SHOWN_MAX) {
-            let _ = write!(
-                out,
-                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"wide\">{}</td></tr>",
-                Escaped(&dead.prefix),
-                Escaped(&dead.since),
-                Escaped(&dead.evidence)
-            );
-        }
-        out.push_str("</table>");
-        more(status.dead_prefixes.len(), out);
-    }
-    let troubled = &status.stale.zones;
-    if !troubled.is_empty() {
-        out.push_str("<table><tr><th>zones whose servers fail</th><th>since</th><th class=\"n\">old answers</th></tr>");
-        for zone in troubled.iter().take(ROWS_SHOWN_MAX) {
-            let _ = write!(
-                out,
-                "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
-                Escaped(&zone.zone),
-                Escaped(&zone.since),
-                zone.answers
-            );
-        }
-        out.push_str("</table>");
-        more(troubled.len(), out);
-    }
-    out.push_str("</section>");
-}
-
-fn pressure(status: &Status, since_start: &Counts, out: &mut String) {
-    let metric = |name: &str| status.metrics.get(name).copied().unwrap_or(0);
-    let rows = [
-        (
-            "dropped, cut short or refused by a limit",
-            since_start.limited,
-        ),
-        ("dropped: too many were being worked on", since_start.shed),
-        ("refused: access list, or not offered", since_start.refused),
-        ("malformed", metric("queries_malformed_total")),
-        (
-            "failed early: too many waited for one zone's servers",
-            metric("upstream_crowded_total"),
-        ),
-        (
-            "wrong or forged server cookies",
-            metric("cookies_bad_total"),
-        ),
-        (
-            "replies that did not match their question",
-            metric("upstream_mismatched_total"),
-        ),
-    ];
-    out.push_str("<section><h2>Under pressure</h2><table><tr><th>since the start</th><th class=\"n\">queries</th></tr>");
-    for (what, count) in rows {
-        let _ = write!(out, "<tr><td>{what}</td><td class=\"n\">{count}</td></tr>");
-    }
-    out.push_str("</table>");
-    if !status.top_talkers.prefixes.is_empty() {
-        let _ = write!(
+    let _ = match times.count() {
+        0 => write!(
             out,
-            "<table><tr><th>networks that ask most, last {} s</th><th class=\"n\">of all</th><th class=\"n\">limited</th></tr>",
-            status.top_talkers.over_s
-        );
-        for of in status.top_talkers.prefixes.iter().take(TALKERS_SHOWN_MAX) {
-            let _ = write!(
-                out,
-                "<tr><td class=\"name\">{}</td><td class=\"n\">{:.1} %</td><td class=\"n\">{:.1} %</td></tr>",
-                Escaped(&of.prefix),
-                100.0 * of.queries_share,
-                100.0 * of.dropped_share
-            );
-        }
-        out.push_str("</table>");
-    }
-    if !status.crowded.is_empty() {
-        out.push_str(
-            "<table><tr><th>zone with too many waiting</th><th class=\"n\">waiting</th></tr>",
-        );
-        for zone in status.crowded.iter().take(ROWS_SHOWN_MAX) {
-            let _ = write!(
-                out,
-                "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td></tr>",
-                Escaped(&zone.zone),
-                zone.waiting
-            );
-        }
-        out.push_str("</table>");
-        more(status.crowded.len(), out);
-    }
-    out.push_str("</section>");
+            "<p>All questions of the last hour were answered at once.</p></section>"
+        ),
+        count => write!(
+            out,
+            "<p>Of the last hour's questions that could not be answered at once ({}), half waited up to {}, 99 % up to {}.</p></section>",
+            grouped(count),
+            within(500),
+            within(990)
+        ),
+    };
 }
 
 fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
     out.push_str("<section><h2>If the line were cut</h2>");
     if let Some(drill) = &status.drill {
-        let _ = write!(out, "<p>{}</p>", Escaped(drill.to_text()));
+        for line in drill.to_text().lines() {
+            let _ = write!(out, "<p>{}</p>", Escaped(line.trim()));
+        }
     }
     let Some(report) = outlook else {
         out.push_str("<p>Nobody has asked yet: <code>holdfast readiness</code> tells which of the names that are asked here would survive.</p></section>");
@@ -411,9 +398,9 @@ fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
         out,
         "<p><b>{:.1} %</b> of the queries for {} names would be answered with {} cut off (as of {}).</p>",
         100.0 * report.survive.queries_share,
-        report.names,
+        grouped(report.names),
         Escaped(&report.cut),
-        Escaped(&report.ended_at)
+        Escaped(minute(&report.ended_at))
     );
     if !report.lost.is_empty() {
         out.push_str(
@@ -431,7 +418,7 @@ fn cut_off(status: &Status, outlook: Option<&Report>, out: &mut String) {
             );
         }
         out.push_str("</table>");
-        more(report.lost.len(), out);
+        more(report.lost.len(), ROWS_SHOWN_MAX, out);
     }
     out.push_str("</section>");
 }
@@ -441,7 +428,6 @@ mod tests {
     use super::*;
     use crate::control::status::{DeadPrefixStatus, StaleZoneStatus};
     use crate::drill::report::Tally;
-    use crate::mirror;
 
     const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}x\n";
 
@@ -485,6 +471,24 @@ mod tests {
         assert_eq!(page.matches("<html").count(), 1);
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\u{fffd}x"));
         assert!(page.ends_with("</body></html>"));
+    }
+
+    #[test]
+    fn counts_and_times_for_people() {
+        for (count, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (71_001_234, "71,001,234"),
+        ] {
+            assert_eq!(grouped(count), expected);
+        }
+        assert_eq!(minute("2026-08-01T08:40:59Z"), "2026-08-01 08:40");
+        assert_eq!(minute("2026-08-01T8"), "2026-08-01 8");
+        assert_eq!(
+            minute("\u{e4}T\u{e4}\u{e4}\u{e4}"),
+            "\u{e4}T\u{e4}\u{e4}\u{e4}"
+        );
     }
 
     #[test]
