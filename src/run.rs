@@ -263,7 +263,16 @@ impl Server {
         let limits = &server.config.limits;
         let proxies = server.config.server.proxy_from.iter().copied().collect();
         let proxies = Proxies::new(proxies, metrics.clone());
-        let listeners = Listeners::start(sockets, tls, proxies, pipeline, metrics.clone(), limits)?;
+        let interfaces = &server.config.server.xdp;
+        let listeners = Listeners::start(
+            sockets,
+            interfaces,
+            tls,
+            proxies,
+            pipeline,
+            metrics.clone(),
+            limits,
+        )?;
         server._http = server.start_http(metrics);
         Ok((server, listeners))
     }
@@ -507,6 +516,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             "server.proxy_from",
             old.server.proxy_from != new.server.proxy_from,
         ),
+        ("server.xdp", old.server.xdp != new.server.xdp),
         (
             "server.tls.dot, doh or doq",
             encrypted(old) != encrypted(new),
