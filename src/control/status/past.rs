@@ -82,7 +82,7 @@ pub(super) fn write(interfaces: &[PastKernelStatus], out: &mut String) {
         };
         let _ = write!(
             out,
-            "\n{name} by AF_XDP ({}, {copies}, {} queues): {} received, {} answered, {} passed on",
+            "\n{name} by AF_XDP ({}, {copies}, queues: {}): {} received, {} answered, {} passed on",
             of.mode, of.queues, of.received, of.answered, of.passed_on
         );
         for (reason, n) in of.dropped.iter().filter(|(_, n)| **n > 0) {
@@ -117,7 +117,7 @@ mod tests {
         let mut out = String::new();
         write(&PastKernelStatus::all(&all), &mut out);
         let expected = "
-eth0 by AF_XDP (generic, copying, 2 queues): 7 received, 6 answered, 1 passed on, 1 dropped (udp checksum)
+eth0 by AF_XDP (generic, copying, queues: 2): 7 received, 6 answered, 1 passed on, 1 dropped (udp checksum)
 ! eth1 is served by sockets, not by AF_XDP: there is no such interface
 ";
         assert_eq!(out, expected);

@@ -50,6 +50,8 @@ const FRAME_LEN_MAX: i32 = 1500 + ETHERNET_LEN as i32;
 const PLACE_LEN: usize = 24;
 /// Addresses times ports.
 pub const PLACES_MAX: u32 = 1024;
+/// Queues of one interface that are served; what comes by others goes to the UDP sockets.
+pub const QUEUES_MAX: u32 = 64;
 
 /// Where the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,33 +109,35 @@ pub struct Attached {
     // Before what it uses.
     _link: OwnedFd,
     _program: OwnedFd,
-    _sockets: OwnedFd,
+    queues: OwnedFd,
     /// Where questions go past the kernel: nowhere yet.
     pub places: Places,
     /// Where it runs.
     pub mode: Mode,
 }
 
-/// Attaches the program to the interface with this number and address, in the first of `modes` that it can have. `sockets` are those of its receive queues, in order.
+impl Attached {
+    /// Has what comes by receive queue `queue` go to `socket`, as long as that is open.
+    ///
+    /// # Errors
+    /// What the kernel says; a queue of [`QUEUES_MAX`] or more.
+    pub fn enter(&self, queue: u32, socket: RawFd) -> io::Result<()> {
+        let entered = update(&self.queues, &queue.to_ne_bytes(), socket as u32);
+        entered.map_err(|e| named("the map of sockets", &e))
+    }
+}
+
+/// Attaches the program to the interface with this number and address, in the first of `modes` that it can have.
 ///
 /// # Errors
 /// What the kernel says, with the step.
-pub fn attach(
-    interface: u32,
-    mac: [u8; 6],
-    modes: &[Mode],
-    sockets: &[RawFd],
-) -> io::Result<Attached> {
+pub fn attach(interface: u32, mac: [u8; 6], modes: &[Mode]) -> io::Result<Attached> {
     let places = map(BPF_MAP_TYPE_HASH, PLACE_LEN as u32, PLACES_MAX);
     let places = places.map_err(|e| named("a map of addresses", &e))?;
-    let queues = map(BPF_MAP_TYPE_XSKMAP, 4, sockets.len().max(1) as u32);
+    let queues = map(BPF_MAP_TYPE_XSKMAP, 4, QUEUES_MAX);
     let queues = queues.map_err(|e| named("a map of sockets", &e))?;
     let program = program(mac, places.as_raw_fd(), queues.as_raw_fd());
     let program = load(&program).map_err(|e| named("the XDP program", &e))?;
-    for (queue, socket) in (0u32..).zip(sockets) {
-        let entered = update(&queues, &queue.to_ne_bytes(), *socket as u32);
-        entered.map_err(|e| named("the map of sockets", &e))?;
-    }
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
     for &mode in modes {
         match link(&program, interface, mode) {
@@ -141,7 +145,7 @@ pub fn attach(
                 return Ok(Attached {
                     _link: link,
                     _program: program,
-                    _sockets: queues,
+                    queues,
                     places: Places(places),
                     mode,
                 });

@@ -124,11 +124,11 @@ impl Door for Queue {
             }
             std::hint::spin_loop();
         }
-        if !self.socket.has_more() {
-            if let Err(error) = self.socket.wait(self.patience) {
-                self.count_lost();
-                return Err(error);
-            }
+        if !self.socket.has_more()
+            && let Err(error) = self.socket.wait(self.patience)
+        {
+            self.count_lost();
+            return Err(error);
         }
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(LOST_LOOK_TURNS) {

@@ -1,11 +1,10 @@
 //! An interface that is served past the kernel: how that begins, goes on and ends.
 //!
-//! Order: sockets at all queues, then the program, then threads, and only then the addresses whose questions the program redirects, so that none comes
+//! Order: the program, then sockets at all queues, then threads, and only then the addresses whose questions the program redirects, so that none comes
 //! to where nobody is. At the end the program goes first, and threads answer what is there.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,14 +14,12 @@ use tokio::task::JoinHandle;
 
 use super::interface;
 use super::places::Places;
-use super::program::{self, Attached, Mode, PLACES_MAX};
+use super::program::{self, Attached, Mode, PLACES_MAX, QUEUES_MAX};
 use super::queue::Queue;
 use super::socket::Socket;
 use crate::listen::udp::Outbox;
 use crate::metrics::{How, Metrics, PastKernel};
 
-/// Queues of one interface that are served; what comes by others goes to the UDP sockets.
-const QUEUES_MAX: u32 = 64;
 /// Between looks at the addresses of the machine, in milliseconds.
 const LOOK_INTERVAL_MS: u64 = 1000;
 
@@ -203,22 +200,23 @@ type Opened = (Arc<Site>, Attached, Vec<Socket>);
 fn open_one(name: &str, counts: Arc<PastKernel>, behind: Arc<Behind>) -> io::Result<Opened> {
     let index = interface::index(name)?;
     let mac = interface::mac(name)?;
+    let attached = program::attach(index, mac, modes(name))?;
     let mut sockets = Vec::new();
     for queue in 0..QUEUES_MAX {
-        match Socket::open(index, queue)? {
-            Some(socket) => sockets.push(socket),
-            None => break,
-        }
+        // A driver without the program has nothing to do with the memory.
+        let Some(socket) = Socket::open(index, queue, attached.mode == Mode::Generic)? else {
+            break;
+        };
+        attached.enter(queue, socket.fd())?;
+        sockets.push(socket);
     }
-    let fds: Vec<RawFd> = sockets.iter().map(Socket::fd).collect();
-    let attached = program::attach(index, mac, modes(name), &fds)?;
     let mode = match attached.mode {
         Mode::Native => "native",
         Mode::Generic => "generic",
     };
     let zero_copy = sockets.iter().all(Socket::is_zero_copy);
     let queues = sockets.len();
-    tracing::info!(interface = name, queues, mode, zero_copy, "AF_XDP");
+    tracing::info!(interface = name, queues, mode, zero_copy, "AF_XDP is ready");
     counts.set_how(How::Past {
         mode,
         zero_copy,

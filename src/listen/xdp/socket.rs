@@ -53,11 +53,12 @@ pub struct Socket {
 unsafe impl Send for Socket {}
 
 impl Socket {
-    /// Opens one at queue `queue` of the interface with the number `interface`. `Ok(None)`: there is no such queue.
+    /// Opens one at queue `queue` of the interface with the number `interface`. With `copies` packets are copied whatever the driver can. `Ok(None)`: there is
+    /// no such queue.
     ///
     /// # Errors
     /// What the kernel refuses, with the step.
-    pub fn open(interface: u32, queue: u32) -> io::Result<Option<Socket>> {
+    pub fn open(interface: u32, queue: u32, copies: bool) -> io::Result<Option<Socket>> {
         // SAFETY: no pointers; the result is checked.
         let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
@@ -113,14 +114,15 @@ impl Socket {
             memory,
             fd,
         };
-        socket.bind(interface, queue)
+        socket.bind(interface, queue, copies)
     }
 
-    /// Without a word on copies: the kernel takes what the driver can.
-    fn bind(self, interface: u32, queue: u32) -> io::Result<Option<Socket>> {
+    fn bind(self, interface: u32, queue: u32, copies: bool) -> io::Result<Option<Socket>> {
+        // Without a word on copies the kernel takes what the driver can.
+        let copies = if copies { libc::XDP_COPY } else { 0 };
         let name = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as _,
-            sxdp_flags: libc::XDP_USE_NEED_WAKEUP,
+            sxdp_flags: libc::XDP_USE_NEED_WAKEUP | copies,
             sxdp_ifindex: interface,
             sxdp_queue_id: queue,
             sxdp_shared_umem_fd: 0,
