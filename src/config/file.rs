@@ -188,22 +188,12 @@ fn server(mut t: Table<'_, '_>) -> Server {
         identity: t.read("identity", default.identity, identity),
         nsid: t.read("nsid", default.nsid, Item::flag),
         proxy_from: t.read("proxy_from", Vec::new(), prefixes),
-        xdp: t.read("xdp", Vec::new(), |item| {
-            item.list("names of interfaces such as \"eth0\"", interface)
-        }),
+        xdp: t.read("xdp", Vec::new(), interfaces),
         tls: server_tls(t.table("tls")),
     };
     if let Some(net) = config.proxy_from.iter().find(|net| net.prefix_len() == 0) {
         let message = format!("{net} lets everybody say that he is anybody");
         t.warn_at(&["proxy_from"], &message);
-    }
-    if !cfg!(feature = "xdp") && !config.xdp.is_empty() {
-        let message = "this holdfast was built without AF_XDP (cargo feature xdp); allowed is []";
-        t.fault_at(&["xdp"], message);
-    }
-    let again = (config.xdp.iter().enumerate()).find(|(at, name)| config.xdp[..*at].contains(name));
-    if let Some((_, name)) = again {
-        t.fault_at(&["xdp"], &format!("{name} stands there twice"));
     }
     if let Some(tls) = &config.tls {
         for (key, addresses) in [("dot", &tls.dot), ("doh", &tls.doh), ("doq", &tls.doq)] {
@@ -233,6 +223,20 @@ pub(super) fn identity(item: &Item<'_, '_>) -> Option<String> {
     match text.len() <= IDENTITY_LEN_MAX && text.bytes().all(is_plain) {
         true => Some(text.to_owned()),
         false => item.refuse(allowed),
+    }
+}
+
+/// Interfaces for AF_XDP, each once; none in a program without it.
+fn interfaces(item: &Item<'_, '_>) -> Option<Vec<String>> {
+    let names = item.list("names of interfaces such as \"eth0\"", interface)?;
+    if !cfg!(feature = "xdp") && !names.is_empty() {
+        return item
+            .fault("this holdfast was built without AF_XDP (cargo feature xdp); allowed is []");
+    }
+    let mut enumerated = names.iter().enumerate();
+    match enumerated.find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => item.fault(&format!("{name} twice; allowed is each interface once")),
+        None => Some(names),
     }
 }
 

@@ -79,8 +79,8 @@ pub struct Status {
     /// Zones below which many names that do not exist are asked for.
     #[serde(default)]
     pub flooded: Vec<FloodedStatus>,
-    /// Interfaces of `server.xdp`; left out where there is none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Interfaces of `server.xdp`.
+    #[serde(default)]
     pub past_kernel: Vec<PastKernelStatus>,
     /// The networks that ask most.
     #[serde(default)]

@@ -174,9 +174,9 @@ pub fn answer(
     mtu: usize,
     id: u16,
 ) -> Option<usize> {
+    let ip_len = data_at.checked_sub(ETHERNET_LEN + UDP_LEN)?;
     let len = data_at + answer.len();
     let packet_len = len - ETHERNET_LEN;
-    let ip_len = data_at.checked_sub(ETHERNET_LEN + UDP_LEN)?;
     let fits = match ip_len {
         IPV4_LEN => packet_len <= mtu.min(usize::from(u16::MAX)),
         IPV6_LEN => packet_len <= mtu.min(IPV6_MTU_MIN),
