@@ -29,6 +29,10 @@ run:
 lab:
     HOLDFAST_LAB=required HOLDFAST_LAB_TIMES=judge cargo test --test dig
 
+# AF_XDP, which is not in the default build: lint it, and try it between two namespaces; needs root
+xdp:
+    .ci/xdp
+
 # Build the container image and try it
 docker:
     .ci/docker

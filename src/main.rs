@@ -188,7 +188,9 @@ fn check(file: &Path, config: &Config, json: bool) -> ExitCode {
     for fault in &faults {
         eprintln!("{fault}");
     }
-    let (ok, warnings) = (faults.is_empty(), config.warnings.clone());
+    let mut warnings = config.warnings.clone();
+    warnings.extend(holdfast::listen::xdp::missing(&config.server.xdp));
+    let ok = faults.is_empty();
     if json {
         print_json(&json!(Checked {
             ok,

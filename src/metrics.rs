@@ -5,10 +5,12 @@
 //! not. Each thing that an operator would alert on has one.
 
 mod histogram;
+mod past;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use histogram::{BOUNDS_MS, Histogram, Times};
+pub use past::{AllPast, How, PastKernel, REASONS};
 
 /// One number, counted without locks.
 #[derive(Debug, Default)]
@@ -53,6 +55,8 @@ macro_rules! metrics {
             $($(#[doc = $doc])+ pub $name: Metric,)+
             /// How long clients' questions waited that could not be answered at once, from their receipt to their answer.
             pub waits: Histogram,
+            /// What comes and goes past the kernel.
+            pub past: AllPast,
         }
 
         impl Metrics {

@@ -266,7 +266,16 @@ impl Server {
         let proxies = server.config.server.proxy_from.iter().copied().collect();
         let proxies = Proxies::new(proxies, metrics.clone());
         let doors = Doors::new(&server.config.server.listen, &sockets, proxies.clone());
-        let listeners = Listeners::start(sockets, tls, proxies, pipeline, metrics.clone(), limits)?;
+        let interfaces = &server.config.server.xdp;
+        let listeners = Listeners::start(
+            sockets,
+            interfaces,
+            tls,
+            proxies,
+            pipeline,
+            metrics.clone(),
+            limits,
+        )?;
         server._http = server.start_http(metrics, doors);
         Ok((server, listeners))
     }
@@ -510,6 +519,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
             "server.proxy_from",
             old.server.proxy_from != new.server.proxy_from,
         ),
+        ("server.xdp", old.server.xdp != new.server.xdp),
         (
             "server.tls.dot, doh or doq",
             encrypted(old) != encrypted(new),

@@ -105,6 +105,8 @@ const PURE: &[&str] = &[
     "drill/report",
     "drill/verdict",
     "drill/watch",
+    "listen/xdp/frame",
+    "listen/xdp/places",
     "mirror/age",
     "mirror/brakes",
     "mirror/health",

@@ -56,6 +56,7 @@ impl Default for Server {
             identity: String::new(),
             nsid: true,
             proxy_from: Vec::new(),
+            xdp: Vec::new(),
             tls: None,
         }
     }

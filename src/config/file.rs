@@ -44,6 +44,8 @@ const RATE_WINDOW_MAX_S: u64 = 3600;
 const SLIP_MAX: u64 = 10;
 /// It goes into answers beside everything else.
 const IDENTITY_LEN_MAX: usize = 64;
+/// IFNAMSIZ of linux/if.h, without the zero at the end.
+const INTERFACE_LEN_MAX: usize = 15;
 /// For counts without a natural limit.
 const COUNT_MAX: u64 = 1_000_000_000;
 
@@ -186,6 +188,7 @@ fn server(mut t: Table<'_, '_>) -> Server {
         identity: t.read("identity", default.identity, identity),
         nsid: t.read("nsid", default.nsid, Item::flag),
         proxy_from: t.read("proxy_from", Vec::new(), prefixes),
+        xdp: t.read("xdp", Vec::new(), interfaces),
         tls: server_tls(t.table("tls")),
     };
     if let Some(net) = config.proxy_from.iter().find(|net| net.prefix_len() == 0) {
@@ -218,6 +221,35 @@ pub(super) fn identity(item: &Item<'_, '_>) -> Option<String> {
     let text = item.text(allowed)?;
     let is_plain = |octet: u8| octet == b' ' || octet.is_ascii_graphic();
     match text.len() <= IDENTITY_LEN_MAX && text.bytes().all(is_plain) {
+        true => Some(text.to_owned()),
+        false => item.refuse(allowed),
+    }
+}
+
+/// Interfaces for AF_XDP, each once; none in a program without it.
+fn interfaces(item: &Item<'_, '_>) -> Option<Vec<String>> {
+    let names = item.list("names of interfaces such as \"eth0\"", interface)?;
+    if !cfg!(feature = "xdp") && !names.is_empty() {
+        return item
+            .fault("this holdfast was built without AF_XDP (cargo feature xdp); allowed is []");
+    }
+    let mut enumerated = names.iter().enumerate();
+    match enumerated.find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => item.fault(&format!("{name} twice; allowed is each interface once")),
+        None => Some(names),
+    }
+}
+
+/// The name of an interface of Linux (`dev_valid_name`).
+fn interface(item: &Item<'_, '_>) -> Option<String> {
+    let allowed = "the name of an interface such as \"eth0\"";
+    let text = item.text(allowed)?;
+    let is_name = (1..=INTERFACE_LEN_MAX).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'))
+        && !matches!(text, "." | "..");
+    match is_name {
         true => Some(text.to_owned()),
         false => item.refuse(allowed),
     }

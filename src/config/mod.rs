@@ -134,6 +134,8 @@ pub struct Server {
     pub nsid: bool,
     /// Proxies whose word on who asks is taken (PROXY protocol, version 2).
     pub proxy_from: Vec<IpNet>,
+    /// Interfaces whose UDP comes and goes past the kernel (AF_XDP), in a program that was built with the cargo feature `xdp`.
+    pub xdp: Vec<String>,
     /// `[server.tls]`; without it there are no encrypted listeners.
     pub tls: Option<ServerTls>,
 }

@@ -7,6 +7,7 @@ mod cache;
 mod crowded;
 mod flooded;
 mod mirrors;
+mod past;
 mod stale;
 mod talkers;
 mod top;
@@ -26,6 +27,7 @@ pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
 pub use crowded::CrowdedStatus;
 pub use flooded::FloodedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
+pub use past::PastKernelStatus;
 pub use stale::{StaleStatus, StaleZoneStatus};
 pub use talkers::{TalkerStatus, TopTalkers, share};
 pub use top::{ROWS_MAX as TOP_ROWS_MAX, Top, TopName};
@@ -77,6 +79,9 @@ pub struct Status {
     /// Zones below which many names that do not exist are asked for.
     #[serde(default)]
     pub flooded: Vec<FloodedStatus>,
+    /// Interfaces of `server.xdp`.
+    #[serde(default)]
+    pub past_kernel: Vec<PastKernelStatus>,
     /// The networks that ask most.
     #[serde(default)]
     pub top_talkers: TopTalkers,
@@ -175,6 +180,7 @@ impl Status {
         self.stale.write(&mut out);
         crowded::write(&self.crowded, &mut out);
         flooded::write(&self.flooded, &mut out);
+        past::write(&self.past_kernel, &mut out);
         self.top_talkers.write(&mut out);
         self.write_counts(&mut out);
         out

@@ -5,7 +5,7 @@
 //! So such sockets report the address that a datagram came to (IP_PKTINFO, IPV6_RECVPKTINFO), and the
 //! answer carries it back.
 //!
-//! This is the only file here with `unsafe`: each block hands the kernel pointers into vectors that outlive
+//! This file's `unsafe`: each block hands the kernel pointers into vectors that outlive
 //! the call, with the lengths of those vectors.
 
 use std::io;
@@ -30,6 +30,17 @@ const SPINS_MAX: usize = 8;
 pub struct Local {
     address: IpAddr,
     interface: u32,
+}
+
+impl Local {
+    /// An address that means something without an interface.
+    #[cfg(feature = "xdp")]
+    pub fn new(address: IpAddr) -> Local {
+        Local {
+            address,
+            interface: 0,
+        }
+    }
 }
 
 /// Where an answer goes, and where from.
@@ -206,28 +217,48 @@ impl Inbox {
     }
 }
 
-/// Answers of one turn, in one piece of memory that is used again and again.
-#[derive(Default)]
-pub struct Answers {
-    bytes: Vec<u8>,
-    /// Where each one ends, and its way.
-    ends: Vec<(usize, Route)>,
+/// What comes with a datagram, and goes with its answer.
+pub trait Way: Copy {
+    /// Where the answer goes, by a socket.
+    fn route(&self) -> Route;
 }
 
-impl Answers {
+impl Way for Route {
+    fn route(&self) -> Route {
+        *self
+    }
+}
+
+/// Answers of one turn, in one piece of memory that is used again and again.
+pub struct Answers<W> {
+    bytes: Vec<u8>,
+    /// Where each one ends, and its way.
+    ends: Vec<(usize, W)>,
+}
+
+impl<W> Default for Answers<W> {
+    fn default() -> Answers<W> {
+        Answers {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl<W: Way> Answers<W> {
     /// Adds what `write` appends, if it does; returns what that says.
-    pub fn add<R>(&mut self, route: Route, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub fn add<R>(&mut self, way: W, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let begin = self.bytes.len();
         let said = write(&mut self.bytes);
         if self.bytes.len() > begin {
-            self.ends.push((self.bytes.len(), route));
+            self.ends.push((self.bytes.len(), way));
         }
         said
     }
 
     /// Adds an answer.
-    pub fn push(&mut self, route: Route, answer: &[u8]) {
-        self.add(route, |bytes| bytes.extend_from_slice(answer));
+    pub fn push(&mut self, way: W, answer: &[u8]) {
+        self.add(way, |bytes| bytes.extend_from_slice(answer));
     }
 
     /// Forgets them.
@@ -236,12 +267,13 @@ impl Answers {
         self.ends.clear();
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&[u8], Route)> {
+    /// Each with its way, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], W)> {
         let mut begin = 0;
-        self.ends.iter().map(move |(end, route)| {
+        self.ends.iter().map(move |(end, way)| {
             let answer = &self.bytes[begin..*end];
             begin = *end;
-            (answer, *route)
+            (answer, *way)
         })
     }
 }
@@ -257,7 +289,7 @@ pub struct Sender {
 
 impl Sender {
     /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns how many were left out.
-    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers) -> usize {
+    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers<Route>) -> usize {
         self.send_each(socket, answers.iter())
     }
 

@@ -3,7 +3,7 @@
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
 //! TCP, TLS, HTTPS and QUIC have tasks (`streams` and `conversation`, `tls`, `https`, `quic`); all call the same pipeline. `proxy` tells who
-//! asks where a proxy is in between.
+//! asks where a proxy is in between; `xdp` has UDP come and go past the kernel, where that is wanted.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
@@ -18,6 +18,7 @@ pub mod quic;
 pub mod streams;
 pub mod tls;
 pub mod udp;
+pub mod xdp;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -187,12 +188,13 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Serves the sockets. When this returns, UDP and TCP answer, and what is encrypted where there is a door.
+    /// Serves the sockets, and `interfaces` past the kernel (`server.xdp`). When this returns, UDP and TCP answer, and what is encrypted where there is a door.
     ///
     /// # Errors
     /// The system gave no thread or refused a socket option.
     pub fn start(
         sockets: Sockets,
+        interfaces: &[String],
         door: Option<Arc<tls::TlsDoor>>,
         proxies: Proxies,
         pipeline: Arc<Pipeline>,
@@ -207,7 +209,7 @@ impl Listeners {
         });
         let (shared, counts, behind) = (pipeline.clone(), metrics.clone(), proxies.clone());
         let tcp = streams::Streams::start(sockets.tcp, encrypted, behind, shared, counts, limits)?;
-        let udp = udp::UdpThreads::start(sockets.udp, proxies, pipeline, metrics)?;
+        let udp = udp::UdpThreads::start(sockets.udp, interfaces, proxies, pipeline, metrics)?;
         Ok(Listeners { udp, tcp })
     }
 

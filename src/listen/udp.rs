@@ -4,6 +4,8 @@
 //! them and no lock is shared. A thread takes a batch of datagrams, answers by itself what needs no
 //! waiting, and hands the rest to the async side, which answers through the same socket.
 //!
+//! The same is done for what comes past the kernel (`xdp`): a [`Door`] is a socket, or a queue of an interface.
+//!
 //! Failure: the number of queries that wait is bounded; above it the newest are dropped and counted,
 //! because a client that retries costs less than a queue that never drains. What the network reports about
 //! earlier answers (ICMP) concerns one client and never ends a thread; neither does a panic in the
@@ -20,7 +22,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Way};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, Look, ReadyAnswers};
@@ -36,7 +38,7 @@ const STOP_LOOK_INTERVAL_SHORT_MS: u64 = 5;
 const ERROR_PAUSE_MS: u64 = 1;
 
 /// What all UDP threads share.
-struct Shared {
+pub(super) struct Shared {
     proxies: Proxies,
     pipeline: Arc<Pipeline>,
     metrics: Arc<Metrics>,
@@ -51,27 +53,32 @@ struct Shared {
 /// The running UDP threads.
 pub struct UdpThreads {
     shared: Arc<Shared>,
+    /// What has questions come past the kernel, as long as it is there.
+    #[cfg(feature = "xdp")]
+    past: super::xdp::Attachments,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl UdpThreads {
-    /// Starts a thread for each socket. Must be called within a tokio runtime.
+    /// Starts a thread for each socket, and for each queue of `interfaces` (`server.xdp`). Must be called within a tokio runtime.
     ///
     /// # Errors
     /// No thread could be made, or a socket option is not to be had.
     pub fn start(
         sockets: Vec<UdpSocket>,
+        interfaces: &[String],
         proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
-        UdpThreads::with_places(WAITING_MAX, sockets, proxies, pipeline, metrics)
+        UdpThreads::with_places(WAITING_MAX, sockets, interfaces, proxies, pipeline, metrics)
     }
 
     /// As [`UdpThreads::start`], with another limit on the queries that wait.
     fn with_places(
         places: u32,
         sockets: Vec<UdpSocket>,
+        interfaces: &[String],
         proxies: Proxies,
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
@@ -87,16 +94,32 @@ impl UdpThreads {
             stop: AtomicBool::new(false),
         });
         let count = sockets.len();
+        // The configuration has none without the feature.
+        #[cfg(not(feature = "xdp"))]
+        let _ = interfaces;
+        #[cfg(feature = "xdp")]
+        let (past, queues) = super::xdp::open(interfaces, &sockets, &shared.metrics)?;
+        #[cfg(feature = "xdp")]
+        let count = count + queues.len();
         let mut threads = Vec::with_capacity(count);
         for (index, socket) in sockets.into_iter().enumerate() {
             socket.set_read_timeout(Some(Duration::from_millis(STOP_LOOK_INTERVAL_MS)))?;
-            let shared = shared.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("udp-{index}"))
-                .spawn(move || shared.serve(&Arc::new(socket), count))?;
-            threads.push(thread);
+            let door = || SocketDoor::new(socket);
+            threads.push(shared.start(format!("udp-{index}"), door, count)?);
         }
-        Ok(UdpThreads { shared, threads })
+        #[cfg(feature = "xdp")]
+        for (index, door) in queues.into_iter().enumerate() {
+            threads.push(shared.start(format!("xdp-{index}"), || door, count)?);
+        }
+        // Only now is somebody there for what comes.
+        #[cfg(feature = "xdp")]
+        past.follow();
+        Ok(UdpThreads {
+            shared,
+            #[cfg(feature = "xdp")]
+            past,
+            threads,
+        })
     }
 
     /// The threads will have to leave soon, and from now on look more often for it.
@@ -113,6 +136,9 @@ impl UdpThreads {
 
     /// Ends the threads. Queries that still wait get no answer.
     pub async fn stop(self) {
+        // What comes from now on is for whoever takes over.
+        #[cfg(feature = "xdp")]
+        drop(self.past);
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             // They leave within STOP_LOOK_INTERVAL_MS.
@@ -121,24 +147,108 @@ impl UdpThreads {
     }
 }
 
+/// Where queries come in and answers go out, with a thread of its own.
+pub(super) trait Door {
+    /// What comes with a datagram.
+    type Way: Way;
+
+    /// The longest time that [`Door::receive`] waits, from now on.
+    fn set_patience(&mut self, patience: Duration);
+
+    /// Waits for at least one datagram and takes what else is there; replaces what was taken before.
+    ///
+    /// # Errors
+    /// Nothing came (see [`is_pause`]), or what is wrong with the door.
+    fn receive(&mut self) -> io::Result<()>;
+
+    /// What was taken, at most [`BATCH_MAX`].
+    fn datagrams(&self) -> impl Iterator<Item = (&[u8], Self::Way)>;
+
+    /// What sends the answers to queries that wait.
+    fn outbox(&self, way: &Self::Way) -> Option<Arc<Outbox>>;
+
+    /// Sends what was answered at once. Called once after each [`Door::receive`] that took something.
+    fn send(&mut self, answers: &Answers<Self::Way>);
+
+    /// Whether nothing will ever come again after this error.
+    fn is_shut(&self, error: &io::Error) -> bool;
+}
+
+/// A socket.
+struct SocketDoor {
+    socket: Arc<UdpSocket>,
+    outbox: Arc<Outbox>,
+    inbox: Inbox,
+    sender: Sender,
+}
+
+impl SocketDoor {
+    fn new(socket: UdpSocket) -> SocketDoor {
+        let socket = Arc::new(socket);
+        SocketDoor {
+            outbox: Arc::new(Outbox::new(socket.clone())),
+            socket,
+            inbox: Inbox::default(),
+            sender: Sender::default(),
+        }
+    }
+}
+
+impl Door for SocketDoor {
+    type Way = Route;
+
+    fn set_patience(&mut self, patience: Duration) {
+        let _ = self.socket.set_read_timeout(Some(patience));
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        self.inbox.receive(&self.socket)
+    }
+
+    fn datagrams(&self) -> impl Iterator<Item = (&[u8], Route)> {
+        self.inbox.datagrams()
+    }
+
+    fn outbox(&self, _: &Route) -> Option<Arc<Outbox>> {
+        Some(self.outbox.clone())
+    }
+
+    fn send(&mut self, answers: &Answers<Route>) {
+        self.sender.send(&self.socket, answers);
+    }
+
+    fn is_shut(&self, _: &io::Error) -> bool {
+        false
+    }
+}
+
 impl Shared {
+    /// Starts one of `threads` threads.
+    fn start<D: Door>(
+        self: &Arc<Shared>,
+        name: String,
+        door: impl FnOnce() -> D + Send + 'static,
+        threads: usize,
+    ) -> io::Result<JoinHandle<()>> {
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name(name);
+        thread.spawn(move || shared.serve(&mut door(), threads))
+    }
+
     /// The life of one of `threads` threads.
-    fn serve(&self, socket: &Arc<UdpSocket>, threads: usize) {
+    fn serve(&self, door: &mut impl Door, threads: usize) {
         // What is answered here may begin work that goes on.
         let _runtime = self.runtime.enter();
-        let outbox = Arc::new(Outbox::new(socket.clone()));
-        let mut inbox = Inbox::default();
+        door.set_patience(Duration::from_millis(STOP_LOOK_INTERVAL_MS));
         let mut answers = Answers::default();
-        let mut sender = Sender::default();
         let mut kept = self.pipeline.ready_answers(threads);
         let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
             if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {
-                let often = Duration::from_millis(STOP_LOOK_INTERVAL_SHORT_MS);
-                let _ = socket.set_read_timeout(Some(often));
+                door.set_patience(Duration::from_millis(STOP_LOOK_INTERVAL_SHORT_MS));
                 looks_often = true;
             }
-            match inbox.receive(socket) {
+            match door.receive() {
                 Ok(()) => {}
                 Err(e) if is_pause(&e) => {
                     if let Some(kept) = &mut kept {
@@ -146,6 +256,7 @@ impl Shared {
                     }
                     continue;
                 }
+                Err(e) if door.is_shut(&e) => return,
                 Err(e) => {
                     tracing::debug!(error = %e, "UDP socket reports an error");
                     std::thread::sleep(Duration::from_millis(ERROR_PAUSE_MS));
@@ -155,30 +266,8 @@ impl Shared {
             if let Some(kept) = &mut kept {
                 self.pipeline.begin_turn(kept);
             }
-            let looks = self.look(&inbox, &mut kept);
-            for ((datagram, route), look) in inbox.datagrams().zip(&looks) {
-                let Some((query, client)) = self.proxies.unwrap(datagram, route.client) else {
-                    continue;
-                };
-                if let (Some(look), Some(ready)) = (look, &mut kept) {
-                    match self.answer_ready(look, route, ready, &mut answers) {
-                        Some(Found::Unknown) => {}
-                        Some(Found::Answered | Found::Nothing) => continue,
-                        None => {
-                            kept = None;
-                            continue;
-                        }
-                    }
-                }
-                match self.begin(query, client, &mut kept) {
-                    Step::Done(Some(answer)) => answers.push(route, &answer),
-                    Step::Done(None) => {}
-                    Step::Wait(job) => self.wait(job, outbox.clone(), route),
-                    // Transfers over UDP have one message; this is no stream.
-                    Step::Stream(_) => {}
-                }
-            }
-            sender.send(socket, &answers);
+            self.turn(door, &mut kept, &mut answers);
+            door.send(&answers);
             answers.clear();
             if let Some(kept) = &mut kept {
                 self.pipeline.end_turn(kept);
@@ -186,19 +275,55 @@ impl Shared {
         }
     }
 
-    /// Where the answers to the queries of one turn would be, if they are ready.
-    fn look<'i>(
+    /// Answers what was taken, or begins to.
+    fn turn<D: Door>(
         &self,
-        inbox: &'i Inbox,
+        door: &D,
         kept: &mut Option<ReadyAnswers>,
-    ) -> [Option<Look<'i>>; BATCH_MAX] {
+        answers: &mut Answers<D::Way>,
+    ) {
+        let looks = self.look(door, kept);
+        for ((datagram, way), look) in door.datagrams().zip(&looks) {
+            let Some((query, client)) = self.proxies.unwrap(datagram, way.route().client) else {
+                continue;
+            };
+            if let (Some(look), Some(ready)) = (look, kept.as_mut()) {
+                match self.answer_ready(look, way, ready, answers) {
+                    Some(Found::Unknown) => {}
+                    Some(Found::Answered | Found::Nothing) => continue,
+                    None => {
+                        *kept = None;
+                        continue;
+                    }
+                }
+            }
+            match self.begin(query, client, kept) {
+                Step::Done(Some(answer)) => answers.push(way, &answer),
+                Step::Done(None) => {}
+                Step::Wait(job) => {
+                    if let Some(outbox) = door.outbox(&way) {
+                        self.wait(job, outbox, way.route());
+                    }
+                }
+                // Transfers over UDP have one message; this is no stream.
+                Step::Stream(_) => {}
+            }
+        }
+    }
+
+    /// Where the answers to the queries of one turn would be, if they are ready.
+    fn look<'d>(
+        &self,
+        door: &'d impl Door,
+        kept: &mut Option<ReadyAnswers>,
+    ) -> [Option<Look<'d>>; BATCH_MAX] {
         let mut looks = [const { None }; BATCH_MAX];
         let Some(ready) = kept else {
             return looks;
         };
         let look = || {
-            for (look, (datagram, route)) in looks.iter_mut().zip(inbox.datagrams()) {
-                let asked = self.proxies.peek(datagram, route.client);
+            for (look, (datagram, way)) in looks.iter_mut().zip(door.datagrams()) {
+                let asked = self.proxies.peek(datagram, way.route().client);
                 *look = asked.and_then(|(query, from)| self.pipeline.look(query, from, ready));
             }
             ready.warm(looks.iter().flatten());
@@ -211,12 +336,12 @@ impl Shared {
     }
 
     /// A panic is a defect to be mended, but must not take a share of all clients with it. `None` after one: what was kept may be part of it.
-    fn answer_ready(
+    fn answer_ready<W: Way>(
         &self,
         look: &Look<'_>,
-        route: Route,
+        way: W,
         kept: &mut ReadyAnswers,
-        answers: &mut Answers,
+        answers: &mut Answers<W>,
     ) -> Option<Found> {
         let answer = |out: &mut Vec<u8>| {
             let begin = out.len();
@@ -224,11 +349,11 @@ impl Shared {
             let answered = catch_unwind(AssertUnwindSafe(answer));
             if answered.is_err() {
                 out.truncate(begin);
-                tracing::error!(client = %route.client, "a ready answer panicked; this thread goes on without any");
+                tracing::error!(client = %way.route().client, "a ready answer panicked; this thread goes on without any");
             }
             answered.ok()
         };
-        answers.add(route, answer)
+        answers.add(way, answer)
     }
 
     /// The same for what is not ready.
@@ -263,18 +388,24 @@ impl Shared {
 ///
 /// Under load several questions are settled in one turn of the runtime, and a system call for each of their answers is
 /// the dearest part of answering. No answer waits for a timer: the first one waits for what is settled in its turn.
-struct Outbox {
+pub(super) struct Outbox {
     socket: Arc<UdpSocket>,
     /// No more than there are places for queries that wait.
     ready: Mutex<Vec<(Vec<u8>, Route)>>,
 }
 
 impl Outbox {
-    fn new(socket: Arc<UdpSocket>) -> Outbox {
+    pub(super) fn new(socket: Arc<UdpSocket>) -> Outbox {
         Outbox {
             socket,
             ready: Mutex::default(),
         }
+    }
+
+    /// Sends an answer at once.
+    #[cfg(feature = "xdp")]
+    pub(super) fn send_now(&self, answer: &[u8], route: Route) {
+        Sender::default().send_each(&self.socket, std::iter::once((answer, route)));
     }
 
     /// Sends an answer, or leaves it to whoever is about to send.
@@ -295,7 +426,7 @@ impl Outbox {
 }
 
 /// The read timeout, or a signal.
-fn is_pause(e: &io::Error) -> bool {
+pub(super) fn is_pause(e: &io::Error) -> bool {
     matches!(
         e.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
@@ -368,8 +499,14 @@ mod tests {
             .unwrap();
         let pipeline = Arc::new(pipeline);
         let proxies = Proxies::new(Default::default(), metrics.clone());
-        let threads =
-            UdpThreads::with_places(places, vec![server], proxies, pipeline, metrics.clone());
+        let threads = UdpThreads::with_places(
+            places,
+            vec![server],
+            &[],
+            proxies,
+            pipeline,
+            metrics.clone(),
+        );
         Running {
             threads: threads.unwrap(),
             client,

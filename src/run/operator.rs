@@ -11,9 +11,9 @@ use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{BoxFuture, Commands, Request, Response};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FloodedStatus,
-    FlushDone, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, RetainedStatus,
-    ServerStatus, StaleStatus, StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus, TalkerStatus,
-    TopName, TopTalkers, TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
+    FlushDone, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, PastKernelStatus,
+    RetainedStatus, ServerStatus, StaleStatus, StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus,
+    TalkerStatus, TopName, TopTalkers, TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::drill::names::Counted;
@@ -217,6 +217,7 @@ impl Operator {
             stale: self.stale(),
             crowded: self.crowded(),
             flooded: self.flooded(),
+            past_kernel: PastKernelStatus::all(&self.metrics.past),
             top_talkers: self.top_talkers(),
             drill: self.drills.current(),
             cache: self.cache(),

@@ -41,6 +41,31 @@ fn proxies_are_prefixes_and_never_everybody_unnoticed() {
     }
 }
 
+#[test]
+fn interfaces_past_the_kernel_take_a_program_that_can() {
+    let server = |line: &str| parse(&format!("[server]\n{line}\n"));
+    assert!(server("xdp = []").unwrap().server.xdp.is_empty());
+    let two = server("xdp = ['eth0', 'enp3s0f1.7']");
+    if cfg!(feature = "xdp") {
+        assert_eq!(two.unwrap().server.xdp, ["eth0", "enp3s0f1.7"]);
+    } else {
+        let told = two.unwrap_err();
+        assert!(told.contains(":2: server.xdp"), "{told}");
+        assert!(told.contains("built without AF_XDP"), "{told}");
+    }
+    for line in [
+        "xdp = ['a/b']",
+        "xdp = ['']",
+        "xdp = ['..']",
+        "xdp = ['sixteen-letters.']",
+        "xdp = 'eth0'",
+        "xdp = ['eth0', 'eth0']",
+    ] {
+        let told = server(line).unwrap_err();
+        assert!(told.contains(":2: server.xdp"), "{line}: {told}");
+    }
+}
+
 // RFC 6052 section 2.2.
 #[test]
 fn prefixes_of_made_addresses_have_their_form() {

@@ -1,11 +1,11 @@
 //! All numbers for Prometheus: OpenMetrics text, version 1.0.
 //!
 //! A counter or gauge has its own name behind `holdfast_`; seconds, octets and shares are named as Prometheus names units. What
-//! belongs to one mirror has its zone as a label.
+//! belongs to one mirror has its zone as a label, what belongs to an interface that is served past the kernel the interface.
 
 use std::fmt::Write;
 
-use super::super::status::{MirrorStatus, Status};
+use super::super::status::{MirrorStatus, PastKernelStatus, Status};
 use crate::metrics::{BOUNDS_MS, Times};
 
 /// Mirrors that have rows of their own; a catalog can have very many, and a row is kept for each by whoever collects them.
@@ -33,6 +33,7 @@ pub fn text(metrics: &[(&str, &str, u64)], waits: &Times, status: &Status) -> St
     }
     histogram(&mut out, waits);
     mirrors(&mut out, &status.mirrors);
+    past_kernel(&mut out, &status.past_kernel);
     out.push_str("# EOF\n");
     out
 }
@@ -155,6 +156,59 @@ fn mirrors(out: &mut String, mirrors: &[MirrorStatus]) {
     }
 }
 
+/// What is said of each interface of `server.xdp`.
+type Counted = fn(&PastKernelStatus) -> u64;
+
+fn past_kernel(out: &mut String, interfaces: &[PastKernelStatus]) {
+    if interfaces.is_empty() {
+        return;
+    }
+    let help = "1 while the interface is served by AF_XDP, 0 while sockets do it all.";
+    family(out, "xdp_on", "gauge", help);
+    for of in interfaces {
+        let (name, is_on) = (label(&of.interface), u8::from(of.mode != "sockets"));
+        let _ = writeln!(out, "holdfast_xdp_on{{interface=\"{name}\"}} {is_on}");
+    }
+    let rows: [(&str, &str, Counted); 3] = [
+        (
+            "xdp_received",
+            "Datagrams that came past the kernel.",
+            |of| of.received,
+        ),
+        (
+            "xdp_answered",
+            "Answers that went back past the kernel.",
+            |of| of.answered,
+        ),
+        (
+            "xdp_passed_on",
+            "Queries that came past the kernel and were handed over to sockets.",
+            |of| of.passed_on,
+        ),
+    ];
+    for (name, help, count) in rows {
+        family(out, name, "counter", help);
+        for of in interfaces {
+            let (interface, n) = (label(&of.interface), count(of));
+            let _ = writeln!(
+                out,
+                "holdfast_{name}_total{{interface=\"{interface}\"}} {n}"
+            );
+        }
+    }
+    let help = "Packets that came past the kernel and were dropped.";
+    family(out, "xdp_dropped", "counter", help);
+    for of in interfaces {
+        let interface = label(&of.interface);
+        for (reason, n) in &of.dropped {
+            let _ = writeln!(
+                out,
+                "holdfast_xdp_dropped_total{{interface=\"{interface}\",reason=\"{reason}\"}} {n}"
+            );
+        }
+    }
+}
+
 /// A label's value; names of zones can hold anything.
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
@@ -181,6 +235,13 @@ mod tests {
                 },
                 state: "isolated".into(),
                 ..MirrorStatus::default()
+            }],
+            past_kernel: vec![PastKernelStatus {
+                interface: "eth0".into(),
+                mode: "generic".into(),
+                answered: 6,
+                dropped: [("source".into(), 3)].into(),
+                ..PastKernelStatus::default()
             }],
             ..Status::default()
         };
@@ -214,6 +275,10 @@ mod tests {
             "holdfast_mirror_state{zone=\"a\\\"b\\\\034.\",state=\"online\"} 0",
             "holdfast_mirror_serial{zone=\"a\\\"b\\\\034.\"} 9",
             "holdfast_mirror_usable{zone=\"a\\\"b\\\\034.\"} 1",
+            "holdfast_xdp_on{interface=\"eth0\"} 1",
+            "# TYPE holdfast_xdp_answered counter",
+            "holdfast_xdp_answered_total{interface=\"eth0\"} 6",
+            "holdfast_xdp_dropped_total{interface=\"eth0\",reason=\"source\"} 3",
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }

@@ -8,6 +8,7 @@
 //! `tests/fuzz_seeded.rs` for `cargo test`, which replays `regressions/` and mutates real input from a fixed seed.
 
 mod dnssec;
+mod frames;
 mod fronts;
 mod network;
 mod records;
@@ -27,6 +28,7 @@ pub struct Target {
 
 /// All of them, outermost boundary first.
 pub const TARGETS: &[Target] = &[
+    target("frame", frames::frame),
     target("message", network::message),
     target("hickory", network::hickory),
     target("request", network::request),
