@@ -67,6 +67,15 @@ impl LocalZones for OwnFirst {
         self.others.zones()
     }
 
+    fn has_cut(&self, zone: &Name, question: &Question) -> bool {
+        let settings = self.settings.load();
+        match settings.zones.zone(zone) {
+            Some(OwnZone::Loaded(image)) => image.has_cut(&question.name, question.rtype),
+            _ if settings.special.responsible(question) == Some(zone) => false,
+            _ => self.others.has_cut(zone, question),
+        }
+    }
+
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
         let settings = self.settings.load();
         match settings.zones.zone(zone) {

@@ -163,6 +163,11 @@ impl LocalZones for Route {
         refused.then(|| "the signatures of its copy have run out, and are not accepted".into())
     }
 
+    fn has_cut(&self, zone: &Name, question: &Question) -> bool {
+        let current = self.mirrors.find(zone).and_then(|mirror| mirror.current());
+        current.is_some_and(|g| g.image().has_cut(&question.name, question.rtype))
+    }
+
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
         let answer = self.look(zone, question, now);
         answer.is_some_and(|local| matches!(local.lookup.kind, LookupKind::Referral(_)))

@@ -38,8 +38,8 @@ pub const NAMES_MAX: usize = 32;
 pub const ADDRESSES_PER_NAME_MAX: usize = 8;
 /// How long a delegation may be kept, seconds, whatever its TTL says.
 pub const DELEGATION_TTL_MAX_S: u32 = 86_400;
-/// How long it is remembered that no zone begins at a name, seconds. Nothing goes wrong when one does: a question for more of the name
-/// is referred to it just as well.
+/// How long it is remembered that at a name nobody is referred on, seconds: no zone begins there, or one with the same servers.
+/// Nothing goes wrong when that changes: a question for more of the name is referred on just as well.
 const UNCUT_TTL_S: u32 = 300;
 /// Time between two searches for addresses of a name server while known ones lead nowhere: questions for a dead zone must not
 /// become questions to those who know its servers' addresses.
@@ -118,7 +118,7 @@ pub struct Knowledge {
     delegations: Table<Name, Known>,
     addresses: Table<(Name, Rtype), Addresses>,
     raw: Table<(Name, Rtype), Response>,
-    /// Names at which no zone begins.
+    /// Names at which nobody is referred on.
     uncut: Table<Name, ()>,
 }
 
@@ -196,13 +196,13 @@ impl Knowledge {
         self.delegations.remove(zone);
     }
 
-    /// A zone above this name denied that it has data, and referred nobody on.
+    /// Servers of a zone above this name denied that it has data, and referred nobody on.
     pub fn learn_uncut(&self, name: &Name, now: Now) {
         let expiry = Expiry::after(now, UNCUT_TTL_S);
         self.uncut.put(name.clone(), (), expiry, now);
     }
 
-    /// Whether no zone begins at this name, as was seen a short time ago.
+    /// Whether servers of a zone above answer for what is below this name, as was seen a short time ago.
     pub fn is_uncut(&self, name: &Name, now: Now) -> bool {
         self.uncut.live(name, now).is_some()
     }

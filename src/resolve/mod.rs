@@ -68,6 +68,12 @@ pub trait LocalZones: Send + Sync + 'static {
         None
     }
 
+    /// Whether the copy of `zone` has a cut on the way to the question, and so nothing but a referral for it; false where that
+    /// is not as quickly said.
+    fn has_cut(&self, _zone: &Name, _question: &Question) -> bool {
+        false
+    }
+
     /// Whether the copy of `zone` leaves the question to a zone below.
     fn delegates(&self, zone: &Name, question: &Question, now: Now) -> bool {
         let answer = self.answer(zone, question, now);

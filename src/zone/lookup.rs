@@ -33,6 +33,29 @@ impl ZoneImage {
         }
     }
 
+    /// Whether [`ZoneImage::lookup`] would say no more than a referral, without making it.
+    pub fn has_cut(&self, name: &Name, rtype: Rtype) -> bool {
+        let Some(key) = key_of(name, self.apex()) else {
+            return false;
+        };
+        let names = self.names();
+        for step in path(&key) {
+            let at_name = step.len() == key.len();
+            let spot = names.locate(step);
+            match spot.before.filter(|e| e.key == step).map(|e| e.body) {
+                Some(body) if body.place() == Place::Delegation => {
+                    return !(at_name && rtype == Rtype::DS);
+                }
+                // What is below it is made of it.
+                Some(body) if body.data(Rtype::DNAME).is_some() => return false,
+                Some(_) => {}
+                None if spot.after.is_some_and(|e| e.key.starts_with(step)) => {}
+                None => return false,
+            }
+        }
+        false
+    }
+
     fn walk(&self, name: &Name, rtype: Rtype) -> Lookup {
         let Some(key) = key_of(name, self.apex()) else {
             return Lookup::new(LookupKind::OutOfZone);

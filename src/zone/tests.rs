@@ -52,6 +52,9 @@ fn check(zone: &ZoneImage, question: &str, expected: &str) {
     let (owner, rtype) = question.split_once(' ').unwrap();
     let found = zone.lookup(&name(owner), rtype.parse().unwrap());
     assert_eq!(show(&found), expected, "{question}");
+    let refers = matches!(found.kind, LookupKind::Referral(_));
+    let has_cut = zone.has_cut(&name(owner), rtype.parse().unwrap());
+    assert_eq!(has_cut, refers, "{question}");
 }
 
 const PLAIN: &str = r"

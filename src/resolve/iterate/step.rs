@@ -409,9 +409,10 @@ impl Attempt {
         let odd = response.rcode != Rcode::NOERROR
             || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
         let shown = minimise::shown(&self.question.name, self.labels);
-        // Data may be that of a zone that begins there, from a host of both. A denial names its zone.
-        let above = |s: &RrSet| s.rtype == Rtype::SOA && shown.is_below(&s.name);
-        if !odd && response.answer.is_empty() && response.authority.iter().any(above) {
+        // A denial names its zone: the one that was asked, or one that begins at this name and has the same servers. Either way they
+        // answer for what is below by themselves; whoever of them does not refers on. Data does not say whose it is.
+        let named = |s: &RrSet| s.rtype == Rtype::SOA && shown.is_within(&s.name);
+        if !odd && response.answer.is_empty() && response.authority.iter().any(named) {
             env.knowledge.learn_uncut(&shown, now);
         }
         // RFC 9156 section 2.3: a server that denies a name may still know names below it

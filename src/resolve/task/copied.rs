@@ -30,6 +30,10 @@ impl Shared {
         if options.recursion && (cover.prefer != Prefer::Now || self.local.explores()) {
             return None;
         }
+        // Most of what is not cached: a referral, which is not worth writing down.
+        if options.recursion && self.local.has_cut(&cover.zone, question) {
+            return None;
+        }
         // A copy has been verified, so what it says is judged without asking anybody.
         let found = match options.recursion {
             true => at_once(self.mirrored(question))?.filter(|found| is_final(question, found)),
