@@ -154,9 +154,14 @@ impl Budget {
         self.in_vain.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nobody waits for the outcome any more.
+    pub fn is_in_vain(&self) -> bool {
+        self.in_vain.load(Ordering::Relaxed)
+    }
+
     /// Whether nobody waits for the outcome any more, and nothing may be sent for it. Who has joined a part of the work waits for nothing.
     pub fn is_given_up(&self) -> bool {
-        self.in_vain.load(Ordering::Relaxed) && self.packets_left() == 0
+        self.is_in_vain() && self.packets_left() == 0
     }
 
     /// A part of the answer has run out.

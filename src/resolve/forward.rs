@@ -85,6 +85,11 @@ impl Forwards {
         (!held_deeper).then_some(forward)
     }
 
+    /// The stub of exactly this zone.
+    pub fn stub_at(&self, zone: &Name) -> Option<&Arc<Forward>> {
+        self.0.get(zone).filter(|forward| forward.is_stub)
+    }
+
     /// The zones that are forwarded.
     pub fn zones(&self) -> impl Iterator<Item = &Name> {
         self.0.keys()

@@ -19,11 +19,13 @@
 //! Addresses in dead prefixes come after the silent ones, for all zones that have others; those that were asked before are asked
 //! again beside like silent ones, and at once where nobody else is good.
 //!
-//! What a server owes counts for every zone that it serves, unless it answers for some and not for others (`partly`).
+//! What a server owes counts for every zone that it serves, unless it answers for some and not for others (`partly`). How fast servers that
+//! have just fallen silent are asked by all questions together is bounded (`brake`).
 //!
 //! Failure: when all are silent they are asked anyway, the one first that is due first. The table is
 //! bounded; what is forgotten is merely new again.
 
+mod brake;
 mod partly;
 
 use std::collections::HashMap;
@@ -37,6 +39,8 @@ use rand::{RngExt, rngs::SmallRng};
 use crate::dns::{Name, Rtype};
 use crate::resolve::quirks::{Heard, Quirks};
 use crate::upstream::{Doubt, Transport};
+pub use brake::HOLD_FOR;
+use brake::Sent;
 use partly::Partly;
 
 /// Shortest wait before the next server is asked.
@@ -81,7 +85,7 @@ const BAD_ZONES_MAX: usize = 16;
 const FAMILY_DEAD_AFTER: u32 = 4;
 /// Questions in a row, on average over the servers of a zone, after which silence is no lost packet.
 const SILENT_AFTER: u32 = 2;
-/// A server that has not been asked in vain for so long may be back: before it passes for dead it is asked.
+/// Servers that have not been asked in vain for so long may be back: before they pass for dead one of them is asked.
 const SILENT_FOR: Duration = Duration::from_secs(90);
 /// Types that no server is known to drop questions for.
 const PLAIN: [Rtype; 5] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::PTR];
@@ -162,6 +166,17 @@ pub enum Silence {
     Sure,
 }
 
+/// What a packet is sent for, as far as the brake on silent servers is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// A look at servers that are known to be in trouble.
+    Look,
+    /// The first packet of a question at a zone.
+    First,
+    /// Another one.
+    Again,
+}
+
 /// The order in which to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
@@ -177,6 +192,7 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub struct Servers {
     table: Mutex<HashMap<IpAddr, Server>>,
+    sent: Mutex<Sent>,
     /// Questions in a row that the network refused to carry, by address family.
     refused: [AtomicU32; 2],
 }
@@ -187,6 +203,7 @@ impl Servers {
         let refused = |n: &AtomicU32| AtomicU32::new(n.load(Ordering::Relaxed));
         Servers {
             table: Mutex::new(self.table().clone()),
+            sent: Mutex::default(),
             refused: self.refused.each_ref().map(refused),
         }
     }
@@ -253,8 +270,12 @@ impl Servers {
         let Some(s) = table.get(&server) else {
             return WAIT_NEW;
         };
-        let base = s.srtt.map_or(WAIT_NEW, |srtt| srtt + 4 * s.rttvar);
-        (base.max(WAIT_MIN) * (1 << s.late.min(3))).min(WAIT_MAX)
+        let (base, doubled) = match s.srtt {
+            Some(srtt) => (srtt + 4 * s.rttvar, s.late),
+            // Nothing was measured that may have grown.
+            None => (WAIT_NEW, s.late.saturating_sub(1)),
+        };
+        (base.max(WAIT_MIN) * (1 << doubled.min(3))).min(WAIT_MAX)
     }
 
     /// How long `server` takes for nearly all its answers; what it owes aside.
@@ -288,24 +309,70 @@ impl Servers {
     /// Only plain questions count: there are servers that drop those for types that they do not know, and answer all others.
     pub fn silence(&self, zone: &Name, servers: &[IpAddr], now: Duration) -> Silence {
         let table = self.table();
-        let late = |a: &IpAddr| match table.get(a) {
-            Some(server) if server.late_at + SILENT_FOR <= now => 0,
+        let (mut fresh, mut old) = (false, false);
+        let owed = |a: &IpAddr| match table.get(a) {
             Some(server) if server.partly.is(now) => server.partly.owed(zone, now),
-            Some(server) => server.plain_late,
+            Some(server) => {
+                let is_old = server.late_at + SILENT_FOR <= now;
+                (old, fresh) = (old || is_old, fresh || !is_old);
+                server.plain_late
+            }
             None if self.is_family_dead(*a) => SILENT_AFTER,
             None => 0,
         };
-        let late: Vec<u32> = servers.iter().map(late).collect();
-        if late.contains(&0) {
+        let owed: Vec<u32> = servers.iter().map(owed).collect();
+        if owed.contains(&0) || (old && !fresh) {
             return Silence::None;
         }
-        let sum = late
+        let sum = owed
             .iter()
-            .fold(0u32, |sum, late| sum.saturating_add(*late));
-        match sum >= SILENT_AFTER * late.len() as u32 {
+            .fold(0u32, |sum, owed| sum.saturating_add(*owed));
+        match sum >= SILENT_AFTER * owed.len() as u32 {
             true => Silence::Sure,
             false => Silence::Suspected,
         }
+    }
+
+    /// A question goes to the server.
+    pub fn sent(&self, server: IpAddr, over: Transport, now: Duration) {
+        let usual = self.usual(server).map_or(WAIT_NEW, |t| t.max(WAIT_MIN));
+        let connects = over == Transport::Tcp;
+        self.sends().sent(server, connects, usual, now);
+    }
+
+    /// Whether these servers of `zone`, as far as they were asked within the last second, have all fallen silent, and are sent enough as it is.
+    pub fn is_braked(
+        &self,
+        zone: &Name,
+        servers: &[IpAddr],
+        errand: Errand,
+        now: Duration,
+    ) -> bool {
+        let unanswered = self.sends().in_doubt(servers, now);
+        if unanswered < brake::SILENT_MAX {
+            return false;
+        }
+        // Who drops the questions for one zone must not be spared those for others.
+        if self.is_any_partly(servers, now) {
+            return false;
+        }
+        let most = match errand {
+            Errand::Look => brake::FIRST_MAX,
+            _ if self.silence(zone, servers, now) == Silence::Sure => brake::SILENT_MAX,
+            Errand::First => brake::FIRST_MAX,
+            Errand::Again => brake::AGAIN_MAX,
+        };
+        unanswered >= most
+    }
+
+    fn is_any_partly(&self, servers: &[IpAddr], now: Duration) -> bool {
+        let table = self.table();
+        let mut known = servers.iter().filter_map(|a| table.get(a));
+        known.any(|s| s.partly.is(now))
+    }
+
+    fn sends(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether one of these servers has answered the last time, as far as is known of `zone`.
@@ -362,6 +429,7 @@ impl Servers {
     /// The server sent something that matched, whatever it said.
     pub fn answered(&self, server: IpAddr, over: Transport, rtt: Duration, now: Duration) {
         self.family(server).store(0, Ordering::Relaxed);
+        self.sends().heard(server, now);
         self.update(server, now, |s| {
             // Datagrams do not get through, or the case of names does not.
             match over {
@@ -404,6 +472,7 @@ impl Servers {
 
     /// The network says that the server cannot be reached, whatever it is asked for.
     pub fn unreachable(&self, server: IpAddr, over: Transport, now: Duration) {
+        self.sends().settled(server);
         self.not_sent(server);
         self.late(server, over, Rtype::A, now);
     }

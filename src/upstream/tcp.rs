@@ -33,8 +33,9 @@ use crate::dns::edns::option;
 use crate::dns::message::HEADER_LEN;
 use crate::tls::fault_of;
 
-/// How long a connection may take to be made, and to take a question.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made: the kernel knocks again each second, and who has not opened after the second time is taken for silent.
+const CONNECT_TIME_MAX: Duration = Duration::from_millis(1900);
+/// How long it may take a question.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the other end may take to prove who it is.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);

@@ -101,6 +101,9 @@ pub struct Forward {
     pub servers: Vec<IpAddr>,
     #[serde(default)]
     pub first: bool,
+    /// A `[[stub]]`.
+    #[serde(default)]
+    pub stub: bool,
 }
 
 /// A zone and its servers.

@@ -286,7 +286,7 @@ fn forward(forward: &file::Forward) -> config::Forward {
         servers: servers.map(|ip| (*ip, SERVER_PORT).into()).collect(),
         first: forward.first,
         tls: None,
-        is_stub: false,
+        is_stub: forward.stub,
     }
 }
 

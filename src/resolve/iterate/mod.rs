@@ -408,7 +408,7 @@ impl Iteration {
             Outlook::Waiting if attempt.is_failing() => self.ask_parent(env, now, out),
             Outlook::Waiting => {}
             Outlook::Exhausted(kind, text) => {
-                if env.budget.is_given_up() {
+                if kind == FailureKind::Budget && env.budget.is_in_vain() {
                     // Nothing of it goes on: a step that may send no more would be woken for ever.
                     self.beside = None;
                 }

@@ -139,6 +139,8 @@ pub(super) struct Attempt {
     looks: u8,
     /// No known address is likely to answer, so that whoever else can be found by name is wanted now.
     only_silent: bool,
+    /// The servers are sent enough by others: this question waits for its turn.
+    held: bool,
     search: Search,
     /// What went wrong, and at which servers.
     evidence: Vec<(String, Vec<IpAddr>)>,
@@ -187,6 +189,7 @@ impl Attempt {
             look_at: None,
             looks: 0,
             only_silent: false,
+            held: false,
             search: Search::default(),
             evidence: Vec::new(),
             somebody_answered: false,
@@ -491,7 +494,7 @@ impl Attempt {
     pub fn go_on(&mut self, sender: &mut Sender<'_, '_>, send: bool) -> Outlook {
         if send || self.under_way.is_empty() {
             // Others may have joined, a look for the zone among them: the next one goes on at his own cost.
-            if sender.env.budget.is_given_up() {
+            if sender.env.budget.is_given_up() || (self.held && sender.env.budget.is_in_vain()) {
                 let trouble = self.trouble(sender.env, sender.now);
                 return Outlook::Exhausted(FailureKind::Budget, trouble);
             }
@@ -550,6 +553,6 @@ impl Attempt {
     }
 
     fn is_waiting(&self) -> bool {
-        !self.under_way.is_empty() || self.search.is_under_way()
+        self.held || !self.under_way.is_empty() || self.search.is_under_way()
     }
 }

@@ -334,3 +334,63 @@ fn who_was_silent_long_ago_is_asked_before_he_passes_for_dead() {
     servers.late(NEAR, UDP, Rtype::A, SILENT_FOR + ms(2000));
     assert_eq!(of(SILENT_FOR + ms(2001)), Silence::Sure);
 }
+
+#[test]
+fn servers_that_fall_silent_share_what_all_questions_may_send() {
+    let servers = known();
+    let both = [NEAR, FAR];
+    let braked = |errand, now| servers.is_braked(&Name::root(), &both, errand, ms(now));
+    let send = |count, now| (0..count).for_each(|_| servers.sent(NEAR, UDP, ms(now)));
+    // A burst to servers that answer in time is nobody's business.
+    send(12, 1000);
+    assert!(!braked(Errand::Again, 1049));
+    assert!(braked(Errand::Again, 1050));
+    assert!(!braked(Errand::First, 1050));
+    send(4, 1050);
+    assert!(braked(Errand::First, 1050) && braked(Errand::Look, 1050));
+    // One that lives lifts it for all, and so does a second's pause.
+    assert!(!braked(Errand::Again, 2051));
+    servers.sent(FAR, UDP, ms(1055));
+    servers.answered(FAR, UDP, ms(10), ms(1060));
+    assert!(!braked(Errand::Again, 1061));
+    // Who is known to be silent is left alone, but for the looks.
+    for server in both {
+        for _ in 0..2 {
+            servers.late(server, UDP, Rtype::A, ms(3000));
+        }
+    }
+    send(4, 3000);
+    assert!(braked(Errand::First, 3050) && !braked(Errand::Look, 3050));
+    // The network says so by itself.
+    servers.unreachable(NEAR, UDP, ms(3060));
+    assert!(!braked(Errand::First, 3060));
+}
+
+#[test]
+fn who_was_never_heard_is_waited_for_the_same_time_twice() {
+    let servers = Servers::default();
+    let waits = [0; 4].map(|_| {
+        let wait = servers.wait(NEAR);
+        servers.late(NEAR, UDP, Rtype::A, ms(1));
+        wait
+    });
+    assert_eq!(waits, [WAIT_NEW, WAIT_NEW, WAIT_NEW * 2, WAIT_MAX]);
+}
+
+#[test]
+fn of_servers_that_were_silent_long_ago_one_tells_for_all() {
+    let servers = known();
+    let both = [NEAR, FAR];
+    for server in both {
+        for _ in 0..2 {
+            servers.late(server, UDP, Rtype::A, ms(1000));
+        }
+    }
+    let later = SILENT_FOR + ms(2000);
+    let of = |now| servers.silence(&Name::root(), &both, now);
+    assert_eq!(of(later), Silence::None);
+    servers.late(FAR, UDP, Rtype::A, later);
+    assert_eq!(of(later), Silence::Sure);
+    servers.answered(NEAR, UDP, ms(10), later);
+    assert_eq!(of(later), Silence::None);
+}

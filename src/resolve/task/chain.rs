@@ -218,18 +218,7 @@ impl Shared {
     /// at hand when it has run out and the zone cannot be reached.
     fn synthesised(&self, question: &Question, now: Now) -> Option<(Entry, u32)> {
         let made = self.validator.as_ref()?.synthesise(question, now)?;
-        // A zone that is held here below the one that denies it: private, or newer than the denial. And a copy that is
-        // asked at once anyway speaks for itself.
-        let knows_better = |cover: Cover| {
-            cover.zone.is_below(&made.zone)
-                || (cover.zone == made.zone && cover.prefer == Prefer::Now)
-        };
-        let held = self.local.cover(question, now);
-        // What is forwarded is another's to say, whatever the zones above know of it.
-        let forward = self.settings.forwards.governing(question, held.as_ref());
-        if forward.is_some_and(|forward| forward.zone.is_below(&made.zone))
-            || held.is_some_and(knows_better)
-        {
+        if self.is_told_elsewhere(&made.zone, question, now) {
             return None;
         }
         let sets = made.answer.iter().chain(&made.authority);
@@ -258,6 +247,19 @@ impl Shared {
             false => {}
         }
         Some((entry.with_ttl(ttl_s), ttl_s))
+    }
+
+    /// Whether somebody knows better than what follows from proofs of the zone.
+    pub(super) fn is_told_elsewhere(&self, zone: &Name, question: &Question, now: Now) -> bool {
+        // A zone that is held here below the one that denies it: private, or newer than the denial. And a copy that is
+        // asked at once anyway speaks for itself.
+        let knows_better = |cover: Cover| {
+            cover.zone.is_below(zone) || (cover.zone == *zone && cover.prefer == Prefer::Now)
+        };
+        let held = self.local.cover(question, now);
+        // What is forwarded is another's to say, whatever the zones above know of it.
+        let forward = self.settings.forwards.governing(question, held.as_ref());
+        forward.is_some_and(|forward| forward.zone.is_below(zone)) || held.is_some_and(knows_better)
     }
 
     /// Resolves link by link.

@@ -168,8 +168,12 @@ impl Shared {
                 Some(hit) => hit.entry,
                 None => {
                     // Most questions have nothing old: that is found out first.
-                    let stale = self.stale_in_memory(&chain.at, now)?;
+                    let stale = match self.stale_in_memory(&chain.at, now) {
+                        None if self.troubles.is_quiet() => return None,
+                        stale => stale,
+                    };
                     let known = trouble(&chain.at)?;
+                    let stale = stale.or_else(|| self.expanded_of_old(&chain.at, now))?;
                     let link = self.old_link(&chain.at, stale, &known.why, now)?;
                     used.push((chain.at.clone(), known));
                     link.entry
@@ -191,7 +195,7 @@ impl Shared {
 
     /// Writes down that old data is answered at once; false where it is not.
     pub(super) fn note_stale_known(&self, question: &Question, trace: &Trace, now: Now) -> bool {
-        let Some(stale) = self.stale_in_memory(question, now) else {
+        let Some(stale) = self.old_in_memory(question, now) else {
             return false;
         };
         let Some(known) = self.trouble(question, now) else {
@@ -230,7 +234,11 @@ impl Shared {
         let now = self.clock.now();
         let is_at_hand =
             self.stale_in_memory(&question, now).is_some() || self.is_on_disk(&question);
-        if is_at_hand && let Some(known) = self.trouble(&question, now) {
+        // What merely follows from old data is worth the whole wait: servers may be found that answer.
+        let is_made = || self.expanded_of_old(&question, now).is_some();
+        if (is_at_hand || is_made())
+            && let Some(known) = self.trouble(&question, now)
+        {
             let old = self.old(&question, &known.why, Moment::Known, budget).await;
             if let Some(entry) = old {
                 self.look_after(question, known, self.clock.now());
@@ -319,8 +327,8 @@ impl Shared {
     pub(super) fn is_suspected(&self, question: &Question, now: Now) -> bool {
         let silent = self.silent_way(question, now, Silence::Suspected);
         let zone = silent.map(|(zone, _)| zone).or_else(|| {
-            let zone = &self.knowledge.deepest(question, now).zone;
-            self.troubles.is_overdue(zone, now).then(|| zone.clone())
+            let first = self.first_zone(question, now);
+            first.filter(|zone| self.troubles.is_overdue(zone, now))
         });
         zone.is_some_and(|zone| !self.troubles.scout(&zone, now))
     }
@@ -328,8 +336,9 @@ impl Shared {
     /// After which time most questions to the zone have an answer.
     pub(super) fn overdue_after(&self, question: &Question) -> Duration {
         let now = self.clock.now();
-        let zone = &self.knowledge.deepest(question, now).zone;
-        let addresses = self.all_addresses(zone, now).unwrap_or_default();
+        let zone = self.first_zone(question, now);
+        let addresses = zone.and_then(|zone| self.all_addresses(&zone, now));
+        let addresses = addresses.unwrap_or_default();
         let usual = self.servers.usual_rtt(&addresses).unwrap_or_default();
         (usual * 2).clamp(OVERDUE_MIN, OVERDUE_MAX)
     }
@@ -337,9 +346,11 @@ impl Shared {
     /// The question has no answer after a time in which most have one.
     pub(super) fn note_overdue(&self, question: &Question) {
         let now = self.clock.now();
-        let zone = &self.knowledge.deepest(question, now).zone;
-        if self.leads_through(question, zone, now) {
-            self.troubles.note_overdue(zone, now);
+        let Some(zone) = self.first_zone(question, now) else {
+            return;
+        };
+        if self.leads_through(question, &zone, now) {
+            self.troubles.note_overdue(&zone, now);
         }
     }
 
@@ -373,7 +384,10 @@ impl Shared {
                 let read = self.stale_in_memory(question, self.clock.now())?;
                 (read, From::Disk)
             }
-            None => return None,
+            None => (
+                self.expanded_of_old(question, self.clock.now())?,
+                From::Memory,
+            ),
         };
         let now = self.clock.now();
         let link = self.old_link(question, stale, why, now)?;
@@ -393,6 +407,33 @@ impl Shared {
             None => self.cache.find_stale(question, now, counts),
             Some(_) => self.cache.find_run_out(question, now, counts),
         }
+    }
+
+    /// The same, or what follows from it.
+    fn old_in_memory(&self, question: &Question, now: Now) -> Option<Stale> {
+        (self.stale_in_memory(question, now)).or_else(|| self.expanded_of_old(question, now))
+    }
+
+    /// What a wildcard answered that has run out, for a name that was not kept or never asked for: proven by what has run out with it, while
+    /// all of the signatures hold (RFC 8198 section 5.3). A name is never denied so.
+    fn expanded_of_old(&self, question: &Question, now: Now) -> Option<Stale> {
+        let past_s = self.settings.stale.age_max_s;
+        let validator = self.validator.as_ref()?;
+        let (made, ran_out_s) = validator.expand_run_out(question, past_s, now)?;
+        let entry = Entry {
+            rcode: made.rcode,
+            answer: made.answer,
+            authority: made.authority,
+            security: Security::Secure,
+            errors: Vec::new(),
+        };
+        let stands = signatures_hold(&entry, now.wall_s)
+            && !self.is_told_elsewhere(&made.zone, question, now);
+        stands.then_some(Stale {
+            entry,
+            ran_out_s,
+            above: None,
+        })
     }
 
     /// Makes a link of old data, if that may be used in this trouble.

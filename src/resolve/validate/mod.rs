@@ -63,7 +63,7 @@ use crate::dns::{Class, Ede, Name, Question, Rdata, Record, RrSet, Rtype};
 use crate::dnssec::nsec3;
 use judge::Judged;
 use keys::KeyCache;
-use ranges::{RANGES_BYTES_MAX, Ranges};
+use ranges::{At, RANGES_BYTES_MAX, Ranges};
 
 /// Zones that the key cache holds, unless set otherwise.
 pub const ZONES_MAX: usize = 20_000;
@@ -199,6 +199,23 @@ impl Validator {
     /// The answer to a question of class IN that follows from denials and wildcards validated before (RFC 8198). The deepest
     /// zone that can tell speaks; none above the closest trust anchor, and none where nothing is to be validated.
     pub fn synthesise(&self, question: &Question, now: Now) -> Option<Synthesised> {
+        self.synthesise_at(question, &At::living(now), now)
+    }
+
+    /// The same for what a wildcard answers, by records that have run out up to `past_s` seconds ago, and how many seconds ago the first of
+    /// them has.
+    pub fn expand_run_out(
+        &self,
+        question: &Question,
+        past_s: u64,
+        now: Now,
+    ) -> Option<(Synthesised, u64)> {
+        let at = At::past(now, past_s);
+        let made = self.synthesise_at(question, &at, now)?;
+        Some((made, at.ran_out_s()))
+    }
+
+    fn synthesise_at(&self, question: &Question, at: &At, now: Now) -> Option<Synthesised> {
         let ranges = self.ranges.as_ref()?;
         // What these ask for is not what a denial speaks of.
         if question.class != Class::IN || matches!(question.rtype, Rtype::ANY | Rtype::RRSIG) {
@@ -215,7 +232,7 @@ impl Validator {
         for labels in (anchor.label_count()..=home.label_count()).rev() {
             let apex = home.suffix(labels);
             let zone = ranges.zone(&apex);
-            if let Some(made) = zone.and_then(|zone| zone.answer(&apex, question, now)) {
+            if let Some(made) = zone.and_then(|zone| zone.answer(&apex, question, at)) {
                 return Some(made);
             }
         }

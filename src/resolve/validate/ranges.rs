@@ -10,9 +10,12 @@
 //! The newer word wins: a record that comes in drives out every record that it contradicts, and a name that answers drives out
 //! those that deny it. So a name that was just created is not hidden for longer than it takes to hear of it.
 //!
+//! What has run out stays until there is need for its room: with its zone out of reach a wildcard is still expanded by it.
+//!
 //! Failure: bounded in bytes ([`RANGES_BYTES_MAX`]); when it is full, what was not used since it was last looked at goes first
 //! (second chance, in order of arrival). Losing a record costs a question.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +69,37 @@ pub(super) enum Chain {
     },
 }
 
+/// At what time records are looked at, and whether those count that have run out.
+pub(super) struct At {
+    now: Now,
+    /// So long past their end they count, seconds; 0 for those that live alone.
+    past_s: u64,
+    /// How long ago the first of those that were used has run out, seconds.
+    ran_out_s: Cell<u64>,
+}
+
+impl At {
+    pub(super) fn living(now: Now) -> At {
+        At::past(now, 0)
+    }
+
+    pub(super) fn past(now: Now, past_s: u64) -> At {
+        At {
+            now,
+            past_s,
+            ran_out_s: Cell::new(0),
+        }
+    }
+
+    pub(super) fn takes_run_out(&self) -> bool {
+        self.past_s > 0
+    }
+
+    pub(super) fn ran_out_s(&self) -> u64 {
+        self.ran_out_s.get()
+    }
+}
+
 /// One set.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -99,6 +133,21 @@ impl Held {
             self.used.store(true, Ordering::Relaxed);
             RrSet {
                 ttl,
+                ..self.set.clone()
+            }
+        })
+    }
+
+    /// The set, if it counts at that time; one that has run out with a TTL of 0.
+    pub(super) fn at(&self, at: &At) -> Option<RrSet> {
+        if let Some(set) = self.live(at.now) {
+            return Some(set);
+        }
+        let dead_s = self.expiry.dead_s(at.now);
+        (dead_s < at.past_s).then(|| {
+            at.ran_out_s.set(at.ran_out_s.get().max(dead_s));
+            RrSet {
+                ttl: 0,
                 ..self.set.clone()
             }
         })

@@ -10,6 +10,8 @@
 //! | 5.1, 5.2 | NODATA | the record of the name, SOA |
 //! | 5.3 | wildcard, or its NODATA | the gap of the name (of the next closer name), the wildcard's set or record |
 //!
+//! When the zone cannot be reached, a wildcard is expanded by records that have run out too; they deny nothing.
+//!
 //! An opt-out gap proves nothing that could be used here (RFC 5155 section 6).
 //!
 //! Failure: no answer; then the zone is asked.
@@ -17,9 +19,8 @@
 use std::collections::HashMap;
 
 use super::denial::{Claim, Denial, Proof};
-use super::ranges::{Chain, HASH_ROUNDS_MAX, Held, Zone, before};
+use super::ranges::{At, Chain, HASH_ROUNDS_MAX, Held, Zone, before};
 use crate::cache::entry::{follows_alias, shares_alias};
-use crate::clock::Now;
 use crate::dns::{Name, Question, Rcode, RrSet, Rtype, TypeBitmap};
 use crate::dnssec::nsec::NsecRecord;
 use crate::dnssec::nsec3::{Hash, Nsec3Record, nsec3_hash};
@@ -50,16 +51,16 @@ struct Evidence {
 
 impl Zone {
     /// What this zone, with this apex, is known to answer.
-    pub(super) fn answer(&self, apex: &Name, question: &Question, now: Now) -> Option<Synthesised> {
+    pub(super) fn answer(&self, apex: &Name, question: &Question, at: &At) -> Option<Synthesised> {
         let mut hashes = Hashes::default();
         let (name, rtype) = (&question.name, question.rtype);
         let evidence = match &self.chain {
             Chain::Empty => return None,
             Chain::Nsec(records) => {
-                let at = |name: &Name| records.range(..=name.clone()).next_back().map(|(_, h)| h);
-                nsec_evidence(at, question, now)?
+                let last = |name: &Name| records.range(..=name.clone()).next_back().map(|(_, h)| h);
+                nsec_evidence(last, question, at)?
             }
-            Chain::Nsec3 { .. } => self.nsec3_evidence(apex, question, &mut hashes, now)?,
+            Chain::Nsec3 { .. } => self.nsec3_evidence(apex, question, &mut hashes, at)?,
         };
         let mut proves = |sets: &[RrSet], claim: Claim| {
             let denial = match &self.chain {
@@ -71,7 +72,7 @@ impl Zone {
             denial.prove(apex, name, claim, &mut hasher)
         };
         if let Some(encloser) = &evidence.expands_from
-            && let Some(set) = self.wildcard_set(encloser, question, now)
+            && let Some(set) = self.wildcard_set(encloser, question, at)
         {
             let proof = proves(&evidence.of_name, Claim::Expansion(encloser.label_count()));
             return (proof == Some(Proof::Expansion)).then(|| Synthesised {
@@ -84,7 +85,11 @@ impl Zone {
                 authority: evidence.of_name,
             });
         }
-        let soa = self.soa.as_ref()?.live(now)?;
+        // What has run out denies nothing: a name may have come since.
+        if at.takes_run_out() {
+            return None;
+        }
+        let soa = self.soa.as_ref()?.at(at)?;
         let mut sets = evidence.of_name;
         for set in evidence.of_wildcard {
             if !sets.iter().any(|s| s.name == set.name) {
@@ -108,11 +113,11 @@ impl Zone {
     }
 
     /// The wildcard's set for the question, or its alias.
-    fn wildcard_set(&self, encloser: &Name, question: &Question, now: Now) -> Option<RrSet> {
+    fn wildcard_set(&self, encloser: &Name, question: &Question, at: &At) -> Option<RrSet> {
         let wildcard = encloser.wildcard().ok()?;
         let set = |rtype| {
             let held = self.wildcards.get(&(wildcard.clone(), rtype))?;
-            held.live(now)
+            held.at(at)
         };
         set(question.rtype).or_else(|| match shares_alias(question.rtype) {
             true => set(Rtype::CNAME),
@@ -125,7 +130,7 @@ impl Zone {
         apex: &Name,
         question: &Question,
         hashes: &mut Hashes,
-        now: Now,
+        at: &At,
     ) -> Option<Evidence> {
         let name = &question.name;
         let Chain::Nsec3 {
@@ -137,8 +142,8 @@ impl Zone {
             return None;
         };
         let mut hash = |name: &Name| hashes.of(name, salt, *iterations);
-        let matching = |hash: &Hash| records.get(hash).and_then(|held| held.live(now));
-        let around = |hash: &Hash| before(records, hash).and_then(|(_, held)| held.live(now));
+        let matching = |hash: &Hash| records.get(hash).and_then(|held| held.at(at));
+        let around = |hash: &Hash| before(records, hash).and_then(|(_, held)| held.at(at));
         if let Some(own) = matching(&hash(name)?) {
             return Some(Evidence::of(own));
         }
@@ -179,31 +184,31 @@ impl Evidence {
     }
 }
 
-/// `at` finds the record of a name, or the last one before it.
+/// `last` finds the record of a name, or the last one before it.
 fn nsec_evidence<'h>(
-    at: impl Fn(&Name) -> Option<&'h Held>,
+    last: impl Fn(&Name) -> Option<&'h Held>,
     question: &Question,
-    now: Now,
+    at: &At,
 ) -> Option<Evidence> {
     let name = &question.name;
-    let held = at(name)?;
+    let held = last(name)?;
     let record = NsecRecord::of(held.set())?;
     if record.matches(name) || record.proves_empty(name) {
-        return Some(Evidence::of(held.live(now)?));
+        return Some(Evidence::of(held.at(at)?));
     }
     if !record.covers(name) {
         return None;
     }
     let encloser = record.closest_encloser(name);
     let wildcard = encloser.wildcard().ok()?;
-    let of_wildcard = at(&wildcard).and_then(|held| held.live(now));
+    let of_wildcard = last(&wildcard).and_then(|held| held.at(at));
     let lacks = of_wildcard.as_ref().is_some_and(|set| {
         let has = |r: &NsecRecord<'_>| has(r.types(), question.rtype);
         NsecRecord::of(set)
             .is_some_and(|r| r.covers(&wildcard) || (r.matches(&wildcard) && !has(&r)))
     });
     Some(Evidence {
-        of_name: vec![held.live(now)?],
+        of_name: vec![held.at(at)?],
         of_wildcard: of_wildcard.into_iter().collect(),
         expands_from: (!lacks).then_some(encloser),
     })

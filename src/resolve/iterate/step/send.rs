@@ -8,7 +8,7 @@ use crate::dns::{Edns, Question, Rtype};
 use crate::resolve::iterate::Action;
 use crate::resolve::minimise;
 use crate::resolve::quirks::EdnsLevel;
-use crate::resolve::select::WAIT_MAX;
+use crate::resolve::select::{Errand, HOLD_FOR, WAIT_MAX};
 use crate::upstream::{Ask, Doubt, Transport};
 
 /// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
@@ -35,6 +35,7 @@ const LOOKS_FOR: Duration = Duration::from_millis(4500);
 
 impl Attempt {
     pub(super) fn send_next(&mut self, sender: &mut Sender<'_, '_>) {
+        self.held = false;
         if self.order.is_empty() && !self.addresses.is_empty() {
             // Before the silent ones are asked again, others may be found by name.
             self.search.doubt(sender.env, sender.now);
@@ -48,6 +49,10 @@ impl Attempt {
             }
         }
         match self.order.pop_front() {
+            Some(next) if self.sends < self.sends_max && self.is_braked(sender) => {
+                self.order.push_front(next);
+                self.hold(sender);
+            }
             Some(mut next) if self.sends < self.sends_max => {
                 if self.sends > 0 && self.sends + 1 == self.sends_max {
                     next.transport = Transport::Tcp;
@@ -80,6 +85,27 @@ impl Attempt {
         }
     }
 
+    /// Whether the zone's servers have fallen silent, and are sent as much by other questions as they may be.
+    fn is_braked(&self, sender: &Sender<'_, '_>) -> bool {
+        let (zone, now) = (&self.delegation.zone, sender.now.mono);
+        let errand = match (sender.manner.apart, self.sends) {
+            (true, _) => Errand::Look,
+            (false, 0) => Errand::First,
+            (false, _) => Errand::Again,
+        };
+        self.forward.is_none() && (sender.env.servers).is_braked(zone, &self.addresses, errand, now)
+    }
+
+    /// Waits for its turn, as long as somebody waits for the answer.
+    fn hold(&mut self, sender: &Sender<'_, '_>) {
+        let now = sender.now.mono;
+        let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
+        if in_time && !sender.env.budget.is_in_vain() {
+            self.held = true;
+            self.next_at = Some(now + HOLD_FOR);
+        }
+    }
+
     /// How long the wait for `server` may hold up the step. The more it owes the longer it is waited for; but when all have been asked
     /// they may be back any moment, and the client's patience is short.
     fn capped(&self, sender: &Sender<'_, '_>, server: IpAddr, wait: Duration) -> Duration {
@@ -106,6 +132,10 @@ impl Attempt {
             return;
         }
         if self.look_at.is_some_and(|at| at <= now) {
+            if self.is_braked(sender) {
+                self.next_at = Some(now + HOLD_FOR);
+                return;
+            }
             let usable = |a: &&IpAddr| !self.excluded.contains(a);
             let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
             let next = usable.get(usize::from(self.looks) % usable.len().max(1));
@@ -141,6 +171,7 @@ impl Attempt {
             return None;
         }
         self.sends += 1;
+        (env.servers).sent(to.server, to.transport, sender.now.mono);
         let token = *sender.next_token;
         *sender.next_token += 1;
         let quirks = env.servers.quirks(to.server);

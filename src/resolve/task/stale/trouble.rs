@@ -1,6 +1,6 @@
 //! Why new data cannot be had for a question, as far as that is known without asking, and what is noted of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +9,7 @@ use super::{Shared, why};
 use crate::clock::{Now, format_utc};
 use crate::dns::{Ede, Name, Question, Rtype};
 use crate::resolve::budget::Budget;
+use crate::resolve::forward::Forward;
 use crate::resolve::iterate::FailureKind;
 use crate::resolve::select::Silence;
 use crate::resolve::stale::{Kind, Known, Why};
@@ -35,13 +36,38 @@ impl Shared {
     /// Whether the way of the question leads through the servers of `zone`.
     pub(super) fn leads_through(&self, question: &Question, zone: &Name, now: Now) -> bool {
         let held = self.local.cover(question, now);
-        if let Some(forward) = self.settings.forwards.governing(question, held.as_ref()) {
-            return forward.zone == *zone;
+        let governing = self.settings.forwards.governing(question, held.as_ref());
+        if let Some(forward) = governing {
+            return match forward.is_stub {
+                true => zone.is_within(&self.first_below(forward, question, now)),
+                false => forward.zone == *zone,
+            };
         }
         // A copy of the zone, or a delegation that was retained, leads past them.
         !held.is_some_and(|cover| cover.zone.is_within(zone))
             && !self.retained.leads_past(zone, question)
             && zone.is_within(&self.knowledge.deepest(question, now).zone)
+    }
+
+    /// The zone whose servers the question would be put to first. None where forwarders are asked, who ask others.
+    pub(super) fn first_zone(&self, question: &Question, now: Now) -> Option<Name> {
+        let held = self.local.cover(question, now);
+        match self.settings.forwards.governing(question, held.as_ref()) {
+            Some(stub) if stub.is_stub => Some(self.first_below(stub, question, now)),
+            Some(_) => None,
+            None => Some(self.knowledge.deepest(question, now).zone.clone()),
+        }
+    }
+
+    /// A way that begins at a stub begins at the deepest zone below that its servers have referred to.
+    fn first_below(&self, stub: &Forward, question: &Question, now: Now) -> Name {
+        let known = &self.knowledge.deepest(question, now).zone;
+        let first = if known.is_below(&stub.zone) {
+            known
+        } else {
+            &stub.zone
+        };
+        first.clone()
     }
 
     /// The zone that the question would be put to, if all of its servers are known to be silent: it is in trouble from now on.
@@ -70,20 +96,18 @@ impl Shared {
         now: Now,
         silence: Silence,
     ) -> Option<(Name, Vec<IpAddr>)> {
-        let held = self.local.cover(question, now);
-        if (self.settings.forwards.governing(question, held.as_ref())).is_some() {
-            return None;
-        }
-        let delegation = self.knowledge.deepest(question, now);
-        let zone = &delegation.zone;
-        let addresses = self.all_addresses(zone, now)?;
-        let is_so = self.silence(zone, &addresses, now) == silence;
-        (is_so && self.leads_through(question, zone, now)).then(|| (zone.clone(), addresses))
+        let zone = self.first_zone(question, now)?;
+        let addresses = self.all_addresses(&zone, now)?;
+        let is_so = self.silence(&zone, &addresses, now) == silence;
+        (is_so && self.leads_through(question, &zone, now)).then_some((zone, addresses))
     }
 
     /// The addresses of the servers of a zone, if they are known of each; those that are never asked are left out, and those whose
     /// address would have to be asked for where nobody answers.
     pub(super) fn all_addresses(&self, zone: &Name, now: Now) -> Option<Vec<IpAddr>> {
+        if let Some(stub) = self.settings.forwards.stub_at(zone) {
+            return Some(stub.servers.iter().map(SocketAddr::ip).collect());
+        }
         let delegation = self
             .knowledge
             .deepest(&Question::new(zone.clone(), Rtype::NS), now);
