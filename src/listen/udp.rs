@@ -160,9 +160,10 @@ impl Shared {
                 let Some((query, client)) = self.proxies.unwrap(datagram, route.client) else {
                     continue;
                 };
+                let mut found = Found::Unknown;
                 if let (Some(look), Some(ready)) = (look, &mut kept) {
                     match self.answer_ready(look, route, ready, &mut answers) {
-                        Some(Found::Unknown) => {}
+                        Some(general @ (Found::Unknown | Found::Admitted)) => found = general,
                         Some(Found::Answered | Found::Nothing) => continue,
                         None => {
                             kept = None;
@@ -170,7 +171,7 @@ impl Shared {
                         }
                     }
                 }
-                match self.begin(query, client, &mut kept) {
+                match self.begin(query, client, found, &mut kept) {
                     Step::Done(Some(answer)) => answers.push(route, &answer),
                     Step::Done(None) => {}
                     Step::Wait(job) => self.wait(job, outbox.clone(), route),
@@ -232,10 +233,16 @@ impl Shared {
     }
 
     /// The same for what is not ready.
-    fn begin(&self, query: &[u8], address: SocketAddr, kept: &mut Option<ReadyAnswers>) -> Step {
+    fn begin(
+        &self,
+        query: &[u8],
+        address: SocketAddr,
+        found: Found,
+        kept: &mut Option<ReadyAnswers>,
+    ) -> Step {
         let client = Client::new(address, Transport::Udp);
         let begin = AssertUnwindSafe(|| match kept {
-            Some(kept) => self.pipeline.begin_and_keep(query, client, kept),
+            Some(kept) => self.pipeline.begin_and_keep(query, client, found, kept),
             None => self.pipeline.begin(query, client),
         });
         catch_unwind(begin).unwrap_or_else(|_| {
