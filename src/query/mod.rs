@@ -296,9 +296,7 @@ impl Pipeline {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, &client, &settings)),
         };
-        if !is_admitted
-            && let Some(instead) = self.limit_query(&request, settings.udp_size_max)
-        {
+        if !is_admitted && let Some(instead) = self.limit_query(&request, settings.udp_size_max) {
             return Step::Done(instead);
         }
         let request = match self.authenticate(request, wire, &settings) {

@@ -482,7 +482,9 @@ mod tests {
             denials.settle(&zone, stake, Outcome::Failed, at(ms));
         }
         let let_in = |denials: &mut Denials, ms: u64| {
-            (0..1000).filter(|_| denials.may_come(&zone, at(ms))).count()
+            (0..1000)
+                .filter(|_| denials.may_come(&zone, at(ms)))
+                .count()
         };
         let all = 20..=21;
         let first = let_in(&mut denials, 30_000);

@@ -152,7 +152,11 @@ impl Plain<'_> {
             return;
         }
         let [s1, s0] = udp_size_max.to_be_bytes();
-        let dnssec_ok = if self.form.flags & HAS_DO != 0 { 0x80 } else { 0 };
+        let dnssec_ok = if self.form.flags & HAS_DO != 0 {
+            0x80
+        } else {
+            0
+        };
         let options_len = cookie.map_or(0, |cookie| option::HEAD_LEN + cookie.len()) as u8;
         out.extend([0, 0, 41, s1, s0, 0, 0, dnssec_ok, 0, 0, options_len]);
         if let Some(cookie) = cookie {

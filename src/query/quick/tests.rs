@@ -226,7 +226,10 @@ impl Setup {
             Found::Nothing => None,
             general @ (Found::Unknown | Found::Admitted) => {
                 let client = Client::new(from, Transport::Udp);
-                match self.pipeline.begin_and_keep(wire, client, general, &mut self.kept) {
+                match self
+                    .pipeline
+                    .begin_and_keep(wire, client, general, &mut self.kept)
+                {
                     Step::Done(reply) => reply,
                     _ => panic!("it waits"),
                 }

@@ -53,13 +53,15 @@ async fn limits_hold_on_the_short_way() {
 /// A question for a name that is never ready, as the `n`th of a flood.
 fn other(n: usize) -> Vec<u8> {
     let cookie = |len| vec![(option::COOKIE, vec![n as u8; len])];
-    query(&format!("failed.r{n}.example."), Rtype::A, |m| match n % 6 {
-        1 => edns(1232, true, vec![])(m),
-        2 => edns(4096, false, cookie(8))(m),
-        3 => edns(512, true, cookie(24))(m),
-        4 => (m.checking_disabled, m.authentic_data) = (true, true),
-        5 => m.recursion_desired = false,
-        _ => {}
+    query(&format!("failed.r{n}.example."), Rtype::A, |m| {
+        match n % 6 {
+            1 => edns(1232, true, vec![])(m),
+            2 => edns(4096, false, cookie(8))(m),
+            3 => edns(512, true, cookie(24))(m),
+            4 => (m.checking_disabled, m.authentic_data) = (true, true),
+            5 => m.recursion_desired = false,
+            _ => {}
+        }
     })
 }
 
