@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent / "shared"))
 
 import peers as shared  # noqa: E402
 from events import EVENTS, HONEST_PER_S, PHASES  # noqa: E402
-from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, self_signed, versions  # noqa: E402
+from lab import Programs, busy_s, cargo, core_busy_s, end, nsd_conf, processor, put_first, self_signed, versions  # noqa: E402
 from limits import more  # noqa: E402
 from network import HAMMERED_PREFIX, HONEST, SERVER, Network  # noqa: E402
 from world import SITES, TRAP, TRAP_SERVERS, TRAP_ZONE, VICTIM_UNSIGNED, World  # noqa: E402
@@ -222,7 +222,7 @@ class Run:
         return samples, attacks
 
     def sample(self, server):
-        found = self.lab.network.counts() | {"cpu_s": busy_s(server) if server.poll() is None else 0.0}
+        found = self.lab.network.counts() | {"cpu_s": busy_s(server) if server.poll() is None else 0.0, "core_s": core_busy_s(SERVER_CORE)}
         return found | {"at": time.monotonic()}
 
 
@@ -251,7 +251,8 @@ def difference(before, after, attack):
     """What happened between two samples, per second where that makes sense."""
     seconds = after["at"] - before["at"]
     of = {key: after[key] - before[key] for key in before}
-    found = {"upstream_per_s": of["upstream_packets"] / seconds, "overflowed_per_s": of["overflowed"] / seconds, "cpu_share": of["cpu_s"] / seconds}
+    found = {"upstream_per_s": of["upstream_packets"] / seconds, "overflowed_per_s": of["overflowed"] / seconds, "cpu_share": of["cpu_s"] / seconds,
+             "others_share": max(0.0, of["core_s"] - of["cpu_s"]) / seconds}
     if attack:
         found |= {"attack": attack, "attack_per_s": attack["sent"] / attack["seconds"]}
         if of["asked_octets"]:
@@ -269,7 +270,7 @@ def number(value, digits=1):
 
 
 HEAD = ["event", "server", "phase", "attack/s", "right %", "at once %", "SERVFAIL / wrong / timeout", "p50 ms", "p99 ms", "p99 cached", "p99 uncached", "p99 to calm", "victims' names %", "neighbours %",
-        "upstream/s", "told / asked octets", "lost before the server/s", "of core"]
+        "upstream/s", "told / asked octets", "lost before the server/s", "of core", "others there"]
 
 
 def lines(run):
@@ -282,7 +283,8 @@ def lines(run):
         failed = f"{every['servfail']} / {every['wrong'] + every['other']} / {every['timeout']}"
         cells = [run["event"], run["peer"], window["phase"], number(window.get("attack_per_s"), 0), share(every["right"]), share(every["at_once"]), failed, number(every["p50_ms"]),
                  number(every["p99_ms"]), number(window["cached"]["p99_ms"]), number(window["uncached"]["p99_ms"]), number(every["p99_to_calm"], 2), share(window["victims"]["right"]),
-                 share(window["neighbours"]["right"]), number(window["upstream_per_s"], 0), number(window.get("amplification"), 2), number(window["overflowed_per_s"], 0), f"{window['cpu_share']:.0%}"]
+                 share(window["neighbours"]["right"]), number(window["upstream_per_s"], 0), number(window.get("amplification"), 2), number(window["overflowed_per_s"], 0), f"{window['cpu_share']:.0%}",
+                 f"{window['others_share']:.0%}"]
         found.append(f"| {' | '.join(cells)} |")
     return found
 

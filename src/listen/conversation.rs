@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     async fn answer_all(&mut self) -> io::Result<()> {
-        let mut idle = pin!(sleep(idle_timeout(&self.place)));
+        let mut idle = pin!(sleep(idle_timeout(&self.place, false)));
         let mut stopped = self.common.stopped.clone();
         loop {
             let mut is_active = self.take_arrived()?;
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             // RFC 7766 section 6.2.3: neither a whole query nor an answer. Half a query keeps nothing open.
             if is_active {
                 self.place.busy();
-                idle.set(sleep(idle_timeout(&self.place)));
+                idle.set(sleep(idle_timeout(&self.place, true)));
                 continue;
             }
             let is_idle = self.in_work.is_empty() && self.transfer.is_none();

@@ -86,11 +86,11 @@ pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_send_buffer_size(MESSAGE_LEN_MAX);
     let opening = builder.handshake::<_, Bytes>(stream);
-    let mut connection = timeout(idle_timeout(place), opening)
+    let mut connection = timeout(idle_timeout(place, false), opening)
         .await?
         .map_err(io::Error::other)?;
     let mut tasks = JoinSet::new();
-    let mut stops = false;
+    let (mut stops, mut has_asked) = (false, false);
     loop {
         match tasks.is_empty() {
             true => place.idle(),
@@ -102,11 +102,12 @@ pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                     return Ok(());
                 };
                 let (request, respond) = accepted.map_err(io::Error::other)?;
+                has_asked = true;
                 tasks.spawn(answer(request, respond, client.clone(), shared.clone()));
             }
             // Ends are all that is to be known of them.
             _ = tasks.join_next(), if !tasks.is_empty() => {}
-            () = sleep(idle_timeout(place)), if tasks.is_empty() => break,
+            () = sleep(idle_timeout(place, has_asked)), if tasks.is_empty() => break,
             () = place.left(), if tasks.is_empty() => {
                 shared.metrics.connections_ousted_total.inc();
                 break;

@@ -7,7 +7,7 @@
 //! Why no ready-made listener: connections are what a stranger can hold without sending anything. Each is a
 //! file descriptor, of which a process has few, and the same ones are needed to ask other servers. So their number is
 //! bounded, in all and per client network, and a connection must bring a whole query in time; when half of all
-//! places are taken that time gets short, and when all are, those at which nothing is under way are given to newcomers (`places`). Clients that ask for it are told how long (RFC 7828).
+//! places are taken that time gets short for who has asked nothing yet, and when all are, those at which nothing is under way are given to newcomers (`places`). Clients that ask for it are told how long (RFC 7828).
 //!
 //! Failure: who finds no place, for at all of them something is under way, is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
@@ -32,7 +32,7 @@ use crate::query::{Client, Pipeline, Transport};
 
 /// A connection is closed after this time without a whole query (RFC 7766 section 6.2.3), in seconds.
 const IDLE_TIMEOUT_S: u64 = 10;
-/// The same while half of the places are taken, in seconds.
+/// The same for who has asked nothing yet, while half of the places are taken, in seconds.
 const IDLE_TIMEOUT_CROWDED_S: u64 = 2;
 /// A client that does not read its answer is disconnected after this time, in seconds.
 pub(super) const WRITE_TIMEOUT_S: u64 = 5;
@@ -151,9 +151,10 @@ pub struct Encrypted {
     pub doq: Vec<UdpSocket>,
 }
 
-/// Who sends nothing is disconnected after this time (RFC 7766 section 6.2.3).
-pub(super) fn idle_timeout(place: &Place) -> Duration {
-    Duration::from_secs(match place.is_crowded() {
+/// Who sends nothing is disconnected after this time (RFC 7766 section 6.2.3). Whoever `has_asked` is no silent crowd: he keeps his time, for to come
+/// back through a flood of connections is what costs him most; his place goes to others only where all are taken.
+pub(super) fn idle_timeout(place: &Place, has_asked: bool) -> Duration {
+    Duration::from_secs(match !has_asked && place.is_crowded() {
         true => IDLE_TIMEOUT_CROWDED_S,
         false => IDLE_TIMEOUT_S,
     })
@@ -164,7 +165,7 @@ pub(super) fn idle_timeout(place: &Place) -> Duration {
 pub(super) fn promised_timeout(place: &Place) -> Duration {
     match place.is_nearly_full() {
         true => Duration::ZERO,
-        false => idle_timeout(place),
+        false => idle_timeout(place, true),
     }
 }
 
@@ -356,9 +357,16 @@ mod tests {
             assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
         }
         assert_eq!(ask(&mut first, 6).await.unwrap().unwrap().id, 6);
-        // Silence ends soon where half of the places are taken.
+        // Silence ends soon where half of the places are taken, but for who has asked before.
+        drop(late);
+        for _ in 0..3 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
         tokio::time::sleep(Duration::from_secs(IDLE_TIMEOUT_CROWDED_S + 1)).await;
-        assert!(!matches!(ask(&mut first, 7).await, Ok(Some(_))));
+        for silent in &mut silent[3..] {
+            assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+        }
+        assert_eq!(ask(&mut first, 7).await.unwrap().unwrap().id, 7);
         streams.stop(Duration::from_secs(5)).await;
         assert!(TcpStream::connect(address).await.is_err());
     }

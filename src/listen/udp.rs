@@ -287,9 +287,10 @@ impl Shared {
             let Some((query, client)) = self.proxies.unwrap(datagram, way.route().client) else {
                 continue;
             };
+            let mut found = Found::Unknown;
             if let (Some(look), Some(ready)) = (look, kept.as_mut()) {
                 match self.answer_ready(look, way, ready, answers) {
-                    Some(Found::Unknown) => {}
+                    Some(general @ (Found::Unknown | Found::Admitted)) => found = general,
                     Some(Found::Answered | Found::Nothing) => continue,
                     None => {
                         *kept = None;
@@ -297,7 +298,7 @@ impl Shared {
                     }
                 }
             }
-            match self.begin(query, client, kept) {
+            match self.begin(query, client, found, kept) {
                 Step::Done(Some(answer)) => answers.push(way, &answer),
                 Step::Done(None) => {}
                 Step::Wait(job) => {
@@ -357,10 +358,16 @@ impl Shared {
     }
 
     /// The same for what is not ready.
-    fn begin(&self, query: &[u8], address: SocketAddr, kept: &mut Option<ReadyAnswers>) -> Step {
+    fn begin(
+        &self,
+        query: &[u8],
+        address: SocketAddr,
+        found: Found,
+        kept: &mut Option<ReadyAnswers>,
+    ) -> Step {
         let client = Client::new(address, Transport::Udp);
         let begin = AssertUnwindSafe(|| match kept {
-            Some(kept) => self.pipeline.begin_and_keep(query, client, kept),
+            Some(kept) => self.pipeline.begin_and_keep(query, client, found, kept),
             None => self.pipeline.begin(query, client),
         });
         catch_unwind(begin).unwrap_or_else(|_| {

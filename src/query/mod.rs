@@ -267,16 +267,23 @@ impl Pipeline {
     /// Takes a query as far as it goes without waiting.
     pub fn begin(&self, wire: &[u8], client: Client) -> Step {
         match &self.watch {
-            None => self.take(wire, client, &mut None),
+            None => self.take(wire, client, false, &mut None),
             Some(watch) => {
-                let take = |client| self.take(wire, client, &mut None);
+                let take = |client| self.take(wire, client, false, &mut None);
                 watch::watched(watch, wire, client, take)
             }
         }
     }
 
-    /// The same for nobody who looks on, and says whether the reply may be given to others who ask the same, and as what.
-    fn take(&self, wire: &[u8], client: Client, kept: &mut Option<Keep>) -> Step {
+    /// The same for nobody who looks on, and says whether the reply may be given to others who ask the same, and as what. `is_admitted`: the
+    /// query has been counted, and is within its network's limit.
+    fn take(
+        &self,
+        wire: &[u8],
+        client: Client,
+        is_admitted: bool,
+        kept: &mut Option<Keep>,
+    ) -> Step {
         let settings = self.settings.load_full();
         self.count_query(client.transport);
         let is_notify = notify::is_notify(wire) && client.addr.port() != 0;
@@ -289,7 +296,7 @@ impl Pipeline {
             Ok(request) => request,
             Err(rejected) => return Step::Done(self.reject(rejected, &client, &settings)),
         };
-        if let Some(instead) = self.limit_query(&request, settings.udp_size_max) {
+        if !is_admitted && let Some(instead) = self.limit_query(&request, settings.udp_size_max) {
             return Step::Done(instead);
         }
         let request = match self.authenticate(request, wire, &settings) {

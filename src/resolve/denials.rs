@@ -14,7 +14,11 @@
 //!
 //! What is denied or fails is known only when it has happened, and by then as many more are under way as come in that time. So while a client's
 //! question is under way it holds a [`Stake`]: as much of its zone's credit as questions of this zone have been in vain of late. Where most names exist
-//! that is next to nothing.
+//! that is next to nothing. Of a zone of which nothing useful has come for a while, and more is under way than it has credit for twice, all is taken to be in vain: traps take
+//! their time, and thousands would be under way before the first of them has failed.
+//!
+//! The threads that listen look here before they make a task, and tasks begin later, many at once. So whoever is let in by such a look is *promised*
+//! a stake until his task has one; else each look until then would let in one more for the same credit.
 //!
 //! Failure: of more than `ZONES_MAX` zones the newest are not counted until others have been quiet.
 
@@ -36,6 +40,15 @@ const TOLD_FOR: Duration = Duration::from_secs(60);
 const CLEAR_EVERY: Duration = Duration::from_secs(1);
 /// What a zone may have at once, as time at its rate.
 const BURST: Duration = Duration::from_secs(1);
+/// What was promised and not begun is forgotten after one to two of these.
+const PROMISE_WINDOW: Duration = Duration::from_millis(500);
+/// Questions of a zone that may be under way before something useful has come of one, as time at its rate, and at least.
+const UNPROVEN: Duration = Duration::from_secs(2);
+const UNPROVEN_MIN: u32 = 64;
+/// For so long it has.
+const PROVEN_FOR: Duration = Duration::from_secs(10);
+/// A smaller share of questions in vain is forgotten with everything else of a quiet zone.
+const IN_VAIN_MIN: f32 = 0.01;
 /// Of so many questions the share of those in vain is taken, the latest counting most.
 const SHARE_OVER: f32 = 32.0;
 
@@ -71,8 +84,13 @@ struct Row {
     full_at: Duration,
     /// What part of the questions was in vain of late.
     in_vain: f32,
-    /// What the questions under way may cost.
+    /// What the questions under way may cost, and how many they are.
     staked: Duration,
+    under_way: u32,
+    /// Who was let in and has not begun, in the window that goes on and in the one before.
+    promised: [u32; 2],
+    promised_window: u64,
+    useful_at: Option<Duration>,
     flooded_since_s: Option<u64>,
     refused: u64,
     refused_at: Option<Duration>,
@@ -110,7 +128,50 @@ impl Row {
     }
 
     fn has_credit(&self, now: Now) -> bool {
-        self.full_at.max(now.mono) + self.staked <= now.mono + BURST
+        self.has_credit_beside(Duration::ZERO, now)
+    }
+
+    fn has_credit_beside(&self, promised: Duration, now: Now) -> bool {
+        self.full_at.max(now.mono) + self.staked + promised <= now.mono + BURST
+    }
+
+    /// What the next question is likely to cost.
+    fn expected(&self, each: Duration, now: Now) -> Duration {
+        let is_proven = (self.useful_at).is_some_and(|at| now.mono < at + PROVEN_FOR);
+        let [present, before] = self.promised;
+        let under_way = self.under_way + present + before;
+        match is_proven || under_way < UNPROVEN_MIN || each * under_way < UNPROVEN {
+            true => each.mul_f32(self.in_vain),
+            false => each,
+        }
+    }
+
+    /// What was promised to those that have not begun.
+    fn promised(&mut self, each: Duration, now: Now) -> Duration {
+        let of_now = (now.mono.as_millis() / PROMISE_WINDOW.as_millis()) as u64;
+        self.promised = match of_now.saturating_sub(self.promised_window) {
+            0 => self.promised,
+            1 => [0, self.promised[0]],
+            _ => [0, 0],
+        };
+        self.promised_window = of_now;
+        let [present, before] = self.promised;
+        self.expected(each, now) * (present + before)
+    }
+
+    /// One of those has begun.
+    fn keep_promise(&mut self) {
+        let [present, before] = &mut self.promised;
+        match *before {
+            0 => *present = present.saturating_sub(1),
+            _ => *before -= 1,
+        }
+    }
+
+    /// There is nothing to remember.
+    fn is_quiet(&self, now: Now) -> bool {
+        let is_idle = self.under_way == 0 && self.staked.is_zero() && self.full_at <= now.mono;
+        is_idle && self.in_vain < IN_VAIN_MIN && self.counted(now) == 0 && !self.is_told(now)
     }
 
     fn is_told(&self, now: Now) -> bool {
@@ -146,11 +207,8 @@ impl Denials {
 
     /// A server of the zone has denied a name.
     pub fn note(&mut self, zone: &Name, now: Now) {
-        if !self.zones.contains_key(zone) {
-            self.clear_away(now);
-            if self.zones.len() >= ZONES_MAX {
-                return;
-            }
+        if !self.has_room(zone, now) {
+            return;
         }
         let row = self.zones.entry(zone.clone()).or_default();
         row.roll(now);
@@ -164,11 +222,29 @@ impl Denials {
 
     /// Whether the zone's servers may be asked; a refusal is counted.
     pub fn may_ask(&mut self, zone: &Name, now: Now) -> bool {
-        let Some(row) = self.zones.get_mut(zone) else {
+        self.may(zone, now, |row, _| row.has_credit(now))
+    }
+
+    /// Whether a task may be made for a client's question, which is to [`Denials::stake`] soon; a refusal is counted.
+    pub fn may_come(&mut self, zone: &Name, now: Now) -> bool {
+        self.may(zone, now, |row, each| {
+            let promised = row.promised(each, now);
+            let may = row.has_credit_beside(promised, now);
+            row.promised[0] += u32::from(may);
+            may
+        })
+    }
+
+    fn may(
+        &mut self,
+        zone: &Name,
+        now: Now,
+        is_free: impl FnOnce(&mut Row, Duration) -> bool,
+    ) -> bool {
+        let (Some(each), Some(row)) = (self.each, self.zones.get_mut(zone)) else {
             return true;
         };
-        let is_limited = self.each.is_some() && zone.label_count() > 1;
-        if !is_limited || row.has_credit(now) {
+        if !is_limited(zone) || is_free(row, each) {
             return true;
         }
         row.refused += 1;
@@ -180,14 +256,21 @@ impl Denials {
 
     /// Whether a client's question may be looked for, and what it stakes until [`Denials::settle`]; a refusal is counted.
     pub fn stake(&mut self, zone: &Name, now: Now) -> Option<Stake> {
+        let Some(each) = self.each else {
+            return Some(Stake::ZERO);
+        };
+        if is_limited(zone) && self.has_room(zone, now) {
+            self.zones.entry(zone.clone()).or_default().keep_promise();
+        }
         if !self.may_ask(zone, now) {
             return None;
         }
-        let (Some(each), Some(row)) = (self.each, self.zones.get_mut(zone)) else {
+        let Some(row) = self.zones.get_mut(zone) else {
             return Some(Stake::ZERO);
         };
-        let stake = each.mul_f32(row.in_vain);
+        let stake = row.expected(each, now);
         row.staked += stake;
+        row.under_way += 1;
         Some(stake)
     }
 
@@ -196,21 +279,11 @@ impl Denials {
         if self.each.is_none() {
             return;
         }
-        let row = match outcome {
-            // The first failure of a zone.
-            Outcome::Failed if !self.zones.contains_key(zone) => {
-                self.clear_away(now);
-                if self.zones.len() >= ZONES_MAX {
-                    return;
-                }
-                self.zones.entry(zone.clone()).or_default()
-            }
-            _ => match self.zones.get_mut(zone) {
-                Some(row) => row,
-                None => return,
-            },
+        let Some(row) = self.zones.get_mut(zone) else {
+            return;
         };
         row.staked = row.staked.saturating_sub(stake);
+        row.under_way = row.under_way.saturating_sub(1);
         let in_vain = match outcome {
             Outcome::Useful => 0.0,
             Outcome::Denied => 1.0,
@@ -222,6 +295,12 @@ impl Denials {
             Outcome::Unknown => return,
         };
         row.in_vain += (in_vain - row.in_vain) / SHARE_OVER;
+        if outcome == Outcome::Useful {
+            row.useful_at = Some(now.mono);
+            if row.is_quiet(now) {
+                self.zones.remove(zone);
+            }
+        }
     }
 
     /// Zones that are flooded, or were within the last minute.
@@ -244,14 +323,30 @@ impl Denials {
         self.refused
     }
 
+    /// Whether the zone is counted, or may be.
+    fn has_room(&mut self, zone: &Name, now: Now) -> bool {
+        if self.zones.contains_key(zone) {
+            return true;
+        }
+        self.clear_away(now);
+        self.zones.len() < ZONES_MAX
+    }
+
     fn clear_away(&mut self, now: Now) {
         if self.zones.len() < ZONES_MAX || now.mono < self.cleared_at + CLEAR_EVERY {
             return;
         }
         self.cleared_at = now.mono;
-        self.zones
-            .retain(|_, row| row.counted(now) > 1 || row.is_told(now) || row.full_at > now.mono);
+        self.zones.retain(|_, row| {
+            let is_counted = row.counted(now) > 1 || row.full_at > now.mono;
+            is_counted || row.is_told(now) || row.under_way > 0
+        });
     }
+}
+
+/// Below the root and top-level zones is everybody else.
+fn is_limited(zone: &Name) -> bool {
+    zone.label_count() > 1
 }
 
 #[cfg(test)]
@@ -348,6 +443,67 @@ mod tests {
         let mut unlimited = Denials::new(0);
         assert!((0..1000).all(|ms| fails(&mut unlimited, ms)));
         assert!(unlimited.zones.is_empty());
+    }
+
+    /// Traps take their time. So do good servers, and once one has answered all may come.
+    #[test]
+    fn no_more_are_under_way_than_a_zone_has_shown_to_be_worth() {
+        let mut denials = Denials::new(50);
+        let zone = name("new.example.");
+        let begin = |denials: &mut Denials, ms: u64| {
+            let stakes = (0..1000).filter_map(|_| denials.stake(&zone, at(ms)));
+            stakes.collect::<Vec<_>>()
+        };
+        let stakes = begin(&mut denials, 0);
+        // Two seconds' worth, and what it has credit for.
+        assert_eq!(stakes.len(), 100 + 51);
+        assert!(begin(&mut denials, 900).is_empty());
+        denials.settle(&zone, stakes[0], Outcome::Useful, at(1000));
+        assert!(begin(&mut denials, 1001).is_empty());
+        for stake in &stakes[1..] {
+            denials.settle(&zone, *stake, Outcome::Useful, at(1100));
+        }
+        let stakes = begin(&mut denials, 1200);
+        assert_eq!(stakes.len(), 1000);
+        for stake in stakes {
+            denials.settle(&zone, stake, Outcome::Useful, at(62_000));
+        }
+        // What is well, and told of no more, needs no row.
+        assert!(denials.zones.is_empty());
+    }
+
+    /// However many looks there are before the first task begins, they let in no more than there is credit for.
+    #[test]
+    fn who_is_let_in_and_has_not_begun_counts() {
+        let mut denials = Denials::new(20);
+        let zone = name("trap.example.");
+        for ms in (0..20_000).step_by(50) {
+            let stake = denials.stake(&zone, at(ms)).unwrap();
+            denials.settle(&zone, stake, Outcome::Failed, at(ms));
+        }
+        let let_in = |denials: &mut Denials, ms: u64| {
+            (0..1000)
+                .filter(|_| denials.may_come(&zone, at(ms)))
+                .count()
+        };
+        let all = 20..=21;
+        let first = let_in(&mut denials, 30_000);
+        assert!(all.contains(&first), "{first}");
+        assert_eq!(let_in(&mut denials, 30_300), 0);
+        // They begin, and are as good as failed until they end.
+        let begin = (0..first).filter_map(|_| denials.stake(&zone, at(30_300)));
+        let stakes: Vec<Stake> = begin.collect();
+        let more = let_in(&mut denials, 30_300);
+        assert_eq!((stakes.len(), more), (first, 0));
+        for stake in stakes {
+            denials.settle(&zone, stake, Outcome::Unknown, at(30_400));
+        }
+        let second = let_in(&mut denials, 30_400);
+        assert!(all.contains(&second), "{second}");
+        // Who never begins is forgotten.
+        assert_eq!(let_in(&mut denials, 30_900), 0);
+        let third = let_in(&mut denials, 31_500);
+        assert!(all.contains(&third), "{third}");
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Shares {
             Some(stake) => Ok(Begun {
                 shares: self.clone(),
                 zone: zone.clone(),
-                stake,
+                stake: Some(stake),
             }),
             None => {
                 self.expect_refusals(now);
@@ -206,10 +206,10 @@ impl Shares {
         (now.mono.as_millis() as u64) < self.closed_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Why a question to the servers of `zone` would be refused now; then it is counted as refused.
+    /// Why a client's question to the servers of `zone` would be refused now; then it is counted as refused. One that is not is to [`Shares::begin`] soon.
     pub fn refuses(&self, zone: &Name, now: Now) -> Option<Crowded> {
         let mut tables = self.tables();
-        let refusal = match tables.denials.may_ask(zone, now) {
+        let refusal = match tables.denials.may_come(zone, now) {
             false => Some(Crowded::Denials),
             true => tables.waits_in_vain(zone, self.zone_max, now),
         };
@@ -304,27 +304,29 @@ impl Tables {
 pub struct Begun {
     shares: Arc<Shares>,
     zone: Name,
-    stake: Stake,
+    /// Until it is settled.
+    stake: Option<Stake>,
 }
 
 impl Begun {
     /// What became of it.
     pub fn end(mut self, outcome: Outcome, now: Now) {
-        let stake = std::mem::take(&mut self.stake);
-        let mut tables = self.shares.tables();
-        tables.denials.settle(&self.zone, stake, outcome, now);
+        self.settle(outcome, now);
+    }
+}
+
+impl Begun {
+    fn settle(&mut self, outcome: Outcome, now: Now) {
+        if let Some(stake) = self.stake.take() {
+            let mut tables = self.shares.tables();
+            tables.denials.settle(&self.zone, stake, outcome, now);
+        }
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if !self.stake.is_zero() {
-            let mut tables = self.shares.tables();
-            let unknown = (Outcome::Unknown, Now::default());
-            tables
-                .denials
-                .settle(&self.zone, self.stake, unknown.0, unknown.1);
-        }
+        self.settle(Outcome::Unknown, Now::default());
     }
 }
 

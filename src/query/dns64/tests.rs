@@ -322,9 +322,9 @@ async fn what_is_ready_for_one_is_not_given_to_the_other() {
         let mut ready = Vec::new();
         let (reply, is_ready) = match pipeline.answer_ready(&look, &mut kept, &mut ready) {
             Found::Answered => (ready, true),
-            _ => {
-                match pipeline.begin_and_keep(&wire, Client::new(client, Transport::Udp), &mut kept)
-                {
+            found => {
+                let client = Client::new(client, Transport::Udp);
+                match pipeline.begin_and_keep(&wire, client, found, &mut kept) {
                     Step::Done(Some(reply)) => (reply, false),
                     _ => panic!("it is at hand"),
                 }

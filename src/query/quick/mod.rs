@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acl::Rights;
-use super::cookie::{OPTION_LEN as COOKIE_LEN, Standing};
+use super::cookie::Standing;
 use super::own::{OwnZone, OwnZones};
 use super::rate_limit::Verdict;
 use super::reply::{self, Answer};
@@ -75,6 +75,8 @@ pub enum Found {
     Nothing,
     /// It has to go the general way.
     Unknown,
+    /// The same, and it has been counted and is within its network's limit.
+    Admitted,
 }
 
 /// The ready answers of one thread.
@@ -319,12 +321,14 @@ impl Pipeline {
         let settings = &kept.settings;
         let of = identity(&plain, &look.lower, look.rights, settings.udp_size_max);
         let found = match kept.table.find(hash, &of, now) {
-            Some(ready) => Short::One(ready),
-            None => match kept.shapes.find(&of, now) {
-                Some(shaped) => Short::Many(shaped),
-                None => return Found::Unknown,
-            },
+            Some(ready) => Some(Short::One(ready)),
+            None => kept.shapes.find(&of, now).map(Short::Many),
         };
+        let limits = self.limits.as_ref().map(|(limits, _)| limits);
+        // Of a flood of other names most is too much, and is not worth reading any further.
+        if found.is_none() && !limits.is_some_and(|limits| limits.are_on_queries()) {
+            return Found::Unknown;
+        }
         let cookie = match (&self.cookies, plain.cookie) {
             (Some((cookies, _)), Some(option)) => {
                 match cookies.exchange(option, from.ip(), now.wall_s) {
@@ -334,23 +338,25 @@ impl Pipeline {
             }
             _ => None,
         };
+        let is_proven = matches!(cookie, Some((_, Standing::Good)));
+        let octets = cookie.as_ref().map(|(octets, _)| octets);
+        let client = Client::new(from, Transport::Udp);
+        let mut verdict = limits.map_or(Verdict::Pass, |limits| {
+            self.counted_query(limits.query(&client, is_proven, now.mono))
+        });
+        if found.is_none() && verdict == Verdict::Pass {
+            return Found::Admitted;
+        }
         let tally = &mut kept.tally;
         tally.queries += 1;
         if let Some((_, standing)) = cookie {
             tally.cookies[standing as usize] += 1;
         }
-        let is_proven = matches!(cookie, Some((_, Standing::Good)));
-        let octets = cookie.as_ref().map(|(octets, _)| octets);
-        let (kind, like) = match &found {
-            Short::One(ready) => (ready.kind(), ready.like()),
-            Short::Many(shaped) => (shaped.kind, shaped.like),
-        };
-        let client = Client::new(from, Transport::Udp);
-        let limits = self.limits.as_ref().map(|(limits, _)| limits);
-        let mut verdict = limits.map_or(Verdict::Pass, |limits| {
-            self.counted_query(limits.query(&client, is_proven, now.mono))
-        });
-        if verdict == Verdict::Pass {
+        if let Some(found) = found.as_ref().filter(|_| verdict == Verdict::Pass) {
+            let (kind, like) = match found {
+                Short::One(ready) => (ready.kind(), ready.like()),
+                Short::Many(shaped) => (shaped.kind, shaped.like),
+            };
             // Asked and answered, even where the answer does not leave.
             let is_asked = u64::from(plain.form.recursion_desired());
             match kind {
@@ -371,14 +377,15 @@ impl Pipeline {
             Verdict::Pass => {}
             Verdict::Drop | Verdict::Refuse => return Found::Nothing,
             Verdict::Truncate => {
-                let size_max = settings.udp_size_max;
-                return truncated(wire, client, octets, size_max, out);
+                plain.truncated(wire, octets, settings.udp_size_max, out);
+                return Found::Answered;
             }
         }
         let id = [wire[0], wire[1]];
         match found {
-            Short::One(ready) => ready.write(id, plain.name, octets, now, out),
-            Short::Many(shaped) => {
+            None => return Found::Unknown,
+            Some(Short::One(ready)) => ready.write(id, plain.name, octets, now, out),
+            Some(Short::Many(shaped)) => {
                 let question = &wire[HEADER_LEN..HEADER_LEN + plain.name.len() + 4];
                 shaped.write(id, question, plain.name.len(), octets, out);
             }
@@ -386,11 +393,17 @@ impl Pipeline {
         Found::Answered
     }
 
-    /// As [`Pipeline::begin`] for a query over UDP that [`Pipeline::answer_ready`] did not know; the answer may stay.
-    pub fn begin_and_keep(&self, wire: &[u8], client: Client, kept: &mut ReadyAnswers) -> Step {
+    /// As [`Pipeline::begin`] for a query over UDP of which [`Pipeline::answer_ready`] said `found`; the answer may stay.
+    pub fn begin_and_keep(
+        &self,
+        wire: &[u8],
+        client: Client,
+        found: Found,
+        kept: &mut ReadyAnswers,
+    ) -> Step {
         let mut keep = None;
         let from = client.addr;
-        let step = self.take(wire, client, &mut keep);
+        let step = self.take(wire, client, found == Found::Admitted, &mut keep);
         if let (Step::Done(Some(answer)), Some(keep)) = (&step, keep) {
             self.keep(wire, from, answer, keep, kept);
         }
@@ -554,22 +567,6 @@ fn is_true(scope: &Scope, kind: Kind, zones: &OwnZones) -> bool {
 enum Short<'k> {
     One(&'k mut Ready),
     Many(Shaped<'k>),
-}
-
-/// Appends a reply that sends the client to TCP.
-fn truncated(
-    wire: &[u8],
-    client: Client,
-    cookie: Option<&[u8; COOKIE_LEN]>,
-    size_max: u16,
-    out: &mut Vec<u8>,
-) -> Found {
-    let Ok(mut request) = Request::read(wire, client) else {
-        return Found::Nothing;
-    };
-    request.cookie = cookie.map(|octets| octets.to_vec());
-    out.extend_from_slice(&reply::truncated(&request, size_max));
-    Found::Answered
 }
 
 #[cfg(test)]

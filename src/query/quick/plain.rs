@@ -13,6 +13,9 @@ use crate::dns::{Class, Rtype, edns::option};
 pub(super) const RD: u8 = 0x01;
 const AD: u8 = 0x20;
 const CD: u8 = 0x10;
+/// QR and TC of a reply.
+const QR: u8 = 0x80;
+const TC: u8 = 0x02;
 /// An OPT record without options, in octets.
 const OPT_LEN: usize = 11;
 /// A COOKIE option: of a client, and of a client and this server (RFC 7873 section 4).
@@ -122,6 +125,45 @@ impl<'q> Plain<'q> {
             form,
             cookie,
         })
+    }
+}
+
+impl Plain<'_> {
+    /// Appends the reply that sends the sender of this query, which `wire` is, to TCP: the same as `reply::truncated` makes of it.
+    pub fn truncated(
+        &self,
+        wire: &[u8],
+        cookie: Option<&[u8; COOKIE_BOTH_LEN]>,
+        udp_size_max: u16,
+        out: &mut Vec<u8>,
+    ) {
+        let question_end = HEADER_LEN + self.name.len() + 4;
+        let (Some(&[i1, i0, high, low, ..]), Some(question)) = (
+            wire.first_chunk::<HEADER_LEN>(),
+            wire.get(HEADER_LEN..question_end),
+        ) else {
+            return;
+        };
+        let has_edns = self.form.has_edns();
+        out.extend([i1, i0, QR | TC | (high & RD), low & CD, 0, 1, 0, 0, 0, 0]);
+        out.extend([0, u8::from(has_edns)]);
+        out.extend_from_slice(question);
+        if !has_edns {
+            return;
+        }
+        let [s1, s0] = udp_size_max.to_be_bytes();
+        let dnssec_ok = if self.form.flags & HAS_DO != 0 {
+            0x80
+        } else {
+            0
+        };
+        let options_len = cookie.map_or(0, |cookie| option::HEAD_LEN + cookie.len()) as u8;
+        out.extend([0, 0, 41, s1, s0, 0, 0, dnssec_ok, 0, 0, options_len]);
+        if let Some(cookie) = cookie {
+            out.extend(option::COOKIE.to_be_bytes());
+            out.extend((cookie.len() as u16).to_be_bytes());
+            out.extend_from_slice(cookie);
+        }
     }
 }
 

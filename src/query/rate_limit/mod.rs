@@ -135,6 +135,11 @@ impl RateLimits {
         }
     }
 
+    /// Whether queries are limited, or only counted.
+    pub fn are_on_queries(&self) -> bool {
+        self.queries.is_some()
+    }
+
     /// Whether responses are limited at all.
     pub fn are_on_responses(&self) -> bool {
         self.responses.is_some()

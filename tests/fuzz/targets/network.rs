@@ -21,7 +21,7 @@ use holdfast::query::own::{OwnZone, OwnZones};
 use holdfast::query::quick::plain::Plain;
 use holdfast::query::request::{Client, Rejected, Request, Transport as ClientTransport};
 use holdfast::query::transfer::Transfers;
-use holdfast::query::{Pipeline, Settings, SharedSettings, Step};
+use holdfast::query::{Pipeline, Settings, SharedSettings, Step, reply};
 use holdfast::resolve::delegation::{ADDRESSES_PER_NAME_MAX, Delegation, NAMES_MAX};
 use holdfast::resolve::interpret::{Context, REST_MAX, Said, interpret};
 use holdfast::resolve::quirks::EdnsLevel;
@@ -78,6 +78,15 @@ pub fn plain(data: &[u8]) -> bool {
     match plain.cookie {
         None => assert!(options.is_empty()),
         Some(cookie) => assert_eq!(options, [(option::COOKIE, cookie.to_vec())]),
+    }
+    for cookie in [None, Some([7; 24])] {
+        let mut short = Vec::new();
+        plain.truncated(data, cookie.as_ref(), 1232, &mut short);
+        let request = Request {
+            cookie: cookie.map(|octets| octets.to_vec()),
+            ..request.clone()
+        };
+        assert_eq!(short, reply::truncated(&request, 1232));
     }
     let theirs = Hickory::from_vec(data).expect("hickory-proto reads it");
     let [query] = &theirs.queries[..] else {
