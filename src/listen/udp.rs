@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, Look, ReadyAnswers};
@@ -178,7 +178,7 @@ impl Shared {
                     Step::Stream(_) => {}
                 }
             }
-            sender.send(socket, &answers);
+            count(&self.metrics, sender.send(socket, &answers));
             answers.clear();
             if let Some(kept) = &mut kept {
                 self.pipeline.end_turn(kept);
@@ -249,10 +249,10 @@ impl Shared {
             self.metrics.queries_shed_total.inc();
             return;
         };
-        let pipeline = self.pipeline.clone();
+        let (pipeline, metrics) = (self.pipeline.clone(), self.metrics.clone());
         self.runtime.spawn(async move {
             if let Some(answer) = pipeline.finish(job).await {
-                outbox.send(answer, route).await;
+                count(&metrics, outbox.send(answer, route).await);
             }
             drop(place);
         });
@@ -277,21 +277,33 @@ impl Outbox {
         }
     }
 
-    /// Sends an answer, or leaves it to whoever is about to send.
-    async fn send(&self, answer: Vec<u8>, route: Route) {
+    /// Sends an answer, or leaves it to whoever is about to send. What could not be sent of all that it sent.
+    async fn send(&self, answer: Vec<u8>, route: Route) -> Unsent {
         let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = {
             let mut ready = ready();
             ready.push((answer, route));
             ready.len() == 1
         };
-        if is_first {
-            tokio::task::yield_now().await;
-            let answers = std::mem::take(&mut *ready());
-            let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
-            Sender::default().send_each(&self.socket, answers);
+        if !is_first {
+            return Unsent::default();
         }
+        tokio::task::yield_now().await;
+        let answers = std::mem::take(&mut *ready());
+        let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
+        Sender::default().send_each(&self.socket, answers)
     }
+}
+
+fn count(metrics: &Metrics, unsent: Unsent) {
+    if unsent.total() == 0 {
+        return;
+    }
+    metrics.answers_unsent_full_total.add(unsent.full);
+    metrics.answers_unsent_denied_total.add(unsent.denied);
+    let unreachable = &metrics.answers_unsent_unreachable_total;
+    unreachable.add(unsent.unreachable);
+    metrics.answers_unsent_other_total.add(unsent.other);
 }
 
 /// The read timeout, or a signal.
