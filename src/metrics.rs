@@ -111,6 +111,14 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on.
     queries_shed_total,
+    /// Answers over UDP that could not be sent: no room in the socket's buffer or the network device's queue.
+    answers_unsent_full_total,
+    /// The same: a packet filter on this machine let none out, or its connection tracking is full.
+    answers_unsent_denied_total,
+    /// The same: this machine has no way to the client.
+    answers_unsent_unreachable_total,
+    /// The same, for another reason: clients that asked from port 0, for example.
+    answers_unsent_other_total,
     /// Queries that got nothing because their network asks too much (`limits.queries_per_prefix_s`).
     limited_queries_dropped_total,
     /// The same, that got TC=1 alone: who is at his address asks again over TCP.

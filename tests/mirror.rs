@@ -832,6 +832,64 @@ async fn the_first_refresh_waits_for_somebody_to_ask() {
     }
 }
 
+/// A stored version that only the parent can vouch for is no failure while there is nobody to ask, and serves once there is,
+/// though no source can be reached.
+#[tokio::test(start_paused = true)]
+async fn a_stored_version_without_an_anchor_waits_for_the_parent() {
+    for (parent, serial) in [
+        (DsAnswer::Secure(lab::signer().ds()), Some(10)),
+        (DsAnswer::Secure(signer::Signer::new("test.", 2).ds()), None),
+    ] {
+        let mut lab = Lab::with_ten().await;
+        lab.stop().await;
+        // It was verified with an anchor that is gone.
+        lab.anchors.zones[0].owner = name("elsewhere.");
+        lab.net.set(PRIMARY, |p| p.fault = Fault::Refused);
+        *lab.parent.answer.lock().unwrap() = DsAnswer::Unavailable("no route".to_owned());
+        lab.parent.begun.send_replace(false);
+        let (failed, refused) = (
+            log::count("mirror refresh failed"),
+            log::count("is not served any more"),
+        );
+        lab.start().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!((lab.serial(), lab.mirror().last_error()), (None, None));
+        assert_eq!(log::count("mirror refresh failed"), failed);
+        assert!(log::count("the stored version is not served yet: what it was verified with") > 0);
+        // It cannot be asked at first.
+        lab.parent.begun.send_replace(true);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let error = lab.mirror().last_error().unwrap();
+        assert!(error.contains("could not be had: no route"), "{error}");
+        *lab.parent.answer.lock().unwrap() = parent;
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(lab.serial(), serial);
+        // Said once, however often the sources are asked.
+        let told = log::count("is not served any more") - refused;
+        assert_eq!(told, usize::from(serial.is_none()));
+        lab.stop().await;
+    }
+}
+
+/// What an operator has rolled back from does not come again because other anchors are configured.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_stands_when_the_version_is_proven_anew() {
+    let mut lab = Lab::with_ten().await;
+    lab.net.set(PRIMARY, |p| p.records = signed(11));
+    lab.refresh().await.unwrap();
+    lab.mirror().rollback(None).await.unwrap();
+    lab.stop().await;
+    let other = signer::Signer::new("test.", 2).ds();
+    lab.anchors.zones[0].ds.extend(other);
+    lab.start().await;
+    assert_eq!(lab.serial(), Some(10));
+    lab.refresh().await.unwrap();
+    assert_eq!(lab.serial(), Some(10));
+    lab.net.set(PRIMARY, |p| p.records = signed(12));
+    lab.refresh().await.unwrap();
+    assert_eq!(lab.serial(), Some(12));
+}
+
 /// A transfer that hangs does not keep the operator waiting.
 #[tokio::test(start_paused = true)]
 async fn a_rollback_does_not_wait_for_a_transfer() {

@@ -52,7 +52,11 @@ impl Site {
         let connector = TlsConnector::from(Arc::new(self.client("h2")));
         let stream = connector.connect(NAME.try_into().unwrap(), stream).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
-        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        // Until the server's settings are here the library would open as many streams as it is asked for, and all beyond the
+        // server's limit are refused. So many a server allows at least (RFC 9113 section 6.5.2).
+        let mut builder = h2::client::Builder::new();
+        let opening = builder.initial_max_send_streams(100).handshake(stream);
+        let (client, connection) = opening.await.unwrap();
         tokio::spawn(connection);
         Ok((client, shown))
     }

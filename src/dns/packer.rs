@@ -2,6 +2,9 @@
 //!
 //! The case of each name survives (RFC 5936 section 3.4): a name is pointed to only by its equal.
 //!
+//! A message ends with the first record that begins where no pointer leads any more, 16 KiB in: beyond that each owner would be written
+//! out once per record, which costs more than the few headers that longer messages save. A long record may make it longer.
+//!
 //! Why not the writer of answers: a transfer is millions of records in a row, and that one asks the allocator for each label.
 //! Here the places of names are kept in one small table that is cleared with each message. Its slots hold offsets alone; what
 //! stands at an offset is compared before it is pointed to, so a slot may be wrong, and costs two octets then.
@@ -13,8 +16,13 @@ use super::{Class, Edns, Message, Rcode, Rtype};
 
 /// Pointers have 14 bits.
 const POINTER_MAX: usize = 0x3FFF;
+/// Room for a message is made for its usual length at once, in octets; it grows for a long record.
+const USUAL_LEN_BYTES: usize = POINTER_MAX + 1024;
 /// Slots for the places of names; more than names fit before the last place that can be pointed to.
 const SLOTS: usize = 4096;
+/// A name may stand in so many slots, one after the other: where two names want the same one, the later would be written out again and
+/// again.
+const PROBES: usize = 4;
 
 const _: () = assert!(SLOTS.is_power_of_two());
 
@@ -43,7 +51,7 @@ impl Packer {
     pub fn begin(&mut self, head: &Message) {
         self.slots.fill(0);
         self.answers = 0;
-        self.out = Vec::with_capacity(self.size_max);
+        self.out = Vec::with_capacity(self.size_max.min(USUAL_LEN_BYTES));
         let bare = Message {
             edns: None,
             ..head.clone()
@@ -58,10 +66,10 @@ impl Packer {
         }
     }
 
-    /// Adds a record of class IN; `false`, and nothing is added, if it has no room.
+    /// Adds a record of class IN; `false`, and nothing is added, if it has no room, or names in it could not be pointed to.
     pub fn push(&mut self, name: &[u8], rtype: Rtype, ttl: u32, data: &[u8], room: usize) -> bool {
         let mark = self.out.len();
-        if self.answers == u16::MAX {
+        if self.answers == u16::MAX || (mark > POINTER_MAX && self.answers > 0) {
             return false;
         }
         self.name(name);
@@ -132,16 +140,24 @@ impl Packer {
 
     /// Notes where a suffix begins; who came first keeps the slot: the suffixes that many names share come early.
     fn remember(&mut self, hash: u32, at: usize) {
-        let slot = &mut self.slots[hash as usize & (SLOTS - 1)];
-        if at <= POINTER_MAX && (*slot == 0 || usize::from(*slot) >= self.out.len()) {
-            *slot = at as u16;
+        if at > POINTER_MAX {
+            return;
+        }
+        for slot in slots_of(hash) {
+            let slot = &mut self.slots[slot];
+            // Beyond the end: of a record that was taken back.
+            if *slot == 0 || usize::from(*slot) >= self.out.len() {
+                *slot = at as u16;
+                return;
+            }
         }
     }
 
     /// Where `suffix` stands already.
     fn find(&self, hash: u32, suffix: &[u8]) -> Option<u16> {
-        let at = self.slots[hash as usize & (SLOTS - 1)];
-        (at != 0 && self.stands_at(usize::from(at), suffix)).then_some(at)
+        let places = slots_of(hash).map(|slot| self.slots[slot]);
+        let mut places = places.take_while(|at| *at != 0);
+        places.find(|at| self.stands_at(usize::from(*at), suffix))
     }
 
     /// Whether the name at an offset is `suffix`, octet by octet.
@@ -172,6 +188,11 @@ impl Packer {
             }
         }
     }
+}
+
+/// The slots in which a name of this hash may stand.
+fn slots_of(hash: u32) -> impl Iterator<Item = usize> {
+    (0..PROBES).map(move |probe| (hash as usize).wrapping_add(probe) & (SLOTS - 1))
 }
 
 /// A hash of each suffix of a name, longest first, without the root; where each begins; how many.
@@ -271,6 +292,47 @@ mod tests {
         assert_eq!(message.answer, [short]);
     }
 
+    /// As a top-level zone has them: of each delegation the owner is written once, and pointed to from then on.
+    #[test]
+    fn no_owner_is_written_twice() {
+        let mut packer = Packer::new(MESSAGE_LEN_MAX);
+        packer.begin(&head());
+        let mut records = 0;
+        'message: loop {
+            let owner = format!("delegation-{records:06}.example.");
+            for server in 0..4 {
+                let target = format!("ns{server}.hosting.example.")
+                    .parse::<crate::dns::Name>()
+                    .unwrap();
+                let record = record(&owner, Rtype::NS, target.wire());
+                if !push(&mut packer, &record, 0) {
+                    break 'message;
+                }
+                records += 1;
+            }
+        }
+        let wire = packer.take(None);
+        let message = Message::parse(&wire).unwrap();
+        assert_eq!(message.answer.len(), records);
+        // A pointer, the fixed part, another pointer; the label of the owner once for four of them; the servers' names once.
+        assert!(wire.len() > POINTER_MAX);
+        assert!(wire.len() <= records * (2 + 10 + 2) + (records / 4 + 1) * 18 + 100);
+    }
+
+    #[test]
+    fn a_record_longer_than_a_usual_message_has_one_of_its_own() {
+        let mut packer = Packer::new(MESSAGE_LEN_MAX);
+        packer.begin(&head());
+        let long = record("a.example.", Rtype(65400), &[7; 60_000]);
+        assert!(push(&mut packer, &long, 0));
+        assert!(!push(
+            &mut packer,
+            &record("b.example.", Rtype(65400), b"x"),
+            0
+        ));
+        assert_eq!(Message::parse(&packer.take(None)).unwrap().answer, [long]);
+    }
+
     // Seeded: whatever the names, what is read is what was written, over many messages.
     #[test]
     fn random_names_survive() {
@@ -300,7 +362,7 @@ mod tests {
                 expected.push(record);
             }
             let wire = packer.take(None);
-            assert!(wire.len() > MESSAGE_LEN_MAX - 512);
+            assert!((POINTER_MAX..POINTER_MAX + 512).contains(&wire.len()));
             let message = Message::parse(&wire).unwrap();
             assert_eq!(message.answer, expected);
             let same_case = |(a, b): (&Record, &Record)| a.name.eq_case(&b.name);

@@ -122,49 +122,32 @@ impl Name {
 }
 
 /// Buffers for received datagrams, used again and again.
+///
+/// Pointers into them are made for each system call anew: none is kept over a time in which the buffers are read.
 pub struct Inbox {
     buffers: Box<[u8]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
     parts: Box<[libc::iovec]>,
-    /// They point into the others, none of which ever moves.
     headers: Box<[libc::mmsghdr]>,
     received: Vec<(usize, Option<Route>)>,
 }
 
 impl Default for Inbox {
     fn default() -> Inbox {
-        let mut inbox = Inbox {
+        let part = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        Inbox {
             buffers: vec![0; BUFFER_STRIDE_BYTES * BATCH_MAX].into_boxed_slice(),
             names: vec![Name::empty(); BATCH_MAX].into_boxed_slice(),
             controls: vec![Control([0; CONTROL_LEN_BYTES]); BATCH_MAX].into_boxed_slice(),
-            parts: Box::default(),
-            headers: (0..BATCH_MAX).map(|_| empty_header()).collect(),
+            parts: vec![part; BATCH_MAX].into_boxed_slice(),
+            headers: vec![empty_header(); BATCH_MAX].into_boxed_slice(),
             received: Vec::with_capacity(BATCH_MAX),
-        };
-        let buffers = inbox.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
-        inbox.parts = (buffers.map(|buffer| libc::iovec {
-            iov_base: buffer.as_mut_ptr().cast(),
-            iov_len: QUERY_LEN_MAX_BYTES,
-        }))
-        .collect();
-        let rooms = inbox.names.iter_mut().zip(&mut inbox.controls);
-        let rooms = rooms.zip(&mut inbox.parts);
-        for (header, ((name, control), part)) in inbox.headers.iter_mut().zip(rooms) {
-            header.msg_hdr.msg_name = (name as *mut Name).cast();
-            header.msg_hdr.msg_iov = part;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            set_rooms(&mut header.msg_hdr);
         }
-        inbox
     }
-}
-
-/// Says how long the rooms of a header are, where the kernel wrote how much of them it used.
-fn set_rooms(header: &mut libc::msghdr) {
-    header.msg_namelen = size_of::<Name>() as libc::socklen_t;
-    header.msg_controllen = CONTROL_LEN_BYTES as _;
 }
 
 impl Inbox {
@@ -187,9 +170,28 @@ impl Inbox {
         self.take(socket, libc::MSG_WAITFORONE)
     }
 
+    /// Points each header to its rooms, and says how long these are: the kernel wrote how much of them it used.
+    fn aim(&mut self) {
+        let buffers = self.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
+        let rooms = self.names.iter_mut().zip(&mut self.controls);
+        let rooms = rooms.zip(buffers.zip(&mut self.parts));
+        for (header, ((name, control), (buffer, part))) in self.headers.iter_mut().zip(rooms) {
+            part.iov_base = buffer.as_mut_ptr().cast();
+            part.iov_len = QUERY_LEN_MAX_BYTES;
+            let header = &mut header.msg_hdr;
+            header.msg_name = std::ptr::from_mut(name).cast();
+            header.msg_namelen = size_of::<Name>() as libc::socklen_t;
+            header.msg_iov = part;
+            header.msg_iovlen = 1;
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = CONTROL_LEN_BYTES as _;
+        }
+    }
+
     fn take(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<()> {
-        // SAFETY: every pointer in `headers` leads into `names`, `controls`, `parts` and `buffers`, which hold BATCH_MAX elements
-        // each, live as long as `self` and are not touched before the call is over.
+        self.aim();
+        // SAFETY: every pointer in `headers` has just been made, and leads into `names`, `controls`, `parts` and `buffers`, which hold
+        // BATCH_MAX elements each and are not touched before the call is over.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -200,11 +202,10 @@ impl Inbox {
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in self.headers.iter_mut().zip(&self.names).take(count) {
+        for (header, name) in self.headers.iter().zip(&self.names).take(count) {
             let local = local_of(&header.msg_hdr);
             let route = name.address().map(|client| Route { client, local });
             self.received.push((header.msg_len as usize, route));
-            set_rooms(&mut header.msg_hdr);
         }
         Ok(())
     }
@@ -278,6 +279,48 @@ impl<W: Way> Answers<W> {
     }
 }
 
+/// Answers that the kernel did not take, by what it said.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent {
+    /// No room in the socket's buffer, the network device's queue or the kernel's memory: more leaves than the line takes.
+    pub full: u64,
+    /// A packet filter on this machine, or its connection tracking, let none out.
+    pub denied: u64,
+    /// This machine knows no way to the client, or the interface of the way is down.
+    pub unreachable: u64,
+    /// All else: clients with a port of 0, for example.
+    pub other: u64,
+}
+
+impl Unsent {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.full + self.denied + self.unreachable + self.other
+    }
+
+    /// sendmsg(2), udp(7), ip(7).
+    fn count(&mut self, error: &io::Error) {
+        let kind = match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => &mut self.full,
+            Some(libc::EPERM | libc::EACCES) => &mut self.denied,
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
+                &mut self.unreachable
+            }
+            _ => &mut self.other,
+        };
+        *kind += 1;
+    }
+}
+
+impl std::ops::AddAssign for Unsent {
+    fn add_assign(&mut self, more: Unsent) {
+        self.full += more.full;
+        self.denied += more.denied;
+        self.unreachable += more.unreachable;
+        self.other += more.other;
+    }
+}
+
 /// Sends answers, many per system call.
 #[derive(Default)]
 pub struct Sender {
@@ -288,8 +331,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns how many were left out.
-    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers<Route>) -> usize {
+    /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns what was left out.
+    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers<Route>) -> Unsent {
         self.send_each(socket, answers.iter())
     }
 
@@ -298,20 +341,20 @@ impl Sender {
         &mut self,
         socket: &UdpSocket,
         answers: impl Iterator<Item = (&'a [u8], Route)>,
-    ) -> usize {
+    ) -> Unsent {
         let mut answers = answers.peekable();
-        let mut failed = 0;
+        let mut unsent = Unsent::default();
         while answers.peek().is_some() {
-            failed += self.send_batch(socket, answers.by_ref().take(BATCH_MAX));
+            unsent += self.send_batch(socket, answers.by_ref().take(BATCH_MAX));
         }
-        failed
+        unsent
     }
 
     fn send_batch<'a>(
         &mut self,
         socket: &UdpSocket,
         answers: impl Iterator<Item = (&'a [u8], Route)>,
-    ) -> usize {
+    ) -> Unsent {
         self.names.clear();
         self.controls.clear();
         self.parts.clear();
@@ -347,7 +390,7 @@ impl Sender {
                 header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
             }
         }
-        let (mut sent, mut failed) = (0, 0);
+        let (mut sent, mut unsent) = (0, Unsent::default());
         while let Some(rest) = self.headers.get_mut(sent..).filter(|rest| !rest.is_empty()) {
             // SAFETY: every pointer leads into `names`, `controls`, `parts` or the answers themselves, none of which is touched before
             // the call is over; the kernel reads only.
@@ -359,17 +402,18 @@ impl Sender {
                     libc::MSG_DONTWAIT as _,
                 )
             };
-            match usize::try_from(count) {
-                Ok(count) => sent += count.max(1),
-                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                // The error belongs to the first of the rest.
-                Err(_) => {
+            let Ok(count) = usize::try_from(count) else {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    // It belongs to the first of the rest.
                     sent += 1;
-                    failed += 1;
+                    unsent.count(&error);
                 }
-            }
+                continue;
+            };
+            sent += count.max(1);
         }
-        failed
+        unsent
     }
 }
 
@@ -451,5 +495,75 @@ unsafe fn put<T>(control: *mut libc::cmsghdr, level: i32, kind: i32, value: T) -
         (*control).cmsg_len = libc::CMSG_LEN(length) as _;
         std::ptr::write_unaligned(libc::CMSG_DATA(control).cast(), value);
         libc::CMSG_SPACE(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(errno: i32) -> [u64; 4] {
+        let mut unsent = Unsent::default();
+        unsent.count(&io::Error::from_raw_os_error(errno));
+        [unsent.full, unsent.denied, unsent.unreachable, unsent.other]
+    }
+
+    #[test]
+    fn each_error_is_counted_by_its_reason() {
+        for (errno, expected) in [
+            (libc::EAGAIN, [1, 0, 0, 0]),
+            (libc::ENOBUFS, [1, 0, 0, 0]),
+            (libc::EPERM, [0, 1, 0, 0]),
+            (libc::EACCES, [0, 1, 0, 0]),
+            (libc::ENETUNREACH, [0, 0, 1, 0]),
+            (libc::EHOSTUNREACH, [0, 0, 1, 0]),
+            (libc::EINVAL, [0, 0, 0, 1]),
+            (libc::EMSGSIZE, [0, 0, 0, 1]),
+        ] {
+            assert_eq!(counted(errno), expected, "{errno}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted_and_holds_up_nothing() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let timeout = std::time::Duration::from_secs(10);
+        client.set_read_timeout(Some(timeout)).unwrap();
+        let to = |client: SocketAddr| Route {
+            client,
+            local: None,
+        };
+        let mut answers = Answers::default();
+        answers.push(to("127.0.0.1:0".parse().unwrap()), b"to nobody");
+        answers.push(to(client.local_addr().unwrap()), b"one");
+        answers.push(to("127.0.0.1:0".parse().unwrap()), b"to nobody");
+        answers.push(to(client.local_addr().unwrap()), b"two");
+        let unsent = Sender::default().send(&socket, &answers);
+        assert_eq!((unsent.other, unsent.total()), (2, 2));
+        for expected in [&b"one"[..], b"two"] {
+            let mut got = [0; 16];
+            let length = client.recv(&mut got).unwrap();
+            assert_eq!(&got[..length], expected);
+        }
+    }
+
+    #[test]
+    fn an_inbox_is_used_again_and_again() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut inbox = Inbox::default();
+        for text in ["a longer datagram than the next", "short", "", "the last"] {
+            let to = socket.local_addr().unwrap();
+            client.send_to(text.as_bytes(), to).unwrap();
+            inbox.receive(&socket).unwrap();
+            // It may move between two calls.
+            let moved = inbox;
+            let got: Vec<_> = moved.datagrams().collect();
+            assert_eq!(got.len(), 1);
+            assert_eq!(got[0].0, text.as_bytes());
+            assert_eq!(got[0].1.client, client.local_addr().unwrap());
+            inbox = moved;
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Way};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent, Way};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, Look, ReadyAnswers};
@@ -167,8 +167,8 @@ pub(super) trait Door {
     /// What sends the answers to queries that wait.
     fn outbox(&self, way: &Self::Way) -> Option<Arc<Outbox>>;
 
-    /// Sends what was answered at once. Called once after each [`Door::receive`] that took something.
-    fn send(&mut self, answers: &Answers<Self::Way>);
+    /// Sends what was answered at once, and says what could not be sent. Called once after each [`Door::receive`] that took something.
+    fn send(&mut self, answers: &Answers<Self::Way>) -> Unsent;
 
     /// Whether nothing will ever come again after this error.
     fn is_shut(&self, error: &io::Error) -> bool;
@@ -213,8 +213,8 @@ impl Door for SocketDoor {
         Some(self.outbox.clone())
     }
 
-    fn send(&mut self, answers: &Answers<Route>) {
-        self.sender.send(&self.socket, answers);
+    fn send(&mut self, answers: &Answers<Route>) -> Unsent {
+        self.sender.send(&self.socket, answers)
     }
 
     fn is_shut(&self, _: &io::Error) -> bool {
@@ -267,7 +267,7 @@ impl Shared {
                 self.pipeline.begin_turn(kept);
             }
             self.turn(door, &mut kept, &mut answers);
-            door.send(&answers);
+            count(&self.metrics, door.send(&answers));
             answers.clear();
             if let Some(kept) = &mut kept {
                 self.pipeline.end_turn(kept);
@@ -381,10 +381,10 @@ impl Shared {
             self.metrics.queries_shed_total.inc();
             return;
         };
-        let pipeline = self.pipeline.clone();
+        let (pipeline, metrics) = (self.pipeline.clone(), self.metrics.clone());
         self.runtime.spawn(async move {
             if let Some(answer) = pipeline.finish(job).await {
-                outbox.send(answer, route).await;
+                count(&metrics, outbox.send(answer, route).await);
             }
             drop(place);
         });
@@ -411,25 +411,37 @@ impl Outbox {
 
     /// Sends an answer at once.
     #[cfg(feature = "xdp")]
-    pub(super) fn send_now(&self, answer: &[u8], route: Route) {
-        Sender::default().send_each(&self.socket, std::iter::once((answer, route)));
+    pub(super) fn send_now(&self, answer: &[u8], route: Route) -> Unsent {
+        Sender::default().send_each(&self.socket, std::iter::once((answer, route)))
     }
 
-    /// Sends an answer, or leaves it to whoever is about to send.
-    async fn send(&self, answer: Vec<u8>, route: Route) {
+    /// Sends an answer, or leaves it to whoever is about to send. What could not be sent of all that it sent.
+    async fn send(&self, answer: Vec<u8>, route: Route) -> Unsent {
         let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = {
             let mut ready = ready();
             ready.push((answer, route));
             ready.len() == 1
         };
-        if is_first {
-            tokio::task::yield_now().await;
-            let answers = std::mem::take(&mut *ready());
-            let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
-            Sender::default().send_each(&self.socket, answers);
+        if !is_first {
+            return Unsent::default();
         }
+        tokio::task::yield_now().await;
+        let answers = std::mem::take(&mut *ready());
+        let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
+        Sender::default().send_each(&self.socket, answers)
     }
+}
+
+fn count(metrics: &Metrics, unsent: Unsent) {
+    if unsent.total() == 0 {
+        return;
+    }
+    metrics.answers_unsent_full_total.add(unsent.full);
+    metrics.answers_unsent_denied_total.add(unsent.denied);
+    let unreachable = &metrics.answers_unsent_unreachable_total;
+    unreachable.add(unsent.unreachable);
+    metrics.answers_unsent_other_total.add(unsent.other);
 }
 
 /// The read timeout, or a signal.

@@ -19,23 +19,19 @@ impl Mirror {
     pub(super) fn activate(
         &self,
         verified: Verified,
-        last_contact_at: Option<u64>,
+        standing: Standing,
         shared: &Shared,
     ) -> Result<(), CommitError> {
         let _one_change = self.lock_changes();
         if self.state().removed {
             return Err(CommitError::NoSuch("the mirror was removed".into()));
         }
-        let standing = Standing {
-            last_contact_at,
-            rolled_back_from: None,
-        };
         let stored = (shared.store).commit(verified, standing, self.keep())?;
-        if let Some(generation) = Generation::take_up(stored, last_contact_at) {
+        if let Some(generation) = Generation::take_up(stored, standing.last_contact_at) {
             self.swap(generation, shared);
             shared.deps.metrics.mirror_generations_total.inc();
         }
-        self.set_rolled_back_from(None);
+        self.set_rolled_back_from(standing.rolled_back_from);
         self.set_held(None);
         Ok(())
     }

@@ -21,7 +21,7 @@ use super::source::file::{self, FileError, Reading, Stamp};
 use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
 use super::source::tls::TrustError;
-use super::store::{Channel, CommitError, Provenance, SourceKind, TrustRecord, hex};
+use super::store::{Channel, CommitError, Provenance, SourceKind, Standing, TrustRecord, hex};
 use super::work::{behind, blocking};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
@@ -656,8 +656,21 @@ impl Refresher {
         verified: Verified,
         last_contact_at: Option<u64>,
     ) -> Result<(), CommitError> {
+        let standing = Standing {
+            last_contact_at,
+            rolled_back_from: None,
+        };
+        self.reinstate(verified, standing).await
+    }
+
+    /// The same for a stored version, which keeps its standing.
+    pub(super) async fn reinstate(
+        &self,
+        verified: Verified,
+        standing: Standing,
+    ) -> Result<(), CommitError> {
         let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
-        blocking(move || mirror.activate(verified, last_contact_at, &shared)).await
+        blocking(move || mirror.activate(verified, standing, &shared)).await
     }
 
     /// When the zone was last heard of, once a version from this source is current.

@@ -1,7 +1,8 @@
 //! The one loop of a mirror: load what is on disk, then refresh for ever.
 //!
 //! ```text
-//! start: ledger -> current generation?  -- none --> bootstrap snapshot (later, where the parent must be asked)
+//! start: ledger -> current generation?  -- none --> bootstrap snapshot
+//!        (both later, where only the parent can vouch for them: mirrors start before the resolver)
 //! loop:  timer | `refresh_now` | NOTIFY | file changed | operator's command
 //!            -> refresh -> confirmed: wait for the SOA's refresh
 //!                       -> activated: swap, tell subscribers, wait for the SOA's refresh
@@ -23,7 +24,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::generation::{Candidate, Generation};
 use super::refresh::{Done, Failure, FilesSeen, Refresher, SourceError};
 use super::source::file;
-use super::store::{GenerationRow, SourceKind, Verdict};
+use super::store::{GenerationRow, SourceKind, Standing, Verdict};
 use super::work::blocking;
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
@@ -118,8 +119,15 @@ impl Drop for AbortOnDrop {
 /// saw of the files, for the loop, which need not read them again.
 pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) -> FilesSeen {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
-    if let Err(error) = task.load_stored().await {
-        mirror.fail(vec![error.clone()], &error, News::MirrorRefresh, None);
+    match task.load_stored(MayAsk::Nobody).await {
+        Ok(()) => {}
+        Err(NotLoaded::Waits { serial, why }) => {
+            let zone = &mirror.config.zone;
+            tracing::info!(%zone, serial, "the stored version is not served yet: {why}");
+        }
+        Err(NotLoaded::Failed(error)) => {
+            mirror.fail(vec![error.clone()], &error, News::MirrorRefresh, None);
+        }
     }
     if task.refresher.can_prove_alone() {
         if mirror.current().is_none() && task.has_files() {
@@ -148,8 +156,34 @@ pub(super) async fn import_stopped(
     file: &Path,
 ) -> Result<(), CommandError> {
     let mut task = Task::new(mirror.clone(), shared.clone(), shared.deps.seed);
-    task.load_stored().await.map_err(CommandError::Refused)?;
+    let loaded = task.load_stored(MayAsk::Parent).await;
+    loaded.map_err(|e| CommandError::Refused(e.to_string()))?;
     task.import(file).await
+}
+
+/// Who may be asked about a stored version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MayAsk {
+    /// There is no resolver yet.
+    Nobody,
+    /// The zone's parent.
+    Parent,
+}
+
+/// Why the stored version is not served.
+#[derive(Debug, thiserror::Error)]
+enum NotLoaded {
+    /// It must be proven anew, and nobody can vouch for it at present.
+    #[error("the stored version, serial {serial}: {why}")]
+    Waits {
+        /// Its serial.
+        serial: u32,
+        /// What it waits for.
+        why: String,
+    },
+    /// It is no good, or cannot be read.
+    #[error("{0}")]
+    Failed(String),
 }
 
 struct Task {
@@ -159,6 +193,8 @@ struct Task {
     remarks: Vec<String>,
     /// When a NOTIFY may next be followed, on the monotonic clock.
     follow_from: Duration,
+    /// The stored version did not verify: it is not tried again.
+    gave_up_stored: bool,
 }
 
 impl Task {
@@ -175,6 +211,7 @@ impl Task {
             failures: 0,
             remarks: Vec::new(),
             follow_from: Duration::ZERO,
+            gave_up_stored: false,
         }
     }
 
@@ -264,8 +301,9 @@ impl Task {
             let limit = Duration::from_secs(BEGIN_MAX_S);
             let lookup = &self.shared().deps.lookup;
             let _ = tokio::time::timeout(limit, lookup.begun()).await;
-            // A snapshot that only the parent can vouch for had to wait until the parent can be asked.
+            // What only the parent can vouch for had to wait until the parent can be asked.
             if self.mirror().current().is_none() {
+                self.prove_stored().await;
                 self.bootstrap().await;
             }
         }
@@ -379,11 +417,30 @@ impl Task {
         })
     }
 
+    /// Takes up a stored version for which only the parent can vouch, once it does.
+    async fn prove_stored(&mut self) {
+        if self.gave_up_stored {
+            return;
+        }
+        let zone = self.mirror().config.zone.clone();
+        match self.load_stored(MayAsk::Parent).await {
+            Ok(()) => {}
+            // The refresh fails for the same reason, and says so.
+            Err(NotLoaded::Waits { serial, why }) => {
+                tracing::debug!(%zone, serial, "the stored version is not served yet: {why}");
+            }
+            Err(NotLoaded::Failed(error)) => {
+                self.gave_up_stored = true;
+                tracing::warn!(%zone, "a stored version is not served any more, another one is fetched: {error}");
+            }
+        }
+    }
+
     /// Takes up what the ledger names as current. What rests on trust that is configured no longer is verified anew.
-    async fn load_stored(&self) -> Result<(), String> {
+    async fn load_stored(&self, may_ask: MayAsk) -> Result<(), NotLoaded> {
         let (shared, zone) = (self.shared().clone(), self.mirror().config.zone.clone());
         let found = blocking(move || shared.store.recover(&zone)).await;
-        let found = found.map_err(|e| format!("stored versions: {e}"))?;
+        let found = found.map_err(|e| NotLoaded::Failed(format!("stored versions: {e}")))?;
         let Some((stored, standing)) = found else {
             return Ok(());
         };
@@ -391,7 +448,14 @@ impl Task {
             return Ok(());
         };
         if self.mirror().must_prove(&generation, self.shared()) {
-            return self.prove_again(generation).await;
+            if may_ask == MayAsk::Nobody && !self.refresher.can_prove_alone() {
+                return Err(NotLoaded::Waits {
+                    serial: generation.serial(),
+                    why: "what it was verified with is no longer configured; it is verified anew as soon as its parent can be asked for DS"
+                        .to_owned(),
+                });
+            }
+            return self.prove_again(generation, standing).await;
         }
         self.mirror()
             .set_rolled_back_from(standing.rolled_back_from);
@@ -411,15 +475,24 @@ impl Task {
         }
     }
 
-    async fn prove_again(&self, generation: Generation) -> Result<(), String> {
-        let at = generation.verified_at();
-        // No source has confirmed it just now.
-        let contact = generation.last_contact_at();
+    async fn prove_again(
+        &self,
+        generation: Generation,
+        standing: Standing,
+    ) -> Result<(), NotLoaded> {
+        let (serial, at) = (generation.serial(), generation.verified_at());
         let verified = self.refresher.verify(generation.into_candidate(), at).await;
-        let verified =
-            verified.map_err(|e| format!("the stored version, with today's trust anchors: {e}"))?;
-        let activated = self.refresher.activate(verified, contact).await;
-        activated.map_err(|e| e.to_string())
+        let verified = verified.map_err(|error| match error {
+            SourceError::NoTrust(why) => NotLoaded::Waits { serial, why },
+            other => NotLoaded::Failed(format!(
+                "the stored version, with today's trust anchors: {other}"
+            )),
+        })?;
+        // No source has confirmed it just now, and what the operator decided stands.
+        let activated = self.refresher.reinstate(verified, standing).await;
+        activated.map_err(|e| NotLoaded::Failed(e.to_string()))?;
+        self.recall_held(serial).await;
+        Ok(())
     }
 
     async fn rows(&self) -> Vec<GenerationRow> {

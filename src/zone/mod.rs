@@ -16,6 +16,7 @@ mod checks;
 mod denial;
 mod diff;
 mod entry;
+mod free;
 mod generate;
 mod hash32;
 mod image;

@@ -9,12 +9,12 @@
 //! then end the process. What is held of a file and of those that it includes counts together. Records have the same measure
 //! once more (`build`).
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use super::build::{Builder, RUN_BYTES_MAX};
+use super::free::free_bytes;
 use super::scratch::{Pages, unnamed};
 use crate::dns::Name;
 
@@ -132,36 +132,13 @@ fn held_bytes() -> u64 {
     share.clamp(HELD_MIN_BYTES, RUN_BYTES_MAX as u64)
 }
 
-/// What the machine, and the control group where there is one, has left.
-fn free_bytes() -> Option<u64> {
-    let read = |path: &str| fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").and_then(|text| available(&text));
-    let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
-    let group = number("/sys/fs/cgroup/memory.max")
-        .zip(number("/sys/fs/cgroup/memory.current"))
-        .map(|(max, used)| max.saturating_sub(used));
-    [machine, group].into_iter().flatten().min()
-}
-
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_measure_is_bounded_both_ways() {
-        assert_eq!(
-            available("MemFree: 1 kB\nMemAvailable:   2048 kB\n"),
-            Some(2 << 20)
-        );
-        assert_eq!(available("MemFree: 1 kB\n"), None);
         assert!((HELD_MIN_BYTES..=RUN_BYTES_MAX as u64).contains(&held_bytes()));
     }
 

@@ -16,7 +16,7 @@ use super::frame::{self, Fault};
 use super::places::Places;
 use super::site::Site;
 use super::socket::{Frame, Socket};
-use crate::listen::datagram::{Answers, BATCH_MAX, Local, Route, Way};
+use crate::listen::datagram::{Answers, BATCH_MAX, Local, Route, Unsent, Way};
 use crate::listen::udp::{Door, Outbox, is_pause};
 use crate::metrics::REASONS;
 
@@ -174,9 +174,10 @@ impl Door for Queue {
         Some(outbox.clone())
     }
 
-    fn send(&mut self, answers: &Answers<Passage>) {
+    fn send(&mut self, answers: &Answers<Passage>) -> Unsent {
         let mtu = self.site.mtu.load(Ordering::Relaxed);
         let mut answered = 0;
+        let mut unsent = Unsent::default();
         for (answer, way) in answers.iter() {
             let Some(came) = self.came.get_mut(way.number) else {
                 continue;
@@ -188,7 +189,7 @@ impl Door for Queue {
                 // Too long for one packet of this interface: the kernel makes several.
                 None => {
                     if let Some(outbox) = self.outbox(&way) {
-                        outbox.send_now(answer, way.route);
+                        unsent += outbox.send_now(answer, way.route);
                     }
                 }
             }
@@ -201,6 +202,7 @@ impl Door for Queue {
             }
         }
         self.socket.flush();
+        unsent
     }
 
     fn is_shut(&self, error: &io::Error) -> bool {

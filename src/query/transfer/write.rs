@@ -249,7 +249,9 @@ mod tests {
         let mut all = Vec::new();
         for (i, message) in messages.iter().enumerate() {
             assert!(message.len() <= size_max && message.ends_with(b"TSG"));
-            let filled = i + 1 == messages.len() || message.len() + 64 > size_max;
+            // Pointers lead so far (`dns/packer`).
+            let full = size_max.min(1 << 14);
+            let filled = i + 1 == messages.len() || message.len() + 64 > full;
             assert!(filled, "{} of {size_max} octets", message.len());
             let parsed = Message::parse(message).unwrap();
             assert_eq!((parsed.id, parsed.question.is_some()), (7, i == 0));
