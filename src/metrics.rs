@@ -105,7 +105,7 @@ metrics! {
     queries_malformed_total,
     /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.
     queries_refused_total,
-    /// Queries dropped because too many were being worked on.
+    /// Queries dropped because too many were being worked on, in all or of one host.
     queries_shed_total,
     /// Queries that got nothing because their network asks too much (`limits.queries_per_prefix_s`).
     limited_queries_dropped_total,
