@@ -109,7 +109,7 @@ metrics! {
     queries_malformed_total,
     /// Queries answered REFUSED: by the access list, for what is not offered, or for what only recursion could find.
     queries_refused_total,
-    /// Queries dropped because too many were being worked on.
+    /// Queries dropped because too many were being worked on, in all or of one host.
     queries_shed_total,
     /// Answers over UDP that could not be sent: no room in the socket's buffer or the network device's queue.
     answers_unsent_full_total,

@@ -11,6 +11,7 @@
 
 pub mod conversation;
 mod datagram;
+mod hosts;
 pub mod http_query;
 mod https;
 pub mod proxy;

@@ -6,7 +6,7 @@
 //!
 //! The same is done for what comes past the kernel (`xdp`): a [`Door`] is a socket, or a queue of an interface.
 //!
-//! Failure: the number of queries that wait is bounded; above it the newest are dropped and counted,
+//! Failure: the number of queries that wait is bounded, and of each host (`hosts`); above it the newest are dropped and counted,
 //! because a client that retries costs less than a queue that never drains. What the network reports about
 //! earlier answers (ICMP) concerns one client and never ends a thread; neither does a panic in the
 //! handling of one query.
@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent, Way};
+use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, Look, ReadyAnswers};
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     /// A place for each query that waits, `places` in all.
     waiting: Arc<Semaphore>,
     places: u32,
+    hosts: Arc<Hosts>,
     stop_is_near: AtomicBool,
     stop: AtomicBool,
 }
@@ -71,12 +73,13 @@ impl UdpThreads {
         pipeline: Arc<Pipeline>,
         metrics: Arc<Metrics>,
     ) -> io::Result<UdpThreads> {
-        UdpThreads::with_places(WAITING_MAX, sockets, interfaces, proxies, pipeline, metrics)
+        let places = (WAITING_MAX, PER_HOST_MAX);
+        UdpThreads::with_places(places, sockets, interfaces, proxies, pipeline, metrics)
     }
 
-    /// As [`UdpThreads::start`], with another limit on the queries that wait.
+    /// As [`UdpThreads::start`], with other limits on the queries that wait: in all, and of one host.
     fn with_places(
-        places: u32,
+        (places, per_host): (u32, u32),
         sockets: Vec<UdpSocket>,
         interfaces: &[String],
         proxies: Proxies,
@@ -90,6 +93,7 @@ impl UdpThreads {
             runtime: Handle::current(),
             waiting: Arc::new(Semaphore::new(places as usize)),
             places,
+            hosts: Hosts::new(per_host),
             stop_is_near: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -377,7 +381,12 @@ impl Shared {
     }
 
     fn wait(&self, job: Job, outbox: Arc<Outbox>, route: Route) {
-        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
+        // DNSBomb, CVE-2024-33655: whose answers are gathered here may have asked for none of them.
+        let may_be_forged = self.pipeline.may_be_forged(&job);
+        let of_host = may_be_forged.map(|host| self.hosts.enter(host));
+        let (Ok(place), None | Some(Some(_))) =
+            (self.waiting.clone().try_acquire_owned(), &of_host)
+        else {
             self.metrics.queries_shed_total.inc();
             return;
         };
@@ -386,7 +395,7 @@ impl Shared {
             if let Some(answer) = pipeline.finish(job).await {
                 count(&metrics, outbox.send(answer, route).await);
             }
-            drop(place);
+            drop((place, of_host));
         });
     }
 }
@@ -500,6 +509,10 @@ mod tests {
     }
 
     fn running(places: u32) -> Running {
+        running_with((places, places))
+    }
+
+    fn running_with(places: (u32, u32)) -> Running {
         let (go, wait) = watch::channel(false);
         let settings = Settings {
             access: AccessList::new(&crate::config::Access::default()),
@@ -570,6 +583,22 @@ mod tests {
         let mut answered = [0; 3].map(|_| running.receive_id());
         answered.sort_unstable();
         assert_eq!(answered, [1, 2, 3]);
+    }
+
+    /// DNSBomb (CVE-2024-33655).
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_answers_that_wait_for_one_host_are_few() {
+        let running = running_with((10, 2));
+        for id in 1..=5 {
+            running.send(id, "slow.");
+        }
+        running.send(99, "known.");
+        assert_eq!(running.receive_id(), 99);
+        assert_eq!(running.metrics.queries_shed_total.value(), 3);
+        running.go.send(true).unwrap();
+        let mut answered = [0; 2].map(|_| running.receive_id());
+        answered.sort_unstable();
+        assert_eq!(answered, [1, 2]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

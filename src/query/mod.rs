@@ -29,6 +29,7 @@ pub mod special;
 pub mod transfer;
 pub mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -419,6 +420,24 @@ impl Pipeline {
                 Some(instead) => Step::Done(instead),
             },
             Begun::Stream(outgoing) => Step::Stream(outgoing),
+        }
+    }
+
+    /// Where the query seems to come from, unless its sender has shown to be there (RFC 7873) or is never limited. Only for what
+    /// came over UDP.
+    pub fn may_be_forged(&self, job: &Job) -> Option<IpAddr> {
+        match job {
+            Job::Resolve(job) => {
+                let client = &job.request.client;
+                let is_known = job.request.cookie_is_good
+                    || self
+                        .limits
+                        .as_ref()
+                        .is_some_and(|(l, _)| l.is_exempt(client));
+                (!is_known).then(|| client.addr.ip())
+            }
+            Job::Difference(_) => None,
+            Job::Watched(watched) => self.may_be_forged(watched.job()),
         }
     }
 

@@ -38,6 +38,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// The job.
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
     /// The job, and whom to tell.
     pub(super) fn into_parts(self) -> (Job, Seen, Arc<dyn Watch>) {
         (self.job, self.seen, self.watch)

@@ -197,7 +197,8 @@ impl RateLimits {
         self.networks.forgotten() + accounts
     }
 
-    fn is_exempt(&self, client: &Client) -> bool {
+    /// Whether the client is counted and never limited.
+    pub fn is_exempt(&self, client: &Client) -> bool {
         let ip = client.addr.ip().to_canonical();
         ip.is_loopback() || self.exempt.contains(ip)
     }

@@ -52,6 +52,31 @@ impl Ask {
     }
 }
 
+/// DNSBomb (CVE-2024-33655): of a host that may not be there few queries may wait, so the listeners have to know it.
+#[tokio::test(start_paused = true)]
+async fn who_may_be_forged_is_known_while_a_query_waits() {
+    let setup = limited(Limits {
+        exempt: vec!["192.0.2.8/29".parse().unwrap()],
+        ..Limits::default()
+    });
+    let suspect = |ask: &Ask| {
+        let wire = ask.query.encode(MESSAGE_LEN_MAX);
+        match setup.pipeline.begin(&wire, ask.client.clone()) {
+            Step::Wait(job) => setup.pipeline.may_be_forged(&job),
+            _ => panic!("it waits for the resolver"),
+        }
+    };
+    let www = ask("www.example.", Rtype::A).from("192.0.2.1:4000");
+    assert_eq!(suspect(&www), Some("192.0.2.1".parse().unwrap()));
+    let exempt = ask("www.example.", Rtype::A).from("192.0.2.9:4000");
+    assert_eq!(suspect(&exempt), None);
+    let new = www.again().with(cookie(&[9; 8]));
+    assert!(suspect(&new).is_some());
+    let told = new.of(&setup).await;
+    let good = www.again().with(cookie(&given(&told).unwrap()));
+    assert_eq!(suspect(&good), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn too_many_queries_leave_tcp_and_cookies_as_a_way() {
     let setup = limited(Limits {

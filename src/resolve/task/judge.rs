@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rrsig, Rtype};
 use crate::resolve::budget::Budget;
 use crate::resolve::iterate::Failure;
-use crate::resolve::trace::{Trace, What, origin_words, security_word};
+use crate::resolve::trace::{Trace, What, security_word};
 use crate::resolve::validate::{Culprit, Event, Step, SubAsk, Validation, Verdict};
 use crate::resolve::{Observation, Origin, Outcome, Prefer, Response, Security};
 
@@ -287,9 +287,7 @@ fn explain(verdict: &mut Verdict, failures: &[Failure]) {
         return;
     };
     match (&verdict.bogus_from, failures.last()) {
-        (Some(culprit), _) => why
-            .text
-            .push_str(&format!(" (from {})", origin_words(&culprit.origin))),
+        (Some(culprit), _) => culprit.name_in(why),
         (None, Some(failure)) if why.code == Ede::NO_REACHABLE_AUTHORITY => {
             let more = failure.ede();
             match more.code == why.code {

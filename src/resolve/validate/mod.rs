@@ -56,6 +56,7 @@ pub use chain::Validation;
 pub use chain::verdicts::as_of_errors;
 pub use synthesis::Synthesised;
 
+use super::trace::origin_words;
 use super::{MirrorNote, Origin, Response, RetainedNote, Security};
 use crate::clock::Now;
 use crate::config::NegativeTrustAnchor;
@@ -425,6 +426,14 @@ impl Culprit {
         Culprit {
             zone: response.zone.clone(),
             origin: response.origin.clone(),
+        }
+    }
+
+    /// Says in the text who it was, unless it names somebody already.
+    pub fn name_in(&self, why: &mut Ede) {
+        if !why.text.contains(" (from ") {
+            let from = origin_words(&self.origin);
+            why.text.push_str(&format!(" (from {from})"));
         }
     }
 }

@@ -85,7 +85,7 @@ impl Validation {
             Some((ede, culprit)) => (ede, Some(culprit)),
             None => (bogus(format!("the chain to {zone} is broken")), None),
         };
-        self.remember_broken(zone.clone(), &ede, now);
+        self.remember_broken(zone.clone(), &ede, culprit.as_ref(), now);
         self.links.fault = culprit.map(|culprit| (ede.clone(), culprit));
         match self.place {
             Place::InZone(_) => self.past_broken(&zone, ede, now),
@@ -112,15 +112,21 @@ impl Validation {
         let signed = signers(&self.response).filter(on_the_way);
         if let Some(signer) = signed.max_by_key(Name::label_count) {
             // There was no way past it either.
-            self.remember_broken(signer, &ede, now);
+            let culprit = self.links.fault.as_ref().map(|(_, culprit)| culprit);
+            self.remember_broken(signer, &ede, culprit, now);
         }
         let fault = self.links.fault.take();
         Progress::Halt(self.fail(ede, fault.map(|(_, culprit)| culprit)))
     }
 
-    fn remember_broken(&self, zone: Name, ede: &Ede, now: Now) {
+    /// Whoever is told of it later has seen no server give it, so the text says which one did.
+    fn remember_broken(&self, zone: Name, ede: &Ede, by: Option<&Culprit>, now: Now) {
+        let mut told = ede.clone();
+        if let Some(by) = by {
+            by.name_in(&mut told);
+        }
         let known = Known {
-            status: ZoneStatus::Bogus(ede.clone()),
+            status: ZoneStatus::Bogus(told),
             life: Lifetime::seconds(now, BOGUS_TTL_S),
             as_of: None,
             refresh_from: now.mono,

@@ -166,6 +166,14 @@ fn denials() {
         check(&none, "no proof", 12, |_, r| {
             drop_types(r, &[Rtype::NSEC, Rtype::NSEC3])
         });
+        // RFC 2308 section 3: the SOA is the zone's.
+        check(&none, "SOA of another name", 6, |_, r| {
+            let seed = if r.zone == name("leaf.test.") { 10 } else { 11 };
+            let leaf = Signer::new(&r.zone.to_string(), seed);
+            let soa = set_mut(r, Rtype::SOA);
+            let other = leaf.apex.child(b"www").unwrap();
+            *soa = leaf.signed_set(&other, Rtype::SOA, soa.ttl, soa.rdatas.clone());
+        });
         check(&none, "unsigned SOA", 10, |_, r| {
             set_mut(r, Rtype::SOA).sigs.clear()
         });
@@ -351,6 +359,34 @@ fn records_at_a_cut() {
         let verdict = world.validate_response(&question(q), response, |_, _| true);
         assert!(standing(&verdict).starts_with("bogus"), "{q}");
     }
+}
+
+/// RFC 4592 section 4.6: a DS set that a wildcard stands for delegates nothing.
+#[test]
+fn a_ds_set_from_a_wildcard_names_no_key() {
+    let mut world = World::new();
+    let tld = Signer::new("test.", 2);
+    let right = borrow(&world, "leaf.test. DS").answer.remove(0);
+    let mut ds = tld.signed_set(&name("*.test."), Rtype::DS, 3600, right.rdatas);
+    ds.name = right.name;
+    let mut next = name("leafy.test.").wire().to_vec();
+    next.extend(rdata::type_bitmap(&[Rtype::A, Rtype::RRSIG, Rtype::NSEC]));
+    let gap = tld.signed_set(&name("lead.test."), Rtype::NSEC, 300, vec![next.into()]);
+    let q = question("www.leaf.test. A");
+    let response = world.answer(&q);
+    let verdict = world.validate_response(&q, response, |ask, link| {
+        if ask.question == question("leaf.test. DS") {
+            link.answer = vec![ds.clone()];
+            link.authority = vec![gap.clone()];
+        }
+        true
+    });
+    assert!(standing(&verdict).starts_with("bogus"));
+    assert!(
+        text_of(&verdict).contains("leaf.test. DS from a wildcard"),
+        "{}",
+        text_of(&verdict)
+    );
 }
 
 /// A forged NXDOMAIN whose unsigned SOA claims a child that nobody delegated, and all its kin.
