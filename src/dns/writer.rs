@@ -153,7 +153,10 @@ impl Seen {
 
     /// Remembers a suffix that is about to be written at `at`, in the slot that was found for it.
     fn insert(&mut self, slot: Option<usize>, hash: u32, at: usize) {
-        let Some(at) = u16::try_from(at).ok().filter(|at| usize::from(*at) <= POINTER_MAX) else {
+        let Some(at) = u16::try_from(at)
+            .ok()
+            .filter(|at| usize::from(*at) <= POINTER_MAX)
+        else {
             return;
         };
         let slot = match self.used * 2 >= self.slots.len() {
@@ -181,7 +184,10 @@ impl Seen {
     fn rebuild(&mut self, len: usize, before: usize) {
         let old = std::mem::replace(&mut self.slots, vec![Slot::default(); len]);
         self.used = 0;
-        for kept in old.into_iter().filter(|s| s.at != 0 && usize::from(s.at) < before) {
+        for kept in old
+            .into_iter()
+            .filter(|s| s.at != 0 && usize::from(s.at) < before)
+        {
             if let Some(slot) = self.free_slot(kept.hash) {
                 self.slots[slot] = kept;
                 self.used += 1;
