@@ -14,6 +14,8 @@ use super::WireError;
 
 /// The longest name, in octets, with the root label (RFC 1035 section 2.3.4).
 pub const NAME_LEN_MAX: usize = 255;
+/// Most names are no longer, in octets.
+const NAME_LEN_USUAL: usize = 64;
 /// The longest label, in octets.
 pub const LABEL_LEN_MAX: usize = 63;
 /// No name has more labels than this, the root label not counted.
@@ -333,12 +335,21 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut lower = [0u8; NAME_LEN_MAX];
-        let lower = &mut lower[..self.0.len()];
-        lower.copy_from_slice(&self.0);
-        lower.make_ascii_lowercase();
-        state.write(lower);
+        // Clearing room for the longest name would take longer than all the rest.
+        match self.0.len() {
+            ..=NAME_LEN_USUAL => hash_lower::<NAME_LEN_USUAL>(&self.0, state),
+            _ => hash_lower::<NAME_LEN_MAX>(&self.0, state),
+        }
     }
+}
+
+/// Hashes the octets in lower case; there must be no more than `N` of them.
+fn hash_lower<const N: usize>(wire: &[u8], state: &mut impl Hasher) {
+    let mut lower = [0u8; N];
+    let lower = &mut lower[..wire.len()];
+    lower.copy_from_slice(wire);
+    lower.make_ascii_lowercase();
+    state.write(lower);
 }
 
 impl Ord for Name {

@@ -11,9 +11,11 @@
 //! counts it (`unclaimed`).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, UdpSocket};
 
 use rand::RngExt;
+use socket2::SockRef;
 use tokio::io::Interest;
 
 use super::net::NetUpstream;
@@ -87,9 +89,12 @@ impl NetUpstream {
 /// One datagram. What came from another address (between bind and connect) is read as empty, and so
 /// matches nothing.
 fn receive(socket: &UdpSocket, ask: &Ask) -> io::Result<Vec<u8>> {
-    let mut buffer = [0; REPLY_LEN_MAX];
-    let (len, from) = socket.recv_from(&mut buffer)?;
-    let ours = from.ip() == ask.server.ip() && from.port() == ask.server.port();
+    // Not cleared: most answers are far shorter.
+    let mut buffer = [const { MaybeUninit::uninit() }; REPLY_LEN_MAX];
+    let (len, from) = SockRef::from(socket).recv_from(&mut buffer)?;
+    let from = from.as_socket();
+    let ours = from.is_some_and(|f| f.ip() == ask.server.ip() && f.port() == ask.server.port());
     let bytes = buffer.get(..len).filter(|_| ours).unwrap_or_default();
-    Ok(bytes.to_vec())
+    // SAFETY: the kernel has written the first `len` octets.
+    Ok(unsafe { bytes.assume_init_ref() }.to_vec())
 }

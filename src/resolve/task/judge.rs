@@ -108,8 +108,8 @@ impl Shared {
         };
         let validation = validation.traced(trace.clone()).keeping(kept);
         let mut validation = validation.by_way_of(stops);
-        // Boxed: a channel takes room for 32 messages when it is made.
-        let (tell, mut told) = unbounded_channel::<Box<Told>>();
+        // Boxed: a channel takes room for 32 messages when it is made. Most verdicts need nothing that is not known.
+        let mut channel = None;
         // The answer to a question for keys is a link of its own chain, and whoever gave it may have lied.
         let mut links = Vec::new();
         if question.rtype == Rtype::DNSKEY {
@@ -131,12 +131,14 @@ impl Shared {
                     return verdict;
                 }
                 Step::Ask(asks) => {
+                    let (tell, _) = channel.get_or_insert_with(unbounded_channel::<Box<Told>>);
                     for ask in asks {
                         let wait = validation.keeps_links().then_some(LINK_WAIT);
-                        self.ask_link(asker, ask, wait, &links, &trace, &tell);
+                        self.ask_link(asker, ask, wait, &links, &trace, tell);
                     }
                 }
             }
+            let (_, told) = channel.get_or_insert_with(unbounded_channel);
             let deadline = self.clock.instant(budget.deadline());
             let Ok(Some(heard)) = timeout_at(deadline, told.recv()).await else {
                 let trouble = budget.trouble().map_or(String::new(), |t| format!("; {t}"));
