@@ -5,7 +5,7 @@
 //!
 //! Model: the cache leaves a [`Note`] of what it takes in and of what is asked for again. [`Answers`] is the list of what stands on
 //! disk, one `Meta` per row, without the answers themselves; it turns notes into [`Change`]s for the one writer. A row is worth
-//! writing when its answer was asked for twice, or after `YOUNG_S` where there is room, so that a flood of names that nobody asks
+//! writing when its answer was asked for twice, or after `YOUNG_S` where there is room and no more than `YOUNG_MAX` wait, so that a flood of names that nobody asks
 //! for again writes little. An answer that says the same as its row is not written again for `REWRITE_AFTER_S`: all that would
 //! change is its age.
 //!
@@ -39,8 +39,10 @@ const REWRITE_AFTER_S: u64 = 3600;
 const ONCE_SHARE: usize = 2;
 /// A full list forgets one in so many, the least used.
 const FORGET_SHARE: usize = 8;
-/// Changes that wait to be written, and young answers.
+/// Changes that wait to be written.
 const WAITING_MAX: usize = 20_000;
+/// Young answers: five hundred in a second. Where more names are asked for once, writing them would cost as much as finding them.
+const YOUNG_MAX: usize = 500 * YOUNG_S as usize;
 /// A larger answer is not kept on disk, bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// How far in the future a row may have been stored, in seconds: a clock may go back so far (`clock::floor`).
@@ -345,7 +347,7 @@ impl Answers {
         if !positive || !noted.asked || tables.rows.len() >= self.entries_max / ONCE_SHARE {
             return;
         }
-        if tables.due.len() >= WAITING_MAX {
+        if tables.due.len() >= YOUNG_MAX {
             tables.dropped += 1;
         } else if tables.young.insert(key.clone(), noted).is_none() {
             tables.due.push_back((now.wall_s + YOUNG_S, key));

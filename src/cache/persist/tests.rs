@@ -418,3 +418,22 @@ fn a_flood_of_names_that_nobody_asks_for_again_fills_half_of_the_list_at_most() 
     assert!((50..=100).contains(&entries), "{entries}");
     assert!(site.written < 250, "{}", site.written);
 }
+
+#[test]
+fn of_a_flood_only_so_many_names_per_second_are_written() {
+    let mut site = Site::new(100_000);
+    for n in 0..6000 {
+        let owner = format!("r{n}.test.");
+        let lines = format!("{owner} 60 A 192.0.2.1");
+        let entry = entry(&lines, Security::Insecure);
+        site.put(&q(&owner, Rtype::A), &entry, at(0));
+    }
+    // This one is of use.
+    site.learn("www.test.", 1, at(1));
+    for second in 1..20 {
+        site.turn(at(second));
+    }
+    assert_eq!(site.list.stats().entries, YOUNG_MAX + 1);
+    // Its first mention found no place either.
+    assert_eq!(site.list.take_dropped(), 6001 - YOUNG_MAX as u64);
+}
