@@ -169,9 +169,7 @@ pub enum Silence {
 /// What a packet is sent for, as far as the brake on silent servers is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Errand {
-    /// A look at servers that are known to be in trouble.
-    Look,
-    /// The first packet of a question at a zone.
+    /// The first packet of a question at a zone, or a look at servers that are known to be in trouble.
     First,
     /// Another one.
     Again,
@@ -270,12 +268,8 @@ impl Servers {
         let Some(s) = table.get(&server) else {
             return WAIT_NEW;
         };
-        let (base, doubled) = match s.srtt {
-            Some(srtt) => (srtt + 4 * s.rttvar, s.late),
-            // Nothing was measured that may have grown.
-            None => (WAIT_NEW, s.late.saturating_sub(1)),
-        };
-        (base.max(WAIT_MIN) * (1 << doubled.min(3))).min(WAIT_MAX)
+        let base = s.srtt.map_or(WAIT_NEW, |srtt| srtt + 4 * s.rttvar);
+        (base.max(WAIT_MIN) * (1 << s.late.min(3))).min(WAIT_MAX)
     }
 
     /// How long `server` takes for nearly all its answers; what it owes aside.
@@ -357,9 +351,8 @@ impl Servers {
             return false;
         }
         let most = match errand {
-            Errand::Look => brake::FIRST_MAX,
-            _ if self.silence(zone, servers, now) == Silence::Sure => brake::SILENT_MAX,
             Errand::First => brake::FIRST_MAX,
+            Errand::Again if self.silence(zone, servers, now) == Silence::Sure => brake::SILENT_MAX,
             Errand::Again => brake::AGAIN_MAX,
         };
         unanswered >= most

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | a question's first try, and looks at what is in trouble | [`FIRST_MAX`] |
 //! | further tries | [`AGAIN_MAX`] |
-//! | where the servers are known to be silent | [`SILENT_MAX`] |
+//! | the same where the servers are known to be silent | [`SILENT_MAX`] |
 //!
 //! Who finds no room waits ([`HOLD_FOR`]) and sees again. Anything that any of the servers sends ends the doubt, so one that lives lifts the
 //! brake for all, and at a return everybody goes on at once. Servers are counted, not zones: an operator's zones share what his servers are sent.

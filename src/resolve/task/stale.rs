@@ -173,7 +173,9 @@ impl Shared {
                         stale => stale,
                     };
                     let known = trouble(&chain.at)?;
-                    let stale = stale.or_else(|| self.expanded_of_old(&chain.at, now))?;
+                    let may_make = known.why.kind != Kind::Bogus;
+                    let made = || self.expanded_of_old(&chain.at, now).filter(|_| may_make);
+                    let stale = stale.or_else(made)?;
                     let link = self.old_link(&chain.at, stale, &known.why, now)?;
                     used.push((chain.at.clone(), known));
                     link.entry
@@ -384,10 +386,12 @@ impl Shared {
                 let read = self.stale_in_memory(question, self.clock.now())?;
                 (read, From::Disk)
             }
-            None => (
-                self.expanded_of_old(question, self.clock.now())?,
-                From::Memory,
-            ),
+            // Whoever answers with bogus data may have let go of the name: what was never said of it is no match for that.
+            None if why.kind == Kind::Bogus => return None,
+            None => {
+                let made = self.expanded_of_old(question, self.clock.now())?;
+                (made, From::Memory)
+            }
         };
         let now = self.clock.now();
         let link = self.old_link(question, stale, why, now)?;

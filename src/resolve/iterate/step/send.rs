@@ -88,10 +88,9 @@ impl Attempt {
     /// Whether the zone's servers have fallen silent, and are sent as much by other questions as they may be.
     fn is_braked(&self, sender: &Sender<'_, '_>) -> bool {
         let (zone, now) = (&self.delegation.zone, sender.now.mono);
-        let errand = match (sender.manner.apart, self.sends) {
-            (true, _) => Errand::Look,
-            (false, 0) => Errand::First,
-            (false, _) => Errand::Again,
+        let errand = match sender.manner.apart || self.sends == 0 {
+            true => Errand::First,
+            false => Errand::Again,
         };
         self.forward.is_none() && (sender.env.servers).is_braked(zone, &self.addresses, errand, now)
     }
