@@ -23,6 +23,10 @@ const VERSION: &[u8] = b"\x012";
 const TTL_S: u32 = 0;
 /// SOA timers of a produced catalog, in seconds: refresh, retry, expire, minimum.
 const TIMERS_S: [u32; 4] = [3600, 600, 2_419_200, 0];
+/// What one catalog lists may take so much memory, in octets, before it is taken for broken: half a million members as a rule.
+const LISTED_BYTES_MAX: usize = 64 << 20;
+/// What a member or a property takes beside its texts, in octets, about.
+const ENTRY_LEN_BYTES: usize = 64;
 /// Octets of a digest that a member's label spells; enough that no two members meet.
 const LABEL_DIGEST_BYTES: usize = 16;
 
@@ -56,6 +60,9 @@ pub enum Broken {
     /// Section 4.1: a zone is listed once.
     #[error("{0} is listed twice")]
     Twice(Name),
+    /// A list of millions is a mistake, or an attack on whoever follows it.
+    #[error("it lists more than is read of one catalog, about half a million zones")]
+    TooLarge,
 }
 
 impl Membership {
@@ -64,6 +71,10 @@ impl Membership {
     /// # Errors
     /// It is broken.
     pub fn read(image: &ZoneImage) -> Result<Membership, Broken> {
+        Membership::read_within(image, LISTED_BYTES_MAX)
+    }
+
+    fn read_within(image: &ZoneImage, bytes_max: usize) -> Result<Membership, Broken> {
         let apex = image.apex();
         let version = apex.child(b"version").ok();
         let version = version.and_then(|name| image.find(&name, Rtype::TXT));
@@ -78,6 +89,13 @@ impl Membership {
         let depth = zones.label_count();
         let mut properties: HashMap<Vec<u8>, Member> = HashMap::new();
         let mut names: Vec<(Vec<u8>, Name)> = Vec::new();
+        let mut left = bytes_max;
+        let mut take = |octets: usize| {
+            left = left
+                .checked_sub(ENTRY_LEN_BYTES + octets)
+                .ok_or(Broken::TooLarge)?;
+            Ok(())
+        };
         for node in image.nodes().filter(|node| node.name.is_below(&zones)) {
             let labels: Vec<&[u8]> = node.name.labels().collect();
             let data = |rtype| {
@@ -89,6 +107,7 @@ impl Membership {
                 [label] => match data(Rtype::PTR) {
                     [] => {}
                     [one] => {
+                        take(2 * label.len() + one.len())?;
                         names.extend(rdata::single_name(one).map(|zone| (label.to_vec(), zone)))
                     }
                     _ => return Err(Broken::SeveralNames(node.name)),
@@ -96,6 +115,7 @@ impl Membership {
                 [b"coo", label] => {
                     // Section 4.3.1: more than one means nothing.
                     if let [one] = data(Rtype::PTR) {
+                        take(2 * label.len() + one.len())?;
                         let member = properties
                             .entry(label.to_vec())
                             .or_insert_with(|| Member::new(label));
@@ -103,6 +123,9 @@ impl Membership {
                     }
                 }
                 [b"group", label] => {
+                    for text in data(Rtype::TXT) {
+                        take(2 * label.len() + text.len())?;
+                    }
                     let member = properties
                         .entry(label.to_vec())
                         .or_insert_with(|| Member::new(label));
@@ -311,6 +334,26 @@ mod tests {
 
     fn listed(text: &str) -> Membership {
         read(&format!("{TWO}{text}")).unwrap()
+    }
+
+    /// Members, what they are moving to and their groups count, whether they belong together or not.
+    #[test]
+    fn a_list_beyond_all_measure_is_broken() {
+        for line in [
+            "m{}.zones 0 PTR member-{}.example.\n",
+            "coo.m{}.zones 0 PTR member-{}.example.\n",
+            "group.m{}.zones 0 TXT members-{}-have-groups\n",
+            "group.m.zones 0 TXT one-member-{}-has-many-groups-{}\n",
+        ] {
+            let lines = (0..100).map(|i| line.replace("{}", &i.to_string()));
+            let image = image(&format!("{TWO}{}", lines.collect::<String>()));
+            let read = |bytes_max| Membership::read_within(&image, bytes_max);
+            assert_eq!(read(100 * 64), Err(Broken::TooLarge), "{line}");
+            assert!(read(100 * 128).is_ok(), "{line}");
+        }
+        // What is none of it does not.
+        let image = image(&format!("{TWO}x.ext 0 TXT {}", "whatever ".repeat(30)));
+        assert!(Membership::read_within(&image, 0).is_ok());
     }
 
     #[test]

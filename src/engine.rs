@@ -209,6 +209,7 @@ impl Engine {
             config,
             mirrors.clone(),
             reach.clone(),
+            resolver.clone(),
             clock.clone(),
             metrics.clone(),
         );

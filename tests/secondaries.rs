@@ -515,6 +515,50 @@ fn a_catalog_feeds_a_fleet() {
     assert_eq!(Message::parse(&plain.unwrap()).unwrap().answer.len(), 0);
 }
 
+/// Answers that were ready for the next who asks rest on the mirror, and go with it.
+#[test]
+fn what_a_catalog_drops_is_answered_no_more() {
+    if !namespace::enter() {
+        return;
+    }
+    let any = zone(1, 5);
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let hub_daemon = Daemon::start(&hub(&["a.test."], nobody), &[("any.zone", &any)]);
+    let config = format!(
+        "[server]\nlisten = ['127.0.0.1:PORT']\nworkers = 1\n[resolver]\nspecial_use_zones = false\nprime = false\n\
+         [[mirror]]\nzone = 'cat.test.'\nverify = 'none'\nsources = ['file:cat.zone']\n\
+         [[catalog]]\nzone = 'cat.test.'\nverify = 'none'\nuse = 'always'\nsources = ['axfr:{}']\n",
+        hub_daemon.addr()
+    );
+    let catalog = |serial: u32, rest: &str| {
+        format!(
+            "@ 0 SOA invalid. invalid. {serial} 3600 600 86400 0\n@ 0 NS invalid.\nversion 0 TXT 2\n{rest}"
+        )
+    };
+    let listed = catalog(1, "one.zones 0 PTR a.test.\n");
+    let leaf = Daemon::start(&config, &[("cat.zone", &listed)]);
+    let question = Message {
+        recursion_desired: true,
+        ..query("a.test.", Rtype::SOA)
+    };
+    let ask = || leaf.udp(&question).answer.len();
+    in_time("the member's answer is ready", || {
+        let is_answered = (0..3).all(|_| ask() == 1);
+        (is_answered && metric(&leaf, "answers_ready_total") > 0).then_some(())
+    });
+    fs::write(leaf.file("cat.zone"), catalog(2, "")).unwrap();
+    refresh(&leaf, "cat.test.", 2);
+    let gone = leaf
+        .file("data")
+        .join("mirror")
+        .join("a.test")
+        .join("removed");
+    in_time("it is removed", || gone.exists().then_some(()));
+    let before = metric(&leaf, "answers_ready_total");
+    assert_eq!(ask(), 0);
+    assert_eq!(metric(&leaf, "answers_ready_total"), before);
+}
+
 /// The members of the last good catalog stay, also when the program starts anew beside a broken one.
 #[test]
 fn a_broken_catalog_changes_nothing() {

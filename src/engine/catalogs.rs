@@ -20,6 +20,7 @@ use crate::dns::Name;
 use crate::metrics::Metrics;
 use crate::mirror::{Generation, GenerationState, Mirrors, NewGeneration, blocking};
 use crate::reach::Reachability;
+use crate::resolve::task::Resolver;
 
 /// How often files of removed members are looked at, in seconds.
 const SWEEP_INTERVAL_S: u64 = 3600;
@@ -33,6 +34,7 @@ pub struct Catalogs {
     configured: BTreeSet<Name>,
     mirrors: Arc<Mirrors>,
     reach: Arc<Reachability>,
+    resolver: Resolver,
     clock: Clock,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -42,8 +44,17 @@ pub struct Catalogs {
 struct State {
     /// Members of all catalogs.
     followed: BTreeMap<Name, Followed>,
-    /// What was last said about zones that are left out, so that it is said once.
-    ignored: BTreeMap<Name, String>,
+    /// What each catalog lists in vain.
+    ignored: BTreeMap<Name, LeftOut>,
+}
+
+/// Zones that a catalog lists and that are not mirrored.
+#[derive(Default, PartialEq, Eq)]
+struct LeftOut {
+    /// All of them; there may be millions.
+    count: u64,
+    /// The first [`IGNORED_TOLD_MAX`], and what was said of them, so that it is said once.
+    told: BTreeMap<Name, Ignored>,
 }
 
 impl Catalogs {
@@ -52,6 +63,7 @@ impl Catalogs {
         config: &Config,
         mirrors: Arc<Mirrors>,
         reach: Arc<Reachability>,
+        resolver: Resolver,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Catalogs {
@@ -65,6 +77,7 @@ impl Catalogs {
             configs: followed.cloned().collect(),
             mirrors,
             reach,
+            resolver,
             clock,
             metrics,
             state: Mutex::default(),
@@ -154,8 +167,8 @@ impl Catalogs {
         };
         let members_max = config.members_max;
         let steps = plan(catalog, listed, &state.followed, refuses, members_max);
-        let mut ignored = BTreeMap::new();
-        let mut untold = 0_u64;
+        let before = state.ignored.remove(catalog).unwrap_or_default();
+        let mut ignored = LeftOut::default();
         for step in steps {
             match step {
                 Step::Remove(zone) => {
@@ -191,30 +204,27 @@ impl Catalogs {
                     state.followed.insert(zone, new);
                 }
                 Step::Ignore(zone, why) => {
-                    let why = format!("{catalog}: {why}");
-                    let is_news = state.ignored.get(&zone) != Some(&why);
-                    match ignored.len() < IGNORED_TOLD_MAX {
-                        true if is_news => {
-                            tracing::warn!(%zone, "listed and not mirrored: {why}");
+                    ignored.count += 1;
+                    if ignored.told.len() < IGNORED_TOLD_MAX {
+                        if before.told.get(&zone) != Some(&why) {
+                            tracing::warn!(%zone, %catalog, "listed and not mirrored: {why}");
                         }
-                        _ => untold += u64::from(is_news),
+                        ignored.told.insert(zone, why);
                     }
-                    ignored.insert(zone, why);
                 }
             }
         }
-        if untold > 0 {
-            tracing::warn!(%catalog, more = untold, "more zones are listed and not mirrored");
+        let more = ignored.count - ignored.told.len() as u64;
+        if more > 0 && ignored.count != before.count {
+            tracing::warn!(%catalog, more, "more zones are listed and not mirrored");
         }
-        let of_others = |_: &Name, why: &mut String| !why.starts_with(&format!("{catalog}: "));
-        state.ignored.retain(of_others);
-        state.ignored.extend(ignored);
+        state.ignored.insert(catalog.clone(), ignored);
         self.metrics
             .catalog_members
             .set(state.followed.len() as u64);
         self.metrics
             .catalog_members_ignored
-            .set(state.ignored.len() as u64);
+            .set(state.ignored.values().map(|left| left.count).sum());
     }
 
     async fn add(&self, config: &config::Catalog, zone: &Name, new: &Followed) {
@@ -237,6 +247,8 @@ impl Catalogs {
     async fn remove(&self, zone: &Name, label: &[u8]) {
         let mirror = self.mirrors.find(zone);
         self.mirrors.remove(zone);
+        // Answers that are ready rest on it, and proofs.
+        self.resolver.note_generation(zone);
         self.reach.remove(zone).await;
         let (store, label, at) = (self.mirrors.store().clone(), label.to_vec(), zone.clone());
         let now_s = self.clock.now().wall_s;

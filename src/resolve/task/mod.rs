@@ -456,7 +456,7 @@ impl Resolver {
         self.note_change();
     }
 
-    /// A new version of a mirrored zone is here: what an older one denied must not hide what was added.
+    /// A new version of a mirrored zone is here, or its mirror is gone: what an older one denied must not hide what was added.
     pub fn note_generation(&self, zone: &Name) {
         if let Some(validator) = &self.0.validator {
             validator.forget_denials_of(zone);
