@@ -316,7 +316,7 @@ fn every_panel_and_every_rule_works() {
             (rules.iter())
                 .any(|(of, state)| of == name && ["pending", "firing"].contains(&&**state))
         };
-        match rules.len() == count && WARN.iter().all(|name| warns(name)) {
+        match rules.len() == count && WARN.iter().all(warns) {
             true => Ok(()),
             false => Err(format!("{rules:?}")),
         }
