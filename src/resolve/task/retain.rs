@@ -211,18 +211,21 @@ impl Resolver {
     }
 
     /// Takes back from the ledger what was retained, and keeps the ledger at what is, for as long as it is polled.
-    pub async fn keep_retained(self, ledger: Arc<Ledger>) {
+    pub fn keep_retained(self, ledger: Arc<Ledger>) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.0;
+        // At once: who asks before this is polled for the first time has to wait for the rows, too.
         shared.retained.begin_restore();
-        let (reader, from) = (shared.clone(), ledger.clone());
-        let _ = tokio::task::spawn_blocking(move || reader.restore(&from)).await;
-        shared.retained.end_restore();
-        shared.show_retained();
-        loop {
-            let wrote = shared.clone().write_retained(ledger.clone(), false).await;
-            match wrote {
-                0 => sleep(WRITE_IDLE).await,
-                _ => sleep(WRITE_EVERY).await,
+        async move {
+            let (reader, from) = (shared.clone(), ledger.clone());
+            let _ = tokio::task::spawn_blocking(move || reader.restore(&from)).await;
+            shared.retained.end_restore();
+            shared.show_retained();
+            loop {
+                let wrote = shared.clone().write_retained(ledger.clone(), false).await;
+                match wrote {
+                    0 => sleep(WRITE_IDLE).await,
+                    _ => sleep(WRITE_EVERY).await,
+                }
             }
         }
     }
