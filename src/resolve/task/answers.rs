@@ -110,6 +110,30 @@ impl Shared {
         }
     }
 
+    /// Reads what is there, then writes what is new, for as long as it is polled.
+    async fn keep_shelf(self: &Arc<Self>, shelf: &Arc<Shelf>) {
+        let (reader, from) = (self.clone(), shelf.clone());
+        let _ = tokio::task::spawn_blocking(move || reader.restore_answers(&from)).await;
+        shelf.list.end_restore();
+        shelf.restored.send_replace(true);
+        let mut turns: u64 = 0;
+        loop {
+            self.show_answers(shelf);
+            sleep(WRITE_EVERY).await;
+            turns += 1;
+            let now = self.clock.now();
+            if turns.is_multiple_of(EXPIRE_EVERY_TURNS) {
+                shelf.list.expire(now);
+            }
+            shelf.list.take(self.cache.take_notes(), now);
+            for _ in 0..WRITES_PER_TURN_MAX {
+                if self.write_answers(shelf, false).await < ROWS_PER_WRITE_MAX {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Writes one transaction; says how many rows it had. Nothing counts as written that was not.
     async fn write_answers(self: &Arc<Self>, shelf: &Arc<Shelf>, all: bool) -> usize {
         let now = self.clock.now();
@@ -158,32 +182,18 @@ impl Shared {
 
 impl Resolver {
     /// Keeps the most used answers in the ledger, and finds them there again, for as long as it is polled.
-    pub async fn keep_answers(self, ledger: Arc<Ledger>) {
+    pub fn keep_answers(self, ledger: Arc<Ledger>) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.0;
         let shelf = Arc::new(Shelf::new(&shared, ledger));
+        // At once, as in `Resolver::keep_retained`.
         shelf.list.begin_restore();
-        if shared.shelf.set(shelf.clone()).is_err() {
-            return;
+        let is_first = shared.shelf.set(shelf.clone()).is_ok();
+        if is_first {
+            shared.cache.start_noting();
         }
-        shared.cache.start_noting();
-        let (reader, from) = (shared.clone(), shelf.clone());
-        let _ = tokio::task::spawn_blocking(move || reader.restore_answers(&from)).await;
-        shelf.list.end_restore();
-        shelf.restored.send_replace(true);
-        let mut turns: u64 = 0;
-        loop {
-            shared.show_answers(&shelf);
-            sleep(WRITE_EVERY).await;
-            turns += 1;
-            let now = shared.clock.now();
-            if turns.is_multiple_of(EXPIRE_EVERY_TURNS) {
-                shelf.list.expire(now);
-            }
-            shelf.list.take(shared.cache.take_notes(), now);
-            for _ in 0..WRITES_PER_TURN_MAX {
-                if shared.write_answers(&shelf, false).await < ROWS_PER_WRITE_MAX {
-                    break;
-                }
+        async move {
+            if is_first {
+                shared.keep_shelf(&shelf).await;
             }
         }
     }
