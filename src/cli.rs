@@ -115,7 +115,7 @@ pub enum ToServer {
         after_help = "Examples:\n  holdfast readiness\n  holdfast readiness --names names.txt --set domestic --json\n  holdfast readiness --html > readiness.html"
     )]
     Readiness {
-        /// Judge the names of this file (one per line, with a type where it is not A) instead of what clients ask.
+        /// Judge the names of this file (one per line, with a type where it is not A; - for standard input) instead of what clients ask.
         #[arg(long, value_name = "FILE")]
         names: Option<PathBuf>,
         /// What stays reachable: `domestic`, or a set of [reachability.sets].

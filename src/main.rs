@@ -104,7 +104,8 @@ fn ask_server(command: ToServer, file: &Path, json: bool) -> Result<ExitCode, Fa
         ToServer::Cache(command) => cache(socket, command, json)?,
         ToServer::Clock(ClockCommand::Reset) => clock_reset(&found, json)?,
         ToServer::Readiness { names, set, html } => {
-            let names = names.map(|file| absolute(&file)).transpose()?;
+            let names = names.map(|file| rehearse::names_of(&file)).transpose();
+            let names = names.map_err(Fault::from)?;
             let cut = CutAsked::Isolation(set);
             let request = Request::Readiness { names, cut };
             let report = block_on(rehearse::readiness(socket, request))??;
@@ -285,10 +286,7 @@ fn drill(socket: &Path, command: DrillCommand, json: bool) -> Result<(), Fault> 
         } => {
             let cut = match (zone, prefix) {
                 (Some(zone), _) => CutAsked::Zone(zone.to_string()),
-                (_, Some(list)) if Path::new(&list).exists() => {
-                    CutAsked::Prefix(absolute(Path::new(&list))?)
-                }
-                (_, Some(list)) => CutAsked::Prefix(list),
+                (_, Some(list)) => rehearse::prefix_asked(list)?,
                 (None, None) => CutAsked::Isolation(set),
             };
             let request = Request::DrillStart {
@@ -308,14 +306,6 @@ fn drill(socket: &Path, command: DrillCommand, json: bool) -> Result<(), Fault> 
             tell(socket, json, Request::DrillReport, words)
         }
     }
-}
-
-/// The server reads the file, and stands in another directory.
-fn absolute(file: &Path) -> Result<String, Fault> {
-    let path =
-        std::fs::canonicalize(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let text = path.to_str().map(str::to_owned);
-    Ok(text.ok_or_else(|| format!("{}: not UTF-8", file.display()))?)
 }
 
 /// `holdfast cache ...`.

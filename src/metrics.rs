@@ -428,7 +428,7 @@ metrics! {
     drills_aborted_total,
     /// Questions that were judged for drills and readiness reports.
     questions_judged_total,
-    /// Of a thousand queries, so many would be lost: by the last readiness report.
+    /// The share of queries that would be lost, by the last readiness report.
     readiness_lost_permille,
 }
 

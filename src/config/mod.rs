@@ -43,8 +43,6 @@ use crate::dns::tsig::{Key, Keyring};
 use crate::prefix_set::PrefixSet;
 use crate::tls::{Authorities, Identity};
 
-pub use sets::load as load_prefixes;
-
 pub use anchors::{Anchor, Anchors};
 pub use error::{ConfigError, Fault};
 pub use hints::Hints;

@@ -76,7 +76,7 @@ fn part(item: &Item<'_, '_>) -> Option<Part> {
 ///
 /// # Errors
 /// It cannot be read, or has wrong lines.
-pub fn load(path: &Path) -> Result<Vec<IpNet>, ConfigError> {
+fn load(path: &Path) -> Result<Vec<IpNet>, ConfigError> {
     let text = super::error::read_text(path, FILE_BYTES_MAX)?;
     parse_list(text.as_bytes()).map_err(|faults| ConfigError::of_file(path, faults))
 }

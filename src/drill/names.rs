@@ -202,13 +202,15 @@ impl Names {
 }
 
 /// The questions of a file: a name on each line, and a type where it is not A. What follows a `#` is a comment; a question that comes
-/// again counts once.
+/// again counts once. Names beyond ASCII are refused: asked as they stand they would not exist, and what says so survives.
 ///
 /// # Errors
 /// Number (from 1) and fault of the first wrong line.
 pub fn parse_list(text: &[u8]) -> Result<Vec<Question>, (usize, String)> {
     let mut questions = Vec::new();
     let mut known = HashSet::new();
+    // Some editors begin a text with it.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let fault = |why: String| (at + 1, why);
         let code = line.split(|byte| *byte == b'#').next().unwrap_or_default();
@@ -217,6 +219,10 @@ pub fn parse_list(text: &[u8]) -> Result<Vec<Question>, (usize, String)> {
         let Some(word) = words.next() else {
             continue;
         };
+        if !word.is_ascii() {
+            let why = format!("{word}: beyond ASCII; such a name is written as xn--...");
+            return Err(fault(why));
+        }
         let name: Name = (word.parse()).map_err(|error| fault(format!("no name: {error}")))?;
         let rtype = match words.next() {
             None => Rtype::A,
@@ -319,9 +325,12 @@ mod tests {
             (b"a NOTYPE", 1),
             (b"a A b", 1),
             (b"\xff", 1),
+            ("a\nпример.испытание".as_bytes(), 2),
         ] {
             assert_eq!(parse_list(text).unwrap_err().0, line);
         }
+        let marked = parse_list(b"\xef\xbb\xbfwww.example\r\n").unwrap();
+        assert_eq!(marked[0].name, "www.example.".parse().unwrap());
     }
 
     #[test]

@@ -41,6 +41,8 @@ const FIXES_MAX: usize = 50;
 const FAILING_MAX: usize = 50;
 /// Lost questions in the text.
 const TEXT_LOST_MAX: usize = 25;
+/// Questions that fail now in the text.
+const TEXT_FAILING_MAX: usize = 10;
 /// Fixes in the text.
 const TEXT_FIXES_MAX: usize = 10;
 
@@ -487,6 +489,12 @@ impl Report {
         if left_out > 0 {
             let _ = writeln!(out, "  and {left_out} more; --json shows them");
         }
+        if !self.failing.is_empty() {
+            out.push_str("\nfailing already, without any cut-off, most used first:\n");
+        }
+        for row in self.failing.iter().take(TEXT_FAILING_MAX) {
+            let _ = writeln!(out, "  {} {}: {}", row.name, row.rtype, row.text);
+        }
         out
     }
 }
@@ -562,6 +570,7 @@ mod tests {
         let text = report.to_text();
         assert!(text.contains("survive                   80.0 %"), "{text}");
         assert!(text.contains("cut-off: 1 question\n"), "{text}");
+        assert!(text.ends_with("first:\n  n5.test. A: refused\n"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
     }

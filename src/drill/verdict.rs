@@ -189,6 +189,8 @@ pub struct FailedAt {
     pub zone: Option<Name>,
     /// The zone through whose servers the addresses of that zone's servers would have to be found, where they are not known.
     pub names_in: Option<Name>,
+    /// No server of that zone was known well enough to be asked.
+    pub unasked: bool,
     /// A server that stays reachable was asked there, without success.
     pub asked: bool,
     /// What it was that failed, of the chain of trust.
@@ -380,6 +382,7 @@ impl Evidence<'_> {
                 question,
                 zone: bad,
                 names_in: None,
+                unasked: true,
                 asked: false,
                 chain,
                 link: None,
@@ -394,7 +397,8 @@ impl Evidence<'_> {
         let zone = self.deepest_step(ask.id).or_else(of_link);
         FailedAt {
             question,
-            names_in: self.names_in(ask.id, zone.as_ref()),
+            names_in: self.names_in(ask.id),
+            unasked: !self.asked_at(ask.id, zone.as_ref()),
             asked: self.asked_inside(ask.id, zone.as_ref()),
             zone,
             chain,
@@ -415,12 +419,18 @@ impl Evidence<'_> {
                 .iter()
                 .any(|s| !s.cut && !s.addresses.is_empty())
         };
+        // The true world knows where they are, and they were not asked.
+        let hidden: Vec<&str> = (servers.iter())
+            .filter(|server| !server.cut && !server.addresses.is_empty())
+            .map(|server| server.name.as_str())
+            .collect();
         let cause = match (&zone, parent) {
             _ if failed.chain => Cause::NoChain,
             (None, _) => Cause::Other,
             _ if failed.asked => Cause::ServersFail,
-            _ if failed.names_in.is_some() => Cause::NamedAbroad,
+            _ if failed.names_in.is_some() && failed.unasked => Cause::NamedAbroad,
             (_, Some(_)) => Cause::ParentAbroad,
+            _ if !hidden.is_empty() => Cause::NamedAbroad,
             _ => Cause::ServersAbroad,
         };
         let shown =
@@ -440,6 +450,30 @@ impl Evidence<'_> {
                     ),
                 },
             ),
+            Cause::NamedAbroad if !hidden.is_empty() => {
+                let others = match servers.len() > hidden.len() {
+                    true => format!("; the others are cut off ({set})"),
+                    false => String::new(),
+                };
+                let hidden = hidden.join(", ");
+                let (by, home) = match &failed.names_in {
+                    Some(home) => (
+                        format!(
+                            ": their addresses would have to be asked of {home}, which is cut off"
+                        ),
+                        home.to_string(),
+                    ),
+                    None => (String::new(), format!("the zone above {at}")),
+                };
+                (
+                    format!(
+                        "name servers of {at} stay reachable ({hidden}), but the way to them was not found{by}{others}"
+                    ),
+                    format!(
+                        "mirror {home}, or ask the operator of {at} for a name server with a name inside {at} that stays reachable"
+                    ),
+                )
+            }
             Cause::NamedAbroad => {
                 let home = shown(&failed.names_in);
                 (
@@ -581,21 +615,21 @@ impl Evidence<'_> {
         asked
     }
 
-    /// The zone that would have to say where the servers of `zone` are: that at which the search for an address of theirs ended. None
-    /// where any of them was asked.
-    fn names_in(&self, ask: u32, zone: Option<&Name>) -> Option<Name> {
+    /// Whether any server of `zone` was asked.
+    fn asked_at(&self, ask: u32, zone: Option<&Name>) -> bool {
         let mut at: Option<Name> = None;
-        let mut exchanges = false;
-        for what in self.below(ask) {
-            match what {
-                What::Step { zone, .. } => at = zone.parse().ok(),
-                What::Exchange { .. } => exchanges |= at.as_ref() == zone,
-                _ => {}
+        self.below(ask).any(|what| match what {
+            What::Step { zone, .. } => {
+                at = zone.parse().ok();
+                false
             }
-        }
-        if exchanges {
-            return None;
-        }
+            What::Exchange { .. } => at.as_ref() == zone,
+            _ => false,
+        })
+    }
+
+    /// The zone that would have to say where further servers are: that at which the search for an address of theirs ended.
+    fn names_in(&self, ask: u32) -> Option<Name> {
         let mut home = None;
         let mut open = ask;
         for _ in 0..DEPTH_MAX {

@@ -42,6 +42,8 @@ const JUDGED_PER_LOOK_MAX: usize = 500;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time between two fadings of the counts of names.
 const FADE_EVERY: Duration = Duration::from_secs(3600);
+/// A readiness report that nobody has asked for any more for so long is given up: it would stand in the way of the next one.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 /// When a drill is over, its last questions are answered: so long after that is taken away what they have left.
 const SWEPT_AFTER: Duration = Duration::from_secs(12);
 
@@ -83,6 +85,8 @@ struct Job {
     id: u64,
     of: u64,
     done: AtomicU64,
+    /// When somebody asked how far it is, monotonic.
+    asked: Mutex<Duration>,
     report: Mutex<Option<Report>>,
 }
 
@@ -369,6 +373,7 @@ impl Drills {
                 id: state.jobs,
                 of: list.len() as u64,
                 done: AtomicU64::new(0),
+                asked: Mutex::new(self.clock.now().mono),
                 report: Mutex::new(None),
             });
             state.job = Some(job.clone());
@@ -376,8 +381,10 @@ impl Drills {
         };
         let (drills, at) = (self.clone(), job.clone());
         tokio::spawn(async move {
-            let report = drills.made(cut, list, &at.done).await;
-            *lock(&at.report) = Some(report);
+            match drills.made(cut, list, &at).await {
+                Some(report) => *lock(&at.report) = Some(report),
+                None => drills.give_up(&at),
+            }
         });
         Ok(progress(&job))
     }
@@ -389,8 +396,11 @@ impl Drills {
     pub fn assessed(&self, id: u64) -> Result<ReadinessProgress, String> {
         let state = lock(&self.state);
         let job = state.job.as_ref().filter(|job| job.id == id);
-        job.map(|job| progress(job))
-            .ok_or_else(|| "there is no such report any more".to_owned())
+        let told = job.map(|job| {
+            *lock(&job.asked) = self.clock.now().mono;
+            progress(job)
+        });
+        told.ok_or_else(|| "there is no such report any more".to_owned())
     }
 
     /// The last readiness report.
@@ -400,19 +410,41 @@ impl Drills {
         lock(&job.report).clone()
     }
 
-    async fn made(&self, cut: Arc<Cut>, list: Vec<(Question, f64)>, done: &AtomicU64) -> Report {
+    fn give_up(&self, job: &Job) {
+        let mut state = lock(&self.state);
+        if state.job.as_ref().is_some_and(|known| known.id == job.id) {
+            state.job = None;
+        }
+        tracing::info!(
+            done = job.done.load(Ordering::Relaxed),
+            of = job.of,
+            "a readiness report is given up: nobody waits for it any more"
+        );
+    }
+
+    /// None when nobody waits for it any more.
+    async fn made(&self, cut: Arc<Cut>, list: Vec<(Question, f64)>, job: &Job) -> Option<Report> {
         let began = format_utc(self.clock.now().wall_s);
         let judge = self.engine.judge(cut.clone()).await;
         let counts: HashMap<Question, f64> = list.iter().cloned().collect();
         let tally = Mutex::new(Tally::default());
-        let questions = list.into_iter().map(|(question, _)| question);
+        let is_wanted = |_: &Question| self.clock.now().mono < *lock(&job.asked) + ABANDONED_AFTER;
+        let mut questions = list.into_iter().map(|(question, _)| question).peekable();
         let keep = |question: Question, verdict| {
             self.metrics.questions_judged_total.inc();
-            done.fetch_add(1, Ordering::Relaxed);
+            job.done.fetch_add(1, Ordering::Relaxed);
             let count = counts.get(&question).copied().unwrap_or(1.0);
             lock(&tally).add(question, count, verdict);
         };
-        judge_all(&judge, questions, keep).await;
+        judge_all(
+            &judge,
+            std::iter::from_fn(|| questions.next_if(is_wanted)),
+            keep,
+        )
+        .await;
+        if questions.peek().is_some() {
+            return None;
+        }
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let ended = format_utc(self.clock.now().wall_s);
         let adding =
@@ -424,7 +456,7 @@ impl Drills {
         self.metrics
             .readiness_lost_permille
             .set(lost_permille.round() as u64);
-        report
+        Some(report)
     }
 }
 

@@ -149,11 +149,7 @@ impl Operator {
                 to_json(&trace::trace(asked, &self.settings, resolver, &self.clock).await?)
             }
             Request::Readiness { names, cut } => {
-                let cut = rehearse::cut(cut, &self.sets)?;
-                let questions = match names {
-                    Some(file) => Some(rehearse::questions(file).await?),
-                    None => None,
-                };
+                let (cut, questions) = rehearse::assessed(cut, names, &self.sets).await?;
                 to_json(&self.drills.assess(cut, questions).await?)
             }
             Request::ReadinessPoll { job } => to_json(&self.drills.assessed(job)?),
@@ -163,7 +159,8 @@ impl Operator {
                 shadow,
                 abort_at_permille,
             } => {
-                let planned = rehearse::planned(cut, for_s, shadow, abort_at_permille, &self.sets)?;
+                let planned =
+                    rehearse::planned(cut, for_s, shadow, abort_at_permille, &self.sets).await?;
                 to_json(&self.drills.start(planned).await?)
             }
             Request::DrillStop => to_json(&self.drills.stop()?),

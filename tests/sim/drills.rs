@@ -492,3 +492,28 @@ async fn readiness_of_a_list_says_why_and_what_would_fix_it() {
     let again = stage.drills.assessed(again.job).unwrap().report.unwrap();
     assert_eq!(lost(&again), expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_readiness_report_that_nobody_waits_for_gives_way() {
+    let stage = Stage::set(&[]).await;
+    let many = |n: usize| {
+        let host = |n| Question::new(name(&format!("n{n}.shop.home.")), Rtype::A);
+        Some((0..n).map(host).collect::<Vec<_>>())
+    };
+    let first = stage
+        .drills
+        .assess(isolation(), many(20_000))
+        .await
+        .unwrap();
+    for _ in 0..60 {
+        tokio::time::sleep(SECOND).await;
+        let at = stage.drills.assessed(first.job).unwrap();
+        assert!(at.report.is_none() && at.done < at.of, "{at:?}");
+    }
+    let refused = stage.drills.assess(isolation(), many(1)).await;
+    assert!(refused.is_err_and(|why| why.contains("in the making")));
+    // Whoever asked for it has gone.
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(stage.drills.assessed(first.job).is_err());
+    assert!(stage.drills.assess(isolation(), many(1)).await.is_ok());
+}

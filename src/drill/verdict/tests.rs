@@ -232,9 +232,8 @@ fn a_broken_chain_names_the_zone_and_the_link() {
 }
 
 /// Events as (number of the one that it belongs to, event).
-fn lost(whats: Vec<(u32, What)>, zone_now: &str) -> Loss {
-    let question = Question::new(name("www.a.x."), Rtype::A);
-    let events: Vec<Event> = whats
+fn events(whats: Vec<(u32, What)>) -> Vec<Event> {
+    whats
         .into_iter()
         .enumerate()
         .map(|(i, (parent, what))| Event {
@@ -243,7 +242,12 @@ fn lost(whats: Vec<(u32, What)>, zone_now: &str) -> Loss {
             at_ms: 0.0,
             what,
         })
-        .collect();
+        .collect()
+}
+
+fn lost(whats: Vec<(u32, What)>, zone_now: &str) -> Loss {
+    let question = Question::new(name("www.a.x."), Rtype::A);
+    let events = events(whats);
     let found = resolution(Rcode::SERVFAIL);
     let cut = cut();
     let evidence = Evidence {
@@ -259,6 +263,55 @@ fn lost(whats: Vec<(u32, What)>, zone_now: &str) -> Loss {
         servers,
     };
     evidence.lost(failed, None, now)
+}
+
+#[test]
+fn who_stays_reachable_and_cannot_be_found_is_not_said_to_be_cut_off() {
+    let found = |search: Vec<(u32, What)>| {
+        let question = Question::new(name("www.a.x."), Rtype::A);
+        let mut whats = vec![
+            (0, ask("www.a.x. A", "answer", true)),
+            (1, step("a.x.", "retained")),
+            (1, exchange(ABROAD, false)),
+        ];
+        whats.extend(search);
+        let (cut, resolution, events) = (cut(), resolution(Rcode::SERVFAIL), events(whats));
+        let evidence = Evidence {
+            question: &question,
+            cut: &cut,
+            resolution: &resolution,
+            events: &events,
+        };
+        let way = |servers| Way {
+            zone: name("a.x."),
+            servers,
+        };
+        // One was known in the world with the cut; where the other one is only the true world knows.
+        let both = way(vec![
+            (name("ns1.a.x."), vec![ABROAD.into()]),
+            (name("ns2.b.y."), vec![INSIDE.into()]),
+        ]);
+        evidence.lost(evidence.failed_at(), Some(both.clone()), both)
+    };
+    let loss = found(Vec::new());
+    assert_eq!(loss.cause, Cause::NamedAbroad);
+    assert!(
+        loss.text.contains("stay reachable (ns2.b.y.)"),
+        "{}",
+        loss.text
+    );
+    assert!(
+        loss.fix.contains("mirror the zone above a.x."),
+        "{}",
+        loss.fix
+    );
+    let loss = found(vec![
+        (1, ask("ns2.b.y. A", "address of a name server", true)),
+        (4, step("y.", "mirror")),
+        (4, exchange(ABROAD, false)),
+    ]);
+    assert!(loss.text.contains("asked of y., which"), "{}", loss.text);
+    assert!(loss.fix.contains("mirror y."), "{}", loss.fix);
 }
 
 #[test]
