@@ -122,7 +122,7 @@ complete -c holdfast -n "__fish_holdfast_using_subcommand trace" -l cd -d 'Show 
 complete -c holdfast -n "__fish_holdfast_using_subcommand trace" -l no-cache -d 'Ask with an empty memory, beside the one that clients use'
 complete -c holdfast -n "__fish_holdfast_using_subcommand trace" -l json -d 'Print JSON instead of text'
 complete -c holdfast -n "__fish_holdfast_using_subcommand trace" -s h -l help -d 'Print help'
-complete -c holdfast -n "__fish_holdfast_using_subcommand readiness" -l names -d 'Judge the names of this file (one per line, with a type where it is not A) instead of what clients ask' -r -F
+complete -c holdfast -n "__fish_holdfast_using_subcommand readiness" -l names -d 'Judge the names of this file (one per line, with a type where it is not A; - for standard input) instead of what clients ask' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand readiness" -l set -d 'What stays reachable: `domestic`, or a set of [reachability.sets]' -r
 complete -c holdfast -n "__fish_holdfast_using_subcommand readiness" -l config -d 'Configuration file; relative paths in it are relative to the file [default: config.toml here, else /etc/holdfast/config.toml]' -r -F
 complete -c holdfast -n "__fish_holdfast_using_subcommand readiness" -l html -d 'Print one HTML page, complete in itself'
