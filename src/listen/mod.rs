@@ -35,9 +35,8 @@ use crate::metrics::Metrics;
 use crate::query::Pipeline;
 use proxy::Proxies;
 
-/// Connections that the kernel holds until they are taken; it grants what `net.core.somaxconn` allows. Where they are too many the kernel drops
-/// an honest client's SYN as any other, and he waits a second.
-const TCP_BACKLOG_MAX: i32 = 4096;
+/// Connections that the kernel holds until they are taken. Under a flood of them this is a line that everybody waits in.
+const TCP_BACKLOG_MAX: i32 = 1024;
 /// Asked of the kernel for each UDP socket and direction; it grants what its limits allow.
 pub const UDP_BUFFER_BYTES: usize = 4 << 20;
 /// How long the queries in work may take when stopping, in milliseconds: what an answer from elsewhere usually takes. Who waits
