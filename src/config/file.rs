@@ -235,7 +235,7 @@ fn interfaces(item: &Item<'_, '_>) -> Option<Vec<String>> {
     }
     let mut enumerated = names.iter().enumerate();
     match enumerated.find(|(at, name)| names[..*at].contains(name)) {
-        Some((_, name)) => item.fault(&format!("{name} twice; allowed is each interface once")),
+        Some((_, name)) => item.fault(format!("{name} twice; allowed is each interface once")),
         None => Some(names),
     }
 }
