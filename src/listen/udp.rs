@@ -4,7 +4,7 @@
 //! them and no lock is shared. A thread takes a batch of datagrams, answers by itself what needs no
 //! waiting, and hands the rest to the async side, which answers through the same socket.
 //!
-//! The same is done for what comes past the kernel (`xdp`): a [`Door`] is a socket, or a queue of an interface.
+//! The same is done for what comes past the kernel (`xdp`): a `Door` is a socket, or a queue of an interface.
 //!
 //! Failure: the number of queries that wait is bounded, and of each host (`hosts`); above it the newest are dropped and counted,
 //! because a client that retries costs less than a queue that never drains. What the network reports about
