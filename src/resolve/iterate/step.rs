@@ -349,6 +349,11 @@ impl Attempt {
 
     /// Whether the servers answer is the matter of all who wait for them.
     pub fn heard(&mut self, said: &Said, now: Now) {
+        let is_there = !matches!(said, Said::Silent | Said::Unreachable(_) | Said::NotSent(_));
+        if is_there && !self.leaves_out {
+            // They are not all silent, and whoever has not been asked may be back as well.
+            (self.sends_max, self.only_silent) = (SENDS_MAX, false);
+        }
         let of_use = matches!(
             said,
             Said::Answer(_) | Said::Apex(..) | Said::Referral(_) | Said::Truncated
