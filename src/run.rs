@@ -43,7 +43,7 @@ use holdfast::listen::proxy::Proxies;
 use holdfast::listen::tls::TlsDoor;
 use holdfast::listen::{Listeners, Sockets, UDP_BUFFER_BYTES};
 use holdfast::metrics::Metrics;
-use holdfast::mirror::TcpConnect;
+use holdfast::mirror::{Mirror, TcpConnect};
 use holdfast::notify::{self, Notifier};
 use holdfast::query::acl::AccessList;
 use holdfast::query::cookie::Cookies;
@@ -413,7 +413,7 @@ impl Server {
         let before = self.settings.load_full();
         let (mirrors, now) = (&self.operator.engine.mirrors, self.operator.clock.now());
         let catalogs = produced::catalogs(&self.config, mirrors, &before.catalogs, now.wall_s);
-        let settings = Arc::new(settings(&self.config, zones, catalogs));
+        let settings = Arc::new(settings(&self.config, &mirrors.all(), zones, catalogs));
         self.settings.store(settings.clone());
         let (notifier, config) = (&self.notifier, &self.config);
         secondaries::tell_of_zones(notifier, config, &settings.zones, &before.zones);
@@ -421,13 +421,20 @@ impl Server {
     }
 }
 
-/// What the pipeline takes from the configuration.
-fn settings(config: &Config, zones: OwnZones, catalogs: OwnZones) -> Settings {
+/// What the pipeline takes from the configuration, and from the mirrors that there are.
+fn settings(
+    config: &Config,
+    mirrors: &[Arc<Mirror>],
+    zones: OwnZones,
+    catalogs: OwnZones,
+) -> Settings {
     let special = match config.resolver.special_use_zones {
         true => {
             let tls = config.server.tls.as_ref();
             let designated = tls.and_then(designated::records);
-            Special::new(configured_zones(config)).with_designated(designated)
+            // Members of catalogs are among the mirrors: whoever follows a catalog asks for them.
+            let served = configured_zones(config).chain(mirrors.iter().map(|m| m.zone()));
+            Special::new(served).with_designated(designated)
         }
         false => Special::default(),
     };

@@ -3,6 +3,8 @@
 
 #[path = "mirror/bind.rs"]
 mod bind;
+#[path = "mirror/catalog.rs"]
+mod catalog;
 #[path = "mirror/history.rs"]
 mod history;
 #[path = "mirror/keeping.rs"]

@@ -515,7 +515,8 @@ fn a_catalog_feeds_a_fleet() {
     assert_eq!(Message::parse(&plain.unwrap()).unwrap().answer.len(), 0);
 }
 
-/// Answers that were ready for the next who asks rest on the mirror, and go with it.
+/// Answers that were ready for the next who asks rest on the mirror, and go with it. A member below a special name answers, too:
+/// whoever follows the list wants it (RFC 6761 section 6.2).
 #[test]
 fn what_a_catalog_drops_is_answered_no_more() {
     if !namespace::enter() {
@@ -525,7 +526,7 @@ fn what_a_catalog_drops_is_answered_no_more() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let hub_daemon = Daemon::start(&hub(&["a.test."], nobody), &[("any.zone", &any)]);
     let config = format!(
-        "[server]\nlisten = ['127.0.0.1:PORT']\nworkers = 1\n[resolver]\nspecial_use_zones = false\nprime = false\n\
+        "[server]\nlisten = ['127.0.0.1:PORT']\nworkers = 1\n[resolver]\nprime = false\n\
          [[mirror]]\nzone = 'cat.test.'\nverify = 'none'\nsources = ['file:cat.zone']\n\
          [[catalog]]\nzone = 'cat.test.'\nverify = 'none'\nuse = 'always'\nsources = ['axfr:{}']\n",
         hub_daemon.addr()

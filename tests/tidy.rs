@@ -51,7 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("drill", &["reach", "resolve", "upstream"]),
     ("timekeeper", &["store"]),
     ("reach", &[]),
-    ("mirror", &[]),
+    ("mirror", &["catalog"]),
     ("notify", &[]),
     ("resolve", &["cache", "upstream"]),
     ("query", &["cache", "mirror", "reach", "resolve"]),

@@ -24,7 +24,7 @@ pub struct MirrorConfig {
     pub age_max: AgeMax,
     /// What happens when signatures run out during isolation.
     pub expired_signatures: ExpiredSignatures,
-    /// A version that drops more than this share of the delegations is held.
+    /// A version that drops more than this share of the delegations is held; one of a followed catalog, more than this share of its members.
     pub shrink_max: Percent,
     /// Names whose delegation must not vanish.
     pub protect: Vec<Name>,

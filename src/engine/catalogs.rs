@@ -1,7 +1,7 @@
 //! Follows catalog zones (RFC 9432): what a catalog lists is mirrored, and is no longer when it is not listed any more.
 //!
 //! A catalog is a mirror itself, so its versions are verified and held like any other's. Each new one is read (`catalog`), and
-//! the steps that it asks for are done one after another. At start the stored version is followed before questions are answered.
+//! what it asks for is done in three steps: what goes, what comes, what changes hands. At start the stored version is followed before questions are answered.
 //!
 //! Failure: a version that is broken is logged and counted, and the members of the last good one stay, across restarts too. A
 //! member whose name is taken, or that is one too many, is logged and left out. What was removed keeps its files for a week.
@@ -24,6 +24,8 @@ use crate::resolve::task::Resolver;
 
 /// How often files of removed members are looked at, in seconds.
 const SWEEP_INTERVAL_S: u64 = 3600;
+/// Members that change hands together. Each such step copies the list of mirrors, and its members answer nothing meanwhile.
+const HANDED_OVER_AT_ONCE: usize = 64;
 /// Zones that one list leaves out and that are logged by name: it may have a million.
 const IGNORED_TOLD_MAX: usize = 20;
 
@@ -169,26 +171,25 @@ impl Catalogs {
         let steps = plan(catalog, listed, &state.followed, refuses, members_max);
         let before = state.ignored.remove(catalog).unwrap_or_default();
         let mut ignored = LeftOut::default();
+        let (mut gone, mut come, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Remove(zone) => {
                     if let Some(old) = state.followed.remove(&zone) {
                         tracing::info!(%zone, %catalog, "no longer listed: its mirror ends, its files are kept for a week");
-                        self.remove(&zone, &old.member.label).await;
+                        gone.push((zone, old));
                     }
                 }
                 Step::Reset(zone, new) => {
                     tracing::info!(%zone, %catalog, "listed anew: its mirror begins again with nothing");
                     if let Some(old) = state.followed.remove(&zone) {
-                        self.remove(&zone, &old.member.label).await;
+                        gone.push((zone.clone(), old));
                     }
-                    self.add(config, &zone, &new).await;
-                    state.followed.insert(zone, new);
+                    come.push((zone, new));
                 }
                 Step::Add(zone, new) => {
                     tracing::info!(%zone, %catalog, "listed: it is mirrored");
-                    self.add(config, &zone, &new).await;
-                    state.followed.insert(zone, new);
+                    come.push((zone, new));
                 }
                 Step::Keep(zone, new) => {
                     // Its sources are those of the catalog that lists it.
@@ -198,8 +199,7 @@ impl Catalogs {
                         .is_some_and(|old| old.catalog != new.catalog)
                     {
                         tracing::info!(%zone, %catalog, "handed over by another catalog");
-                        self.remove(&zone, &new.member.label).await;
-                        self.add(config, &zone, &new).await;
+                        moved.push((zone.clone(), new.clone()));
                     }
                     state.followed.insert(zone, new);
                 }
@@ -214,6 +214,13 @@ impl Catalogs {
                 }
             }
         }
+        self.remove(&gone).await;
+        self.add(config, &come).await;
+        for some in moved.chunks(HANDED_OVER_AT_ONCE) {
+            self.remove(some).await;
+            self.add(config, some).await;
+        }
+        state.followed.extend(come);
         let more = ignored.count - ignored.told.len() as u64;
         if more > 0 && ignored.count != before.count {
             tracing::warn!(%catalog, more, "more zones are listed and not mirrored");
@@ -227,39 +234,58 @@ impl Catalogs {
             .set(state.ignored.values().map(|left| left.count).sum());
     }
 
-    async fn add(&self, config: &config::Catalog, zone: &Name, new: &Followed) {
-        let (store, label) = (self.mirrors.store().clone(), new.member.label.clone());
-        let at = zone.clone();
-        let taken = tokio::task::spawn_blocking(move || store.take_back(&at, &label)).await;
-        if let Ok(Err(error)) = taken {
-            tracing::warn!(%zone, %error, "what is left of an earlier zone of this name could not be removed");
+    /// Begins to mirror members, all at once: there may be half a million of them.
+    async fn add(&self, config: &config::Catalog, members: &[(Name, Followed)]) {
+        if members.is_empty() {
+            return;
         }
-        let mirror = MirrorConfig {
+        let (store, taken) = (self.mirrors.store().clone(), members.to_vec());
+        let take_back = move || {
+            for (zone, new) in taken {
+                if let Err(error) = store.take_back(&zone, &new.member.label) {
+                    tracing::warn!(%zone, %error, "what is left of an earlier zone of this name could not be removed");
+                }
+            }
+        };
+        // Where it panics, what is left is found and judged like any stored version.
+        let _ = tokio::task::spawn_blocking(take_back).await;
+        let mirror = |(zone, _): &(Name, Followed)| MirrorConfig {
             zone: zone.clone(),
             ..config.member.clone()
         };
-        self.mirrors.add(mirror).await;
-        self.reach.add(zone, self.clock.now()).await;
-        // Who follows generations may not have known the zone yet.
-        self.mirrors.announce(zone);
+        let mirrors = members.iter().map(mirror).collect();
+        self.mirrors.add_all(mirrors).await;
+        let zones = names(members);
+        self.reach.add_all(&zones, self.clock.now()).await;
+        // Who follows generations may not have known the zones yet.
+        zones.iter().for_each(|zone| self.mirrors.announce(zone));
     }
 
-    async fn remove(&self, zone: &Name, label: &[u8]) {
-        let mirror = self.mirrors.find(zone);
-        self.mirrors.remove(zone);
-        // Answers that are ready rest on it, and proofs.
-        self.resolver.note_generation(zone);
-        self.reach.remove(zone).await;
-        let (store, label, at) = (self.mirrors.store().clone(), label.to_vec(), zone.clone());
-        let now_s = self.clock.now().wall_s;
-        let noted = tokio::task::spawn_blocking(move || {
-            // What was being written is on disk then, or never will be.
-            mirror.into_iter().for_each(|mirror| mirror.settle());
-            store.set_aside(&at, &label, now_s)
-        });
-        if let Ok(Err(error)) = noted.await {
-            tracing::warn!(%zone, %error, "the files of a removed member could not be marked");
+    /// Stops to mirror members, all at once; `members` says by which labels their files are found again.
+    async fn remove(&self, members: &[(Name, Followed)]) {
+        if members.is_empty() {
+            return;
         }
+        let zones = names(members);
+        let ended: Vec<_> = zones.iter().map(|zone| self.mirrors.find(zone)).collect();
+        self.mirrors.remove_all(&zones);
+        for zone in &zones {
+            // Answers that are ready rest on it, and proofs.
+            self.resolver.note_generation(zone);
+        }
+        self.reach.remove_all(&zones).await;
+        let (store, members) = (self.mirrors.store().clone(), members.to_vec());
+        let now_s = self.clock.now().wall_s;
+        let set_aside = move || {
+            for ((zone, old), mirror) in members.into_iter().zip(ended) {
+                // What was being written is on disk then, or never will be.
+                mirror.into_iter().for_each(|mirror| mirror.settle());
+                if let Err(error) = store.set_aside(&zone, &old.member.label, now_s) {
+                    tracing::warn!(%zone, %error, "the files of a removed member could not be marked");
+                }
+            }
+        };
+        let _ = tokio::task::spawn_blocking(set_aside).await;
     }
 
     async fn sweep(&self) {
@@ -273,4 +299,8 @@ impl Catalogs {
             tracing::info!(%zone, "the files of a removed member are deleted");
         }
     }
+}
+
+fn names(members: &[(Name, Followed)]) -> Vec<Name> {
+    members.iter().map(|(zone, _)| zone.clone()).collect()
 }

@@ -6,17 +6,21 @@
 //!
 //! Model: [`check`] compares a verified version with the one that is served and says [`Brake::Admit`], with alarms,
 //! or [`Brake::Hold`], with reasons. Pure. Against a bootstrap snapshot, which may be years old, only protected names
-//! count.
+//! count. A catalog has no delegations; its members count like them, for who is dropped from the list is answered no more.
 //!
 //! Keys that come without notice raise an alarm: a zone that rolls its keys has the old one sign the new set (RFC 6781 section
 //! 4.1). Where no key of the version before has signed the DNSKEY set of the new one, the chain of trust still holds, through
 //! the parent or another anchor, but somebody else may be holding the pen. It is no reason to hold the version: an emergency
 //! roll must not freeze a zone.
 
+use crate::catalog::{Member, Membership};
 use crate::config::{Percent, ProtectChanges};
 use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
 use crate::news::News;
 use crate::zone::{Place, ZoneImage};
+
+/// Fewer dropped members of a catalog hold no version, unless they were all of several: a few of a small fleet come and go.
+const MEMBERS_DROPPED_MIN: u64 = 10;
 
 /// What the operator set.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub struct Policy<'a> {
     pub protect: &'a [Name],
     /// What a changed NS or DS of a protected name does.
     pub protect_changes: ProtectChanges,
+    /// What the zone lists as it is followed, if it is a catalog (RFC 9432): `shrink_max` is for members, too.
+    pub listed: Option<&'a Membership>,
 }
 
 /// Something about a version that is worth an alarm.
@@ -58,6 +64,12 @@ pub fn check(
     let mut reasons = Vec::new();
     if !old_is_bootstrap {
         reasons.extend(shrinks(old, new, policy.shrink_max));
+        // A broken catalog has no members, and none are dropped for it.
+        if let Some(before) = policy.listed
+            && let Ok(now) = Membership::read(new)
+        {
+            reasons.extend(unlists(before, &now, policy.shrink_max));
+        }
         alarms.extend(unannounced_keys(old, new).map(|text| Alarm {
             news: News::Keys,
             text,
@@ -150,6 +162,24 @@ fn dropped(old: &ZoneImage, new: &ZoneImage) -> u64 {
     count
 }
 
+/// Why a catalog's members must not all go as the new list says. One that is listed under another label begins again with nothing
+/// (RFC 9432 section 5.4) and counts as dropped.
+fn unlists(before: &Membership, now: &Membership, max: Percent) -> Option<String> {
+    let is_kept = |(zone, old): &(&Name, &Member)| {
+        (now.members.get(*zone)).is_some_and(|new| new.label == old.label)
+    };
+    let kept = before.members.iter().filter(is_kept).count() as u64;
+    let all = before.members.len() as u64;
+    let dropped = all - kept;
+    let are_many = dropped >= MEMBERS_DROPPED_MIN || (kept == 0 && dropped > 1);
+    (are_many && max.is_exceeded_by(dropped, all)).then(|| {
+        format!(
+            "{dropped} of {all} members of the catalog are gone or listed anew, more than {} % (shrink_max)",
+            max.value()
+        )
+    })
+}
+
 enum Change {
     None,
     Removed,
@@ -222,6 +252,7 @@ mod tests {
                 shrink_max: Percent::new(max).unwrap(),
                 protect: &[],
                 protect_changes: ProtectChanges::Alarm,
+                listed: None,
             };
             let (old, new) = (image(&delegations_of(old)), image(&delegations_of(new)));
             let brake = |bootstrap| check(&old, bootstrap, &new, &policy);
@@ -246,6 +277,7 @@ mod tests {
                 shrink_max: Percent::new(100).unwrap(),
                 protect: &protect,
                 protect_changes: changes,
+                listed: None,
             };
             check(&image(old), true, &image(new), &policy)
         };
@@ -274,6 +306,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn dropped_members_of_a_catalog_count() {
+        /// Members `from..to`, whose labels begin with `label`.
+        fn catalog(label: &str, members: std::ops::Range<u32>) -> ZoneImage {
+            let line = |n| format!("{label}{n}.zones.test. 0 PTR z{n}.example.\n");
+            let lines: String = members.map(line).collect();
+            image(&format!("version.test. 0 TXT 2\n{lines}"))
+        }
+        let held = |old: &ZoneImage, new: &ZoneImage, max: u8| {
+            let listed = Membership::read(old).unwrap();
+            let policy = Policy {
+                shrink_max: Percent::new(max).unwrap(),
+                protect: &[],
+                protect_changes: ProtectChanges::Alarm,
+                listed: Some(&listed),
+            };
+            assert_eq!(check(old, true, new, &policy), Brake::Admit(vec![]));
+            match check(old, false, new, &policy) {
+                Brake::Admit(_) => false,
+                Brake::Hold(reasons) => reasons[0].contains("members of the catalog"),
+            }
+        };
+        let all = catalog("m", 0..100);
+        assert!(!held(&all, &all, 0));
+        assert!(!held(&all, &catalog("m", 0..500), 0));
+        assert!(!held(&all, &catalog("m", 9..100), 5), "nine are few");
+        assert!(held(&all, &catalog("m", 10..200), 5));
+        assert!(held(&all, &catalog("m", 10..100), 9));
+        assert!(!held(&all, &catalog("m", 10..100), 10));
+        assert!(held(&all, &catalog("m", 0..0), 99));
+        assert!(!held(&all, &catalog("m", 0..0), 100));
+        assert!(held(&all, &catalog("new", 0..100), 5), "they begin anew");
+        assert!(!held(&catalog("m", 0..3), &catalog("m", 0..1), 5));
+        assert!(held(&catalog("m", 0..3), &catalog("m", 0..0), 5));
+        assert!(!held(&catalog("m", 0..1), &catalog("m", 0..0), 5));
+        // Nobody follows a broken one.
+        assert!(!held(&all, &image(""), 0));
+    }
+
     /// Keys 1 and 2 are of two signers; a set is signed by the keys that are listed.
     #[test]
     fn keys_without_notice_raise_an_alarm() {
@@ -300,6 +371,7 @@ mod tests {
             shrink_max: Percent::new(5).unwrap(),
             protect: &[],
             protect_changes: ProtectChanges::Hold,
+            listed: None,
         };
         let alarmed = |old: &ZoneImage, new: &ZoneImage| {
             assert_eq!(check(old, true, new, &policy), Brake::Admit(vec![]));

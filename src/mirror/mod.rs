@@ -32,7 +32,7 @@ mod task;
 pub mod verify;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +42,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::catalog::Membership;
 use crate::clock::{Clock, format_utc};
 use crate::config::{Anchors, Config, MirrorConfig, Sha1, Source};
 use crate::dns::tsig::Keyring;
@@ -143,6 +144,8 @@ pub(crate) struct Shared {
     events: broadcast::Sender<NewGeneration>,
     /// A catalog may bring a thousand members at once: so many of them are refreshed at a time.
     member_refreshes: Semaphore,
+    /// The catalogs that are followed.
+    catalogs: HashSet<Name>,
 }
 
 impl Shared {
@@ -160,6 +163,10 @@ impl Shared {
             keys: config.keyring(),
             events: broadcast::channel(EVENTS_MAX).0,
             member_refreshes: Semaphore::new(MEMBER_REFRESHES_MAX),
+            catalogs: (config.catalogs.iter())
+                .filter(|catalog| !catalog.produce)
+                .map(|catalog| catalog.zone.clone())
+                .collect(),
         })
     }
 
@@ -172,6 +179,20 @@ impl Shared {
         let live = self.deps.anchors.load();
         let in_force = live.closest(zone).filter(|a| a.owner == *zone);
         Some((verify::Trust::from(in_force.unwrap_or(anchor)), record))
+    }
+
+    /// What a catalog lists as it is followed: `current`, or where that is broken, the newest stored version that is not. Reads the
+    /// disk.
+    fn listed(&self, current: &Generation) -> Option<Membership> {
+        let stored = || {
+            let rows = self.store.rows(current.image().apex()).into_iter();
+            let mut admitted = rows.filter(|row| row.verdict.is_admitted());
+            admitted.find_map(|row| {
+                let (image, _) = self.store.load(&row).ok()?.into_parts();
+                Membership::read(&image).ok()
+            })
+        };
+        Membership::read(current.image()).ok().or_else(stored)
     }
 
     /// What the bundled snapshot is verified against: it is as old as the program, so also the anchors that it came
@@ -217,43 +238,65 @@ impl Mirrors {
             made: AtomicU64::new(0),
             changes: watch::Sender::new(0),
         });
-        for mirror in &config.mirrors {
-            mirrors.add(mirror.clone()).await;
-        }
+        mirrors.add_all(config.mirrors.clone()).await;
         mirrors
     }
 
-    /// Begins to mirror a zone. When it returns, what is on disk of it can be served, and its task runs. `false` if the zone is
-    /// mirrored already.
-    pub async fn add(&self, config: MirrorConfig) -> bool {
-        if self.find(&config.zone).is_some() {
-            return false;
+    /// Begins to mirror zones; those that are mirrored already stay as they are. When it returns, what is on disk of them can be
+    /// served, and their tasks run. The list, of which every change makes a copy, changes once, however many they are.
+    pub async fn add_all(&self, configs: Vec<MirrorConfig>) {
+        let mut new = HashMap::new();
+        let mut begun = Vec::new();
+        for config in configs {
+            if self.find(&config.zone).is_some() || new.contains_key(&config.zone) {
+                continue;
+            }
+            let (commands, received) = mpsc::channel(COMMANDS_MAX);
+            let mirror = Arc::new(Mirror::new(config, commands));
+            new.insert(mirror.zone().clone(), mirror.clone());
+            begun.push((mirror, received));
         }
-        let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let mirror = Arc::new(Mirror::new(config, commands));
-        let nth = self.made.fetch_add(1, Ordering::Relaxed);
-        let seed = self.shared.deps.seed.wrapping_add(nth);
-        // Whoever hears of its first generation finds it.
+        if begun.is_empty() {
+            return;
+        }
+        // Whoever hears of their first generations finds them.
         self.change_list(|by_zone| {
-            by_zone.insert(mirror.zone().clone(), mirror.clone());
+            by_zone.extend(
+                new.iter()
+                    .map(|(zone, mirror)| (zone.clone(), mirror.clone())),
+            );
         });
-        let files = task::load(&mirror, &self.shared, seed).await;
-        let received = Arc::new(tokio::sync::Mutex::new(received));
-        let running = task::supervise(mirror.clone(), self.shared.clone(), received, seed, files);
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        mirror.state().running = Some(tasks.spawn(running));
-        true
+        for (mirror, received) in begun {
+            let nth = self.made.fetch_add(1, Ordering::Relaxed);
+            let seed = self.shared.deps.seed.wrapping_add(nth);
+            let files = task::load(&mirror, &self.shared, seed).await;
+            let received = Arc::new(tokio::sync::Mutex::new(received));
+            let running =
+                task::supervise(mirror.clone(), self.shared.clone(), received, seed, files);
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            while tasks.try_join_next().is_some() {}
+            mirror.state().running = Some(tasks.spawn(running));
+        }
     }
 
-    /// Stops to mirror a zone, at once; its files stay. What is being written is finished, and never becomes current.
-    pub fn remove(&self, zone: &Name) {
-        let Some(mirror) = self.find(zone) else {
+    /// Stops to mirror zones, at once; their files stay. What is being written is finished, and never becomes current. The list
+    /// changes once.
+    pub fn remove_all(&self, zones: &[Name]) {
+        let mirrors = zones.iter().filter_map(|zone| self.find(zone));
+        let mirrors: Vec<Arc<Mirror>> = mirrors.collect();
+        if mirrors.is_empty() {
             return;
-        };
+        }
         self.change_list(|by_zone| {
-            by_zone.remove(zone);
+            for mirror in &mirrors {
+                by_zone.remove(mirror.zone());
+            }
         });
+        mirrors.iter().for_each(|mirror| self.end(mirror));
+    }
+
+    /// Ends what goes on for a mirror that is listed no longer.
+    fn end(&self, mirror: &Mirror) {
         let mut state = mirror.state();
         state.removed = true;
         let told = state.told_age.take();

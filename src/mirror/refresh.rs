@@ -810,10 +810,13 @@ fn apply_brakes(
     let Some(current) = mirror.current() else {
         return Ok(verified);
     };
+    let is_catalog = shared.catalogs.contains(&config.zone);
+    let listed = is_catalog.then(|| shared.listed(&current)).flatten();
     let policy = Policy {
         shrink_max: config.shrink_max,
         protect: &config.protect,
         protect_changes: config.protect_changes,
+        listed: listed.as_ref(),
     };
     let zone = &config.zone;
     let serial = verified.row().serial;

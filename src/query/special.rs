@@ -6,8 +6,8 @@
 //!
 //! Model: each of these names is a small zone with nothing but SOA and NS (RFC 6303 section 3), answered with
 //! AA=1 and never validated, so AD=0. A few have data: `localhost.` its addresses (RFC 6761 section 6.3), the
-//! reverse zones of loopback their PTR. A zone of the configuration (own, mirror or forward) at or below such
-//! a name takes its part of it over; one above does not. Questions for DS at the name itself belong to the zone above
+//! reverse zones of loopback their PTR. A zone that is served here (own, mirror, member of a catalog, forward) at or
+//! below such a name takes its part of it over; one above does not. Questions for DS at the name itself belong to the zone above
 //! (RFC 4035 section 3.1.4.1) and go there: its signed answer tells validators downstream that nothing signed follows.
 //!
 //! Not among them: `example.`, which caching servers treat like any name (RFC 6761 section 6.5), and `empty.as112.arpa.`,
@@ -96,8 +96,10 @@ const TOPS: [&[u8]; 7] = [
 #[derive(Debug, Clone, Default)]
 pub struct Special {
     zones: HashMap<Name, Kind>,
-    /// Zones of the configuration at or below special names.
+    /// Zones that are served here at or below special names.
     taken: HashSet<Name>,
+    /// The names between these and the special ones, both ends included.
+    above_taken: HashSet<Name>,
     /// How many labels special names have, each number once.
     depths: BTreeSet<usize>,
     /// What `_dns.resolver.arpa.` has (RFC 9462).
@@ -105,19 +107,22 @@ pub struct Special {
 }
 
 impl Special {
-    /// All special names, but for what the zones of the configuration take over.
-    pub fn new<'n>(configured: impl IntoIterator<Item = &'n Name>) -> Special {
+    /// All special names, but for what zones that are served here take over.
+    pub fn new<'n>(served: impl IntoIterator<Item = &'n Name>) -> Special {
         let zones: HashMap<Name, Kind> = all().collect();
         let depths = zones.keys().map(Name::label_count).collect();
         let mut special = Special {
             zones,
             taken: HashSet::new(),
+            above_taken: HashSet::new(),
             depths,
             designated: None,
         };
-        for zone in configured {
-            if special.above(zone).is_some() {
+        for zone in served {
+            if let Some(top) = special.above(zone).map(|(apex, _)| apex.label_count()) {
                 special.taken.insert(zone.clone());
+                let counts = top..=zone.label_count();
+                (special.above_taken).extend(counts.map(|count| zone.suffix(count)));
             }
         }
         special
@@ -184,7 +189,9 @@ impl Special {
     }
 
     fn is_taken(&self, name: &Name) -> bool {
-        self.taken.iter().any(|zone| name.is_within(zone))
+        // A catalog may bring many: they are looked up, not gone through.
+        !self.taken.is_empty()
+            && (1..=name.label_count()).any(|count| self.taken.contains(&name.suffix(count)))
     }
 
     /// What the name has; `None` if it does not exist.
@@ -217,9 +224,9 @@ impl Special {
                 owner.is_within(name)
             }
         };
-        // Above a zone of the configuration there is at least an empty name (RFC 8020 section 2).
-        let above_taken = || self.taken.iter().any(|zone| zone.is_within(name));
-        (exists || name == apex || above_taken()).then_some(sets)
+        // Above a zone that is served here there is at least an empty name (RFC 8020 section 2).
+        let is_above_taken = || self.above_taken.contains(name);
+        (exists || name == apex || is_above_taken()).then_some(sets)
     }
 }
 

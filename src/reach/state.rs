@@ -83,24 +83,33 @@ impl Reachability {
         )
     }
 
-    /// Begins to judge a zone, which is online at first. Waits for room in the task's queue.
-    pub async fn add(&self, zone: &Name, now: Now) {
+    /// Begins to judge zones, which are online at first. Waits for room in the task's queue. The map, of which every change makes
+    /// a copy, changes once.
+    pub async fn add_all(&self, added: &[Name], now: Now) {
         self.zones.rcu(|zones| {
             let mut zones = HashMap::clone(zones);
-            zones.entry(zone.clone()).or_insert_with(|| Slot::new(now));
+            for zone in added {
+                zones.entry(zone.clone()).or_insert_with(|| Slot::new(now));
+            }
             zones
         });
-        let _ = self.inputs.send(Input::Added(zone.clone())).await;
+        for zone in added {
+            let _ = self.inputs.send(Input::Added(zone.clone())).await;
+        }
     }
 
-    /// Stops to judge a zone. Waits for room in the task's queue.
-    pub async fn remove(&self, zone: &Name) {
+    /// Stops to judge zones. Waits for room in the task's queue. The map changes once.
+    pub async fn remove_all(&self, removed: &[Name]) {
         self.zones.rcu(|zones| {
             let mut zones = HashMap::clone(zones);
-            zones.remove(zone);
+            for zone in removed {
+                zones.remove(zone);
+            }
             zones
         });
-        let _ = self.inputs.send(Input::Removed(zone.clone())).await;
+        for zone in removed {
+            let _ = self.inputs.send(Input::Removed(zone.clone())).await;
+        }
     }
 
     /// The zone's state; `None` for a zone that is no mirror.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use holdfast::clock::Clock;
-use holdfast::config::{Anchor, Anchors, Config, MirrorConfig, Source, TsigKey};
+use holdfast::config::{Anchor, Anchors, Catalog, Config, MirrorConfig, Source, TsigKey};
 use holdfast::dns::edns::option;
 use holdfast::dns::tsig::{self, Key, Received};
 use holdfast::dns::{Edns, Message, Name, Rcode, Record, Rtype};
@@ -481,6 +481,8 @@ pub struct Lab {
     pub mirrors: Option<Arc<Mirrors>>,
     /// Shared keys.
     pub keys: Vec<Arc<Key>>,
+    /// Catalogs that the configuration speaks of.
+    pub catalogs: Vec<Catalog>,
     /// Another way to primaries than `net`.
     pub connect: Option<Arc<dyn Connect>>,
 }
@@ -515,6 +517,7 @@ impl Lab {
             dir: tempfile::tempdir().unwrap(),
             mirrors: None,
             keys: Vec::new(),
+            catalogs: Vec::new(),
             connect: None,
         }
     }
@@ -548,6 +551,7 @@ impl Lab {
         let deps = self.deps(self.dir.path());
         let mut config = Config::default();
         config.mirrors = vec![self.config.clone()];
+        config.catalogs.clone_from(&self.catalogs);
         config.resolver.anchors = self.anchors.clone();
         config.server.data_dir = self.dir.path().to_owned();
         let tsig = |key: &Arc<Key>| TsigKey {
