@@ -45,7 +45,7 @@ impl Algorithm {
 
     /// Octets of its MAC.
     pub fn mac_len(self) -> usize {
-        self.ring().digest_algorithm().output_len()
+        self.hmac_algorithm().digest_algorithm().output_len()
     }
 
     /// Octets of the shortest MAC that is well-formed (RFC 8945 section 5.2.2.1).
@@ -53,7 +53,7 @@ impl Algorithm {
         MAC_LEN_MIN.max(self.mac_len() / 2)
     }
 
-    fn ring(self) -> hmac::Algorithm {
+    fn hmac_algorithm(self) -> hmac::Algorithm {
         match self {
             Algorithm::HmacSha256 => hmac::HMAC_SHA256,
             Algorithm::HmacSha384 => hmac::HMAC_SHA384,
@@ -105,7 +105,7 @@ impl Key {
         Key {
             name: name.to_lowercase(),
             algorithm,
-            hmac: hmac::Key::new(algorithm.ring(), secret),
+            hmac: hmac::Key::new(algorithm.hmac_algorithm(), secret),
             secret_len: secret.len(),
             mark,
         }

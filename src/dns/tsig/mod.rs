@@ -10,7 +10,7 @@
 //! signature: each covers the one before, and between two signed messages up to [`UNSIGNED_MAX`] may be unsigned (section 5.3.1).
 //!
 //! Failure: whatever does not verify is a [`Fault`] for who asked, and FORMERR or NOTAUTH for who is asked. Time is handed in. MACs are
-//! compared in constant time, by ring. Shortened MACs are refused: nobody needs them, and the least that the RFC allows is weak.
+//! compared in constant time, by aws-lc-rs. Shortened MACs are refused: nobody needs them, and the least that the RFC allows is weak.
 
 mod key;
 mod record;
@@ -159,7 +159,7 @@ pub fn check_request(wire: &[u8], keys: &Keyring, now_s: u64) -> Received {
     })
 }
 
-/// Whether a MAC received is that computed, or the beginning of it. HMAC of both under the key itself is what ring compares in
+/// Whether a MAC received is that computed, or the beginning of it. HMAC of both under the key itself is what aws-lc-rs compares in
 /// constant time.
 fn matches(key: &Key, computed: &[u8], received: &[u8]) -> bool {
     let Some(computed) = computed.get(..received.len()) else {

@@ -105,7 +105,7 @@ impl Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_details(provider, Arc::new(Hands(clock.clone())))
             .with_protocol_versions(versions)
-            .expect("ring knows both versions")
+            .expect("aws-lc-rs knows both versions")
             .with_root_certificates(roots);
         let mut config = match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
