@@ -396,13 +396,20 @@ impl Mirrors {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// No stored version fits.
-    #[error("no version {0} to take; `holdfast mirror show` lists what is stored")]
+    #[error("no version {0} to take; `holdfast mirror show ZONE` lists what is stored")]
     NoSuchVersion(u32),
+    /// Only a version that a brake holds can be accepted; what it is instead.
+    #[error("version {0} is not held for you: {1}")]
+    NotHeld(u32, String),
     /// There is no version before the current one.
-    #[error("there is no older version to roll back to")]
+    #[error(
+        "there is no older version to roll back to; `holdfast mirror import ZONE FILE` takes a zone file"
+    )]
     NothingToRollBack,
     /// The version rests on trust anchors that are configured no longer.
-    #[error("version {0} was verified with trust that is configured no longer")]
+    #[error(
+        "version {0} was verified with trust that is configured no longer; `holdfast mirror refresh ZONE` fetches what can be verified now"
+    )]
     OtherTrust(u32),
     /// The version does not verify now.
     #[error("{0}")]

@@ -186,6 +186,28 @@ enum NotLoaded {
     Failed(String),
 }
 
+/// The version of this serial that a brake holds; what stands in the way where there is none.
+fn held_row(rows: Vec<GenerationRow>, serial: u32) -> Result<GenerationRow, CommandError> {
+    let mut other = None;
+    for row in rows.into_iter().filter(|row| row.serial == serial) {
+        let is = match &row.verdict {
+            Verdict::Held(_) => return Ok(row),
+            Verdict::Refused(faults) => format!(
+                "it failed verification, and no such version is ever served ({})",
+                faults.join("; ")
+            ),
+            Verdict::Verified | Verdict::Unverified => {
+                "it was admitted by itself; an older one is served with `holdfast mirror rollback`"
+                    .to_owned()
+            }
+        };
+        other.get_or_insert(is);
+    }
+    Err(other.map_or(CommandError::NoSuchVersion(serial), |is| {
+        CommandError::NotHeld(serial, is)
+    }))
+}
+
 struct Task {
     refresher: Refresher,
     failures: u32,
@@ -383,11 +405,7 @@ impl Task {
 
     /// Serves a held version. It is verified again: it may have been held for longer than its signatures last.
     async fn accept(&self, serial: u32) -> Result<(), CommandError> {
-        let is_it =
-            |row: &GenerationRow| row.serial == serial && matches!(row.verdict, Verdict::Held(_));
-        let row = (self.rows().await.into_iter())
-            .find(is_it)
-            .ok_or(CommandError::NoSuchVersion(serial))?;
+        let row = held_row(self.rows().await, serial)?;
         let contact = self.refresher.contact_of(&row.provenance);
         let (shared, wanted) = (self.shared().clone(), row.clone());
         let stored = blocking(move || shared.store.load(&wanted)).await?;

@@ -54,6 +54,23 @@ async fn refused_versions_are_kept_the_oldest_go_first() {
     assert_eq!(refused(&lab), expected);
 }
 
+/// Whoever tries to accept what is not held is told why it cannot be.
+#[tokio::test(start_paused = true)]
+async fn only_a_held_version_can_be_accepted() {
+    let lab = Lab::with_ten().await;
+    lab.net.set(PRIMARY, |p| p.records = forged(11));
+    lab.refresh().await.unwrap_err();
+    for (serial, expected) in [
+        (11, "version 11 is not held for you: it failed verification"),
+        (10, "version 10 is not held for you: it was admitted"),
+        (12, "no version 12 to take"),
+    ] {
+        let error = lab.mirror().accept(serial).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert_eq!(lab.serial(), Some(10));
+}
+
 /// Not even when nothing else is left, and the ledger is not there to say what it was.
 #[tokio::test(start_paused = true)]
 async fn a_refused_version_is_never_served() {
