@@ -154,8 +154,8 @@ fn verify_known(
                 }
             }
             if let Some(pace) = &policy.pace {
-                let records = |set: SetRef<'_>| set.rdatas().count() + set.sig_rdatas().count();
-                pace.add(node.sets().map(records).sum::<usize>() as u64);
+                let records = |set: SetRef<'_>| u64::from(set.records) + u64::from(set.sigs);
+                pace.add(node.sets().map(records).sum());
             }
             if faults.is_full() {
                 break;

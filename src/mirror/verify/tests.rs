@@ -102,6 +102,22 @@ fn signatures_are_found_good_while_the_zone_is_read() {
     assert_eq!(shown(&signer.apex, &zone).len(), 0);
 }
 
+/// A set was whole and well signed when it passed, and got another record later.
+#[test]
+fn what_was_found_good_is_what_was_signed() {
+    let signer = signer(Denial::Nsec, false);
+    let mut zone = signer.sign(&rrs(ZONE));
+    zone.sort_by_key(|r| (r.name.clone(), r.rtype == Rtype::RRSIG));
+    zone.extend(rrs(
+        "z.example. 300 TXT late\nns.example. 3600 A 192.0.2.66",
+    ));
+    let faults = judge(&signer.apex, &zone, &trust(&signer), NOW).unwrap_err();
+    assert!(
+        faults.iter().any(|f| f.starts_with("ns.example. A: ")),
+        "{faults:?}"
+    );
+}
+
 fn denials() -> Vec<Denial> {
     vec![
         Denial::Nsec,
