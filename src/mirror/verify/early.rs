@@ -5,7 +5,7 @@
 //! signatures by the DNSKEY set of the apex, wherever that came before. What it found good is known by a digest over key, signed
 //! octets and signature ([`Checked`]). It proves nothing about the zone: whether the keys are to be trusted, the time, the
 //! place of the set and all else is judged over the finished image as ever, where such a signature needs no second
-//! public-key operation.
+//! public-key operation. A server does not do so: while a version is taken up, one core is left to the answers.
 //!
 //! Failure: what is in another order, comes too fast or is more than [`CHECKED_MAX`] is checked afterwards; so is what was not
 //! found good. Nothing is reported here.
@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 
 use super::Policy;
 use super::keys::usable_keys;
-use super::signatures::{Key, SIGNATURES_TRIED_MAX};
+use super::signatures::{Key, SIGNATURES_TRIED_MAX, threads};
 use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
 use crate::dnssec::verify::{Claim, PublicKey, SignatureError};
 use crate::zone::Onlooker;
@@ -69,6 +69,7 @@ struct Shown {
 /// Checks signatures of the records that it is shown.
 pub struct Early {
     sha1: bool,
+    workers: usize,
     batch: Batch,
     thread: Option<Thread>,
 }
@@ -84,6 +85,7 @@ impl Early {
     pub fn new(policy: &Policy) -> Early {
         Early {
             sha1: policy.sha1,
+            workers: policy.workers,
             batch: Batch::default(),
             thread: None,
         }
@@ -104,7 +106,7 @@ impl Early {
 impl Early {
     /// What was found of all that was shown.
     pub fn finish_all(mut self) -> Checked {
-        let thread = self.thread.take().expect("a test needs two cores");
+        let thread = self.thread.take().expect("a policy with two threads");
         let _ = thread.sender.send(self.batch);
         drop(thread.sender);
         thread.joins.join().unwrap()
@@ -121,7 +123,7 @@ impl Checked {
 
 impl Onlooker for Early {
     fn begin(&mut self, apex: &Name) {
-        if std::thread::available_parallelism().map_or(1, |n| n.get()) < 2 {
+        if threads(self.workers) < 2 {
             return;
         }
         let (sender, receiver) = sync_channel(BATCHES_WAITING);

@@ -277,12 +277,17 @@ impl Sink<'_> {
     }
 }
 
+/// How many threads `workers` means: 0 = one per core.
+pub fn threads(workers: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let wanted = if workers == 0 { cores() } else { workers };
+    wanted.min(WORKERS_MAX)
+}
+
 /// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core), the calling one among them, and
 /// sums up in `tally`.
 pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink<'_>)) {
-    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    let workers = if workers == 0 { cores() } else { workers };
-    let others = workers.min(WORKERS_MAX) - 1;
+    let others = threads(workers) - 1;
     let (sender, receiver) = sync_channel(BATCHES_WAITING * others);
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {

@@ -72,7 +72,10 @@ fn judge(apex: &Name, records: &[Record], trust: &Trust, at: u64) -> Result<Repo
 
 /// The signatures that are found good while records are read.
 fn shown(apex: &Name, records: &[Record]) -> Checked {
-    let mut early = Early::new(&Policy::default());
+    let mut early = Early::new(&Policy {
+        workers: 2,
+        ..Policy::default()
+    });
     early.begin(apex);
     for record in records {
         early.record(record.name.wire(), record.rtype, record.ttl, &record.rdata);
