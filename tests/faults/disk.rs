@@ -270,8 +270,8 @@ fn a_ledger_without_room_at_any_write_is_told_and_loses_nothing() {
             assert!(seen.serial >= serial, "{what}, killed\n{}", daemon.log());
             keeps(&daemon, &held, &format!("{what}, killed"));
         }
-        primary.go_on(1);
         let counted = failures(&daemon);
+        primary.go_on(1);
         refresh(&daemon).unwrap_or_else(|e| panic!("{what}, then room: {e}\n{}", daemon.log()));
         let seen = check(&daemon, &primary).unwrap();
         assert_eq!(seen.serial, primary.newest(), "{what}, then room");
