@@ -732,7 +732,7 @@ async fn a_damaged_transfer_is_never_served() {
     let mut arrived = 0;
     let wanted = digest_of(&signed(11));
     lab.net.set(PRIMARY, |p| p.records = signed(11));
-    for seed in 0..150 {
+    for seed in 0..lab::seeds(150) {
         lab.net.set(PRIMARY, |p| p.fault = Fault::Damage(seed));
         let result = lab.refresh().await;
         match lab.serial() {

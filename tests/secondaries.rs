@@ -478,6 +478,18 @@ fn a_catalog_feeds_a_fleet() {
         "{}",
         leaf.log()
     );
+    // A line for all members together: there may be a million of them.
+    let told = |counts: &str| {
+        let log = leaf.log();
+        let of_members = |l: &&str| l.contains("the catalog's members have changed");
+        let last = log
+            .lines()
+            .rfind(of_members)
+            .unwrap_or_else(|| panic!("{log}"));
+        assert!(last.contains(counts), "{counts}: {last}");
+        assert!(!log.contains("listed: it is mirrored"), "{log}");
+    };
+    told("new=1 ended=0 anew=0 handed_over=0");
     // Another zone comes, and one goes.
     let reload = |zones: &[&str]| {
         let text = hub(zones, at).replace("PORT", &hub_daemon.port.to_string());
@@ -496,7 +508,13 @@ fn a_catalog_feeds_a_fleet() {
         (listed(&leaf) == ["c.test.", "fleet.test."]).then_some(())
     });
     let files = leaf.file("data").join("mirror").join("a.test");
-    assert!(files.join("removed").exists(), "{files:?}");
+    in_time("its files are marked", || {
+        files.join("removed").exists().then_some(())
+    });
+    in_time("it is told", || {
+        leaf.log().contains("ended=1").then_some(())
+    });
+    told("new=1 ended=1 anew=0 handed_over=0");
     if let Some(knot) = &knot {
         in_time("knotd drops a.test.", || {
             (serial_at(knot.addr, "a.test.").is_none()).then_some(())

@@ -172,23 +172,25 @@ impl Catalogs {
         let before = state.ignored.remove(catalog).unwrap_or_default();
         let mut ignored = LeftOut::default();
         let (mut gone, mut come, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        let mut anew = 0;
         for step in steps {
             match step {
                 Step::Remove(zone) => {
                     if let Some(old) = state.followed.remove(&zone) {
-                        tracing::info!(%zone, %catalog, "no longer listed: its mirror ends, its files are kept for a week");
+                        tracing::debug!(%zone, %catalog, "no longer listed: its mirror ends, its files are kept for a week");
                         gone.push((zone, old));
                     }
                 }
                 Step::Reset(zone, new) => {
-                    tracing::info!(%zone, %catalog, "listed anew: its mirror begins again with nothing");
+                    anew += 1;
+                    tracing::debug!(%zone, %catalog, "listed anew: its mirror begins again with nothing");
                     if let Some(old) = state.followed.remove(&zone) {
                         gone.push((zone.clone(), old));
                     }
                     come.push((zone, new));
                 }
                 Step::Add(zone, new) => {
-                    tracing::info!(%zone, %catalog, "listed: it is mirrored");
+                    tracing::debug!(%zone, %catalog, "listed: it is mirrored");
                     come.push((zone, new));
                 }
                 Step::Keep(zone, new) => {
@@ -198,7 +200,7 @@ impl Catalogs {
                         .get(&zone)
                         .is_some_and(|old| old.catalog != new.catalog)
                     {
-                        tracing::info!(%zone, %catalog, "handed over by another catalog");
+                        tracing::debug!(%zone, %catalog, "handed over by another catalog");
                         moved.push((zone.clone(), new.clone()));
                     }
                     state.followed.insert(zone, new);
@@ -219,6 +221,11 @@ impl Catalogs {
         for some in moved.chunks(HANDED_OVER_AT_ONCE) {
             self.remove(some).await;
             self.add(config, some).await;
+        }
+        // A list may have a million members, so they are counted here; who wants their names reads the lines of level debug.
+        if !(gone.is_empty() && come.is_empty() && moved.is_empty()) {
+            let (new, ended, handed_over) = (come.len() - anew, gone.len() - anew, moved.len());
+            tracing::info!(%catalog, new, ended, anew, handed_over, "the catalog's members have changed");
         }
         state.followed.extend(come);
         let more = ignored.count - ignored.told.len() as u64;

@@ -100,6 +100,53 @@ fn rows_come_back_after_reopening() {
     assert_eq!(metrics.store_dropped_total.value(), 0);
 }
 
+/// sled goes on failing after its first failed write. The next commit opens it again, which counts as one failure, keeps what
+/// was there, and ends it; so does one after a start that found no room.
+#[test]
+fn a_ledger_that_failed_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path());
+    let (ledger, _, metrics) = open(dir.path());
+    let commit = |serial| {
+        ledger.commit(
+            Changes::new().put(&row("example.", serial)),
+            Durability::Synced,
+        )
+    };
+    let serials = || -> Vec<u32> {
+        let rows: Vec<GenerationRow> = ledger.scan(&zone_key(&name("example.")));
+        rows.iter().map(|row| row.serial).collect()
+    };
+    commit(6).unwrap();
+    assert_eq!(metrics.store_failures_total.value(), 0);
+    *ledger.is_sound.lock().unwrap() = false;
+    commit(7).unwrap();
+    assert_eq!(
+        (serials(), metrics.store_failures_total.value()),
+        ((1..=7).collect(), 1)
+    );
+    commit(8).unwrap();
+    assert_eq!(metrics.store_failures_total.value(), 1, "it is sound again");
+    // As after a start without room.
+    *ledger.is_sound.lock().unwrap() = false;
+    drop(ledger.sled.write().unwrap().take());
+    assert_eq!(serials(), [0; 0]);
+    commit(9).unwrap();
+    assert_eq!(
+        (serials(), metrics.store_failures_total.value()),
+        ((1..=9).collect(), 2)
+    );
+    // Where it does not open any more, a new one takes up what the old one has in memory.
+    *ledger.is_sound.lock().unwrap() = false;
+    fs::write(dir.path().join("ledger").join("conf"), b"no configuration").unwrap();
+    commit(10).unwrap();
+    assert_eq!(
+        (serials(), metrics.store_failures_total.value()),
+        ((1..=10).collect(), 3)
+    );
+    assert!(dir.path().join("ledger.damaged-1").exists());
+}
+
 #[test]
 fn a_transaction_removes_and_puts_together() {
     let dir = tempfile::tempdir().unwrap();

@@ -82,21 +82,47 @@ pub fn load(
     load_into(builder, text, file, &apex, None)
 }
 
+/// Who sees the records of a zone while it is being read, in the order of the file.
+pub trait Onlooker {
+    /// The zone whose records come.
+    fn begin(&mut self, apex: &Name);
+    /// A record: its owner in wire form, its type, its TTL in seconds and its data.
+    fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]);
+}
+
+/// Nobody looks on.
+struct Nobody;
+
+impl Onlooker for Nobody {
+    fn begin(&mut self, _apex: &Name) {}
+    fn record(&mut self, _owner: &[u8], _rtype: Rtype, _ttl: u32, _rdata: &[u8]) {}
+}
+
 /// Loads the zone at `apex` from a text with a builder of the caller's; without `includes` it may include nothing.
 pub fn load_into(
-    mut builder: Builder,
+    builder: Builder,
     text: &[u8],
     file: &str,
     apex: &Name,
     includes: Option<&mut Includes>,
 ) -> Result<Loaded, LoadError> {
-    let mut records = match includes {
+    let records = match includes {
         Some(includes) => records_with(text, file, Some(apex), includes),
         None => records(text, file, Some(apex)),
     };
+    build(builder, records, file, &mut Nobody)
+}
+
+fn build(
+    mut builder: Builder,
+    mut records: Records<'_>,
+    file: &str,
+    onlooker: &mut dyn Onlooker,
+) -> Result<Loaded, LoadError> {
     while let Some(read) = records.advance() {
         read?;
         let record = records.record();
+        onlooker.record(&record.owner, record.rtype, record.ttl, &record.rdata);
         let parts = Parts {
             owner: &record.owner,
             rtype: record.rtype,
@@ -140,6 +166,17 @@ pub fn load_file(
     bytes_max: u64,
     room: &Room,
 ) -> Result<Loaded, LoadError> {
+    load_file_before(path, apex, bytes_max, room, &mut Nobody)
+}
+
+/// As [`load_file`], before an onlooker.
+pub fn load_file_before(
+    path: &Path,
+    apex: Option<&Name>,
+    bytes_max: u64,
+    room: &Room,
+    onlooker: &mut dyn Onlooker,
+) -> Result<Loaded, LoadError> {
     let file = path.display().to_string();
     let io_error = |error| LoadError::Io {
         file: file.clone(),
@@ -165,7 +202,10 @@ pub fn load_file(
         None => soa_owner(records_with(&text, &file, None, &mut includes()), &file)?,
     };
     let builder = room.builder(&apex).bytes_max(bytes_max).memory_will_do();
-    load_into(builder, &text, &file, &apex, Some(&mut includes()))
+    onlooker.begin(&apex);
+    let mut includes = includes();
+    let records = records_with(&text, &file, Some(&apex), &mut includes);
+    build(builder, records, &file, onlooker)
 }
 
 /// The owner of the first SOA record.

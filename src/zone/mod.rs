@@ -51,7 +51,7 @@ pub use hash32::hash_of_key;
 pub use image::{FORMAT_VERSION, ImageError, Node, Place, ZoneImage};
 pub use include::{Included, Includes};
 pub use key::{NameBuf, path, wire_of};
-pub use load::{LoadError, Loaded, load, load_file, load_into};
+pub use load::{LoadError, Loaded, Onlooker, load, load_file, load_file_before, load_into};
 pub use nodes::{RawNode, RawNodes};
 pub use room::{FileText, Room, TextError};
 pub use update::{Changes, UpdateError, apply, apply_in};

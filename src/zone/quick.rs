@@ -82,27 +82,54 @@ pub fn read(text: &[u8], context: &Context, record: &mut RecordBuf) -> Option<Li
     })
 }
 
+/// What an octet is to a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Octet {
+    OfWord,
+    Blank,
+    End,
+    /// Such lines are not read here.
+    Other,
+}
+
+const fn octets() -> [Octet; 256] {
+    let mut octets = [Octet::Other; 256];
+    let mut b = b'#' as usize;
+    while b < 0x7F {
+        octets[b] = match b as u8 {
+            b'$' | b'(' | b')' | b';' | b'@' | b'\\' => Octet::Other,
+            _ => Octet::OfWord,
+        };
+        b += 1;
+    }
+    octets[b' ' as usize] = Octet::Blank;
+    octets[b'\t' as usize] = Octet::Blank;
+    octets[b'\n' as usize] = Octet::End;
+    octets
+}
+
+/// Most octets of a file are passed once here and looked up once.
+static OCTETS: [Octet; 256] = octets();
+
 /// Puts the words of the first line into `words`; returns how many there are and the octets of the line.
 fn split<'a>(text: &'a [u8], words: &mut [&'a [u8]; WORDS_MAX]) -> Option<(usize, usize)> {
-    let (mut count, mut start) = (0, None);
-    for (at, &b) in text.iter().enumerate().take(LINE_LEN_MAX) {
-        match b {
-            b' ' | b'\t' | b'\n' => {
-                if let Some(start) = start.take() {
-                    *words.get_mut(count)? = &text[start..at];
-                    count += 1;
-                }
-                if b == b'\n' {
-                    return (count > 0).then_some((count, at + 1));
-                }
-            }
-            ..=b'"' | b'$' | b'(' | b')' | b';' | b'@' | b'\\' | 0x7F.. => return None,
-            _ => {
-                start.get_or_insert(at);
-            }
+    let text = &text[..text.len().min(LINE_LEN_MAX)];
+    let (mut count, mut at) = (0, 0);
+    loop {
+        let start = at;
+        at += text[at..]
+            .iter()
+            .position(|b| OCTETS[usize::from(*b)] != Octet::OfWord)?;
+        if at > start {
+            *words.get_mut(count)? = &text[start..at];
+            count += 1;
+        }
+        match OCTETS[usize::from(text[at])] {
+            Octet::End => return (count > 0).then_some((count, at + 1)),
+            Octet::Other => return None,
+            Octet::Blank | Octet::OfWord => at += 1,
         }
     }
-    None
 }
 
 /// The types that are read here.
@@ -273,24 +300,30 @@ pub(super) fn push_base64(out: &mut Vec<u8>, word: &[u8]) -> Option<()> {
         return None;
     }
     let digits = &digits[..digits.len() - padding];
-    for chunk in digits.chunks(4) {
-        let mut word = 0u32;
-        for b in chunk {
-            let value = BASE64[*b as usize];
-            if value == u8::MAX {
-                return None;
-            }
-            word = word << 6 | u32::from(value);
-        }
-        let bits = 6 * chunk.len();
-        let octets = bits / 8;
+    let (whole, rest) = digits.as_chunks::<4>();
+    let value = |b: &u8| u32::from(BASE64[usize::from(*b)]);
+    let start = out.len();
+    out.resize(start + 3 * whole.len(), 0);
+    // No value has bits above its six but that of an octet which is no digit.
+    let mut all = 0;
+    for (four, three) in whole.iter().zip(out[start..].as_chunks_mut::<3>().0) {
+        let values = four.each_ref().map(value);
+        all |= values[0] | values[1] | values[2] | values[3];
+        let word = values[0] << 18 | values[1] << 12 | values[2] << 6 | values[3];
+        let [_, octets @ ..] = word.to_be_bytes();
+        *three = octets;
+    }
+    if !rest.is_empty() {
+        all |= rest.iter().map(value).fold(0, |all, value| all | value);
+        let word = rest.iter().fold(0, |word, b| word << 6 | value(b));
+        let bits = 6 * rest.len();
         if word & ((1 << (bits % 8)) - 1) != 0 {
             return None;
         }
         let word = word << (32 - bits);
-        out.extend_from_slice(&word.to_be_bytes()[..octets]);
+        out.extend_from_slice(&word.to_be_bytes()[..bits / 8]);
     }
-    Some(())
+    (all < 64).then_some(())
 }
 
 /// A time as RRSIG data has it, `YYYYMMDDHHMMSS` (RFC 4034 section 3.2), as seconds since 1970 modulo 2^32.

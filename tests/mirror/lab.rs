@@ -28,6 +28,12 @@ use tokio::sync::watch;
 use crate::mangle::Mangle;
 use crate::signer::{INCEPTION, Signer, name, record, rrs};
 
+/// How many seeds a test of damage plays: `usual`, or as many as `MIRROR_SEEDS` says.
+pub fn seeds(usual: u64) -> u64 {
+    let wanted = std::env::var("MIRROR_SEEDS").ok();
+    wanted.map_or(usual, |n| n.parse().expect("MIRROR_SEEDS is a number"))
+}
+
 /// When the tests begin: a day after the zones were signed.
 pub const START_S: u64 = INCEPTION as u64 + 86_400;
 /// Records per message of a transfer.

@@ -168,6 +168,8 @@ fn who_shows_another_certificate_gets_nothing() {
     eventually("it is refused", || {
         (metric(&primary, "transfers_out_refused_total") > 0).then_some(())
     });
+    let log = primary.log();
+    assert!(log.contains("another server is refused"), "{log}");
     // Its files are read for each transfer.
     let (cert, secret) = authority.identity(SECONDARY);
     fs::write(other.file("me.pem"), cert).unwrap();

@@ -1,5 +1,6 @@
 //! From what is trusted to the keys of the zone (RFC 4035 section 5.2).
 
+use super::early::Checked;
 use super::signatures::{Judge, Key, Outcome};
 use super::{Fault, Faults, Policy, Problem, Trust};
 use crate::dns::{Dnskey, Rdata, RrSet, Rtype};
@@ -41,7 +42,8 @@ pub fn usable(image: &ZoneImage, policy: &Policy) -> Vec<Key> {
     usable_keys(&set.map_or_else(Vec::new, |s| s.rdatas), policy)
 }
 
-fn usable_keys(rdatas: &[Rdata], policy: &Policy) -> Vec<Key> {
+/// Those among DNSKEY data that may sign and whose algorithm is supported.
+pub fn usable_keys(rdatas: &[Rdata], policy: &Policy) -> Vec<Key> {
     let keys = rdatas.iter().filter_map(Key::new);
     keys.filter(|k| algorithms::supported(k.algorithm, policy.sha1))
         .collect()
@@ -82,6 +84,7 @@ fn check_signed(set: &RrSet, trusted: Vec<Key>, image: &ZoneImage, at: u64) -> R
         keys: &trusted,
         at,
         faults: &faults,
+        checked: &Checked::default(),
     };
     match judge.outcome(set) {
         Outcome::Valid { .. } => Ok(()),

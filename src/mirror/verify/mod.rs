@@ -8,7 +8,7 @@
 //!                                         -> NSEC or NSEC3 chain: nothing missing, nothing added
 //!                                         -> ZONEMD: delegations and glue too
 //! ```
-//! One walk over the image in canonical order feeds the three: worker threads check the signatures of
+//! While the text of a zone is read, a thread beside checks the signatures that have passed (`early`). One walk over the image in canonical order feeds the three: worker threads check the signatures of
 //! the sets (`signatures`), the denial chain is followed name by name (`nsec`, `nsec3`), the digest
 //! is computed along the way. What a zone without ZONEMD leaves unproven, the [`Report`] says.
 //!
@@ -16,6 +16,7 @@
 //! The zone is hostile until the end: the work is bounded by its size, by [`SIGNATURES_TRIED_MAX`] per set
 //! and by the limit on NSEC3 rounds, and ends early when the list of faults is full.
 
+mod early;
 mod faults;
 mod keys;
 mod nsec;
@@ -40,6 +41,7 @@ pub use report::{DenialKind, Report, TimeError, Warning, ZonemdStatus, parse_tim
 pub use signatures::SIGNATURES_TRIED_MAX;
 pub use told::{RefusedZone, VerifiedZone, ZoneFault};
 
+use early::Checked;
 use signatures::{Judge, Tally};
 
 /// What is trusted about a zone: any one of these is enough.
@@ -89,7 +91,7 @@ pub fn verify(
     at: u64,
     policy: &Policy,
 ) -> Result<Report, Vec<Fault>> {
-    verify_from(image, None, trust, at, policy)
+    verify_known(image, None, &Checked::default(), trust, at, policy)
 }
 
 /// As [`verify`], for a version that was made from `proven`, which was verified itself under the same policy. The verdict is
@@ -106,6 +108,18 @@ pub fn verify_from(
     at: u64,
     policy: &Policy,
 ) -> Result<Report, Vec<Fault>> {
+    verify_known(image, proven, &Checked::default(), trust, at, policy)
+}
+
+/// As [`verify_from`]; the signatures in `checked` need no public-key operation either.
+fn verify_known(
+    image: &ZoneImage,
+    proven: Option<&ZoneImage>,
+    checked: &Checked,
+    trust: &Trust,
+    at: u64,
+    policy: &Policy,
+) -> Result<Report, Vec<Fault>> {
     let faults = Faults::new();
     let damage = image.damage();
     let keys = match keys::zone_keys(image, trust, at, policy) {
@@ -117,6 +131,7 @@ pub fn verify_from(
         keys: &keys,
         at,
         faults: &faults,
+        checked,
     };
     let proven = proven.filter(|old| keys::usable(old, policy) == keys);
     let mut known = Known(proven.map(ZoneImage::raw_nodes));
@@ -139,8 +154,8 @@ pub fn verify_from(
                 }
             }
             if let Some(pace) = &policy.pace {
-                let records = |set: SetRef<'_>| set.rdatas().count() + set.sig_rdatas().count();
-                pace.add(node.sets().map(records).sum::<usize>() as u64);
+                let records = |set: SetRef<'_>| u64::from(set.records) + u64::from(set.sigs);
+                pace.add(node.sets().map(records).sum());
             }
             if faults.is_full() {
                 break;

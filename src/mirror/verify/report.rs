@@ -7,13 +7,14 @@ use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::store::Channel;
+use super::early::{Checked, Early};
 use super::signatures::Tally;
 use super::told::{RefusedZone, VerifiedZone, ZoneFault};
-use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify, verify_unsigned};
+use super::{Fault, Policy, Problem, Trust, apex_zonemd, verify_known, verify_unsigned};
 use crate::clock::format_utc;
 use crate::dns::{Name, Rtype};
 use crate::dnssec::zonemd::{self, Zonemd};
-use crate::zone::{BuildNotes, LoadError, Room, ZONE_BYTES_MAX, ZoneImage, load_file};
+use crate::zone::{BuildNotes, LoadError, Room, ZONE_BYTES_MAX, ZoneImage, load_file_before};
 
 /// What was found about a zone that is as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -312,9 +313,12 @@ fn verify_file(
     trust: &dyn Fn(&Name) -> Trust,
     policy: &Policy,
 ) -> Result<Report, Refusal> {
-    let loaded = load_file(file, None, ZONE_BYTES_MAX, room).map_err(Refusal::Load)?;
+    let mut early = Early::new(policy);
+    let loaded =
+        load_file_before(file, None, ZONE_BYTES_MAX, room, &mut early).map_err(Refusal::Load)?;
+    let checked = early.finish();
     let trust = trust(loaded.image.apex());
-    verify_built(&loaded.image, &loaded.notes, &trust, at, policy)
+    verify_built(&loaded.image, &loaded.notes, &checked, &trust, at, policy)
         .map_err(|faults| Refusal::Faults(loaded.image.apex().clone(), faults))
 }
 
@@ -323,6 +327,7 @@ fn verify_file(
 pub(super) fn verify_built(
     image: &ZoneImage,
     notes: &BuildNotes,
+    checked: &Checked,
     trust: &Trust,
     at: u64,
     policy: &Policy,
@@ -337,7 +342,7 @@ pub(super) fn verify_built(
             problem: Problem::MixedTtls,
         }]);
     }
-    verify(image, trust, at, policy)
+    verify_known(image, None, checked, trust, at, policy)
 }
 
 fn has_keys(image: &ZoneImage) -> bool {

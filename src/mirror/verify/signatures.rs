@@ -2,27 +2,28 @@
 //!
 //! A root zone takes some 2,800 public-key operations, a TLD millions: they are nearly all of the work,
 //! and each set stands for itself. The walk hands out sets in batches over a bounded channel, so that
-//! memory stays small whatever the zone's size.
+//! memory stays small whatever the zone's size; while that is full, and at the end, it judges too.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+use super::early::Checked;
 use super::{Faults, Problem};
 use crate::clock::format_utc;
 use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig};
-use crate::dnssec::verify::{SignatureError, Window, check_rrset_as_of, verify_rrset_as_of};
+use crate::dnssec::verify::{Claim, PublicKey, SignatureError, Window};
 
 /// Signatures of one set that are tried; more that fail make a fault by themselves.
 pub const SIGNATURES_TRIED_MAX: usize = 16;
-/// Sets in a batch.
-const BATCH_SETS: usize = 64;
+/// Sets in a batch: few, so that all threads end together.
+const BATCH_SETS: usize = 16;
 /// Batches that wait per worker.
 const BATCHES_WAITING: usize = 4;
 /// Threads at most.
 const WORKERS_MAX: usize = 64;
 
 /// A key that may sign the zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Key {
     /// Key tag.
     pub tag: u16,
@@ -30,6 +31,14 @@ pub struct Key {
     pub algorithm: u8,
     /// DNSKEY data.
     pub rdata: Rdata,
+    /// The key itself, or why it can have signed nothing.
+    pub public: Result<PublicKey, SignatureError>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.rdata == other.rdata
+    }
 }
 
 impl Key {
@@ -40,6 +49,7 @@ impl Key {
             tag: key.key_tag(),
             algorithm: key.algorithm,
             rdata: rdata.clone(),
+            public: PublicKey::new(key.algorithm, key.public_key),
         })
     }
 }
@@ -95,9 +105,21 @@ pub struct Judge<'a> {
     pub at: u64,
     /// Where faults go.
     pub faults: &'a Faults,
+    /// Signatures that were found good while the zone was read.
+    pub checked: &'a Checked,
 }
 
 impl Judge<'_> {
+    fn judge_all(&self, batch: &[(RrSet, bool)], tally: &mut Tally) {
+        for (set, proven) in batch {
+            // What is left is taken and dropped, so that the walk is not held up.
+            if self.faults.is_full() {
+                return;
+            }
+            self.judge(set, *proven, tally);
+        }
+    }
+
     fn judge(&self, set: &RrSet, proven: bool, tally: &mut Tally) {
         match self.outcome_of(set, proven) {
             Outcome::Valid { count, from, until } => tally.add(count, from, until),
@@ -152,17 +174,21 @@ impl Judge<'_> {
         let mut problem = None;
         let keys = (self.keys.iter())
             .filter(|k| (k.tag, k.algorithm) == (sig.key_tag, sig.algorithm))
-            .filter_map(|k| Dnskey::parse(&k.rdata));
-        for key in keys {
+            .filter_map(|k| Some((Dnskey::parse(&k.rdata)?, &k.public)));
+        for (key, public) in keys {
             *tried += 1;
             if *tried > SIGNATURES_TRIED_MAX {
                 return Err(Problem::TooManySignatures);
             }
-            let check = match proven {
-                true => check_rrset_as_of,
-                false => verify_rrset_as_of,
-            };
-            match check(set, sig, &key, self.zone) {
+            let judged = Claim::new(set, sig, &key, self.zone).and_then(|claim| {
+                if !proven {
+                    let public = public.as_ref().map_err(|error| *error)?;
+                    self.checked
+                        .check(public, &claim.message(), sig.signature)?;
+                }
+                Ok(claim.signed())
+            });
+            match judged {
                 Ok((signed, window)) => {
                     if signed.wildcard.is_some() {
                         return Err(Problem::Expanded(sig.key_tag));
@@ -217,19 +243,12 @@ fn is_untimely(problem: &Problem) -> bool {
 }
 
 /// Where the walk puts the sets that are to be judged.
-pub struct Sink<'a>(To<'a>);
-
-enum To<'a> {
-    /// To threads that judge them.
-    Threads {
-        batch: Batch,
-        sender: SyncSender<Batch>,
-    },
-    /// They are judged where they are taken.
-    Here {
-        judge: &'a Judge<'a>,
-        tally: &'a mut Tally,
-    },
+pub struct Sink<'a> {
+    judge: &'a Judge<'a>,
+    tally: &'a mut Tally,
+    batch: Batch,
+    /// To the threads that judge beside; `None`: sets are judged where they are taken.
+    sender: Option<SyncSender<Batch>>,
 }
 
 /// Sets, each with whether it was found good before.
@@ -238,49 +257,54 @@ type Batch = Vec<(RrSet, bool)>;
 impl Sink<'_> {
     /// Takes a set; `proven` tells whether it was found good before.
     pub fn take(&mut self, set: RrSet, proven: bool) {
-        match &mut self.0 {
-            To::Threads { batch, sender } => {
-                batch.push((set, proven));
-                if batch.len() >= BATCH_SETS {
-                    flush(batch, sender);
-                }
-            }
-            To::Here { judge, tally } if !judge.faults.is_full() => {
-                judge.judge(&set, proven, tally);
-            }
-            To::Here { .. } => {}
+        self.batch.push((set, proven));
+        if self.batch.len() >= BATCH_SETS {
+            self.flush();
         }
+    }
+
+    /// Hands the batch on. Where the others have enough to do, it is judged here.
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let left = match &self.sender {
+            None => batch,
+            Some(sender) => match sender.try_send(batch) {
+                Ok(()) => return,
+                Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
+            },
+        };
+        self.judge.judge_all(&left, self.tally);
     }
 }
 
-fn flush(batch: &mut Batch, sender: &SyncSender<Batch>) {
-    // Fails only when all workers are gone, which the join reports.
-    let _ = sender.send(std::mem::take(batch));
+/// How many threads `workers` means: 0 = one per core.
+pub fn threads(workers: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let wanted = if workers == 0 { cores() } else { workers };
+    wanted.min(WORKERS_MAX)
 }
 
-/// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core; one is the calling thread itself), and
+/// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core), the calling one among them, and
 /// sums up in `tally`.
 pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink<'_>)) {
-    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    let workers = if workers == 0 { cores() } else { workers };
-    if workers == 1 {
-        return walk(&mut Sink(To::Here { judge, tally }));
-    }
-    let workers = workers.min(WORKERS_MAX);
-    let (sender, receiver) = sync_channel(BATCHES_WAITING * workers);
+    let others = threads(workers) - 1;
+    let (sender, receiver) = sync_channel(BATCHES_WAITING * others);
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers)
+        let threads: Vec<_> = (0..others)
             .map(|_| scope.spawn(|| work(judge, &receiver)))
             .collect();
-        let mut sink = Sink(To::Threads {
+        let mut sink = Sink {
+            judge,
+            tally,
             batch: Vec::new(),
-            sender,
-        });
+            sender: (others > 0).then_some(sender),
+        };
         walk(&mut sink);
-        if let Sink(To::Threads { mut batch, sender }) = sink {
-            flush(&mut batch, &sender);
-        }
+        sink.flush();
+        drop(sink);
+        // What still waits is for all of them.
+        tally.merge(work(judge, &receiver));
         for thread in threads {
             match thread.join() {
                 Ok(part) => tally.merge(part),
@@ -300,12 +324,6 @@ fn work(judge: &Judge<'_>, receiver: &Mutex<Receiver<Batch>>) -> Tally {
         let Ok(batch) = batch else {
             return tally;
         };
-        for (set, proven) in &batch {
-            // What is left is taken and dropped, so that the walk is not held up.
-            if judge.faults.is_full() {
-                break;
-            }
-            judge.judge(set, *proven, &mut tally);
-        }
+        judge.judge_all(&batch, &mut tally);
     }
 }

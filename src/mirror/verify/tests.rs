@@ -1,5 +1,6 @@
 //! Whole zones: signed ones verify, damaged ones do not, and the faults say what is wrong.
 
+use super::early::Early;
 use super::report::verify_built;
 use super::*;
 use crate::config::Anchors;
@@ -7,7 +8,7 @@ use crate::dns::rdata::canonical;
 use crate::dns::{Name, Record};
 use crate::signer::{Denial, INCEPTION, KSK, Key, Signer, ZSK, name, rr, rrs};
 use crate::zone::parse::records;
-use crate::zone::{BuildNotes, Builder, Room};
+use crate::zone::{BuildNotes, Builder, Onlooker, Room};
 
 /// Within the validity of the signer's zones.
 const NOW: u64 = INCEPTION as u64 + 3600;
@@ -57,11 +58,67 @@ fn build(apex: &Name, records: &[Record]) -> Result<(ZoneImage, BuildNotes), Str
     builder.finish_noted().map_err(|e| e.to_string())
 }
 
-/// Verifies records; the faults in words.
+/// Verifies records; the faults in words. Whether their signatures were looked at while they were read makes no difference.
 fn judge(apex: &Name, records: &[Record], trust: &Trust, at: u64) -> Result<Report, Vec<String>> {
     let (image, notes) = build(apex, records).map_err(|e| vec![e])?;
-    verify_built(&image, &notes, trust, at, &Policy::default())
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    let with = |checked: &Checked| {
+        verify_built(&image, &notes, checked, trust, at, &Policy::default())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    };
+    let found = with(&Checked::default());
+    assert_eq!(with(&shown(apex, records)), found);
+    found
+}
+
+/// The signatures that are found good while records are read.
+fn shown(apex: &Name, records: &[Record]) -> Checked {
+    let mut early = Early::new(&Policy {
+        workers: 2,
+        ..Policy::default()
+    });
+    early.begin(apex);
+    for record in records {
+        early.record(record.name.wire(), record.rtype, record.ttl, &record.rdata);
+    }
+    early.finish_all()
+}
+
+/// All signatures of a zone as signers write it, once its keys have come; and none that was not made for what it stands beside.
+#[test]
+fn signatures_are_found_good_while_the_zone_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/zones/root.zone");
+    let text = std::fs::read(path).unwrap();
+    let root: Vec<Record> = records(&text, "root.zone", None)
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(shown(&Name::root(), &root).len(), 2_792);
+    let signer = signer(Denial::Nsec, false);
+    let mut zone = signer.sign(&rrs(ZONE));
+    zone.sort_by_key(|r| (r.name.clone(), r.rtype == Rtype::RRSIG));
+    let all = shown(&signer.apex, &zone).len();
+    assert_eq!(all, zone.iter().filter(|r| r.rtype == Rtype::RRSIG).count());
+    let mx = zone.iter_mut().find(|r| r.rtype == Rtype::MX).unwrap();
+    mx.rdata[1] ^= 1;
+    assert_eq!(shown(&signer.apex, &zone).len(), all - 1);
+    // Nobody knows by which keys before they have come.
+    zone.retain(|r| r.rtype != Rtype::DNSKEY);
+    assert_eq!(shown(&signer.apex, &zone).len(), 0);
+}
+
+/// A set was whole and well signed when it passed, and got another record later.
+#[test]
+fn what_was_found_good_is_what_was_signed() {
+    let signer = signer(Denial::Nsec, false);
+    let mut zone = signer.sign(&rrs(ZONE));
+    zone.sort_by_key(|r| (r.name.clone(), r.rtype == Rtype::RRSIG));
+    zone.extend(rrs(
+        "z.example. 300 TXT late\nns.example. 3600 A 192.0.2.66",
+    ));
+    let faults = judge(&signer.apex, &zone, &trust(&signer), NOW).unwrap_err();
+    assert!(
+        faults.iter().any(|f| f.starts_with("ns.example. A: ")),
+        "{faults:?}"
+    );
 }
 
 fn denials() -> Vec<Denial> {
@@ -714,7 +771,14 @@ fn ruins_of_a_zone_are_judged() {
             let _ = builder.add(record);
         }
         if let Ok((image, notes)) = builder.finish_noted() {
-            let _ = verify_built(&image, &notes, &trust(&signer), NOW, &Policy::default());
+            let _ = verify_built(
+                &image,
+                &notes,
+                &Checked::default(),
+                &trust(&signer),
+                NOW,
+                &Policy::default(),
+            );
             let _ = verify_unsigned(&image);
             let _ = signing_time(&image);
         }
