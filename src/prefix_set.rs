@@ -28,6 +28,7 @@ pub struct PrefixSet {
 
 impl PrefixSet {
     /// Whether the address is in the set. An IPv4 address written as an IPv6 one (RFC 4291 section 2.5.5.2) is that IPv4 address.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(a) => covers(&self.four, u32::from(a)),
@@ -92,6 +93,7 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>
     out.into_boxed_slice()
 }
 
+#[inline]
 fn covers<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let begun = ranges.partition_point(|(first, _)| *first <= address);
     let last = begun.checked_sub(1).and_then(|at| ranges.get(at));

@@ -14,8 +14,9 @@ from servers import ADDRESSES, configure
 
 # Callgrind is some fifty times slower.
 QUESTIONS = 40_000
-# A question at a time would be counted with waking up; far fewer than are lost by waiting.
-OPTIONS = ["window=64", "burst=1", "patience=30"]
+# Outstanding for each thread. A question at a time would be counted with waking up; far fewer than are lost by waiting.
+WINDOW = 64
+OPTIONS = ["burst=1", "patience=30"]
 START_MAX_S = 300
 # Whoever uses less of its core is done with what it does at the start.
 IDLE_SHARE, IDLE_S = 0.1, 2
@@ -46,14 +47,14 @@ def one(lab, peer, workload, threads):
     counted = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes", "--separate-threads=yes", f"--callgrind-out-file={out}.%p", *command]
     process = lab.children.run(lab.space, directory.name, counted)
     lab.children.wait(lab.space, ADDRESSES[peer], process, START_MAX_S)
-    few = f"{workload}.few"
+    few, options = f"{workload}.few", [*OPTIONS, f"window={WINDOW * threads}"]
     if peer != "echo":
-        lab.warm(peer, few, START_MAX_S, *OPTIONS[2:])
+        lab.warm(peer, few, START_MAX_S, *OPTIONS[1:])
     settle(process)
-    lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
+    lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *options)
     pids = tree(process)
     switch(pids, "on")
-    run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *OPTIONS)
+    run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *options)
     switch(pids, "off")
     end(process, START_MAX_S)
     each = [[int(n) for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)] for file in directory.glob("counts.*")]

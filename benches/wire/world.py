@@ -88,8 +88,11 @@ class World(Internet):
         self._write("own.zone", f"$ORIGIN own.\n$TTL 300\n@ SOA ns1 ops {number} 3600 600 604800 300\n@ NS ns1\nns1 A {LEAF}\n{names}")
 
     def _few(self, workload):
-        """The same with one of FEW names and TLDs, each asked so much more often: for a server that is slowed down, but keeps answers ready for a time."""
+        """The same with one of FEW names and TLDs, each asked so much more often, and with names that do not exist in few gaps: for a server that is slowed down,
+        but keeps answers ready for a time."""
         rows = [row.split(" ", 1) for row in getattr(self, f"_{workload}")()]
+        if workload == "b":
+            rows = [[weight, rest.replace("??", f"{chr(ord('a') + n % 26)}q", 1)] for n, (weight, rest) in enumerate(rows)]
         is_listed = lambda rest: rest.startswith("h") or f" {DS} " in rest
         listed, others = ([row for row in rows if is_listed(row[1]) == which] for which in (True, False))
         return [f"{float(weight) * FEW:.9f} {rest}" for weight, rest in listed[::FEW]] + [" ".join(row) for row in others]

@@ -72,11 +72,11 @@ impl Name {
         unsafe { mem::zeroed() }
     }
 
-    fn of(address: SocketAddr) -> (Name, usize) {
-        let mut name = Name::empty();
+    /// Becomes this address; returns its length in octets.
+    fn set(&mut self, address: SocketAddr) -> usize {
         match address {
             SocketAddr::V4(address) => {
-                name.four = libc::sockaddr_in {
+                self.four = libc::sockaddr_in {
                     sin_family: libc::AF_INET as _,
                     sin_port: address.port().to_be(),
                     sin_addr: libc::in_addr {
@@ -84,10 +84,10 @@ impl Name {
                     },
                     sin_zero: [0; 8],
                 };
-                (name, size_of::<libc::sockaddr_in>())
+                size_of::<libc::sockaddr_in>()
             }
             SocketAddr::V6(address) => {
-                name.six = libc::sockaddr_in6 {
+                self.six = libc::sockaddr_in6 {
                     sin6_family: libc::AF_INET6 as _,
                     sin6_port: address.port().to_be(),
                     sin6_flowinfo: address.flowinfo(),
@@ -96,7 +96,7 @@ impl Name {
                     },
                     sin6_scope_id: address.scope_id(),
                 };
-                (name, size_of::<libc::sockaddr_in6>())
+                size_of::<libc::sockaddr_in6>()
             }
         }
     }
@@ -121,30 +121,82 @@ impl Name {
     }
 }
 
-/// Buffers for received datagrams, used again and again.
+/// What the kernel is told of several datagrams: for each a header, and the rooms that it points to.
 ///
-/// Pointers into them are made for each system call anew: none is kept over a time in which the buffers are read.
-pub struct Inbox {
-    buffers: Box<[u8]>,
+/// Pointers are made for each system call anew: none is kept over a time in which what they lead to is read.
+struct Rooms {
     names: Box<[Name]>,
     controls: Box<[Control]>,
     parts: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+}
+
+impl Rooms {
+    /// For so many.
+    fn new(count: usize) -> Rooms {
+        let part = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        // SAFETY: null pointers and zero lengths are a valid header.
+        let header: libc::mmsghdr = unsafe { mem::zeroed() };
+        Rooms {
+            names: vec![Name::empty(); count].into_boxed_slice(),
+            controls: vec![Control([0; CONTROL_LEN_BYTES]); count].into_boxed_slice(),
+            parts: vec![part; count].into_boxed_slice(),
+            headers: vec![header; count].into_boxed_slice(),
+        }
+    }
+
+    /// All of them, one after the other.
+    fn each(&mut self) -> impl Iterator<Item = Room<'_>> {
+        let rooms = self.names.iter_mut().zip(&mut self.controls);
+        let rooms = rooms.zip(self.parts.iter_mut().zip(&mut self.headers));
+        rooms.map(|((name, control), (part, header))| Room {
+            name,
+            control,
+            part,
+            header: &mut header.msg_hdr,
+        })
+    }
+}
+
+/// Those of one datagram.
+struct Room<'r> {
+    name: &'r mut Name,
+    control: &'r mut Control,
+    part: &'r mut libc::iovec,
+    header: &'r mut libc::msghdr,
+}
+
+impl Room<'_> {
+    /// Points the header to the rooms, of which so many octets are used or may be: the kernel writes how much of them it used.
+    fn aim(self, name_len: usize, control_len: usize) {
+        let header = self.header;
+        header.msg_name = std::ptr::from_mut(self.name).cast();
+        header.msg_namelen = name_len as libc::socklen_t;
+        header.msg_iov = self.part;
+        header.msg_iovlen = 1;
+        header.msg_control = match control_len {
+            0 => std::ptr::null_mut(),
+            _ => self.control.0.as_mut_ptr().cast(),
+        };
+        header.msg_controllen = control_len as _;
+    }
+}
+
+/// Buffers for received datagrams, used again and again.
+pub struct Inbox {
+    buffers: Box<[u8]>,
+    rooms: Rooms,
     received: Vec<(usize, Option<Route>)>,
 }
 
 impl Default for Inbox {
     fn default() -> Inbox {
-        let part = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        };
         Inbox {
             buffers: vec![0; BUFFER_STRIDE_BYTES * BATCH_MAX].into_boxed_slice(),
-            names: vec![Name::empty(); BATCH_MAX].into_boxed_slice(),
-            controls: vec![Control([0; CONTROL_LEN_BYTES]); BATCH_MAX].into_boxed_slice(),
-            parts: vec![part; BATCH_MAX].into_boxed_slice(),
-            headers: vec![empty_header(); BATCH_MAX].into_boxed_slice(),
+            rooms: Rooms::new(BATCH_MAX),
             received: Vec::with_capacity(BATCH_MAX),
         }
     }
@@ -170,39 +222,27 @@ impl Inbox {
         self.take(socket, libc::MSG_WAITFORONE)
     }
 
-    /// Points each header to its rooms, and says how long these are: the kernel wrote how much of them it used.
-    fn aim(&mut self) {
-        let buffers = self.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
-        let rooms = self.names.iter_mut().zip(&mut self.controls);
-        let rooms = rooms.zip(buffers.zip(&mut self.parts));
-        for (header, ((name, control), (buffer, part))) in self.headers.iter_mut().zip(rooms) {
-            part.iov_base = buffer.as_mut_ptr().cast();
-            part.iov_len = QUERY_LEN_MAX_BYTES;
-            let header = &mut header.msg_hdr;
-            header.msg_name = std::ptr::from_mut(name).cast();
-            header.msg_namelen = size_of::<Name>() as libc::socklen_t;
-            header.msg_iov = part;
-            header.msg_iovlen = 1;
-            header.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_LEN_BYTES as _;
-        }
-    }
-
     fn take(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<()> {
-        self.aim();
-        // SAFETY: every pointer in `headers` has just been made, and leads into `names`, `controls`, `parts` and `buffers`, which hold
+        let buffers = self.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
+        for (room, buffer) in self.rooms.each().zip(buffers) {
+            room.part.iov_base = buffer.as_mut_ptr().cast();
+            room.part.iov_len = QUERY_LEN_MAX_BYTES;
+            room.aim(size_of::<Name>(), CONTROL_LEN_BYTES);
+        }
+        let Rooms { names, headers, .. } = &mut self.rooms;
+        // SAFETY: every pointer in `headers` has just been made, and leads into the rooms and `buffers`, which hold
         // BATCH_MAX elements each and are not touched before the call is over.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                self.headers.len() as libc::c_uint,
+                headers.as_mut_ptr(),
+                headers.len() as libc::c_uint,
                 flags as _,
                 std::ptr::null_mut(),
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in self.headers.iter().zip(&self.names).take(count) {
+        for (header, name) in headers.iter().zip(names.iter()).take(count) {
             let local = local_of(&header.msg_hdr);
             let route = name.address().map(|client| Route { client, local });
             self.received.push((header.msg_len as usize, route));
@@ -210,56 +250,49 @@ impl Inbox {
         Ok(())
     }
 
-    /// The datagrams of the last [`Inbox::receive`].
-    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Route)> {
+    /// The datagrams of the last [`Inbox::receive`], each with its number.
+    pub fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)> {
         let buffers = self.buffers.chunks_exact(BUFFER_STRIDE_BYTES);
-        let received = buffers.zip(&self.received);
-        received.filter_map(|(buffer, (length, route))| Some((buffer.get(..*length)?, (*route)?)))
+        let received = buffers.zip(&self.received).enumerate();
+        received.filter_map(|(number, (buffer, (length, route)))| {
+            Some((number, buffer.get(..*length)?, route.as_ref()?))
+        })
     }
-}
 
-/// What comes with a datagram, and goes with its answer.
-pub trait Way: Copy {
-    /// Where the answer goes, by a socket.
-    fn route(&self) -> Route;
-}
-
-impl Way for Route {
-    fn route(&self) -> Route {
-        *self
+    /// Where the datagram with this number came from.
+    pub fn route(&self, number: usize) -> Option<&Route> {
+        self.received.get(number)?.1.as_ref()
     }
 }
 
 /// Answers of one turn, in one piece of memory that is used again and again.
-pub struct Answers<W> {
+#[derive(Default)]
+pub struct Answers {
     bytes: Vec<u8>,
-    /// Where each one ends, and its way.
-    ends: Vec<(usize, W)>,
+    /// Where each one ends, and the number of the datagram that it answers.
+    ends: Vec<(usize, usize)>,
 }
 
-impl<W> Default for Answers<W> {
-    fn default() -> Answers<W> {
-        Answers {
-            bytes: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
-}
-
-impl<W: Way> Answers<W> {
+impl Answers {
     /// Adds what `write` appends, if it does; returns what that says.
-    pub fn add<R>(&mut self, way: W, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub fn add<R>(&mut self, number: usize, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let begin = self.bytes.len();
         let said = write(&mut self.bytes);
         if self.bytes.len() > begin {
-            self.ends.push((self.bytes.len(), way));
+            self.ends.push((self.bytes.len(), number));
         }
         said
     }
 
     /// Adds an answer.
-    pub fn push(&mut self, way: W, answer: &[u8]) {
-        self.add(way, |bytes| bytes.extend_from_slice(answer));
+    pub fn push(&mut self, number: usize, answer: &[u8]) {
+        self.add(number, |bytes| bytes.extend_from_slice(answer));
+    }
+
+    /// Forgets what was begun and never added.
+    pub fn drop_begun(&mut self) {
+        let end = self.ends.last().map_or(0, |(end, _)| *end);
+        self.bytes.truncate(end);
     }
 
     /// Forgets them.
@@ -268,13 +301,13 @@ impl<W: Way> Answers<W> {
         self.ends.clear();
     }
 
-    /// Each with its way, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], W)> {
+    /// Each with the number of its datagram, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
         let mut begin = 0;
-        self.ends.iter().map(move |(end, way)| {
+        self.ends.iter().map(move |(end, number)| {
             let answer = &self.bytes[begin..*end];
             begin = *end;
-            (answer, *way)
+            (answer, *number)
         })
     }
 }
@@ -322,77 +355,54 @@ impl std::ops::AddAssign for Unsent {
 }
 
 /// Sends answers, many per system call.
-#[derive(Default)]
-pub struct Sender {
-    names: Vec<Name>,
-    controls: Vec<Control>,
-    parts: Vec<libc::iovec>,
-    headers: Vec<libc::mmsghdr>,
+pub struct Sender(Rooms);
+
+impl Default for Sender {
+    fn default() -> Sender {
+        Sender::new(BATCH_MAX)
+    }
 }
 
 impl Sender {
-    /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns what was left out.
-    pub fn send(&mut self, socket: &UdpSocket, answers: &Answers<Route>) -> Unsent {
-        self.send_each(socket, answers.iter())
+    /// For so many answers in one system call, or [`BATCH_MAX`].
+    pub fn new(count: usize) -> Sender {
+        Sender(Rooms::new(count.clamp(1, BATCH_MAX)))
     }
 
-    /// The same for any answers.
-    pub fn send_each<'a>(
+    /// Sends each answer on its way. One that cannot be sent is left out: its client asks again. Returns what was left out.
+    pub fn send<'a>(
         &mut self,
         socket: &UdpSocket,
-        answers: impl Iterator<Item = (&'a [u8], Route)>,
+        answers: impl Iterator<Item = (&'a [u8], &'a Route)>,
     ) -> Unsent {
         let mut answers = answers.peekable();
         let mut unsent = Unsent::default();
         while answers.peek().is_some() {
-            unsent += self.send_batch(socket, answers.by_ref().take(BATCH_MAX));
+            unsent += self.send_batch(socket, answers.by_ref());
         }
         unsent
     }
 
+    /// Sends as many as there are rooms.
     fn send_batch<'a>(
         &mut self,
         socket: &UdpSocket,
-        answers: impl Iterator<Item = (&'a [u8], Route)>,
+        answers: impl Iterator<Item = (&'a [u8], &'a Route)>,
     ) -> Unsent {
-        self.names.clear();
-        self.controls.clear();
-        self.parts.clear();
-        self.headers.clear();
-        for (bytes, route) in answers {
-            let (name, name_len) = Name::of(route.client);
-            self.names.push(name);
-            self.parts.push(libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            });
-            let mut header = empty_header();
-            header.msg_hdr.msg_namelen = name_len as libc::socklen_t;
-            if let Some(local) = route.local {
-                let mut control = Control([0; CONTROL_LEN_BYTES]);
-                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-                header.msg_hdr.msg_controllen = CONTROL_LEN_BYTES as _;
-                header.msg_hdr.msg_controllen = put_local(&mut header.msg_hdr, local) as _;
-                self.controls.push(control);
-            }
-            self.headers.push(header);
+        let mut count = 0;
+        // Whoever has no room stays with the iterator.
+        for (room, (bytes, route)) in self.0.each().zip(answers) {
+            count += 1;
+            room.part.iov_base = bytes.as_ptr().cast_mut().cast();
+            room.part.iov_len = bytes.len();
+            let name_len = room.name.set(route.client);
+            let control_len = route.local.map_or(0, |local| room.control.put(local));
+            room.aim(name_len, control_len);
         }
-        // The vectors have grown as far as they will; only now do pointers into them last.
-        let mut controls = self.controls.iter_mut();
-        let rooms = self.names.iter_mut().zip(&mut self.parts);
-        for (header, (name, part)) in self.headers.iter_mut().zip(rooms) {
-            header.msg_hdr.msg_name = (name as *mut Name).cast();
-            header.msg_hdr.msg_iov = part;
-            header.msg_hdr.msg_iovlen = 1;
-            if header.msg_hdr.msg_controllen > 0
-                && let Some(control) = controls.next()
-            {
-                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            }
-        }
+        let headers = self.0.headers.get_mut(..count).unwrap_or_default();
         let (mut sent, mut unsent) = (0, Unsent::default());
-        while let Some(rest) = self.headers.get_mut(sent..).filter(|rest| !rest.is_empty()) {
-            // SAFETY: every pointer leads into `names`, `controls`, `parts` or the answers themselves, none of which is touched before
+        while let Some(rest) = headers.get_mut(sent..).filter(|rest| !rest.is_empty()) {
+            // SAFETY: every pointer has just been made, and leads into the rooms or the answers themselves, none of which is touched before
             // the call is over; the kernel reads only.
             let count = unsafe {
                 libc::sendmmsg(
@@ -415,11 +425,6 @@ impl Sender {
         }
         unsent
     }
-}
-
-fn empty_header() -> libc::mmsghdr {
-    // SAFETY: null pointers and zero lengths are a valid header.
-    unsafe { mem::zeroed() }
 }
 
 /// Reads the address that a datagram came to.
@@ -459,33 +464,34 @@ fn local_of(header: &libc::msghdr) -> Option<Local> {
     None
 }
 
-/// Writes the source address into the control data of `header`; returns the length used.
-fn put_local(header: &mut libc::msghdr, local: Local) -> u32 {
-    // SAFETY: `header` points to CONTROL_LEN_BYTES of zeroed, aligned room, which is enough for one
-    // message of either family.
-    unsafe {
-        let control = libc::CMSG_FIRSTHDR(header);
-        match local.address {
-            IpAddr::V4(address) => {
-                let mut info: libc::in_pktinfo = mem::zeroed();
-                info.ipi_spec_dst.s_addr = u32::from(address).to_be();
-                put(control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
-            }
-            IpAddr::V6(address) => {
-                let mut info: libc::in6_pktinfo = mem::zeroed();
-                info.ipi6_addr.s6_addr = address.octets();
-                info.ipi6_ifindex = local.interface;
-                put(control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+impl Control {
+    /// Writes the source address of an answer; returns the length used, in octets.
+    fn put(&mut self, local: Local) -> usize {
+        let control = (&raw mut self.0).cast::<libc::cmsghdr>();
+        // SAFETY: the pointer leads to CONTROL_LEN_BYTES of aligned room, which is enough for one message of either family.
+        unsafe {
+            match local.address {
+                IpAddr::V4(address) => {
+                    let mut info: libc::in_pktinfo = mem::zeroed();
+                    info.ipi_spec_dst.s_addr = u32::from(address).to_be();
+                    put(control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+                }
+                IpAddr::V6(address) => {
+                    let mut info: libc::in6_pktinfo = mem::zeroed();
+                    info.ipi6_addr.s6_addr = address.octets();
+                    info.ipi6_ifindex = local.interface;
+                    put(control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+                }
             }
         }
     }
 }
 
-/// Writes one control message.
+/// Writes one control message; returns the room that it takes, in octets.
 ///
 /// # Safety
-/// `control` must point to room for a header and a `T`.
-unsafe fn put<T>(control: *mut libc::cmsghdr, level: i32, kind: i32, value: T) -> u32 {
+/// `control` must point to aligned room for a header and a `T`.
+unsafe fn put<T>(control: *mut libc::cmsghdr, level: i32, kind: i32, value: T) -> usize {
     const { assert!(size_of::<T>() + size_of::<libc::cmsghdr>() <= CONTROL_LEN_BYTES) };
     let length = size_of::<T>() as u32;
     // SAFETY: the caller's promise.
@@ -494,7 +500,7 @@ unsafe fn put<T>(control: *mut libc::cmsghdr, level: i32, kind: i32, value: T) -
         (*control).cmsg_type = kind;
         (*control).cmsg_len = libc::CMSG_LEN(length) as _;
         std::ptr::write_unaligned(libc::CMSG_DATA(control).cast(), value);
-        libc::CMSG_SPACE(length)
+        libc::CMSG_SPACE(length) as usize
     }
 }
 
@@ -534,14 +540,20 @@ mod tests {
             client,
             local: None,
         };
-        let mut answers = Answers::default();
-        answers.push(to("127.0.0.1:0".parse().unwrap()), b"to nobody");
-        answers.push(to(client.local_addr().unwrap()), b"one");
-        answers.push(to("127.0.0.1:0".parse().unwrap()), b"to nobody");
-        answers.push(to(client.local_addr().unwrap()), b"two");
-        let unsent = Sender::default().send(&socket, &answers);
-        assert_eq!((unsent.other, unsent.total()), (2, 2));
-        for expected in [&b"one"[..], b"two"] {
+        let nobody = to("127.0.0.1:0".parse().unwrap());
+        let client_route = to(client.local_addr().unwrap());
+        let answers = [
+            (&b"to nobody"[..], &nobody),
+            (b"one", &client_route),
+            (b"to nobody", &nobody),
+            (b"two", &client_route),
+        ];
+        // All at once, and in two system calls.
+        for room in [BATCH_MAX, 3] {
+            let unsent = Sender::new(room).send(&socket, answers.into_iter());
+            assert_eq!((unsent.other, unsent.total()), (2, 2));
+        }
+        for expected in [&b"one"[..], b"two", b"one", b"two"] {
             let mut got = [0; 16];
             let length = client.recv(&mut got).unwrap();
             assert_eq!(&got[..length], expected);
@@ -561,8 +573,10 @@ mod tests {
             let moved = inbox;
             let got: Vec<_> = moved.datagrams().collect();
             assert_eq!(got.len(), 1);
-            assert_eq!(got[0].0, text.as_bytes());
-            assert_eq!(got[0].1.client, client.local_addr().unwrap());
+            let (number, octets, route) = got[0];
+            assert_eq!(octets, text.as_bytes());
+            assert_eq!(route.client, client.local_addr().unwrap());
+            assert_eq!(moved.route(number), Some(route));
             inbox = moved;
         }
     }

@@ -87,19 +87,6 @@ impl Proxies {
         Some((query, said.client(sender)))
     }
 
-    /// The same before it is looked at for good: nothing is counted.
-    pub fn peek<'d>(
-        &self,
-        datagram: &'d [u8],
-        sender: SocketAddr,
-    ) -> Option<(&'d [u8], SocketAddr)> {
-        if !self.has(sender) {
-            return Some((datagram, sender));
-        }
-        let (said, query) = read(datagram).ok()?;
-        Some((query, said.client(sender)))
-    }
-
     /// Who asks on a new connection from a proxy.
     ///
     /// # Errors

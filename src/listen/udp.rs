@@ -22,11 +22,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent, Way};
+use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent};
 use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
 use crate::metrics::Metrics;
-use crate::query::quick::{Found, Look, ReadyAnswers};
+use crate::query::quick::{Found, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
 
 /// Queries that may wait for the resolver at once.
@@ -153,9 +153,6 @@ impl UdpThreads {
 
 /// Where queries come in and answers go out, with a thread of its own.
 pub(super) trait Door {
-    /// What comes with a datagram.
-    type Way: Way;
-
     /// The longest time that [`Door::receive`] waits, from now on.
     fn set_patience(&mut self, patience: Duration);
 
@@ -165,14 +162,14 @@ pub(super) trait Door {
     /// Nothing came (see [`is_pause`]), or what is wrong with the door.
     fn receive(&mut self) -> io::Result<()>;
 
-    /// What was taken, at most [`BATCH_MAX`].
-    fn datagrams(&self) -> impl Iterator<Item = (&[u8], Self::Way)>;
+    /// What was taken, each with a number below [`BATCH_MAX`] that its answer goes by.
+    fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)>;
 
-    /// What sends the answers to queries that wait.
-    fn outbox(&self, way: &Self::Way) -> Option<Arc<Outbox>>;
+    /// What sends the answer to the query with this number, which waits.
+    fn outbox(&self, number: usize) -> Option<Arc<Outbox>>;
 
     /// Sends what was answered at once, and says what could not be sent. Called once after each [`Door::receive`] that took something.
-    fn send(&mut self, answers: &Answers<Self::Way>) -> Unsent;
+    fn send(&mut self, answers: &Answers) -> Unsent;
 
     /// Whether nothing will ever come again after this error.
     fn is_shut(&self, error: &io::Error) -> bool;
@@ -199,8 +196,6 @@ impl SocketDoor {
 }
 
 impl Door for SocketDoor {
-    type Way = Route;
-
     fn set_patience(&mut self, patience: Duration) {
         let _ = self.socket.set_read_timeout(Some(patience));
     }
@@ -209,21 +204,33 @@ impl Door for SocketDoor {
         self.inbox.receive(&self.socket)
     }
 
-    fn datagrams(&self) -> impl Iterator<Item = (&[u8], Route)> {
+    fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)> {
         self.inbox.datagrams()
     }
 
-    fn outbox(&self, _: &Route) -> Option<Arc<Outbox>> {
+    fn outbox(&self, _: usize) -> Option<Arc<Outbox>> {
         Some(self.outbox.clone())
     }
 
-    fn send(&mut self, answers: &Answers<Route>) -> Unsent {
+    fn send(&mut self, answers: &Answers) -> Unsent {
+        let answers = answers.iter();
+        let answers =
+            answers.filter_map(|(octets, number)| Some((octets, self.inbox.route(number)?)));
         self.sender.send(&self.socket, answers)
     }
 
     fn is_shut(&self, _: &io::Error) -> bool {
         false
     }
+}
+
+/// A query that was taken.
+struct Asked<'d> {
+    query: &'d [u8],
+    /// Who asks.
+    client: SocketAddr,
+    /// Where it came from: him, or his proxy.
+    route: &'d Route,
 }
 
 impl Shared {
@@ -280,34 +287,27 @@ impl Shared {
     }
 
     /// Answers what was taken, or begins to.
-    fn turn<D: Door>(
-        &self,
-        door: &D,
-        kept: &mut Option<ReadyAnswers>,
-        answers: &mut Answers<D::Way>,
-    ) {
-        let looks = self.look(door, kept);
-        for ((datagram, way), look) in door.datagrams().zip(&looks) {
-            let Some((query, client)) = self.proxies.unwrap(datagram, way.route().client) else {
+    fn turn(&self, door: &impl Door, kept: &mut Option<ReadyAnswers>, answers: &mut Answers) {
+        let mut asked = [const { None }; BATCH_MAX];
+        for (number, datagram, route) in door.datagrams() {
+            let query = self.proxies.unwrap(datagram, route.client);
+            asked[number] = query.map(|(query, client)| Asked {
+                query,
+                client,
+                route,
+            });
+        }
+        let found = self.answer_ready(&asked, kept, answers);
+        for (number, (asked, found)) in asked.iter().zip(found).enumerate() {
+            let (Some(asked), Found::Unknown | Found::Admitted) = (asked, found) else {
                 continue;
             };
-            let mut found = Found::Unknown;
-            if let (Some(look), Some(ready)) = (look, kept.as_mut()) {
-                match self.answer_ready(look, way, ready, answers) {
-                    Some(general @ (Found::Unknown | Found::Admitted)) => found = general,
-                    Some(Found::Answered | Found::Nothing) => continue,
-                    None => {
-                        *kept = None;
-                        continue;
-                    }
-                }
-            }
-            match self.begin(query, client, found, kept) {
-                Step::Done(Some(answer)) => answers.push(way, &answer),
+            match self.begin(asked.query, asked.client, found, kept) {
+                Step::Done(Some(answer)) => answers.push(number, &answer),
                 Step::Done(None) => {}
                 Step::Wait(job) => {
-                    if let Some(outbox) = door.outbox(&way) {
-                        self.wait(job, outbox, way.route());
+                    if let Some(outbox) = door.outbox(number) {
+                        self.wait(job, outbox, *asked.route);
                     }
                 }
                 // Transfers over UDP have one message; this is no stream.
@@ -316,49 +316,47 @@ impl Shared {
         }
     }
 
-    /// Where the answers to the queries of one turn would be, if they are ready.
-    fn look<'d>(
+    /// Answers those whose answers are ready, and says of each what became of it.
+    ///
+    /// A panic is a defect to be mended, but must not take a share of all clients with it. After one nothing is ready any more, as what was kept may be
+    /// part of it; whose query it was gets no answer.
+    fn answer_ready(
         &self,
-        door: &'d impl Door,
+        asked: &[Option<Asked<'_>>; BATCH_MAX],
         kept: &mut Option<ReadyAnswers>,
-    ) -> [Option<Look<'d>>; BATCH_MAX] {
-        let mut looks = [const { None }; BATCH_MAX];
+        answers: &mut Answers,
+    ) -> [Found; BATCH_MAX] {
+        let mut found = [Found::Unknown; BATCH_MAX];
         let Some(ready) = kept else {
-            return looks;
+            return found;
         };
-        let look = || {
-            for (look, (datagram, way)) in looks.iter_mut().zip(door.datagrams()) {
-                let asked = self.proxies.peek(datagram, way.route().client);
-                *look = asked.and_then(|(query, from)| self.pipeline.look(query, from, ready));
+        let mut at = 0;
+        let answer = || {
+            let mut looks = [const { None }; BATCH_MAX];
+            for (number, asked) in asked.iter().enumerate() {
+                let Some(asked) = asked else { continue };
+                at = number;
+                looks[number] = self.pipeline.look(asked.query, asked.client, ready);
             }
-            ready.warm(looks.iter().flatten());
+            self.pipeline.warm(&mut looks, ready);
+            for (number, look) in looks.iter().enumerate() {
+                let Some(look) = look else { continue };
+                at = number;
+                found[number] =
+                    answers.add(number, |out| self.pipeline.answer_ready(look, ready, out));
+            }
         };
-        if catch_unwind(AssertUnwindSafe(look)).is_err() {
-            tracing::error!("a look for ready answers panicked; this thread goes on without any");
+        if catch_unwind(AssertUnwindSafe(answer)).is_err() {
+            let client = asked[at].as_ref().map(|asked| asked.client);
+            tracing::error!(
+                ?client,
+                "a ready answer panicked; this thread goes on without any"
+            );
+            answers.drop_begun();
+            found[at] = Found::Nothing;
             *kept = None;
         }
-        looks
-    }
-
-    /// A panic is a defect to be mended, but must not take a share of all clients with it. `None` after one: what was kept may be part of it.
-    fn answer_ready<W: Way>(
-        &self,
-        look: &Look<'_>,
-        way: W,
-        kept: &mut ReadyAnswers,
-        answers: &mut Answers<W>,
-    ) -> Option<Found> {
-        let answer = |out: &mut Vec<u8>| {
-            let begin = out.len();
-            let answer = || self.pipeline.answer_ready(look, kept, out);
-            let answered = catch_unwind(AssertUnwindSafe(answer));
-            if answered.is_err() {
-                out.truncate(begin);
-                tracing::error!(client = %way.route().client, "a ready answer panicked; this thread goes on without any");
-            }
-            answered.ok()
-        };
-        answers.add(way, answer)
+        found
     }
 
     /// The same for what is not ready.
@@ -421,7 +419,7 @@ impl Outbox {
     /// Sends an answer at once.
     #[cfg(feature = "xdp")]
     pub(super) fn send_now(&self, answer: &[u8], route: Route) -> Unsent {
-        Sender::default().send_each(&self.socket, std::iter::once((answer, route)))
+        Sender::new(1).send(&self.socket, std::iter::once((answer, &route)))
     }
 
     /// Sends an answer, or leaves it to whoever is about to send. What could not be sent of all that it sent.
@@ -437,8 +435,9 @@ impl Outbox {
         }
         tokio::task::yield_now().await;
         let answers = std::mem::take(&mut *ready());
-        let answers = answers.iter().map(|(octets, route)| (&octets[..], *route));
-        Sender::default().send_each(&self.socket, answers)
+        let sender = &mut Sender::new(answers.len());
+        let answers = answers.iter().map(|(octets, route)| (&octets[..], route));
+        sender.send(&self.socket, answers)
     }
 }
 

@@ -48,13 +48,21 @@ pub fn push_key(key: &mut Vec<u8>, name: &[u8], apex: &[u8]) -> bool {
 
 /// Appends one label to a key.
 pub fn push_label(key: &mut Vec<u8>, label: &[u8]) {
-    for &octet in label {
-        match octet.to_ascii_lowercase() {
-            low @ (END | ESCAPE) => key.extend_from_slice(&[ESCAPE, low + 1]),
-            other => key.push(other),
-        }
+    let is_plain = (label.iter()).fold(true, |is_plain, octet| is_plain & (*octet > ESCAPE));
+    let begin = key.len();
+    match is_plain {
+        true => key.extend_from_slice(label),
+        false => key.extend(label.iter().flat_map(|octet| escaped(*octet))),
     }
+    key[begin..].make_ascii_lowercase();
     key.push(END);
+}
+
+fn escaped(octet: u8) -> impl Iterator<Item = u8> {
+    match octet {
+        END | ESCAPE => Some(ESCAPE).into_iter().chain([octet + 1]),
+        _ => None.into_iter().chain([octet]),
+    }
 }
 
 /// Room for a name in wire form.

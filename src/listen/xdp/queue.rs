@@ -16,7 +16,7 @@ use super::frame::{self, Fault};
 use super::places::Places;
 use super::site::Site;
 use super::socket::{Frame, Socket};
-use crate::listen::datagram::{Answers, BATCH_MAX, Local, Route, Unsent, Way};
+use crate::listen::datagram::{Answers, BATCH_MAX, Local, Route, Unsent};
 use crate::listen::udp::{Door, Outbox, is_pause};
 use crate::metrics::REASONS;
 
@@ -42,25 +42,11 @@ pub struct Queue {
 struct Came {
     frame: Frame,
     data: Range<usize>,
-    way: Passage,
-    /// How long its frame is as an answer.
-    answer_len: Option<usize>,
-}
-
-/// What goes with a question.
-#[derive(Debug, Clone, Copy)]
-pub struct Passage {
     route: Route,
-    /// Which of those that came.
-    number: usize,
     /// Which of the addresses that are listened on.
     listener: usize,
-}
-
-impl Way for Passage {
-    fn route(&self) -> Route {
-        self.route
-    }
+    /// How long its frame is as an answer.
+    answer_len: Option<usize>,
 }
 
 /// Why a frame is dropped: the places in [`REASONS`].
@@ -110,8 +96,6 @@ impl Queue {
 }
 
 impl Door for Queue {
-    type Way = Passage;
-
     fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -139,11 +123,12 @@ impl Door for Queue {
         let mut dropped = [0; REASONS.len()];
         for frame in self.batch.drain(..) {
             let packet = self.socket.packet(&frame);
-            match admit(packet, &places, &self.site, self.came.len()) {
-                Ok((data, way)) => self.came.push(Came {
+            match admit(packet, &places, &self.site) {
+                Ok((data, route, listener)) => self.came.push(Came {
                     frame,
                     data,
-                    way,
+                    route,
+                    listener,
                     answer_len: None,
                 }),
                 Err(reason) => {
@@ -161,25 +146,26 @@ impl Door for Queue {
         Ok(())
     }
 
-    fn datagrams(&self) -> impl Iterator<Item = (&[u8], Passage)> {
-        self.came.iter().filter_map(|came| {
+    fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)> {
+        self.came.iter().enumerate().filter_map(|(number, came)| {
             let packet = self.socket.packet(&came.frame);
-            Some((packet.get(came.data.clone())?, came.way))
+            Some((number, packet.get(came.data.clone())?, &came.route))
         })
     }
 
-    fn outbox(&self, way: &Passage) -> Option<Arc<Outbox>> {
+    fn outbox(&self, number: usize) -> Option<Arc<Outbox>> {
         self.site.counts.passed_on_total.inc();
-        let (_, outbox) = self.site.behind.listeners.get(way.listener)?;
+        let listener = self.came.get(number)?.listener;
+        let (_, outbox) = self.site.behind.listeners.get(listener)?;
         Some(outbox.clone())
     }
 
-    fn send(&mut self, answers: &Answers<Passage>) -> Unsent {
+    fn send(&mut self, answers: &Answers) -> Unsent {
         let mtu = self.site.mtu.load(Ordering::Relaxed);
         let mut answered = 0;
         let mut unsent = Unsent::default();
-        for (answer, way) in answers.iter() {
-            let Some(came) = self.came.get_mut(way.number) else {
+        for (answer, number) in answers.iter() {
+            let Some(came) = self.came.get_mut(number) else {
                 continue;
             };
             let room = self.socket.room(&mut came.frame);
@@ -188,8 +174,9 @@ impl Door for Queue {
                 Some(_) => answered += 1,
                 // Too long for one packet of this interface: the kernel makes several.
                 None => {
-                    if let Some(outbox) = self.outbox(&way) {
-                        unsent += outbox.send_now(answer, way.route);
+                    let route = came.route;
+                    if let Some(outbox) = self.outbox(number) {
+                        unsent += outbox.send_now(answer, route);
                     }
                 }
             }
@@ -219,8 +206,7 @@ fn admit(
     packet: &[u8],
     places: &Places,
     site: &Site,
-    number: usize,
-) -> Result<(Range<usize>, Passage), Dropped> {
+) -> Result<(Range<usize>, Route, usize), Dropped> {
     let found = frame::read(packet)?;
     if places.is_own(found.client.ip()) {
         return Err(Dropped::Source);
@@ -241,13 +227,7 @@ fn admit(
     };
     let is_one_of_all = listen.ip().is_unspecified();
     let local = is_one_of_all.then(|| Local::new(found.local.ip()));
-    let route = Route { client, local };
-    let way = Passage {
-        route,
-        number,
-        listener,
-    };
-    Ok((found.data, way))
+    Ok((found.data, Route { client, local }, listener))
 }
 
 /// Numbers of IPv4 packets: they do not repeat soon, and nobody can guess the next one (RFC 7739 has why).

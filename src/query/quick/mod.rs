@@ -16,8 +16,11 @@
 //! cache or from a copy of a zone, secure or insecure, or from own zones; no errors, nothing stale, nothing as of its verification.
 //!
 //! Nothing here is shared between threads, but for the limits on networks, whose clients come by several. On a hit nothing is allocated
-//! and no lock taken; what is counted is added to the metrics once a turn, which questions are asked when an answer goes.
+//! and no lock taken (`tests/hit_allocations.rs`); what is counted is added to the metrics once a turn, which questions are asked when an answer goes.
+//!
+//! All queries of a turn are looked for ([`Pipeline::look`], [`Pipeline::warm`]) before the first one is answered: what one waits for, the others wait for in the same time.
 
+mod folded;
 mod ordered;
 pub mod plain;
 
@@ -29,22 +32,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acl::Rights;
 use super::cookie::Standing;
 use super::own::{OwnZone, OwnZones};
-use super::rate_limit::Verdict;
+use super::rate_limit::{Asker, Verdict};
 use super::reply::{self, Answer};
 use super::request::Request;
 use super::{Client, Pipeline, Settings, Step, Transport};
 use crate::clock::{Clock, Now};
 use crate::dns::message::HEADER_LEN;
-use crate::dns::name::NAME_LEN_MAX;
 use crate::dns::{Name, Question, Rcode, Rtype};
 use crate::resolve::{Resolution, Security};
 use plain::Plain;
 use ready::{Identity, Ready};
 pub(super) use ready::{Keep, Kind};
-use shape::{Scope, Shaped, Shapes, nexts_of};
+use shape::{Scope, Shaped, Shapes, Spot, nexts_of};
 use table::{SWEEP_SETS, Table};
 
 /// An answer is given again for so long at the most.
@@ -61,9 +62,23 @@ pub struct Look<'q> {
     wire: &'q [u8],
     from: SocketAddr,
     plain: Plain<'q>,
-    lower: Lower,
-    rights: (Rights, bool),
+    of: Identity<'q>,
     hash: u64,
+    /// As the limits see the client.
+    asker: Option<Asker>,
+    place: Place,
+}
+
+/// Where an answer would be.
+enum Place {
+    /// Nobody has looked.
+    Unknown,
+    /// There is one for this hash.
+    Table,
+    /// The name is in an area.
+    Area(Spot),
+    /// There is none.
+    Nowhere,
 }
 
 /// What became of a query.
@@ -95,6 +110,8 @@ pub struct ReadyAnswers {
 #[derive(Debug, Default)]
 struct Tally {
     queries: u64,
+    /// Those that the limits have seen.
+    limited: u64,
     cache: u64,
     asked: u64,
     mirror: u64,
@@ -103,15 +120,23 @@ struct Tally {
     cookies: [u64; 3],
 }
 
-impl ReadyAnswers {
-    /// Reads into the processor's cache what is about to be asked for. One after the other each answer would be waited for; the
-    /// steps of many can be under way at once.
-    pub fn warm<'l, 'q: 'l>(&mut self, looks: impl Iterator<Item = &'l Look<'q>> + Clone) {
-        self.table.warm(looks.clone().map(|look| look.hash));
-        for look in looks.filter(|look| !self.table.has(look.hash)) {
-            self.shapes.warm(look.lower.as_slice(), look.plain.rtype);
-        }
-    }
+/// The answer to a query that was looked for.
+fn find<'k>(
+    table: &'k mut Table,
+    shapes: &'k mut Shapes,
+    look: &Look<'_>,
+    now: Now,
+) -> Option<Short<'k>> {
+    let of = &look.of;
+    let spot = match look.place {
+        Place::Nowhere => return None,
+        Place::Area(spot) => spot,
+        Place::Table | Place::Unknown => match table.find(look.hash, of, now) {
+            Some(ready) => return Some(Short::One(ready)),
+            None => shapes.seek(of.name, of.rtype)?,
+        },
+    };
+    shapes.find(spot, of, now).map(Short::Many)
 }
 
 impl Keep {
@@ -157,46 +182,17 @@ impl Keep {
     }
 }
 
-/// The lower-case form of a name.
-struct Lower {
-    octets: [u8; NAME_LEN_MAX],
-    len: usize,
-}
-
-impl Lower {
-    fn of(name: &[u8]) -> Lower {
-        let mut octets = [0; NAME_LEN_MAX];
-        let len = name.len().min(NAME_LEN_MAX);
-        octets[..len].copy_from_slice(&name[..len]);
-        // Lengths of labels are no letters.
-        octets[..len].make_ascii_lowercase();
-        Lower { octets, len }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.octets[..self.len]
-    }
-}
-
-fn rights_octet(rights: Rights, gets_made: bool) -> u8 {
-    u8::from(rights.recursion) | u8::from(rights.own_zones) << 1 | u8::from(gets_made) << 2
-}
-
-fn identity<'n>(
-    plain: &Plain<'_>,
-    lower: &'n Lower,
-    (rights, gets_made): (Rights, bool),
-    udp_size_max: u16,
-) -> Identity<'n> {
+/// What the answer to a plain query depends on, and [`Pipeline::rights_in`].
+fn identity<'q>(plain: &Plain<'q>, rights: u8, udp_size_max: u16) -> Identity<'q> {
     let limit = match plain.form.has_edns() {
         true => reply::udp_limit(plain.form.udp_size, udp_size_max),
         false => reply::UDP_SIZE_MIN_BYTES,
     };
     Identity {
-        name: lower.as_slice(),
+        name: plain.name,
         rtype: plain.rtype,
         flags: plain.form.flags(),
-        rights: rights_octet(rights, gets_made),
+        rights,
         limit,
     }
 }
@@ -234,6 +230,9 @@ impl Pipeline {
     /// Ends it: adds what was counted to the metrics.
     pub fn end_turn(&self, kept: &mut ReadyAnswers) {
         let tally = std::mem::take(&mut kept.tally);
+        if let Some((limits, _)) = self.limits.as_ref().filter(|_| tally.limited > 0) {
+            limits.count_queries(tally.limited, kept.now.mono);
+        }
         if tally.queries == 0 {
             return;
         }
@@ -291,20 +290,45 @@ impl Pipeline {
             return None;
         }
         let plain = Plain::read(wire)?;
-        let lower = Lower::of(plain.name);
         let settings = &kept.settings;
-        let rights = self.rights_in(settings, from);
-        let hash = kept
-            .table
-            .hash(&identity(&plain, &lower, rights, settings.udp_size_max));
+        let of = identity(
+            &plain,
+            self.rights_in(settings, from),
+            settings.udp_size_max,
+        );
         Some(Look {
             wire,
             from,
             plain,
-            lower,
-            rights,
-            hash,
+            hash: kept.table.hash(&of),
+            of,
+            asker: (self.limits.as_ref()).map(|(limits, _)| limits.asker_at(from.ip())),
+            place: Place::Unknown,
         })
+    }
+
+    /// Looks where the answers to all of these are, and reads what is about to be asked for into the processor's cache. One after the other each
+    /// would be waited for; the steps of many can be under way at once.
+    pub fn warm<const N: usize>(&self, looks: &mut [Option<Look<'_>>; N], kept: &mut ReadyAnswers) {
+        let hashes = looks.each_ref().map(|look| Some(look.as_ref()?.hash));
+        let found = kept.table.warm(&hashes);
+        let mut touched = 0;
+        for (look, found) in looks.iter_mut().zip(found) {
+            let Some(look) = look else { continue };
+            look.place = match found {
+                Some(ready) => {
+                    if let (Some((limits, _)), Some(asker)) = (&self.limits, &look.asker) {
+                        touched ^= limits.touch(asker, ready.like());
+                    }
+                    Place::Table
+                }
+                None => match kept.shapes.seek(look.of.name, look.of.rtype) {
+                    Some(spot) => Place::Area(spot),
+                    None => Place::Nowhere,
+                },
+            };
+        }
+        std::hint::black_box(touched);
     }
 
     /// Answers a query whose answer is ready. What it says is as if the query had gone the general way.
@@ -317,13 +341,16 @@ impl Pipeline {
         let Look {
             wire, from, plain, ..
         } = *look;
-        let (now, hash) = (kept.now, look.hash);
-        let settings = &kept.settings;
-        let of = identity(&plain, &look.lower, look.rights, settings.udp_size_max);
-        let found = match kept.table.find(hash, &of, now) {
-            Some(ready) => Some(Short::One(ready)),
-            None => kept.shapes.find(&of, now).map(Short::Many),
-        };
+        let udp_size_max = kept.settings.udp_size_max;
+        let ReadyAnswers {
+            table,
+            shapes,
+            now,
+            tally,
+            ..
+        } = kept;
+        let now = *now;
+        let found = find(table, shapes, look, now);
         let limits = self.limits.as_ref().map(|(limits, _)| limits);
         // Of a flood of other names most is too much, and is not worth reading any further.
         if found.is_none() && !limits.is_some_and(|limits| limits.are_on_queries()) {
@@ -340,14 +367,17 @@ impl Pipeline {
         };
         let is_proven = matches!(cookie, Some((_, Standing::Good)));
         let octets = cookie.as_ref().map(|(octets, _)| octets);
-        let client = Client::new(from, Transport::Udp);
-        let mut verdict = limits.map_or(Verdict::Pass, |limits| {
-            self.counted_query(limits.query(&client, is_proven, now.mono))
-        });
+        let limits = limits.zip(look.asker.as_ref());
+        let mut verdict = match limits {
+            Some((limits, asker)) => {
+                tally.limited += 1;
+                self.counted_query(limits.datagram(asker, is_proven, now.mono))
+            }
+            None => Verdict::Pass,
+        };
         if found.is_none() && verdict == Verdict::Pass {
             return Found::Admitted;
         }
-        let tally = &mut kept.tally;
         tally.queries += 1;
         if let Some((_, standing)) = cookie {
             tally.cookies[standing as usize] += 1;
@@ -369,15 +399,15 @@ impl Pipeline {
                 Kind::Own => tally.own += 1,
                 Kind::Special => tally.special += 1,
             }
-            if let Some(limits) = limits.filter(|_| !is_proven) {
-                verdict = self.counted_response(limits.response_like(&client, like, now.mono));
+            if let Some((limits, asker)) = limits.filter(|_| !is_proven) {
+                verdict = self.counted_response(limits.response_like(asker, like, now.mono));
             }
         }
         match verdict {
             Verdict::Pass => {}
             Verdict::Drop | Verdict::Refuse => return Found::Nothing,
             Verdict::Truncate => {
-                plain.truncated(wire, octets, settings.udp_size_max, out);
+                plain.truncated(wire, octets, udp_size_max, out);
                 return Found::Answered;
             }
         }
@@ -425,9 +455,8 @@ impl Pipeline {
         if plain.rtype == Rtype::SOA && !plain.form.recursion_desired() {
             return;
         }
-        let lower = Lower::of(plain.name);
         let rights = self.rights_in(&kept.settings, from);
-        let of = identity(&plain, &lower, rights, kept.settings.udp_size_max);
+        let of = identity(&plain, rights, kept.settings.udp_size_max);
         // What changed after this moment shows in the next turn; what changed before it may be in the answer or not.
         let standing = self.resolver.as_ref().map_or(Some(0), |r| r.standing());
         if standing != kept.standing || !Arc::ptr_eq(&self.settings.load(), &kept.settings) {
@@ -460,11 +489,12 @@ impl Pipeline {
         }
     }
 
-    /// What a client may have, and whether some of it is made for him (`dns64`).
-    fn rights_in(&self, settings: &Settings, from: SocketAddr) -> (Rights, bool) {
+    /// What a client may have, and whether some of it is made for him (`dns64`), a bit for each.
+    fn rights_in(&self, settings: &Settings, from: SocketAddr) -> u8 {
         let made = self.dns64.as_ref();
         let gets_made = made.is_some_and(|(dns64, _)| dns64.is_client(from.ip()));
-        (settings.access.rights(from.ip()), gets_made)
+        let rights = settings.access.rights(from.ip());
+        u8::from(rights.recursion) | u8::from(rights.own_zones) << 1 | u8::from(gets_made) << 2
     }
 
     /// Where others than the zones above have a say.

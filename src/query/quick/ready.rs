@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub use super::super::cookie::OPTION_LEN as COOKIE_LEN;
+use super::folded;
 use super::shape::Scope;
 use crate::clock::Now;
 use crate::dns::Rtype;
@@ -24,7 +25,7 @@ const TTLS_MAX: usize = 256;
 /// What makes two questions get the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity<'n> {
-    /// The name in its wire form, in lower case.
+    /// The name in its wire form; the case of letters is none of it.
     pub name: &'n [u8],
     /// The type.
     pub rtype: Rtype,
@@ -74,19 +75,43 @@ pub struct Keep {
     pub nexts: Vec<Box<[u8]>>,
 }
 
-/// Whether what was made then, for so long, may still be given. By both clocks: one that was set ends it.
-pub fn lives(made: Now, life: Duration, now: Now) -> bool {
-    let age = now.mono.saturating_sub(made.mono);
-    let wall_s = now.wall_s.checked_sub(made.wall_s);
-    age < life && wall_s.is_some_and(|s| s <= life.as_secs() + 1)
+/// From when to when something may be given, by both clocks: one that was set ends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    made: Now,
+    until: Duration,
+    until_s: u64,
+}
+
+impl Term {
+    /// From `made` on for so long.
+    pub fn new(made: Now, life: Duration) -> Term {
+        Term {
+            made,
+            until: made.mono.saturating_add(life),
+            // The clock of the wall counts whole seconds, and may count one more.
+            until_s: made.wall_s.saturating_add(life.as_secs() + 1),
+        }
+    }
+
+    /// Whether it is not over.
+    pub fn is_on(&self, now: Now) -> bool {
+        now.mono < self.until && (self.made.wall_s..=self.until_s).contains(&now.wall_s)
+    }
+
+    /// Whole seconds since its beginning, by whichever clock says more.
+    fn passed_s(&self, now: Now) -> u32 {
+        let mono_s = now.mono.saturating_sub(self.made.mono).as_secs();
+        let wall_s = now.wall_s.saturating_sub(self.made.wall_s);
+        u32::try_from(mono_s.max(wall_s)).unwrap_or(u32::MAX)
+    }
 }
 
 /// A finished answer.
 #[derive(Debug)]
 pub struct Ready {
     rest: u64,
-    made: Now,
-    life: Duration,
+    term: Term,
     kind: Kind,
     is_denial: bool,
     hits: u32,
@@ -125,14 +150,13 @@ impl Ready {
         };
         let mut octets = Vec::with_capacity(answer.len() + 2 * ttls.len());
         octets.extend_from_slice(answer);
-        octets[HEADER_LEN..HEADER_LEN + of.name.len()].copy_from_slice(of.name);
+        octets[HEADER_LEN..HEADER_LEN + of.name.len()].make_ascii_lowercase();
         for place in &ttls {
             octets.extend(u16::try_from(*place).ok()?.to_ne_bytes());
         }
         Some(Ready {
             rest: of.rest(),
-            made: now,
-            life: keep.life,
+            term: Term::new(now, keep.life),
             kind: keep.kind,
             is_denial: answer.get(3)? & 0x0F == crate::dns::Rcode::NXDOMAIN.0 as u8,
             hits: 0,
@@ -146,12 +170,12 @@ impl Ready {
 
     /// Whether it answers this question.
     pub fn is_for(&self, of: &Identity<'_>) -> bool {
-        self.rest == of.rest() && self.name() == of.name
+        self.rest == of.rest() && folded::is_same(of.name, self.name())
     }
 
     /// Whether it may still be given.
     pub fn is_good(&self, now: Now) -> bool {
-        lives(self.made, self.life, now)
+        self.term.is_on(now)
     }
 
     /// Appends it to `out` for a client who asked with this ID and this spelling of the name; `cookie` stands in where it has one.
@@ -173,7 +197,7 @@ impl Ready {
         if let (Some(at), Some(cookie)) = (self.cookie_at, cookie) {
             copy[usize::from(at)..][..COOKIE_LEN].copy_from_slice(cookie);
         }
-        let passed_s = self.passed_s(now);
+        let passed_s = self.term.passed_s(now);
         if passed_s == 0 {
             return;
         }
@@ -188,13 +212,6 @@ impl Ready {
                     .to_be_bytes();
             }
         }
-    }
-
-    /// Whole seconds since it was made, by whichever clock says more.
-    fn passed_s(&self, now: Now) -> u32 {
-        let mono_s = now.mono.saturating_sub(self.made.mono).as_secs();
-        let wall_s = now.wall_s.saturating_sub(self.made.wall_s);
-        u32::try_from(mono_s.max(wall_s)).unwrap_or(u32::MAX)
     }
 
     /// The name in lower case.

@@ -11,7 +11,7 @@
 //! has (another zone, a special name, a name that is not validated: *landmarks*), there is no area.
 
 use super::ordered::Ordered;
-use super::ready::{COOKIE_LEN, Identity, Keep, Kind, Places, lives};
+use super::ready::{COOKIE_LEN, Identity, Keep, Kind, Places, Term};
 use crate::clock::Now;
 use crate::dns::message::HEADER_LEN;
 use crate::dns::{Name, Question, Rcode, RrSet, Rtype, Soa, rdata};
@@ -106,8 +106,7 @@ fn key_of(name: &Name) -> Vec<u8> {
 struct Shape {
     /// Flags and rights; neither type nor room matter.
     form: u64,
-    made: Now,
-    life: std::time::Duration,
+    term: Term,
     hits: u32,
     like: u64,
     header: [u8; HEADER_LEN],
@@ -250,11 +249,21 @@ pub struct Shaped<'s> {
     shape: &'s mut Shape,
 }
 
+/// Where an area is, until one comes or goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
+    is_cut: bool,
+    at: usize,
+    version: u64,
+}
+
 /// The areas of one thread.
 #[derive(Default)]
 pub struct Shapes {
     cuts: Ordered<Area>,
     gaps: Ordered<Area>,
+    /// Another one whenever an area comes or goes.
+    version: u64,
     bytes: usize,
     bytes_max: usize,
     /// Keys in order, from when they were first needed on.
@@ -272,8 +281,8 @@ impl Shapes {
         }
     }
 
-    /// The area that a name is in, if it may have an answer of an area.
-    fn area(&mut self, name: &[u8], rtype: Rtype) -> Option<&mut Area> {
+    /// Where the area is that a name is in, if it may have an answer of an area. What [`Shapes::find`] will want is read into the processor's cache.
+    pub fn seek(&mut self, name: &[u8], rtype: Rtype) -> Option<Spot> {
         if self.bytes == 0 {
             return None;
         }
@@ -282,38 +291,48 @@ impl Shapes {
             return None;
         }
         let key = &self.key[..];
-        for areas in [&mut self.cuts, &mut self.gaps] {
-            let at = areas.at_or_before(key);
-            let holding = at.filter(|at| areas.get(*at).is_some_and(|area| area.holds(key, rtype)));
-            if let Some(at) = holding {
-                return areas.get_mut(at);
+        for (is_cut, areas) in [(true, &self.cuts), (false, &self.gaps)] {
+            if areas.len() == 0 {
+                continue;
             }
+            let at = areas.at_or_before(key);
+            let found = at.and_then(|at| Some((at, areas.get(at)?)));
+            let Some((at, area)) = found.filter(|(_, area)| area.holds(key, rtype)) else {
+                continue;
+            };
+            let octets = area.shapes.iter().fold(0, |sum, shape| {
+                sum ^ shape.tail.first().copied().unwrap_or_default()
+            });
+            std::hint::black_box(octets);
+            return Some(Spot {
+                is_cut,
+                at,
+                version: self.version,
+            });
         }
         None
     }
 
-    /// Reads into the processor's cache what [`Shapes::find`] will want.
-    pub fn warm(&mut self, name: &[u8], rtype: Rtype) {
-        let area = self.area(name, rtype);
-        let shapes = area.map_or(&[][..], |area| &area.shapes);
-        let octets = shapes.iter().fold(0, |sum, shape| {
-            sum ^ shape.tail.first().copied().unwrap_or_default()
-        });
-        std::hint::black_box(octets);
-    }
-
-    /// The answer of the area that the question is in.
-    pub fn find(&mut self, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
-        let area = self.area(of.name, of.rtype)?;
+    /// The answer of the area there, for a question that is in it; none where areas have come or gone since it was sought.
+    pub fn find(&mut self, spot: Spot, of: &Identity<'_>, now: Now) -> Option<Shaped<'_>> {
+        if spot.version != self.version {
+            return None;
+        }
+        let areas = match spot.is_cut {
+            true => &mut self.cuts,
+            false => &mut self.gaps,
+        };
+        let area = areas.get_mut(spot.at)?;
         let next = next_label(of.name, area.suffix_len);
         let kind = area.kind;
         let form = form_of(of);
         let mut shapes = area.shapes.iter_mut();
-        let shape =
-            shapes.find(|shape| shape.form == form && lives(shape.made, shape.life, now))?;
+        let shape = shapes.find(|shape| shape.form == form && shape.term.is_on(now))?;
         let len = HEADER_LEN + of.name.len() + QUESTION_TAIL_LEN + shape.tail.len();
-        let could_be_pointed_to =
-            next.is_some_and(|next| shape.nexts.iter().any(|label| **label == *next));
+        let could_be_pointed_to = next.is_some_and(|next| {
+            let mut nexts = shape.nexts.iter();
+            nexts.any(|label| label.eq_ignore_ascii_case(next))
+        });
         (len <= usize::from(of.limit) && !could_be_pointed_to).then_some(Shaped {
             kind,
             like: shape.like,
@@ -336,6 +355,7 @@ impl Shapes {
         landmarks: impl FnOnce() -> Vec<Name>,
         gone: &mut impl FnMut(Kind, u8, &Name, u32),
     ) -> bool {
+        self.version += 1;
         let (start, mut area) = Area::of(scope);
         let marks = self.landmarks.get_or_insert_with(|| {
             let mut keys: Vec<_> = landmarks().iter().map(key_of).collect();
@@ -395,6 +415,7 @@ impl Shapes {
 
     /// Forgets everything.
     pub fn clear(&mut self, gone: &mut impl FnMut(Kind, u8, &Name, u32)) {
+        self.version += 1;
         for area in self.cuts.iter().chain(self.gaps.iter()) {
             area.tell(gone);
         }
@@ -471,8 +492,7 @@ impl Shape {
         });
         Some(Shape {
             form: form_of(of),
-            made: now,
-            life: keep.life,
+            term: Term::new(now, keep.life),
             hits: 0,
             like: keep.like,
             header: *header,
@@ -628,7 +648,8 @@ mod tests {
                 let keep = Keep::fixed(Kind::Mirror);
                 let mut gone = |_, flags, zone: &Name, _| told.push((flags, zone.clone()));
                 assert!(shapes.put(&of, &scope, &answer, &keep, now, Vec::new, &mut gone));
-                assert!(shapes.find(&of, now).is_some());
+                let spot = shapes.seek(of.name, of.rtype).unwrap();
+                assert!(shapes.find(spot, &of, now).is_some());
             }
         }
         // All but the last one had to go when it came.

@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::folded;
 use super::ready::{Identity, Ready};
 use crate::clock::Now;
 
@@ -62,18 +63,12 @@ impl Table {
             let product = u128::from(a) * u128::from(b);
             product as u64 ^ (product >> 64) as u64
         };
-        let mut hash = fold(seed ^ of.rest(), factor | 1);
-        let mut words = of.name.chunks_exact(8);
-        for word in &mut words {
-            let mut octets = [0; 8];
-            octets.copy_from_slice(word);
-            hash = fold(hash ^ u64::from_le_bytes(octets), factor | 1);
-        }
-        let rest = words.remainder();
-        let mut octets = [0; 8];
-        octets[..rest.len()].copy_from_slice(rest);
-        let last = u64::from_le_bytes(octets) | (of.name.len() as u64) << 56;
-        fold(hash ^ last, seed | 1).max(1)
+        // The upper 16 bits of the rest are free.
+        let begin = seed ^ of.rest() ^ (of.name.len() as u64) << 48;
+        let hash = folded::fold(of.name, fold(begin, factor | 1), |hash, word| {
+            fold(hash ^ word, factor | 1)
+        });
+        fold(hash, seed | 1).max(1)
     }
 
     /// The answer with this identity, if it is still good.
@@ -84,27 +79,24 @@ impl Table {
         (ready.is_good(now) && ready.is_for(of)).then_some(ready)
     }
 
-    /// Whether something has this hash.
-    pub fn has(&self, hash: u64) -> bool {
-        let set = &self.sets[hash as usize & (self.sets.len() - 1)];
-        set.tags.contains(&hash)
-    }
-
-    /// Touches what stands at these hashes, step by step for all of them.
-    pub fn warm(&self, hashes: impl Iterator<Item = u64> + Clone) {
+    /// What stands at these hashes, touched step by step for all of them.
+    pub fn warm<const N: usize>(&self, hashes: &[Option<u64>; N]) -> [Option<&Ready>; N] {
         let set = |hash: u64| &self.sets[hash as usize & (self.sets.len() - 1)];
-        let ready = |hash: u64| {
-            let set = set(hash);
-            let way = set.tags.iter().position(|tag| *tag == hash)?;
-            set.ready[way].as_deref()
-        };
-        let tags = hashes.clone().fold(0, |sum, hash| sum ^ set(hash).tags[0]);
-        let heads = hashes.clone().filter_map(ready);
-        let heads = heads.fold(0, |sum, ready| sum ^ ready.hits());
-        let octets = hashes
-            .filter_map(ready)
-            .fold(0, |sum, ready| sum ^ ready.touched());
+        let given = hashes.iter().copied().flatten();
+        let tags = given.fold(0, |sum, hash| sum ^ set(hash).tags[0]);
+        let mut found = [None; N];
+        for (found, hash) in found.iter_mut().zip(hashes) {
+            *found = hash.and_then(|hash| {
+                let set = set(hash);
+                let way = set.tags.iter().position(|tag| *tag == hash)?;
+                set.ready[way].as_deref()
+            });
+        }
+        let ready = || found.iter().copied().flatten();
+        let heads = ready().fold(0, |sum, ready: &Ready| sum ^ ready.hits());
+        let octets = ready().fold(0, |sum, ready| sum ^ ready.touched());
         std::hint::black_box((tags, heads, octets));
+        found
     }
 
     /// Whether an answer with this hash is to be kept: it was made before, not long ago.

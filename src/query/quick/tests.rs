@@ -216,8 +216,9 @@ impl Setup {
     fn turn(&mut self, wire: &[u8], from: SocketAddr) -> (Found, Option<Vec<u8>>) {
         self.pipeline.begin_turn(&mut self.kept);
         let mut out = Vec::new();
-        let look = self.pipeline.look(wire, from, &self.kept);
-        self.kept.warm(look.iter());
+        let mut looks = [self.pipeline.look(wire, from, &self.kept)];
+        self.pipeline.warm(&mut looks, &mut self.kept);
+        let [look] = looks;
         let found = look.map_or(Found::Unknown, |look| {
             (self.pipeline).answer_ready(&look, &mut self.kept, &mut out)
         });

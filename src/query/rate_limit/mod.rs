@@ -73,6 +73,18 @@ pub enum Likeness<'n> {
     Error,
 }
 
+/// A client as the limits see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// In canonical form.
+    ip: IpAddr,
+    network: Network,
+    /// Where the network is in the tables.
+    hash: u64,
+    /// Counted and never limited.
+    is_exempt: bool,
+}
+
 /// Both limits.
 pub struct RateLimits {
     secret: [u8; 16],
@@ -104,14 +116,59 @@ impl RateLimits {
 
     /// Counts a query, and says what becomes of it. `cookie_is_good`: it brought a cookie that was made here for its sender.
     pub fn query(&self, client: &Client, cookie_is_good: bool, now: Duration) -> Verdict {
-        let network = Network::of(client.addr.ip());
-        let slot = self.networks.slot(network, self.hash(network), now);
+        let is_stream = client.transport != Transport::Udp;
+        self.networks.total.count_queries(1, now);
+        self.judge(&self.asker(client), is_stream, cookie_is_good, now)
+    }
+
+    /// The same for one over UDP that is added to the sum of all queries later, together with others ([`RateLimits::count_queries`]).
+    pub fn datagram(&self, asker: &Asker, cookie_is_good: bool, now: Duration) -> Verdict {
+        self.judge(asker, false, cookie_is_good, now)
+    }
+
+    /// Adds so many to the sum of all queries: one place that all threads write to, so not for each of them.
+    pub fn count_queries(&self, count: u64, now: Duration) {
+        self.networks.total.count_queries(count, now);
+    }
+
+    /// What the limits want to know of a client.
+    pub fn asker(&self, client: &Client) -> Asker {
+        self.asker_at(client.addr.ip())
+    }
+
+    /// The same by the address.
+    pub fn asker_at(&self, address: IpAddr) -> Asker {
+        let ip = address.to_canonical();
+        let network = Network::of(ip);
+        Asker {
+            ip,
+            network,
+            hash: self.hash(network),
+            is_exempt: ip.is_loopback() || self.exempt.contains(ip),
+        }
+    }
+
+    /// Reads into the processor's cache what will be looked at for an answer of this likeness; what comes out means nothing.
+    pub fn touch(&self, asker: &Asker, like: u64) -> u64 {
+        let account = match &self.responses {
+            Some((_, accounts)) => accounts.touch(asker.hash ^ like),
+            None => 0,
+        };
+        account ^ self.networks.touch(asker.hash)
+    }
+
+    fn judge(
+        &self,
+        asker: &Asker,
+        is_stream: bool,
+        cookie_is_good: bool,
+        now: Duration,
+    ) -> Verdict {
+        let slot = self.networks.slot(asker.network, asker.hash, now);
         slot.count_query(now);
-        self.networks.total.count_query(now);
-        let Some(account) = self.queries.filter(|_| !self.is_exempt(client)) else {
+        let Some(account) = self.queries.filter(|_| !asker.is_exempt) else {
             return Verdict::Pass;
         };
-        let is_stream = client.transport != Transport::Udp;
         let bucket = slot.bucket(is_stream || cookie_is_good);
         if account.take(bucket, now) {
             return Verdict::Pass;
@@ -120,7 +177,7 @@ impl RateLimits {
         self.networks.total.count_limited(now);
         match is_stream {
             true => Verdict::Refuse,
-            false if self.slip > 0 && slot.is_first(self.host(client), now) => Verdict::Truncate,
+            false if self.slip > 0 && slot.is_first(self.host(asker), now) => Verdict::Truncate,
             // More than may come over TCP need not be shown the way: under a flood each answer that is sent costs honest ones theirs.
             false if slot.slips(self.slip) && account.take(slot.ways(), now) => Verdict::Truncate,
             false => Verdict::Drop,
@@ -128,8 +185,8 @@ impl RateLimits {
     }
 
     /// Which of its network the client is: all are told apart in IPv4, and some of those in IPv6.
-    fn host(&self, client: &Client) -> u8 {
-        match client.addr.ip().to_canonical() {
+    fn host(&self, asker: &Asker) -> u8 {
+        match asker.ip {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(ip) => siphash(&self.secret, &ip.octets()) as u8,
         }
@@ -148,15 +205,18 @@ impl RateLimits {
     /// Says what becomes of an answer to a client that has not proven to be at its address.
     pub fn response(&self, client: &Client, like: Likeness<'_>, now: Duration) -> Verdict {
         match self.responses {
-            // As in BIND: what is an error anyway is not asked for again over TCP.
-            Some(_) => self.respond(client, self.like(&like), like != Likeness::Error, now),
-            None => Verdict::Pass,
+            Some(_) if client.transport == Transport::Udp => {
+                // As in BIND: what is an error anyway is not asked for again over TCP.
+                let may_slip = like != Likeness::Error;
+                self.respond(&self.asker(client), self.like(&like), may_slip, now)
+            }
+            _ => Verdict::Pass,
         }
     }
 
-    /// The same for an answer that is no error and has this likeness ([`RateLimits::like`]).
-    pub fn response_like(&self, client: &Client, like: u64, now: Duration) -> Verdict {
-        self.respond(client, like, true, now)
+    /// The same for an answer over UDP that is no error and has this likeness ([`RateLimits::like`]).
+    pub fn response_like(&self, asker: &Asker, like: u64, now: Duration) -> Verdict {
+        self.respond(asker, like, true, now)
     }
 
     /// A likeness in one number.
@@ -164,20 +224,18 @@ impl RateLimits {
         siphash(&self.secret, &like.key())
     }
 
-    fn respond(&self, client: &Client, like: u64, may_slip: bool, now: Duration) -> Verdict {
+    fn respond(&self, asker: &Asker, like: u64, may_slip: bool, now: Duration) -> Verdict {
         let Some((account, accounts)) = &self.responses else {
             return Verdict::Pass;
         };
-        if client.transport != Transport::Udp || self.is_exempt(client) {
+        if asker.is_exempt {
             return Verdict::Pass;
         }
-        let network = Network::of(client.addr.ip());
-        let of_network = self.hash(network);
-        let slot = accounts.slot(of_network ^ like, now);
+        let slot = accounts.slot(asker.hash ^ like, now);
         if account.take(slot.bucket(), now) {
             return Verdict::Pass;
         }
-        let of_network = self.networks.slot(network, of_network, now);
+        let of_network = self.networks.slot(asker.network, asker.hash, now);
         of_network.count_limited(now);
         self.networks.total.count_limited(now);
         match may_slip && slot.slips(self.slip) {
@@ -199,8 +257,7 @@ impl RateLimits {
 
     /// Whether the client is counted and never limited.
     pub fn is_exempt(&self, client: &Client) -> bool {
-        let ip = client.addr.ip().to_canonical();
-        ip.is_loopback() || self.exempt.contains(ip)
+        self.asker(client).is_exempt
     }
 
     /// Spreads networks so that nobody can tell whose place is where: a product with a secret, folded.
@@ -239,8 +296,9 @@ const FOUR: u64 = 1 << 63;
 const SIX: u64 = 1 << 62;
 
 impl Network {
+    /// That of an address in canonical form.
     fn of(address: IpAddr) -> Network {
-        Network(match address.to_canonical() {
+        Network(match address {
             IpAddr::V4(ip) => FOUR | u64::from(ip.to_bits() >> 8),
             IpAddr::V6(ip) => SIX | (ip.to_bits() >> 72) as u64,
         })

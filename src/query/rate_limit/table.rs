@@ -5,7 +5,8 @@
 //! of the accounts the one with the least debt. So whoever asks much keeps his place, however many forged senders come by.
 //!
 //! Two threads may take a slot at a time, or write to one that has just changed its owner; then a bucket is off by a query or
-//! two. That is no worse than what the network does, and no lock is worth it.
+//! two. That is no worse than what the network does, and no lock is worth it. Of one bucket no two threads take the same; what a network has asked,
+//! which is only told and decides who keeps his place, may lack what came in the same moment.
 //!
 //! A bucket is one number: the time at which it will be full again (the "virtual scheduling" form of a leaky bucket, ITU-T I.371).
 
@@ -59,9 +60,8 @@ impl Account {
 
 fn nanos(time: Duration) -> u64 {
     // Enough for 146 years, and room for what is added to it.
-    u64::try_from(time.as_nanos())
-        .unwrap_or(u64::MAX)
-        .min(u64::MAX / 4)
+    let whole = time.as_secs().saturating_mul(1_000_000_000);
+    (whole.saturating_add(time.subsec_nanos().into())).min(u64::MAX / 4)
 }
 
 /// Every `slip`th call says yes; never with 0.
@@ -96,28 +96,19 @@ impl Counts {
 
     fn count(&self, now: Duration, shift: u32) {
         let of_now = window(now);
-        let mut seen = self.present.load(Ordering::Relaxed);
-        loop {
-            let is_present = seen >> WINDOW_SHIFT == of_now;
-            let base = match is_present {
-                true => seen,
-                false => of_now << WINDOW_SHIFT,
-            };
-            let next = match base >> shift & COUNT_MAX {
-                COUNT_MAX => base,
-                _ => base + (1 << shift),
-            };
-            let exchanged = (self.present).compare_exchange_weak(
-                seen,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match exchanged {
-                Ok(_) if is_present => return,
-                Ok(_) => return self.before.store(seen, Ordering::Relaxed),
-                Err(other) => seen = other,
-            }
+        let seen = self.present.load(Ordering::Relaxed);
+        let is_present = seen >> WINDOW_SHIFT == of_now;
+        if !is_present {
+            self.before.store(seen, Ordering::Relaxed);
+        }
+        let base = match is_present {
+            true => seen,
+            false => of_now << WINDOW_SHIFT,
+        };
+        if base >> shift & COUNT_MAX < COUNT_MAX {
+            // Not in one piece with the reading above, which would cost more than all else here: who writes at the same moment for the same network
+            // is not counted.
+            self.present.store(base + (1 << shift), Ordering::Relaxed);
         }
     }
 
@@ -217,8 +208,10 @@ impl NetworkSlot {
     }
 }
 
-/// All counts in one place; wider than those of a network.
+/// All counts in one place; wider than those of a network. In lines of the processor's cache of their own: what stands beside them is read for each query,
+/// and would be gone whenever another thread has counted.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Totals {
     /// Window in the upper 16 bits, count in the lower 48; queries, then limited ones.
     present: [AtomicU64; 2],
@@ -228,23 +221,23 @@ pub struct Totals {
 const TOTAL_MAX: u64 = (1 << WINDOW_SHIFT) - 1;
 
 impl Totals {
-    pub fn count_query(&self, now: Duration) {
-        self.count(0, now);
+    pub fn count_queries(&self, count: u64, now: Duration) {
+        self.count(0, count, now);
     }
 
     pub fn count_limited(&self, now: Duration) {
-        self.count(1, now);
+        self.count(1, 1, now);
     }
 
-    fn count(&self, which: usize, now: Duration) {
+    fn count(&self, which: usize, count: u64, now: Duration) {
         let [present, before] = [&self.present[which], &self.before[which]];
         let of_now = window(now);
-        let old = present.fetch_add(1, Ordering::Relaxed);
+        let old = present.fetch_add(count, Ordering::Relaxed);
         if old >> WINDOW_SHIFT != of_now {
             // Whoever sees the old window first begins the new one.
-            let begun = of_now << WINDOW_SHIFT | 1;
+            let begun = of_now << WINDOW_SHIFT | count;
             let exchanged =
-                present.compare_exchange(old + 1, begun, Ordering::Relaxed, Ordering::Relaxed);
+                present.compare_exchange(old + count, begun, Ordering::Relaxed, Ordering::Relaxed);
             if exchanged.is_ok() {
                 before.store(old, Ordering::Relaxed);
             }
@@ -311,6 +304,12 @@ impl Networks {
         least
     }
 
+    /// Reads a network's set into the processor's cache.
+    pub fn touch(&self, hash: u64) -> u64 {
+        let set = &self.sets[hash as usize & (self.sets.len() - 1)];
+        set[0].tag.load(Ordering::Relaxed)
+    }
+
     pub fn slots(&self) -> impl Iterator<Item = &NetworkSlot> {
         self.sets.iter().flatten()
     }
@@ -358,13 +357,12 @@ impl Accounts {
     pub fn slot(&self, hash: u64, now: Duration) -> &AccountSlot {
         let set = &self.sets[hash as usize & (self.sets.len() - 1)];
         let tag = hash.max(1);
-        let is_own = |slot: &&AccountSlot| slot.tag.load(Ordering::Relaxed) == tag;
-        if let Some(slot) = set.iter().find(is_own) {
-            return slot;
-        }
         let full_at = |slot: &AccountSlot| slot.bucket.load(Ordering::Relaxed);
         let mut least = &set[0];
         for slot in set {
+            if slot.tag.load(Ordering::Relaxed) == tag {
+                return slot;
+            }
             if full_at(slot) < full_at(least) {
                 least = slot;
             }
@@ -376,6 +374,12 @@ impl Accounts {
         least.slipped.store(0, Ordering::Relaxed);
         least.tag.store(tag, Ordering::Relaxed);
         least
+    }
+
+    /// Reads the set of what has this hash into the processor's cache.
+    pub fn touch(&self, hash: u64) -> u64 {
+        let set = &self.sets[hash as usize & (self.sets.len() - 1)];
+        set[0].tag.load(Ordering::Relaxed)
     }
 
     pub fn forgotten(&self) -> u64 {

@@ -267,6 +267,18 @@ fn tables_are_bounded_and_heavy_ones_stay() {
     assert_eq!(talkers.queries, all);
 }
 
+#[test]
+fn datagrams_are_limited_as_queries_and_added_to_the_sum_together() {
+    let limits = limits(10, 0);
+    let asker = limits.asker(&udp("192.0.2.1"));
+    let told = tally(12, || limits.datagram(&asker, false, s(104)));
+    assert_eq!(told, [10, 1, 1, 0]);
+    limits.count_queries(12, s(104));
+    let talkers = limits.talkers(1, s(104));
+    assert_eq!((talkers.queries, talkers.limited), (12, 2));
+    assert_eq!(talkers.networks[0].queries, 12);
+}
+
 /// Several threads at one bucket let no more through than one.
 #[test]
 fn threads_share_one_bucket() {
