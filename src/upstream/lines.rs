@@ -19,11 +19,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ExchangeError;
-use super::socket::{RECEIVES, classify, connected_udp, watched};
+use super::socket::{classify, connected_udp, watched};
 
 /// A line older than this takes no further question.
 const AGE_MAX: Duration = Duration::from_millis(1000);
@@ -79,7 +80,9 @@ impl Line {
 
     /// What has happened to it while nobody waited.
     fn look(&self) -> Idle {
-        let read = self.socket.try_io(RECEIVES, |socket| socket.recv(&mut [0]));
+        // Since its answer it counts as readable until a look finds nothing. Two interests together never count as ready here.
+        let readable = Interest::READABLE;
+        let read = self.socket.try_io(readable, |s| s.recv(&mut [0]));
         match read {
             Ok(_) => Idle::Spoken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Idle::Quiet,
@@ -200,6 +203,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::upstream::socket::RECEIVES;
 
     /// A server, and the lines to it.
     struct Scene {
@@ -306,6 +310,9 @@ mod tests {
         let (good, spoken) = (scene.answered(at(0)).await, scene.answered(at(0)).await);
         let port = good.local;
         scene.say(&spoken);
+        while spoken.socket.get_ref().peek(&mut [0; 8]).is_err() {
+            tokio::task::yield_now().await;
+        }
         scene.lines.put(good, at(1));
         scene.lines.put(spoken, at(1));
         assert_eq!(scene.take(at(2)).unwrap().local, port);
