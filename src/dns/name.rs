@@ -250,8 +250,17 @@ impl Name {
 
 /// Compares two names in wire form in canonical order (RFC 4034 section 6.1). Both must be valid.
 pub fn canonical_cmp(a: &[u8], b: &[u8]) -> Ordering {
-    let (a_labels, a_count) = label_offsets(a);
-    let (b_labels, b_count) = label_offsets(b);
+    // Clearing room for the most labels would take longer than all the rest.
+    match a.len().max(b.len()) {
+        ..=NAME_LEN_USUAL => cmp_labels::<{ NAME_LEN_USUAL / 2 }>(a, b),
+        _ => cmp_labels::<LABELS_MAX>(a, b),
+    }
+}
+
+/// The same for names of no more than `N` labels.
+fn cmp_labels<const N: usize>(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_labels, a_count) = label_offsets::<N>(a);
+    let (b_labels, b_count) = label_offsets::<N>(b);
     let (mut i, mut j) = (a_count, b_count);
     while i > 0 && j > 0 {
         i -= 1;
@@ -264,11 +273,11 @@ pub fn canonical_cmp(a: &[u8], b: &[u8]) -> Ordering {
     i.cmp(&j)
 }
 
-fn label_offsets(wire: &[u8]) -> ([u8; LABELS_MAX + 1], usize) {
-    let mut offsets = [0u8; LABELS_MAX + 1];
+fn label_offsets<const N: usize>(wire: &[u8]) -> ([u8; N], usize) {
+    let mut offsets = [0u8; N];
     let (mut at, mut count) = (0usize, 0);
     while let Some(&n) = wire.get(at) {
-        if n == 0 || count == LABELS_MAX {
+        if n == 0 || count == N {
             break;
         }
         offsets[count] = at as u8;

@@ -92,6 +92,22 @@ struct Known {
     parent: Option<Name>,
 }
 
+/// Whether the zone whose servers gave a delegation is still delegated itself, up to the root.
+fn stands(all: &Entries<Name, Known>, known: &Known, now: Now) -> bool {
+    let mut parent = known.parent.as_ref();
+    while let Some(zone) = parent.filter(|zone| !zone.is_root()) {
+        let Some((known, _)) = all.live(zone, now) else {
+            return false;
+        };
+        parent = known.parent.as_ref();
+        // Always upwards, or it does not end.
+        if parent.is_some_and(|above| !zone.is_below(above)) {
+            return false;
+        }
+    }
+    true
+}
+
 /// A table in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableStats {
@@ -152,34 +168,16 @@ impl Knowledge {
             Rtype::DS => question.name.parent(),
             _ => Some(question.name.clone()),
         };
+        let known = self.delegations.lock();
         while let Some(name) = at {
-            if let Some(found) = self.delegations.live(&name, now)
-                && self.stands(found.parent, now)
+            if let Some((found, _)) = known.live(&name, now)
+                && stands(&known, found, now)
             {
-                return found.delegation;
+                return found.delegation.clone();
             }
             at = name.parent();
         }
         self.hints.clone()
-    }
-
-    /// Whether the zone whose servers gave a delegation is still delegated itself, up to the root.
-    fn stands(&self, mut parent: Option<Name>, now: Now) -> bool {
-        while let Some(zone) = parent.filter(|zone| !zone.is_root()) {
-            let Some(known) = self.delegations.live(&zone, now) else {
-                return false;
-            };
-            // Always upwards, or it does not end.
-            if known
-                .parent
-                .as_ref()
-                .is_some_and(|above| !zone.is_below(above))
-            {
-                return false;
-            }
-            parent = known.parent;
-        }
-        true
     }
 
     /// Keeps a delegation until its expiry. `parent` is the zone whose servers gave it; `None` for what stands by itself.
@@ -204,13 +202,14 @@ impl Knowledge {
 
     /// Whether servers of a zone above answer for what is below this name, as was seen a short time ago.
     pub fn is_uncut(&self, name: &Name, now: Now) -> bool {
-        self.uncut.live(name, now).is_some()
+        self.uncut.lock().live(name, now).is_some()
     }
 
     /// Addresses of a name server, if they were asked for. An empty list is a known denial.
     pub fn addresses(&self, name: &Name, rtype: Rtype, now: Now) -> Option<Vec<IpAddr>> {
-        let known = self.addresses.live(&(name.clone(), rtype), now)?;
-        Some(known.list)
+        let known = self.addresses.lock();
+        let (known, _) = known.live(&(name.clone(), rtype), now)?;
+        Some(known.list.clone())
     }
 
     /// Who gave the addresses of a name server, if there are any.
@@ -280,6 +279,13 @@ impl Knowledge {
             set.ttl = set.ttl.min(left_s);
         }
         Some(response)
+    }
+
+    /// Whether the zone has a DS set, as far as is known; not validated.
+    pub fn has_ds(&self, zone: &Name, now: Now) -> bool {
+        let known = self.raw.lock();
+        let known = known.live(&(zone.clone(), Rtype::DS), now);
+        known.is_some_and(|(response, _)| response.answer.iter().any(|s| s.rtype == Rtype::DS))
     }
 
     /// Keeps a DS or DNSKEY answer for validation, no longer than its signatures are good for.
@@ -444,12 +450,7 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
     }
 
     fn live_until(&self, key: &K, now: Now) -> Option<(V, Expiry)> {
-        let entries = self.lock();
-        entries
-            .map
-            .get(key)
-            .filter(|(_, e)| e.is_live(now))
-            .cloned()
+        self.lock().live(key, now).cloned()
     }
 
     fn put(&self, key: K, value: V, expiry: Expiry, now: Now) {
@@ -500,6 +501,10 @@ impl<K: Eq + Hash + Weigh, V: Clone + Weigh> Table<K, V> {
 }
 
 impl<K: Eq + Hash + Weigh, V: Weigh> Entries<K, V> {
+    fn live(&self, key: &K, now: Now) -> Option<&(V, Expiry)> {
+        self.map.get(key).filter(|(_, e)| e.is_live(now))
+    }
+
     /// What the entries hold, and the table itself.
     fn total_bytes(&self) -> usize {
         self.bytes + table_bytes(self.map.capacity(), size_of::<(K, (V, Expiry))>())

@@ -5,7 +5,8 @@
 //! one address over one transport; whom to ask, and what next, is decided by `resolve`.
 //!
 //! - `net`: [`NetUpstream`], the real one: switches, source addresses, the bound on sockets.
-//! - `udp`: one exchange. `tcp`: one exchange over a connection that `pool` shares out.
+//! - `udp`: one exchange. `lines`: its socket, and those that wait for another one.
+//! - `tcp`: one exchange over a connection that `pool` shares out.
 //! - `wire`: the question as sent, and which octets answer it. `cookies`: those of RFC 7873.
 //! - `quiet`: who gives its socket to another where all are taken.
 //! - `tls`: servers that are asked over TLS alone.
@@ -20,6 +21,7 @@ use crate::dns::{Edns, Message, Name, Question};
 pub use crate::future::BoxFuture;
 
 mod cookies;
+mod lines;
 mod net;
 mod pool;
 mod quiet;

@@ -1,8 +1,8 @@
 //! The real way out: [`NetUpstream`].
 //!
-//! Every UDP question gets a fresh socket and loses it with its future. What questions share is here: the
-//! address family switches, the source addresses, one generator of randomness, the cookies, the TCP
-//! connections, and a bound on open sockets.
+//! Every UDP question has a socket for itself, fresh or handed on by an answered one to the same server (`lines`), and loses it with its
+//! future. What questions share is here: the address family switches, the source addresses, one generator of randomness, the
+//! cookies, the TCP connections, and a bound on open sockets.
 //!
 //! Failures are told apart by whose they are. [`ExchangeError::Local`] is ours (no descriptor, no
 //! address, too many questions under way) and says nothing about the server; the rest is evidence
@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::cookies::Cookies;
+use super::lines::{Line, Lines, Way};
 use super::pool::Pool;
 use super::quiet::{QUIET_MAX, Quiet};
 use super::socket::open_files_max;
@@ -35,6 +36,8 @@ use crate::metrics::Metrics;
 /// Sockets open towards servers at once, at most. Half of the process's file limit where that is less:
 /// the other half is for listeners, their connections and the disk.
 pub const SOCKETS_MAX: usize = 4096;
+/// One in so many sockets may be a line that waits for another question.
+const LINES_PART: usize = 8;
 /// No exchange takes longer, whatever its [`Ask`] says, seconds.
 const EXCHANGE_TIME_MAX_S: u64 = 60;
 /// So long before its end an exchange that still waits for a socket is given up.
@@ -79,6 +82,8 @@ pub(super) struct Shared {
     sockets: Arc<Semaphore>,
     /// Questions over UDP, each with a socket.
     quiet: Quiet,
+    /// Sockets that wait for another one.
+    pub(super) lines: Lines,
     /// Who looks on.
     watch: Option<Arc<dyn Watch>>,
 }
@@ -112,6 +117,7 @@ impl NetUpstream {
             tls,
             sockets: Arc::new(Semaphore::new(sockets)),
             quiet: Quiet::default(),
+            lines: Lines::new(sockets / LINES_PART),
             watch,
         });
         Ok(NetUpstream {
@@ -152,11 +158,12 @@ impl NetUpstream {
         let exchange = async {
             match transport {
                 Transport::Udp => {
-                    let _socket = self.socket(deadline).await?;
+                    let mut rng = self.shared.rng();
+                    let line = self.line((source, ask.server), deadline, &mut rng).await?;
                     let waits = self.shared.quiet.enter(self.shared.clock.now().mono);
                     tokio::select! {
                         biased;
-                        result = self.exchange_udp(&ask, source) => result,
+                        result = self.exchange_udp(&ask, line, &mut rng) => result,
                         () = waits.cut() => Err(ExchangeError::Limit("its socket was needed for others".into())),
                     }
                 }
@@ -176,6 +183,23 @@ impl NetUpstream {
         result
     }
 
+    /// A socket for a question.
+    async fn line(
+        &self,
+        way: Way,
+        deadline: Instant,
+        rng: &mut StdRng,
+    ) -> Result<Line, ExchangeError> {
+        let shared = &self.shared;
+        let now = || shared.clock.now().mono;
+        // Whatever it was, it belongs to no question that is under way.
+        let stray = || shared.count_stray(Stray::Id);
+        match shared.lines.take(way, now(), stray) {
+            Some(line) => Ok(line),
+            None => Line::open(way, self.socket(deadline).await?, now(), rng),
+        }
+    }
+
     /// Leave to open a socket. Running out of time here is our own crowding, no silence of the server.
     pub(super) async fn socket(
         &self,
@@ -186,7 +210,7 @@ impl NetUpstream {
         let mut free = pin!(self.shared.sockets.clone().acquire_owned());
         loop {
             let now = self.shared.clock.now().mono;
-            if self.sockets_free() == 0 {
+            if self.sockets_free() == 0 && self.shared.lines.close() == 0 {
                 self.pool.close_idle();
                 self.shared.quiet.cut(now);
             }

@@ -1,6 +1,6 @@
 //! Questions over UDP that wait for answers, and which of them gives its socket to another.
 //!
-//! Why: each question over UDP has a socket of its own, and there are only so many. A silent server's question keeps its socket for
+//! Why: each question over UDP has a socket for itself, and there are only so many. A silent server's question keeps its socket for
 //! seconds, one that is answered for milliseconds. So where all are taken, the question that has waited for the longest time, and for
 //! longer than nearly every answer takes, is given up: what is quiet gives way to what may be answered.
 //!

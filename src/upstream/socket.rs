@@ -41,12 +41,14 @@ pub(super) fn connected_udp(
     Ok(socket.into())
 }
 
-/// Hands the socket to the runtime, which then waits for data and for ICMP errors.
+/// What a question waits for on its socket: data, and ICMP errors.
+pub(super) const RECEIVES: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// Hands the socket to the runtime, which then waits for what it receives.
 pub(super) fn watched(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
-    let interest = Interest::READABLE | Interest::ERROR;
     // SAFETY: a `UdpSocket` owns its one descriptor and keeps it open until it is dropped, and nobody
     // gets at it but through the `AsyncFd`.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(socket, RECEIVES) }?)
 }
 
 fn bind_random_port(socket: &Socket, source: IpAddr, rng: &mut impl Rng) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Exchanges with servers on loopback sockets: honest, hostile, silent, gone.
 
 mod cookies;
+mod lines;
 mod pool;
 
 use std::collections::HashSet;

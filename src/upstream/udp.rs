@@ -2,7 +2,7 @@
 //!
 //! What does not match is counted and ignored while the wait goes on (RFC 5452 section 9.1): the first
 //! packet that arrives may be a forgery, and the honest one still be under way. A few such packets on
-//! a port that was opened for one question can only be an attempt at guessing, so after
+//! a port that one question has for itself can only be an attempt at guessing, so after
 //! [`STRAYS_MAX`] of them the question is given up over UDP and goes over TCP. So it does when all agrees
 //! but the case of the name, or an expected cookie: a forgery and a changed server look alike here.
 //!
@@ -12,14 +12,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, UdpSocket};
+use std::net::UdpSocket;
 
 use rand::RngExt;
+use rand::rngs::StdRng;
 use socket2::SockRef;
-use tokio::io::Interest;
 
+use super::lines::Line;
 use super::net::NetUpstream;
-use super::socket::{classify, connected_udp, watched};
+use super::socket::{RECEIVES, classify};
 use super::wire::{Received, Sent};
 use super::{Ask, Doubt, ExchangeError, Reply, Transport};
 
@@ -33,30 +34,24 @@ const REPLY_LEN_MAX: usize = 4096;
 const _: () = assert!(crate::config::UDP_SIZE_MAX_BYTES as usize <= REPLY_LEN_MAX);
 
 impl NetUpstream {
-    /// Sends the question and waits for its answer, for ever if none comes.
+    /// Sends the question over `line` and waits for its answer, for ever if none comes.
     pub(super) async fn exchange_udp(
         &self,
         ask: &Ask,
-        source: IpAddr,
+        line: Line,
+        rng: &mut StdRng,
     ) -> Result<Reply, ExchangeError> {
         let shared = &self.shared;
-        let mut rng = shared.rng();
-        let socket = connected_udp(source, ask.server, &mut rng).map_err(|e| classify(&e))?;
-        let local = socket.local_addr().map_err(|e| classify(&e))?;
-        let pair = (ask.server, local.ip());
+        let pair = (ask.server, line.local.ip());
         let start = shared.clock.now().mono;
-        let cookie = (ask.cookie).then(|| shared.cookies().offer(pair, start, &mut rng));
-        let sent = Sent::new(ask, rng.random(), cookie.as_deref(), &mut rng);
-        let socket = watched(socket).map_err(|e| classify(&e))?;
-        let sending = socket.get_ref().send(&sent.packet);
+        let cookie = (ask.cookie).then(|| shared.cookies().offer(pair, start, rng));
+        let sent = Sent::new(ask, rng.random(), cookie.as_deref(), rng);
+        let sending = line.socket.get_ref().send(&sent.packet);
         sending.map_err(|e| classify(&e))?;
         shared.metrics.upstream_sent_total.inc();
-        let asked = shared.asked(ask, local, &sent.packet);
-        for _ in 0..STRAYS_MAX {
-            let read = socket.async_io(Interest::READABLE | Interest::ERROR, |socket| {
-                receive(socket, ask)
-            });
-            let read = read.await;
+        let asked = shared.asked(ask, line.local, &sent.packet);
+        for received in 0..STRAYS_MAX {
+            let read = line.socket.async_io(RECEIVES, |s| receive(s, ask)).await;
             match read.map(|bytes| shared.read(&sent, asked.as_ref(), bytes)) {
                 Ok(Received::Answer(answer)) => {
                     // Both make it doubtful, and then nothing is learned from it.
@@ -66,9 +61,13 @@ impl NetUpstream {
                     if shared.cookies().note(pair, answer.cookie, Transport::Udp) {
                         return Err(ExchangeError::Doubtful(Doubt::CookieMissing));
                     }
+                    let now = shared.clock.now().mono;
+                    if received == 0 {
+                        shared.lines.put(line, now);
+                    }
                     return Ok(Reply {
                         message: *answer.message,
-                        rtt: shared.clock.now().mono.saturating_sub(start),
+                        rtt: now.saturating_sub(start),
                         folded: false,
                     });
                 }

@@ -45,10 +45,8 @@ pub struct Env<'a> {
 impl Env<'_> {
     /// Whether answers of `zone` are of no use without signatures: there is a DS for it, as far as is known.
     pub fn is_signed(&self, zone: &Name, now: Now) -> bool {
-        let ds = Question::new(zone.clone(), Rtype::DS);
-        let is_ds = |r: Response| r.answer.iter().any(|s| s.rtype == Rtype::DS);
         // The root has none, and nearly always a trust anchor.
-        zone.is_root() || self.knowledge.raw(&ds, now).is_some_and(is_ds)
+        zone.is_root() || self.knowledge.has_ds(zone, now)
     }
 }
 

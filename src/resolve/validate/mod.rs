@@ -296,21 +296,28 @@ impl Validator {
     /// The closest anchor at or above `name` (RFC 6840 section 5.10), unless a negative trust anchor that has not
     /// ended is as close (RFC 7646 section 2).
     fn footing(&self, name: &Name, now: Now) -> Footing {
-        let negative = self.negative_trust_anchors.load();
         let anchors = self.anchors.load();
-        for labels in (0..=name.label_count()).rev() {
-            let at = name.suffix(labels);
-            match negative.get(&at) {
-                Some(until_s) if until_s.is_none_or(|until_s| now.wall_s < until_s) => {
-                    return Footing::Negative { until_s: *until_s };
-                }
-                _ => {}
-            }
-            if anchors.contains_key(&at) {
-                return Footing::Anchor(at);
-            }
+        // There are a handful at the most.
+        let above = anchors.keys().filter(|anchor| name.is_within(anchor));
+        let anchor = above.max_by_key(|anchor| anchor.label_count());
+        let top = anchor.map_or(0, Name::label_count);
+        match (self.negative_until(name, top, now), anchor) {
+            (Some(until_s), _) => Footing::Negative { until_s },
+            (None, Some(anchor)) => Footing::Anchor(anchor.clone()),
+            (None, None) => Footing::None,
         }
-        Footing::None
+    }
+
+    /// The end of the closest negative trust anchor at or above `name` that has not ended and has at least `top` labels.
+    fn negative_until(&self, name: &Name, top: usize, now: Now) -> Option<Option<u64>> {
+        let negative = self.negative_trust_anchors.load();
+        if negative.is_empty() {
+            return None;
+        }
+        let at = |labels| negative.get(&name.suffix(labels)).copied();
+        let holds = |until_s: &Option<u64>| until_s.is_none_or(|until_s| now.wall_s < until_s);
+        let mut close = (top..=name.label_count()).rev().filter_map(at);
+        close.find(holds)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, KeyCache> {
