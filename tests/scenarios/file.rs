@@ -28,7 +28,7 @@ pub struct Scenario {
     /// Real sockets on loopback and real time, in one run.
     #[serde(default)]
     pub sockets: bool,
-    /// The whole engine with its ledger on disk, in one run.
+    /// The whole engine with its ledger on disk.
     #[serde(default)]
     pub engine: bool,
     #[serde(default)]
