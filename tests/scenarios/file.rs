@@ -380,6 +380,7 @@ pub fn fault(text: &str) -> Fault {
     match kind {
         "none" => Fault::None,
         "silent" => Fault::Silent,
+        "silent-tcp" => Fault::SilentTcp(Duration::from_millis(word().parse().unwrap())),
         "udp-silent" => Fault::UdpSilent,
         "unreachable" => Fault::Unreachable,
         "lame" => Fault::Lame,
