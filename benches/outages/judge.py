@@ -3,6 +3,8 @@
 A question is *attainable* while a server of the name's own zone can be reached: mirrors know the root and `home.`, and every other delegation was
 seen while the caches were warmed, so nothing but forgetting stands between the resolver and the answer. Of the others stale data is the best that can be had.
 *Right* is the name's own address in whatever version, or NXDOMAIN for a name that does not exist.
+What was asked while nobody listened, between the end of one process and the beginning of the next, is *unheard*: counted, and told, but judged
+neither as attainable nor as the rest, for no resolver can answer what its kernel has refused.
 """
 
 import bisect
@@ -20,6 +22,17 @@ FAILURES = {"servfail": SERVFAIL, "empty": EMPTY, "wrong": WRONG, "timeout": TIM
 Row = collections.namedtuple("Row", "at name outcome detail flags ms late")
 
 
+class Restart:
+    """When a resolver was told to end, had ended, when nobody listened any more, and when somebody did again; seconds of the event."""
+
+    def __init__(self, told):
+        self.told, self.ended, self.closed, self.opened = told, None, None, None
+
+    def is_deaf(self, at):
+        """Whether nobody listened then."""
+        return self.closed is not None and self.closed <= at and (self.opened is None or at < self.opened)
+
+
 class Judge:
     """Judges the resolvers of one event; `asked` is (second, name), `samples` (second, {peer: {what: packets}})."""
 
@@ -32,10 +45,12 @@ class Judge:
             self.attainable[phase.name] = {zone.name: reach.alive(zone.addresses) for zone in world.zones if zone.kind in KINDS}
 
     def judge(self, peer, file, restart):
-        """Everything about one resolver: {windows: [...], recovery...}. `restart`: when it was told to end, and when it had ended."""
+        """Everything about one resolver: {windows: [...], recovery...}. `restart`: its `Restart`, if there was one."""
         data = file.read_bytes()
         rows = [Row(us / 1e6, self.names[number], *rest, latency / 1e3, late) for us, number, *rest, latency, late in RECORD.iter_unpack(data)]
         found = {"windows": [], "questions": len(rows), "missing": len(self.asked) - len(rows), "late_ms_p99": percentile([row.late / 1e3 for row in rows], 99)}
+        unheard = [row.at for row in rows if restart and restart.is_deaf(row.at)]
+        rows = [row for row in rows if not (restart and restart.is_deaf(row.at))]
         times = [row.at for row in rows]
         part = lambda begin, until: rows[bisect.bisect_left(times, begin):bisect.bisect_left(times, until)]
         for phase, begin, until in self.timeline:
@@ -45,15 +60,17 @@ class Judge:
                 bounds.insert(1, begin + phase.split * pace)
             for a, b in zip(bounds, bounds[1:]):
                 label = phase.name if len(bounds) == 2 else f"{phase.name} {a - begin:.0f}-{b - begin:.0f} s"
-                found["windows"].append({"label": label} | self._window(peer, phase, part(a, b), a, b))
+                deaf = sum(a <= at < b for at in unheard)
+                found["windows"].append({"label": label, "unheard": deaf} | self._window(peer, phase, part(a, b), a, b))
             if phase.name == "back":
                 found |= self._back(part(begin, until), begin)
             elif phase.name != "warm":
                 failed = [row for row in part(begin, until) if row.outcome != RIGHT and self._can(phase, row)]
                 found.setdefault("first_failure_s", {})[phase.name] = round(failed[0].at - begin, 2) if failed else None
             if phase.restart and restart:
-                right = [row.at + row.ms / 1e3 for row in part(restart[1], until) if row.outcome == RIGHT]
-                found |= {"end_s": round(restart[1] - restart[0], 2), "dark_s": round(min(right) - restart[0], 2) if right else None}
+                right = [row.at + row.ms / 1e3 for row in part(restart.ended, until) if row.outcome == RIGHT]
+                deaf_s = round(restart.opened - restart.closed, 3) if restart.closed and restart.opened else None
+                found |= {"end_s": round(restart.ended - restart.told, 2), "dark_s": round(min(right) - restart.told, 2) if right else None, "deaf_s": deaf_s}
         return found
 
     def _can(self, phase, row):
@@ -137,12 +154,12 @@ def tables(found):
             lines.append(f"| {window['label']} | {peer} | {share(can['right'])} | {failures(can)} | {number(can['p50'], 1)} | {number(can['p99'])} | {number(can['max'])} | "
                          f"{share(cannot['right'])} | {failures(cannot)} | {number(cannot['p50'], 1)} | {number(cannot['p99'])} | {number(window['packets_per_question'], 2)} | "
                          f"{number(window['operator_packets_per_question'], 3)} |")
-    lines += ["", "| resolver | first failure of attainable, s | restart: time to end, to the first right answer, s | last failure after return, s | failed after return | new data at +2 / +10 / +40 s % | of a core | client late p99 ms |",
+    lines += ["", "| resolver | first failure of attainable, s | restart: time to end, to the first right answer, without a listener, s; asked then | last failure after return, s | failed after return | new data at +2 / +10 / +40 s % | of a core | client late p99 ms |",
               "|---|---|---|---|---|---|---|---|"]
     for peer, judged in peers.items():
         first = ", ".join(f"{name} {'never' if at is None else at}" for name, at in judged.get("first_failure_s", {}).items())
         new = " / ".join(share(value) for value in judged["new_data"].values())
-        lines.append(f"| {peer} | {first} | {judged.get('end_s', '-')}, {judged.get('dark_s', '-')} | {judged['recovered_s']} | {judged['failed_after_return']} | {new} | "
+        lines.append(f"| {peer} | {first} | {judged.get('end_s', '-')}, {judged.get('dark_s', '-')}, {judged.get('deaf_s', '-')}; {sum(w['unheard'] for w in judged['windows'])} | {judged['recovered_s']} | {judged['failed_after_return']} | {new} | "
                      f"{found['cpu_share'][peer]:.0%} | {number(judged['late_ms_p99'], 1)} |")
     lines += ["", "Right of all questions by kind of zone, %:", "", f"| phase | resolver | {' | '.join(KINDS)} |", f"|---|---|{'---|' * len(KINDS)}"]
     for n, window in enumerate(next(iter(peers.values()))["windows"]):
@@ -175,10 +192,12 @@ def summary(result):
 
 
 def cell(window):
-    """Right of the attainable in percent and their p99; then what was right of the rest, and how many answers were wrong or empty."""
+    """Right of the attainable in percent and their p99; then what was right of the rest, what was asked while nobody listened, and how many answers were
+    wrong or empty."""
     can, cannot = window["attainable"], window["unattainable"]
     parts = [f"{share(can['right'])} % {number(can['p99'])} ms"] if can["questions"] else []
     parts += [f"rest {share(cannot['right'], 0)} %"] if cannot["questions"] else []
+    parts += [f"{window['unheard']} unheard"] if window["unheard"] else []
     untrue = sum(of["wrong"] + of["empty"] for of in (can, cannot))
     return "; ".join(parts + ([f"**{untrue} untrue**"] if untrue else []))
 

@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "shared"))
 
 from events import EVENTS, PUBLISH_AT_S  # noqa: E402
-from judge import Judge, summary, tables  # noqa: E402
+from judge import Judge, Restart, summary, tables  # noqa: E402
 from lab import Programs, busy_s, cargo, end, nsd_conf, processor, put_first, versions  # noqa: E402
 from network import RESOLVER, Cut, Network  # noqa: E402
 from resolvers import PEERS, PROGRAMS, configure  # noqa: E402
@@ -30,6 +30,8 @@ from world import KINDS, ROOTS, TLDS, VERSIONS, World, leaf_addresses, tld_addre
 
 # Each zone is asked about once within this time, so that every resolver has seen every delegation.
 SWEEP_S = 15
+# How often it is looked whether a restarted resolver listens, and for how long.
+LISTEN_EVERY_S, LISTEN_MAX_S = 0.002, 30
 # Between the start of the clients and the first question.
 LEAD_S = 1.5
 LOAD_AFTER_S = 20
@@ -101,7 +103,7 @@ class Run:
         self.network, self.programs = Network(args.peers), Programs(directory)
         self.rng = random.Random(f"{args.seed} {event.name}")
         self.commands, self.resolvers, self.remarks = {}, {}, {}
-        self.samples, self.busy, self.restarts = [], {}, {}
+        self.samples, self.busy, self.restarts, self.clients = [], {}, {}, {}
         self.timeline = self._timeline()
         self.seconds = self.timeline[-1][2]
 
@@ -112,10 +114,10 @@ class Run:
             self._start()
             asked = self._questions()
             t0 = time.monotonic() + LEAD_S
-            clients = [self._client(peer, t0) for peer in self.args.peers]
+            self.clients = {peer: self._client(peer, t0) for peer in self.args.peers}
             self._follow(t0)
             deadline = time.monotonic() + LOAD_AFTER_S
-            for client in clients:
+            for client in self.clients.values():
                 client.wait(max(1, deadline - time.monotonic()))
         finally:
             self.programs.stop()
@@ -170,12 +172,31 @@ class Run:
             made.replace(live / f"{zone.name}zone")
 
     def _resolver(self, peer):
-        if peer in self.resolvers:
-            self.busy[peer] = self.busy.get(peer, 0) + busy_s(self.resolvers[peer])
-            begun = time.monotonic() - self.t0
-            end(self.resolvers[peer])
-            self.restarts[peer] = (begun, time.monotonic() - self.t0)
+        before = self.resolvers.get(peer)
+        watch = None
+        if before is not None:
+            self.busy[peer] = self.busy.get(peer, 0) + busy_s(before)
+            restart = self.restarts[peer] = Restart(told=time.monotonic() - self.t0)
+            watch = threading.Thread(target=self._watch, args=(peer, restart))
+            watch.start()
+            end(before)
+            restart.ended = time.monotonic() - self.t0
         self.resolvers[peer] = self.programs.run(self.network.spaces[peer], peer, self.commands[peer])
+        if watch is not None:
+            watch.join()
+
+    def _watch(self, peer, restart):
+        """Notes when nobody listened for questions any more, and when somebody did again."""
+        sockets = pathlib.Path(f"/proc/{self.clients[peer].pid}/net/udp")
+        deadline = time.monotonic() + LISTEN_MAX_S
+        while time.monotonic() < deadline and restart.opened is None:
+            # Local addresses are the second word of each line: HEX:PORT.
+            listens = any(line.split()[1].endswith(":0035") for line in sockets.read_text().splitlines()[1:])
+            if restart.closed is None and not listens:
+                restart.closed = time.monotonic() - self.t0
+            elif restart.closed is not None and listens:
+                restart.opened = time.monotonic() - self.t0
+            time.sleep(LISTEN_EVERY_S)
 
     def _questions(self):
         """Draws all questions of the event, the same for every resolver; writes them down and returns (second, name)."""

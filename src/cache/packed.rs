@@ -114,9 +114,16 @@ impl Packed {
         self.0.get(SECURITY_AT).copied().unwrap_or(0)
     }
 
-    /// Whether it rests on as-of validation.
+    /// Whether it rests on as-of validation: itself, or the proof that its zone is not signed, which extended error 7 tells.
     pub fn is_as_of(&self) -> bool {
+        let says_so = |entry: Entry| {
+            entry
+                .errors
+                .iter()
+                .any(|e| e.code == Ede::SIGNATURE_EXPIRED)
+        };
         self.credibility() == SECURE_AS_OF
+            || self.has_errors() && self.unpack(0).is_some_and(says_so)
     }
 
     /// Whether extended errors go with it.

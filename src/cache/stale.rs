@@ -194,6 +194,37 @@ impl Cache {
             })
     }
 
+    /// Keeps what may not be told while it can be asked for, as run out from the beginning: a denial without SOA, which nobody may
+    /// cache (RFC 2308 section 5). What lives and says the same stays.
+    pub fn put_run_out(&self, question: &Question, entry: &Entry, now: Now) {
+        let packed = match self.stale_s {
+            0 => None,
+            _ => Packed::new(&question.name, question.rtype, entry, 0),
+        };
+        let Some(packed) = packed else {
+            return;
+        };
+        let slot = Slot {
+            packed,
+            expiry: Expiry::before(now, 0),
+            kind: Kind::of(entry),
+            asked: 0,
+            claimed: false,
+        };
+        let key = self.key(&question.name, question.rtype);
+        {
+            let mut shard = self.shard(key);
+            let known = shard.map.peek(key.low(), |s| key.is_of(s));
+            if known.is_some_and(|old| old.kind == slot.kind && old.expiry.is_live(now)) {
+                return;
+            }
+            self.notes.leave(|| Note::Put(slot.noted(now)));
+            self.change(&mut shard, |shard| self.insert(shard, key, slot, now));
+        }
+        let outdated = outdated_by(question.rtype, question.rtype);
+        self.supersede(&question.name, &outdated, now);
+    }
+
     /// Puts what was kept on disk back in its place, as run out; false where something is known there, which is newer.
     pub fn restore(&self, kept: Kept, now: Now) -> bool {
         let rtype = kept.rtype;

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::dns::{RrSet, group};
+use crate::dns::{Ede, RrSet, group};
 use crate::signer::{name, rrs};
 
 const ROOM: u64 = 1 << 20;
@@ -271,9 +271,15 @@ fn as_of_entries_are_purged() {
         let e = answer(&format!("{name} 60 A 192.0.2.1"), security);
         put(&cache, &q(name, Rtype::A), &e, 30, at(0));
     }
+    // Not signed, as of a proof that has run out; or with another remark.
+    for (name, code) in [("c.test.", Ede::SIGNATURE_EXPIRED), ("b.test.", Ede::OTHER)] {
+        let mut e = answer(&format!("{name} 60 A 192.0.2.1"), Security::Insecure);
+        e.errors.push(Ede::new(code, "so"));
+        put(&cache, &q(name, Rtype::TXT), &e, 30, at(0));
+    }
     cache.purge_as_of();
-    assert_eq!(cache.stats().entries, 2);
-    assert_eq!(cache.forget(&Name::root(), true), 2);
+    assert_eq!(cache.stats().entries, 3);
+    assert_eq!(cache.forget(&Name::root(), true), 3);
     let stats = cache.stats();
     assert_eq!((stats.entries, stats.bytes), (0, 0));
     assert_eq!(stats.kinds, [Tally::default(); 4]);

@@ -23,6 +23,7 @@
 //!
 //! Zones whose servers are silent share their looks (`shared`): what is looked for is an address, or the dead prefix that it stands in, and
 //! one look at it in those times is enough for all of them, each zone in its turn. An operator's zones cost what one of them costs.
+//! What fell silent together comes back together: when one of them is heard, the next question for another looks at once.
 //!
 //! All refreshes together send [`PACKETS_PER_S_MAX`] packets a second. RFC 8767 would have servers left alone for 30 s; a zone is
 //! looked for more often, because its return is to be found within seconds and one zone costs less than a packet a second.
@@ -257,6 +258,10 @@ pub type Pool<'a> = &'a dyn Fn(IpAddr) -> IpNet;
 
 impl ZoneTrouble {
     fn is_due(&self, looks: &Looks, now: Duration, pool: Pool<'_>) -> bool {
+        self.is_in_turn(looks, now, pool) || self.is_recalled(looks, now, pool)
+    }
+
+    fn is_in_turn(&self, looks: &Looks, now: Duration, pool: Pool<'_>) -> bool {
         if !self.is_free(now) {
             return false;
         }
@@ -267,6 +272,16 @@ impl ZoneTrouble {
         let cheap = self.asked / OWN_QUESTIONS_PER_PACKET >= self.spent.max(self.packets);
         let alone = cheap && now >= self.looked_at.max(self.since) + OWN_EVERY;
         alone || self.silent.iter().any(|a| looks.is_due(pool(*a), now))
+    }
+
+    /// What fell silent when it did has been heard since it was looked for last.
+    fn is_recalled(&self, looks: &Looks, now: Duration, pool: Pool<'_>) -> bool {
+        let heard_at = looks.returned(self.since);
+        let heard_at = heard_at.filter(|at| self.looked_at.max(self.since) < *at);
+        heard_at.is_some_and(|at| {
+            let is_older = |a: &IpAddr| looks.is_before(pool(*a), at, now);
+            now >= self.refreshing_until && self.silent.iter().any(is_older)
+        })
     }
 
     /// Nobody looks for it, and the last time is a while ago.
@@ -410,7 +425,7 @@ impl Troubles {
 
     /// A server of the zone has said something of use. What was answered in its place meanwhile, if it was in trouble: the number of
     /// answers, and since when, seconds since 1970.
-    pub fn heard(&self, zone: &Name) -> Option<(u64, u64)> {
+    pub fn heard(&self, zone: &Name, now: Duration) -> Option<(u64, u64)> {
         if self.is_quiet() {
             return None;
         }
@@ -418,9 +433,12 @@ impl Troubles {
         tables.failing.remove(zone);
         tables.overdue.remove(zone);
         let ended = tables.zones.remove(zone);
-        if ended.is_some() {
+        if let Some(ended) = &ended {
             // What failed because of it is resolved first again.
             tables.names.retain(|_, t| t.zone.as_ref() != Some(zone));
+            if !ended.silent.is_empty() {
+                tables.looks.heard(ended.since, now);
+            }
         }
         self.counted(&tables);
         ended.map(|t| (t.answers, t.since_s))
@@ -628,11 +646,15 @@ impl Troubles {
         match zone {
             Some(zone) => {
                 let trouble = zones.get_mut(zone)?;
-                if !trouble.is_due(looks, now.mono, pool) || !bucket.take(trouble.packets, now.mono)
-                {
+                let in_turn = trouble.is_in_turn(looks, now.mono, pool);
+                let is_due = in_turn || trouble.is_recalled(looks, now.mono, pool);
+                if !is_due || !bucket.take(trouble.packets, now.mono) {
                     return None;
                 }
-                looks.begun(&trouble.silent, trouble.packets, now.mono, pool);
+                match in_turn {
+                    true => looks.begun(&trouble.silent, trouble.packets, now.mono, pool),
+                    false => looks.recalled(&trouble.silent, now.mono, pool),
+                }
                 (trouble.refreshing_until, trouble.asked) = (busy_until, 0);
                 trouble.looked_at = now.mono;
                 trouble.next_at = now.mono + ZONE_EVERY;

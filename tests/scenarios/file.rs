@@ -28,7 +28,7 @@ pub struct Scenario {
     /// Real sockets on loopback and real time, in one run.
     #[serde(default)]
     pub sockets: bool,
-    /// The whole engine with its ledger on disk, in one run.
+    /// The whole engine with its ledger on disk.
     #[serde(default)]
     pub engine: bool,
     #[serde(default)]
@@ -380,6 +380,7 @@ pub fn fault(text: &str) -> Fault {
     match kind {
         "none" => Fault::None,
         "silent" => Fault::Silent,
+        "silent-tcp" => Fault::SilentTcp(Duration::from_millis(word().parse().unwrap())),
         "udp-silent" => Fault::UdpSilent,
         "unreachable" => Fault::Unreachable,
         "lame" => Fault::Lame,

@@ -15,9 +15,12 @@ use tokio::time::Instant;
 
 use crate::compare::{self, numbered};
 use crate::file::{Load, Step, fault, question};
+use crate::luck::Luck;
 use crate::net::{Fault, SimNet};
 use crate::play::query;
 
+/// So much later than the load begins its flaps may in a seeded run.
+const FLAP_LATE_MAX: Duration = Duration::from_millis(1000);
 /// Faults that are told of one load.
 const TOLD_MAX: usize = 5;
 
@@ -37,16 +40,17 @@ pub async fn play(
     net: &Arc<SimNet>,
     pipeline: &Arc<Pipeline>,
     client: &Client,
-    steady: bool,
+    luck: &mut Luck,
     hosts: impl Fn(&str) -> Vec<IpAddr>,
 ) -> Vec<String> {
-    let began = Instant::now();
-    let flapping = tokio::spawn(flap(step.flaps.clone(), net.clone(), began));
+    let (began, steady) = (Instant::now(), luck.is_steady());
+    let flaps_from = began + luck.late(FLAP_LATE_MAX);
+    let flapping = tokio::spawn(flap(step.flaps.clone(), net.clone(), flaps_from));
     let mut asking = JoinSet::new();
     for (of, load) in step.load.iter().enumerate() {
         let (load, pipeline, client) = (load.clone(), pipeline.clone(), client.clone());
-        let until = Duration::from_secs(step.load_s);
-        asking.spawn(async move { ask(of, &load, until, pipeline, client).await });
+        let (until, luck) = (Duration::from_secs(step.load_s), luck.another());
+        asking.spawn(async move { ask(of, &load, until, luck, pipeline, client).await });
     }
     let asked: Vec<Asked> = asking.join_all().await.into_iter().flatten().collect();
     flapping.abort();
@@ -65,6 +69,7 @@ async fn ask(
     of: usize,
     load: &Load,
     until: Duration,
+    mut luck: Luck,
     pipeline: Arc<Pipeline>,
     client: Client,
 ) -> Vec<Asked> {
@@ -74,6 +79,7 @@ async fn ask(
         if at >= until {
             break;
         }
+        let at = at + luck.late(Duration::from_micros(1_000_000 / load.per_s));
         tokio::time::sleep_until(began + at).await;
         let number = load.names.map_or(count, |names| count % names) as usize + 1;
         let query = query(question(&numbered(&load.ask, number)), "rd do", &[]);

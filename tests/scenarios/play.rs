@@ -21,11 +21,14 @@ use crate::compare::{self, has, numbered};
 use crate::file::{Scenario, Step, Zone, fault, question, rcode};
 use crate::internet::{self, BEGIN_S, addresses, builder, put, serve_resolvers};
 use crate::load;
+use crate::luck::Luck;
 use crate::machine::{self, Around, Machine, UDP_SIZE};
 use crate::net::SimNet;
 use crate::script::Script;
 use crate::sockets;
 
+/// So much later than it says a step may begin in a seeded run. Times of the files are whole seconds.
+const AT_MAX: Duration = Duration::from_millis(900);
 /// The client cookie of every question that has one.
 const COOKIE: [u8; 8] = *b"scenario";
 
@@ -59,6 +62,7 @@ struct Stage {
     machine: Machine,
     began: Instant,
     steady: bool,
+    luck: Luck,
     /// The COOKIE option of the latest answer that had one.
     cookie: Vec<u8>,
 }
@@ -100,13 +104,15 @@ impl Stage {
             net,
             began: Instant::now(),
             steady: seed == 0,
+            luck: Luck::of(seed),
             cookie: COOKIE.to_vec(),
         }
     }
 
     async fn take(&mut self, step: &Step) -> Vec<String> {
         if let Some(at_s) = step.at_s {
-            tokio::time::sleep_until(self.began + Duration::from_secs(at_s)).await;
+            let late = self.luck.late(AT_MAX);
+            tokio::time::sleep_until(self.began + Duration::from_secs(at_s) + late).await;
         }
         self.change(step).await;
         self.net.take_packets();
@@ -155,7 +161,7 @@ impl Stage {
         faults
     }
 
-    async fn load(&self, step: &Step) -> Vec<String> {
+    async fn load(&mut self, step: &Step) -> Vec<String> {
         if step.load.is_empty() {
             return Vec::new();
         }
@@ -166,7 +172,8 @@ impl Stage {
             servers.map(|a| a.parse().unwrap()).collect()
         };
         let before = self.machine.counters();
-        let mut faults = load::play(step, net, pipeline, &client(""), self.steady, hosts).await;
+        let luck = &mut self.luck;
+        let mut faults = load::play(step, net, pipeline, &client(""), luck, hosts).await;
         if self.steady {
             faults.extend(compare::counted(step, &before, &self.machine.counters()));
         }

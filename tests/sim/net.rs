@@ -28,6 +28,8 @@ pub enum Fault {
     None,
     /// Nothing comes back.
     Silent,
+    /// Nothing comes back, and a connection ends so soon: another question has waited for it longer.
+    SilentTcp(Duration),
     /// Datagrams are dropped, TCP works.
     UdpSilent,
     /// This machine has as many connections to it as may be, all full.
@@ -292,7 +294,8 @@ impl SimNet {
         let timed_out = (ask.timeout, Err(ExchangeError::TimedOut));
         let drops = |zone: &Name| ask.question.name.is_within(zone);
         match host.fault {
-            Fault::Silent => timed_out,
+            Fault::SilentTcp(after) if !udp => (after, Err(ExchangeError::TimedOut)),
+            Fault::Silent | Fault::SilentTcp(_) => timed_out,
             _ if host.dropped.iter().any(drops) => timed_out,
             Fault::UdpSilent if udp => timed_out,
             Fault::Loss(share) if lost < share => timed_out,

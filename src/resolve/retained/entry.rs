@@ -70,6 +70,11 @@ impl Cut {
         }
     }
 
+    /// Whether the signatures of the proof do not hold any more (RFC 4035 section 5.3.1).
+    pub fn has_run_out(&self, wall_s: u64) -> bool {
+        wall_s > self.until_s()
+    }
+
     /// Whether both prove the same.
     pub(super) fn says_as(&self, other: &Cut) -> bool {
         match (self, other) {
@@ -148,7 +153,9 @@ impl Entry {
             servers.sort();
             servers
         };
-        self.parent_labels != other.parent_labels || sorted(self) != sorted(other)
+        self.parent_labels != other.parent_labels
+            || self.cut != other.cut
+            || sorted(self) != sorted(other)
     }
 
     /// Whether the zone has changed hands, as far as one can tell: no server was kept.

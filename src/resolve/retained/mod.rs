@@ -21,7 +21,9 @@
 //! parent has it; only a deletion that nobody could see during the outage stays unseen until its end. Nothing here denies a name.
 //!
 //! Trust: below an entry everything validates as always, from the kept DS set on. When the signatures of that set have run out, the
-//! answer is secure-as-of (ARCHITECTURE.md); when its proof was that there is no DS, the zone is insecure, as it was.
+//! answer is secure-as-of (ARCHITECTURE.md); when its proof was that there is no DS, the zone is insecure, as it was. A proof serves past
+//! its signatures only while its parent is gone, and not if they had run out when that was last heard: a zone that has been
+//! signed since must not pass for unsigned because somebody keeps its DS away.
 //!
 //! Failure: both tables are bounded in entries and together in bytes. A full one forgets the least used eighth, so that a flood
 //! of names that nobody asks for twice pushes out itself.
@@ -278,8 +280,9 @@ impl Retained {
             entry.written_s = 1;
         } else if let Some(known) = known {
             entry.uses = known.uses;
-            // What a former parent proved is another's word.
-            if known.parent_labels == entry.parent_labels {
+            // What a former parent proved is another's word. And a proof that has run out where its parent can be heard is to be had
+            // anew, or is none any more.
+            if known.parent_labels == entry.parent_labels && !known.cut.has_run_out(now.wall_s) {
                 entry.cut.clone_from(&known.cut);
             }
             entry.written_s = known.written_s;
@@ -494,7 +497,7 @@ impl Retained {
         (1..=zone.label_count()).rev().find_map(used)
     }
 
-    /// What is kept of the cuts on the way to `home`, from the top.
+    /// What is kept of the cuts on the way to `home`, from the top. A proof that has run out is none but while its parent is gone.
     pub fn cuts(&self, home: &Name, now: Now) -> Vec<KeptCut> {
         let tables = self.tables();
         if tables.zones.is_empty() {
@@ -507,9 +510,10 @@ impl Retained {
             if entry.cut == Cut::NotTold || note.age_s > self.settings.age_max_s {
                 return None;
             }
-            Some(KeptCut {
+            let needed = entry.taken_until > now.mono || tables.gone.contains_key(&note.parent);
+            (needed || !entry.cut.has_run_out(now.wall_s)).then(|| KeptCut {
                 cut: entry.cut.clone(),
-                needed: entry.taken_until > now.mono || tables.gone.contains_key(&note.parent),
+                needed,
                 note,
             })
         };

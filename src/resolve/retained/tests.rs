@@ -111,7 +111,7 @@ fn denials_end_what_lies_on_the_way_to_the_name_and_below() {
 fn a_zone_that_has_moved_takes_nothing_along() {
     let ds = |n: u8| Cut::Signed {
         ds: vec![vec![n].into()].into(),
-        until_s: 9,
+        until_s: at(9).wall_s,
     };
     for (server, parent, below) in [
         ("ns.net.", "com.", true),
@@ -183,7 +183,7 @@ fn what_is_too_old_is_not_used() {
     let www = question("www.a.com.", Rtype::A);
     for (s, expected) in [(1000, Some("a.com.")), (1001, None)] {
         learn(&kept, "a.com.", "com.", "ns.net.", 0);
-        kept.learn_cut(&name("a.com."), &Cut::Unsigned { until_s: 0 });
+        kept.learn_cut(&name("a.com."), &unsigned(2000));
         assert_eq!(
             kept.cuts(&www.name, at(s)).len(),
             usize::from(expected.is_some())
@@ -192,6 +192,42 @@ fn what_is_too_old_is_not_used() {
         kept.learn_addresses(&name("ns.net."), Rtype::A, &[[192, 0, 2, 1].into()], at(0));
         let found = kept.addresses(&name("ns.net."), Rtype::A, at(s));
         assert_eq!(found.is_some(), expected.is_some(), "{s}");
+    }
+}
+
+fn unsigned(until_s: u64) -> Cut {
+    Cut::Unsigned {
+        until_s: at(until_s).wall_s,
+    }
+}
+
+/// As-of validation is for what ran out while nobody could ask for it anew.
+#[test]
+fn a_proof_that_has_run_out_serves_only_while_its_parent_is_gone() {
+    let ds = Cut::Signed {
+        ds: vec![vec![1].into()].into(),
+        until_s: at(50).wall_s,
+    };
+    for cut in [unsigned(50), ds] {
+        let kept = kept();
+        let (com, zone) = (name("com."), name("a.com."));
+        let serves = |s: u64| !kept.cuts(&zone, at(s)).is_empty();
+        learn(&kept, "a.com.", "com.", "ns.net.", 0);
+        kept.learn_cut(&zone, &cut);
+        assert!(serves(50) && !serves(51), "{cut:?}");
+        kept.failed(&com, at(60));
+        assert!(serves(61) && serves(600), "{cut:?}");
+        // The parent is back, and names the servers; what it says of the DS set is to be proven anew.
+        kept.heard(&com);
+        assert!(!serves(601), "{cut:?}");
+        learn(&kept, "a.com.", "com.", "ns.net.", 602);
+        kept.failed(&com, at(603));
+        assert!(!serves(604), "{cut:?}");
+        let row = kept.take_unwritten(9, true, at(605));
+        let written = row
+            .iter()
+            .any(|change| matches!(change, Unwritten::Zone(row) if row.cut == Cut::NotTold));
+        assert!(written, "{row:?}");
     }
 }
 
@@ -287,7 +323,7 @@ fn rows_carry_what_is_kept_across_a_restart() {
     learn(&before, "b.com.", "com.", "ns.net.", 0);
     let signed = Cut::Signed {
         ds: vec![vec![1, 2, 3].into()].into(),
-        until_s: 7,
+        until_s: at(100).wall_s,
     };
     before.learn_cut(&name("a.com."), &signed);
     before.learn_addresses(&name("ns.net."), Rtype::A, &[[192, 0, 2, 1].into()], at(0));

@@ -113,9 +113,12 @@ fn a_zone_in_trouble_speaks_for_all_below_it_until_it_is_heard() {
         Duration::ZERO,
         at(1),
     );
-    assert_eq!(troubles.heard(&name("a.")), Some((2, 1_000_000)));
+    assert_eq!(
+        troubles.heard(&name("a."), at(2).mono),
+        Some((2, 1_000_000))
+    );
     assert_eq!(told(&troubles, "x.a.", at(2)), "none");
-    assert_eq!(troubles.heard(&name("a.")), None);
+    assert_eq!(troubles.heard(&name("a."), at(2).mono), None);
 }
 
 #[test]
@@ -216,6 +219,52 @@ fn zones_on_the_same_silent_servers_take_turns() {
     assert!(find(56_000).is_some_and(|known| !known.due));
 }
 
+/// One of them is heard: the others are looked for at the next question, once; those that were silent long before are not.
+#[test]
+fn what_fell_silent_together_is_looked_for_together() {
+    let troubles = Troubles::default();
+    let server = |n: u8| IpAddr::from([192, 0, 2, n]);
+    let silent = |zone: &str, n: u8, ms: u64| {
+        troubles.note_zone(&name(zone), why(Kind::Unreachable), &[server(n)], at(ms));
+    };
+    let look = |zone: &str, ms: u64| {
+        let question = q(&format!("www.{zone}"));
+        let granted = troubles.claim(&question, Some(&name(zone)), at(ms), &host);
+        if let Some(granted) = granted {
+            let failed = Refreshed::Failed(why(Kind::Unreachable));
+            let now = at(ms + 10);
+            troubles.refreshed(&question, Some(&name(zone)), failed, (granted, 0), now);
+        }
+        granted.is_some()
+    };
+    silent("old.", 1, 0);
+    for (zone, n, ms) in [
+        ("a.", 2, 100_000),
+        ("b.", 3, 130_000),
+        ("b2.", 3, 130_000),
+        ("c.", 4, 155_000),
+    ] {
+        silent(zone, n, ms);
+    }
+    for zone in ["old.", "a.", "b.", "c."] {
+        assert!(look(zone, 157_000), "{zone}");
+        assert!(!look(zone, 160_000), "{zone}");
+    }
+    // Who was silent the shortest of them is heard first.
+    troubles.heard(&name("c."), at(160_500).mono);
+    let looks = |ms| ["old.", "a.", "b.", "b2."].map(|zone| look(zone, ms));
+    assert_eq!(looks(160_600), [false, true, true, false]);
+    assert_eq!(looks(161_000), [false; 4]);
+    // Whatever comes back after it, a silent server is not looked at all the time.
+    troubles.heard(&name("a."), at(161_100).mono);
+    assert_eq!(looks(162_000), [false; 4]);
+    assert_eq!(looks(162_600), [false, false, true, false]);
+    // Those in turn are no later for it: every 8 s where few ask.
+    assert_eq!(looks(164_999), [false; 4]);
+    assert_eq!(looks(165_000), [true, false, false, true]);
+    assert!(!look("b.", 172_999) && look("b.", 173_000));
+}
+
 #[test]
 fn all_looks_together_are_bounded() {
     let troubles = Troubles::default();
@@ -251,7 +300,7 @@ fn a_zone_that_fails_at_everything_is_in_trouble_and_one_that_fails_at_a_name_is
     // A useful answer between two failures makes it one name's trouble.
     for _ in 0..20 {
         troubles.note_failing(&name("b."), why(Kind::Failing), at(0));
-        troubles.heard(&name("b."));
+        troubles.heard(&name("b."), at(0).mono);
     }
     assert_eq!(told(&troubles, "www.b.", at(0)), "none");
 }

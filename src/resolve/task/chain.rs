@@ -16,6 +16,7 @@ use crate::resolve::interpret;
 use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::retained;
 use crate::resolve::trace::{What, security_word};
+use crate::resolve::validate::{ProvenCut, Verdict};
 use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
 
 /// Links of a chain of aliases.
@@ -470,15 +471,29 @@ impl Shared {
             if placed == Placed::Well {
                 self.note_denial(question, response, &verdict);
             }
-            if let Some(note) = self.retained.through(&response.zone, self.clock.now()) {
-                let ttl_max_s = verdict.ttl_max_s.unwrap_or(u32::MAX);
-                verdict.ttl_max_s = Some(ttl_max_s.min(retained::ANSWER_TTL_MAX_S));
-                verdict.errors.push(note.ede());
+            if self.mark_retained(&response.zone, &mut verdict) {
                 self.metrics.retained_answers_total.inc();
             }
         }
+        let (entry, ttl_s) = self.entry(response.rcode, verdict);
+        (entry, ttl_s, placed)
+    }
+
+    /// Says so where what `zone` says was found through a retained delegation, and lets it live no longer than that allows.
+    fn mark_retained(&self, zone: &Name, verdict: &mut Verdict) -> bool {
+        let Some(note) = self.retained.through(zone, self.clock.now()) else {
+            return false;
+        };
+        let ttl_max_s = verdict.ttl_max_s.unwrap_or(u32::MAX);
+        verdict.ttl_max_s = Some(ttl_max_s.min(retained::ANSWER_TTL_MAX_S));
+        verdict.errors.push(note.ede());
+        true
+    }
+
+    /// A link as it was judged, with the TTL that it may live.
+    fn entry(&self, rcode: Rcode, verdict: Verdict) -> (Entry, u32) {
         let entry = Entry {
-            rcode: response.rcode,
+            rcode,
             answer: verdict.answer,
             authority: verdict.authority,
             security: verdict.security,
@@ -486,7 +501,25 @@ impl Shared {
         };
         let ttl_s = entry.ttl_s(self.settings.ttl);
         let ttl_s = verdict.ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
-        (entry.with_ttl(ttl_s), ttl_s, placed)
+        (entry.with_ttl(ttl_s), ttl_s)
+    }
+
+    /// Keeps what the parent of a zone was proven to say of its DS set, as if it had been asked for: who validates behind this resolver asks for
+    /// it perhaps when the parent is gone and only the zone itself can be reached. A denial without SOA is an old answer from its beginning: while the
+    /// parent can be asked, its own word with a SOA is to be had.
+    pub(super) fn keep_ds(&self, proven: &ProvenCut) {
+        if !self.settings.stale.enabled || self.judging.is_some() {
+            return;
+        }
+        let mut verdict = proven.answer.clone();
+        self.mark_retained(&proven.by, &mut verdict);
+        let question = Question::new(proven.zone.clone(), Rtype::DS);
+        match self.entry(Rcode::NOERROR, verdict) {
+            (entry, 0) if entry.answer.is_empty() => {
+                self.cache.put_run_out(&question, &entry, self.clock.now());
+            }
+            (entry, ttl_s) => self.keep(&question, &entry, ttl_s, Occasion::Question),
+        }
     }
 }
 

@@ -92,8 +92,9 @@ impl Shared {
 
     /// What a validation has proven of the cuts on its way, and what it had to take as it was.
     pub(super) fn note_cuts(&self, validation: &Validation) {
-        for (zone, cut) in validation.proven_cuts() {
-            self.retained.learn_cut(zone, cut);
+        for proven in validation.proven_cuts() {
+            self.retained.learn_cut(&proven.zone, &proven.cut);
+            self.keep_ds(proven);
         }
         if let Some(note) = validation.accepted_as_of() {
             self.retained.note_as_of(&note.parent);

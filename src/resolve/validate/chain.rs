@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::judge::{Insecure, Judged, Shape, signers};
+use super::kept::ProvenCut;
 use super::keys::Known;
 use super::links::{Links, as_of, is_unverified, link_questions, verified_zone};
 use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
@@ -37,7 +38,7 @@ use super::{
 use crate::cache::entry::AS_OF_TTL_MAX_S;
 use crate::clock::Now;
 use crate::dns::{Class, Ede, Name, Question, Rdata, Rtype};
-use crate::resolve::retained::{Cut as KeptDs, KeptCut};
+use crate::resolve::retained::KeptCut;
 use crate::resolve::trace::Trace;
 use crate::resolve::{Origin, Response, RetainedNote};
 
@@ -86,7 +87,7 @@ pub struct Validation {
     /// Cuts on the way that were proven earlier, from the top.
     pub(super) kept: Vec<KeptCut>,
     /// Cuts that were proven just now.
-    pub(super) proven: Vec<(Name, KeptDs)>,
+    pub(super) proven: Vec<ProvenCut>,
     pub(super) accepted: Option<RetainedNote>,
 }
 
@@ -534,10 +535,10 @@ impl Validation {
             Ok(judged) => {
                 self.vouched.push(question);
                 let as_of = as_of(&response.origin).or_else(|| zone.known.as_of.clone());
-                if as_of.is_none() && matches!(response.origin, Origin::Network(_)) {
-                    self.note_cut(&candidate, &judged);
-                }
                 let speaker = mirror.unwrap_or(&zone.name);
+                if as_of.is_none() && matches!(response.origin, Origin::Network(_)) {
+                    self.note_cut(speaker, &candidate, &judged, now);
+                }
                 self.learn(speaker, &judged, &response.origin, as_of.as_ref(), now);
                 self.descend(zone, candidate, judged, as_of, now)
             }

@@ -25,7 +25,7 @@ const ANSWER_SETS_MAX: usize = 64;
 const DENIAL_SETS_MAX: usize = 8;
 
 /// A response that is the zone's own word.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Judged {
     pub(super) shape: Shape,
     /// Checked sets of the answer section.
@@ -39,7 +39,7 @@ pub(super) struct Judged {
 }
 
 /// A signed answer that proves nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Insecure {
     /// RFC 5155 section 9.2.
     OptOut,

@@ -7,12 +7,25 @@
 use super::chain::{Cut, Place, Validation, Zone};
 use super::judge::{Judged, Shape};
 use super::keys::Known;
-use super::{Anchor, AsOf, Lifetime, ZoneStatus};
+use super::{Anchor, AsOf, Lifetime, Verdict, ZoneStatus};
 use crate::clock::Now;
 use crate::dns::{Ds, Name, Question, Rdata, Rtype};
 use crate::resolve::RetainedNote;
 use crate::resolve::retained::{Cut as KeptDs, KeptCut, USE_TTL_S};
 use crate::resolve::trace::What;
+
+/// What the parent of a zone says of its DS set, proven just now.
+#[derive(Debug, Clone)]
+pub struct ProvenCut {
+    /// The zone.
+    pub zone: Name,
+    /// The one that speaks for its parent.
+    pub by: Name,
+    /// What it says.
+    pub cut: KeptDs,
+    /// The same as an answer to who asks for the DS set. A denial that came with a referral has no SOA.
+    pub answer: Verdict,
+}
 
 impl Validation {
     /// The same, with what is kept of the cuts on the way to the answer's home, from the top.
@@ -27,7 +40,7 @@ impl Validation {
     }
 
     /// What was proven on the way of DS sets, with what their parents say now.
-    pub fn proven_cuts(&self) -> &[(Name, KeptDs)] {
+    pub fn proven_cuts(&self) -> &[ProvenCut] {
         &self.proven
     }
 
@@ -62,7 +75,7 @@ impl Validation {
     /// Goes on at a kept cut.
     pub(super) fn step_over(&mut self, kept: KeptCut, now: Now) {
         let KeptCut { cut, note, .. } = kept;
-        let run_out = now.wall_s > cut.until_s();
+        let run_out = cut.has_run_out(now.wall_s);
         self.tell_kept(&cut, &note, run_out, now);
         let as_of = run_out.then(|| AsOf::Retained(note.clone()));
         let name = note.zone.clone();
@@ -114,7 +127,7 @@ impl Validation {
     }
 
     /// A server of the parent has said, and proven, what there is to say of the DS set of `zone`.
-    pub(super) fn note_cut(&mut self, zone: &Name, judged: &Judged) {
+    pub(super) fn note_cut(&mut self, by: &Name, zone: &Name, judged: &Judged, now: Now) {
         let until_s = judged.life.wall_end_s;
         let cut = match (&judged.insecure, &judged.shape) {
             (Some(_), _) | (None, Shape::NoData { delegation: true }) => {
@@ -129,6 +142,12 @@ impl Validation {
             }
             _ => return,
         };
-        self.proven.push((zone.clone(), cut));
+        let answer = self.judged(judged.clone(), None, now);
+        self.proven.push(ProvenCut {
+            zone: zone.clone(),
+            by: by.clone(),
+            cut,
+            answer,
+        });
     }
 }

@@ -116,13 +116,16 @@ impl Attempt {
         }
     }
 
-    /// Everybody was asked and is silent, and the last exchanges are under way: as long as they are, and the client waits, somebody may
-    /// have come back.
+    /// Everybody was asked and is silent: as long as the client waits, somebody may have come back. That nothing is under way is no end: a
+    /// connection that comes to nothing may have been begun by another question, long before.
     fn look_again(&mut self, sender: &mut Sender<'_, '_>) {
         let now = sender.now.mono;
         let in_time = self.began.is_some_and(|began| now < began + LOOKS_FOR);
-        let waits = !self.under_way.is_empty() && self.looks < LOOKS_MAX && in_time;
-        if !waits
+        let is_silent = |a: &&IpAddr| !self.excluded.contains(a);
+        let silent: Vec<IpAddr> = (self.addresses.iter().filter(is_silent)).copied().collect();
+        if self.looks >= LOOKS_MAX
+            || !in_time
+            || silent.is_empty()
             || self.forward.is_some()
             || self.leaves_out
             || sender.manner.apart
@@ -132,13 +135,12 @@ impl Attempt {
         }
         if self.look_at.is_some_and(|at| at <= now) {
             if self.is_braked(sender) {
+                self.held = self.under_way.is_empty();
                 self.next_at = Some(now + HOLD_FOR);
                 return;
             }
-            let usable = |a: &&IpAddr| !self.excluded.contains(a);
-            let usable: Vec<&IpAddr> = self.addresses.iter().filter(usable).collect();
-            let next = usable.get(usize::from(self.looks) % usable.len().max(1));
-            let Some(server) = next.map(|a| **a) else {
+            let next = silent.get(usize::from(self.looks) % silent.len());
+            let Some(server) = next.copied() else {
                 return;
             };
             self.looks += 1;
@@ -152,6 +154,7 @@ impl Attempt {
         }
         let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
         self.next_at = Some(at);
+        self.held = self.under_way.is_empty();
     }
 
     /// Sends one question; says how long to wait for its answer.

@@ -254,7 +254,8 @@ impl Shared {
 
     /// A server of the zone has said something of use.
     pub(in crate::resolve::task) fn note_zone_back(&self, zone: &Name) {
-        let Some((answers, since_s)) = self.troubles.heard(zone) else {
+        let now = self.clock.now().mono;
+        let Some((answers, since_s)) = self.troubles.heard(zone, now) else {
             return;
         };
         if answers > 0

@@ -36,7 +36,12 @@ impl Validation {
         }
     }
 
-    pub(super) fn judged(&mut self, judged: Judged, as_of: Option<&AsOf>, now: Now) -> Verdict {
+    pub(in crate::resolve::validate) fn judged(
+        &mut self,
+        judged: Judged,
+        as_of: Option<&AsOf>,
+        now: Now,
+    ) -> Verdict {
         let mut errors = Vec::new();
         let security = match (judged.insecure, as_of) {
             (Some(Insecure::OptOut), _) => Security::Insecure,
