@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast::alert::webhook::{TRY_AGAIN_S, TRY_TIME_MAX_S};
+use holdfast::alert::webhook::{TRY_AGAIN_S, TRY_TIME_MAX_S, Webhook};
 use holdfast::alert::{self, Alert, Deps, Outgoing, QUEUE_MAX, Severity, Tap, command};
 use holdfast::clock::Clock;
 use holdfast::config::{self, WebUrl};
@@ -22,7 +22,8 @@ use holdfast::news::News;
 use holdfast::reach::Prefixes;
 use holdfast::reach::signal::Evidence;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -233,6 +234,148 @@ fn outgoing(text: &str) -> Outgoing {
         at: "2026-08-01T12:00:00Z".into(),
         left_out: 3,
         server: "here".into(),
+    }
+}
+
+/// How a web server answers that does not do so as one should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// It takes the alert, and says so with a body that never ends.
+    Body,
+    /// It takes it, and sends its answer an octet at a time.
+    Drip,
+    /// What it says is no HTTP.
+    Junk,
+    /// A head that never ends.
+    Huge,
+    /// It refuses, with a body that never ends.
+    Refusal,
+    /// It sends the alert elsewhere.
+    Elsewhere,
+    /// It hangs up.
+    Shut,
+    /// It says nothing.
+    Mute,
+}
+
+impl Manner {
+    /// What it says first, and what it goes on saying for as long as somebody listens.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Manner::Body => (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "4\r\nmore\r\n",
+            ),
+            Manner::Drip => ("HTTP/1.1 204 No Content\r\n\r\n", ""),
+            Manner::Junk => ("SSH-2.0-OpenSSH_9.2p1\r\n", "\0\u{7f}\u{1}junk\n"),
+            Manner::Huge => ("HTTP/1.1 200 OK\r\n", "X-More: and more of it\r\n"),
+            Manner::Refusal => (
+                "HTTP/1.1 500 No\r\nContent-Length: 99999999999\r\n\r\n",
+                "why",
+            ),
+            Manner::Elsewhere => (
+                "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.8/\r\nContent-Length: 0\r\n\r\n",
+                "",
+            ),
+            Manner::Shut | Manner::Mute => ("", ""),
+        }
+    }
+
+    async fn speak(self, mut to: DuplexStream) -> io::Result<()> {
+        let mut text = Vec::new();
+        while !text.ends_with(b"}") {
+            if to.read_buf(&mut text).await? == 0 {
+                return Ok(());
+            }
+        }
+        let (first, more) = self.words();
+        match self {
+            Manner::Drip => {
+                for octet in first.as_bytes() {
+                    to.write_all(&[*octet]).await?;
+                    sleep(SECOND / 10).await;
+                }
+            }
+            _ => to.write_all(first.as_bytes()).await?,
+        }
+        if self == Manner::Shut {
+            return Ok(());
+        }
+        while !more.is_empty() {
+            to.write_all(more.as_bytes()).await?;
+        }
+        // The other end hangs up.
+        to.read_buf(&mut text).await.map(drop)
+    }
+}
+
+/// Web servers that answer so, how often they were asked, and how many of them still speak to somebody.
+struct Odd {
+    manner: Manner,
+    tries: AtomicUsize,
+    open: Arc<AtomicUsize>,
+}
+
+impl Connect for Odd {
+    fn connect(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        let (ours, theirs) = tokio::io::duplex(4 << 10);
+        let (manner, open) = (self.manner, self.open.clone());
+        open.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let _ = manner.speak(theirs).await;
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+        Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_web_server_says_beside_the_code_is_of_no_weight_and_bounded() {
+    for (manner, is_taken) in [
+        (Manner::Body, true),
+        (Manner::Drip, true),
+        (Manner::Junk, false),
+        (Manner::Huge, false),
+        (Manner::Refusal, false),
+        (Manner::Elsewhere, false),
+        (Manner::Shut, false),
+        (Manner::Mute, false),
+    ] {
+        let (metrics, clock) = (Arc::new(Metrics::default()), Clock::starting_at(SECOND));
+        let odd = Arc::new(Odd {
+            manner,
+            tries: AtomicUsize::new(0),
+            open: Arc::default(),
+        });
+        let webhook = Webhook {
+            to: WebUrl::parse("http://192.0.2.7/").unwrap(),
+            ca: None,
+            connect: odd.clone(),
+            lookup: Arc::new(NoNames),
+            clock,
+        };
+        let (door, queue) = mpsc::channel(2);
+        for text in ["one", "two"] {
+            door.try_send(Arc::new(outgoing(text))).unwrap();
+        }
+        drop(door);
+        webhook.send_all(queue, metrics.clone()).await;
+        let (sent, failed) = match is_taken {
+            true => (2, 0),
+            false => (0, 2),
+        };
+        let counts = (
+            metrics.alerts_webhook_sent_total.value(),
+            metrics.alerts_webhook_failed_total.value(),
+        );
+        assert_eq!(counts, (sent, failed), "{manner:?}");
+        let per_alert = if is_taken { 1 } else { 1 + TRY_AGAIN_S.len() };
+        let tries = odd.tries.load(Ordering::Relaxed);
+        assert_eq!(tries, 2 * per_alert, "{manner:?}");
+        // Nobody listens any more to what never ends.
+        sleep(SECOND).await;
+        assert_eq!(odd.open.load(Ordering::Relaxed), 0, "{manner:?}");
     }
 }
 

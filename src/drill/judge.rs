@@ -11,8 +11,8 @@ use crate::clock::Clock;
 use crate::dns::{Name, Question, Rcode};
 use crate::reach::Cut;
 use crate::resolve::task::{Beside, CLIENT_WAIT, Judging, Resolver, Way};
-use crate::resolve::trace::Trace;
-use crate::resolve::{Health, LocalZones, Observation};
+use crate::resolve::trace::{Event, Trace};
+use crate::resolve::{Health, LocalZones, Observation, Resolution};
 use crate::upstream::{Ask, IsCut, Manner, Severed, Upstream};
 
 /// So often a client tries.
@@ -83,23 +83,22 @@ impl Judge {
     }
 
     /// Judges one question: asks the servers that stay reachable, and where the question comes to nothing all those that it leads to
-    /// now. Takes up to twice the time that a question may take.
+    /// now. Takes a few times as long as a question may take.
     pub async fn judge(&self, question: Question) -> Judged {
-        let trace = Trace::recording(self.clock.now());
-        let resolution = self.after.judge_question(question.clone(), &trace).await;
-        let (events, _) = trace.events();
-        let evidence = Evidence {
-            question: &question,
-            cut: &self.cut,
-            resolution: &resolution,
-            events: &events,
-        };
-        if resolution.rcode != Rcode::SERVFAIL {
+        let first = self.attempt(&self.after, &question).await;
+        let evidence = first.evidence(&question, &self.cut);
+        if first.is_answered() {
             let verdict = self.survives(&evidence).await;
             let place = self.place(&evidence);
             return Judged { verdict, place };
         }
-        let verdict = self.comes_to_nothing(&evidence).await;
+        let verdict = match self.fails_now(&question).await {
+            Some(fails) => fails,
+            None => match self.survives_later(&question).await {
+                Some(judged) => return judged,
+                None => self.lost(&evidence),
+            },
+        };
         // What lies below a zone that is lost only the true world knows.
         let deeper = self.before.way_to(&question);
         let place = self
@@ -144,15 +143,41 @@ impl Judge {
         })
     }
 
-    /// The verdict on a question that is not.
-    async fn comes_to_nothing(&self, evidence: &Evidence<'_>) -> Verdict {
-        let question = evidence.question;
+    /// The verdict on a question that fails at first, where later tries are answered: in an outage what was found out by one serves the
+    /// next, and old data takes the place of what is too long in coming, though not of every failure.
+    async fn survives_later(&self, question: &Question) -> Option<Judged> {
+        let next = self.attempt(&self.after, question).await;
+        let late = match next.is_answered() && self.is_in_time(question).await {
+            true => next,
+            false if !self.slow.has_old(question) => return None,
+            false => {
+                let rested = self.slow.rested(Judging::Time);
+                self.attempt(&rested, question).await
+            }
+        };
+        if !late.is_answered() {
+            return None;
+        }
+        let evidence = late.evidence(question, &self.cut);
+        let verdict = Verdict::Survives(Survival {
+            slow: true,
+            ..evidence.survives()
+        });
+        let place = self.place(&evidence);
+        Some(Judged { verdict, place })
+    }
+
+    /// The verdict on a question that comes to nothing in the true world, too.
+    async fn fails_now(&self, question: &Question) -> Option<Verdict> {
         let trace = Trace::off();
         let now = self.before.judge_question(question.clone(), &trace).await;
-        if now.rcode == Rcode::SERVFAIL {
-            let why = now.errors.first().map(|e| e.text.clone());
-            return Verdict::FailsNow(why.unwrap_or_default());
-        }
+        let why = now.errors.first().map(|e| e.text.clone());
+        let fails = now.rcode == Rcode::SERVFAIL;
+        fails.then(|| Verdict::FailsNow(why.unwrap_or_default()))
+    }
+
+    /// The verdict on a question that comes to nothing in the world after the cut alone, which `evidence` is of.
+    fn lost(&self, evidence: &Evidence<'_>) -> Verdict {
         let failed = evidence.failed_at();
         let zone_now = self.before.way_to(&failed.question);
         let lost_zone = (failed.zone.as_ref()).and_then(|zone| self.servers_of(zone));
@@ -161,13 +186,19 @@ impl Judge {
 }
 
 impl Judge {
+    /// Puts the question to one of the worlds.
+    async fn attempt(&self, world: &Resolver, question: &Question) -> Attempt {
+        let trace = Trace::recording(self.clock.now());
+        let resolution = world.judge_question(question.clone(), &trace).await;
+        let (events, _) = trace.events();
+        Attempt { resolution, events }
+    }
+
     /// Whether the question is answered where silence takes its time, before the work on it ends: its answer is kept for a client's next
     /// try. As in an outage, what was found out by one question serves the next.
     async fn is_in_time(&self, question: &Question) -> bool {
         for _ in 0..TRIES {
-            let trace = Trace::recording(self.clock.now());
-            let found = self.slow.judge_question(question.clone(), &trace).await;
-            if found.rcode != Rcode::SERVFAIL {
+            if self.attempt(&self.slow, question).await.is_answered() {
                 return true;
             }
         }
@@ -180,16 +211,36 @@ impl Judge {
             if attempt > 0 {
                 sleep(TRY_AFTER).await;
             }
-            let trace = Trace::recording(self.clock.now());
             let began = self.clock.now().mono;
             let rested = self.slow.rested(Judging::Time);
-            let found = rested.judge_question(question.clone(), &trace).await;
+            let found = self.attempt(&rested, question).await;
             let took = self.clock.now().mono.saturating_sub(began);
-            if found.rcode != Rcode::SERVFAIL && took <= PROMPT_MAX {
+            if found.is_answered() && took <= PROMPT_MAX {
                 return true;
             }
         }
         false
+    }
+}
+
+/// What one of the worlds has answered, and how it came to that.
+struct Attempt {
+    resolution: Resolution,
+    events: Vec<Event>,
+}
+
+impl Attempt {
+    fn is_answered(&self) -> bool {
+        self.resolution.rcode != Rcode::SERVFAIL
+    }
+
+    fn evidence<'a>(&'a self, question: &'a Question, cut: &'a Cut) -> Evidence<'a> {
+        Evidence {
+            question,
+            cut,
+            resolution: &self.resolution,
+            events: &self.events,
+        }
     }
 }
 

@@ -89,6 +89,11 @@ fn take(stream: TcpStream, status: &str) -> Option<(String, Value)> {
 }
 
 fn started(web: u16) -> Daemon {
+    started_with(web, "")
+}
+
+/// With more lines in `[alerts]`.
+fn started_with(web: u16, more: &str) -> Daemon {
     let directory = directory(&[("hints", HINTS)]);
     let script = directory.path().join("script.sh");
     fs::write(&script, SCRIPT).unwrap();
@@ -96,6 +101,7 @@ fn started(web: u16) -> Daemon {
     let out = directory.path().join("out");
     fs::create_dir(&out).unwrap();
     let config = CONFIG
+        .replace("[alerts]", &format!("[alerts]\n{more}"))
         .replace("CLOSED", &free_port().to_string())
         .replace("WEB", &web.to_string())
         .replace("SCRIPT", script.to_str().unwrap())
@@ -196,4 +202,36 @@ fn a_web_server_and_a_program_are_told() {
     }
     assert!(!daemon.log().contains("refresh failed"), "{}", daemon.log());
     assert!(!daemon.log().contains("secret"), "{}", daemon.log());
+}
+
+/// Another drill of the same cut-off within the interval is nothing new; one of another is.
+#[test]
+fn what_repeats_is_told_once_an_interval() {
+    let (port, posted) = web();
+    let daemon = started_with(port, "interval = \"1h\"");
+    let drill = |arguments: &[&str]| {
+        let start = [&["drill", "start", "--for", "1m"], arguments].concat();
+        for command in [&start[..], &["drill", "stop"]] {
+            let done = daemon.command(command);
+            assert!(done.status.success(), "{done:?}");
+        }
+    };
+    for _ in 0..3 {
+        drill(&["--isolation"]);
+    }
+    drill(&["--zone", "other.example"]);
+    let of = |subject: &str| -> Vec<Value> {
+        let all = posted.lock().unwrap();
+        let of_drills = all
+            .iter()
+            .filter(|(_, alert)| alert["kind"] == "drill_ended");
+        let of_drills =
+            of_drills.filter(|(_, alert)| alert["subject"].as_str().unwrap().contains(subject));
+        of_drills.map(|(_, alert)| alert.clone()).collect()
+    };
+    // One after the other: when the last is here, so are those before.
+    eventually("the end of the last drill", || of("other.example").pop());
+    assert_eq!(of("domestic").len(), 1, "{posted:?}");
+    assert_eq!(of("other.example").len(), 1, "{posted:?}");
+    assert_eq!(metric(&daemon, "alerts_drill_ended_total"), 4);
 }

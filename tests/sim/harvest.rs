@@ -168,6 +168,47 @@ async fn everywhere(lab: &Lab, n: u64) -> Vec<(Resolution, Duration)> {
     out
 }
 
+/// The addresses of the parent's servers are not known when its step begins: they are looked up in vain, or kept from before.
+#[tokio::test(start_paused = true)]
+async fn children_are_found_while_a_parent_with_servers_named_elsewhere_is_gone() {
+    let internet = Builder::new(5)
+        .zone(".")
+        .ttl(TTL)
+        .server("a.root.", &["198.51.100.1"])
+        .zone("net.")
+        .ttl(TTL)
+        .server("ns1.net.", &["192.0.2.21"])
+        .zone("host.net.")
+        .ttl(TTL)
+        .server("ns.host.net.", &["192.0.2.31"])
+        .record("com A 192.0.2.1")
+        .zone("com.")
+        .ttl(TTL)
+        .server("com.host.net.", &["192.0.2.1"])
+        .zone("a.com.")
+        .ttl(TTL)
+        .server("ns.a.com.", &["203.0.113.1"])
+        .record("*.w A 203.0.113.82")
+        .build();
+    let lab = Lab::with(internet, |s| s.stale.enabled = false);
+    lab.check(
+        "x0.w.a.com.",
+        Rtype::A,
+        "NOERROR x0.w.a.com. A 203.0.113.82",
+    )
+    .await;
+    silence(&lab);
+    for n in 1..6 {
+        // What was found out about the servers is forgotten by then.
+        tokio::time::sleep(Duration::from_secs(2 * u64::from(TTL))).await;
+        let asked = format!("x{n}.w.a.com.");
+        let expected = format!("NOERROR {asked} A 203.0.113.82");
+        let found = lab.check(&asked, Rtype::A, &expected).await;
+        let told = |e: &Ede| e.text.contains("retained delegation of a.com.");
+        assert!(found.errors.iter().any(told), "{n}: {:?}", found.errors);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn children_are_found_while_every_parent_is_gone() {
     let lab = cut_off().await;

@@ -11,6 +11,7 @@ mod forward;
 mod harvest;
 mod isolation;
 mod iteration;
+mod judge;
 mod lab;
 mod net;
 mod oracle;

@@ -252,12 +252,16 @@ impl Attempt {
             || (self.forward.is_some() && env.validating);
         // Who gave a bogus answer is asked only when there is nobody else.
         let avoided = |a: &IpAddr| manner.avoid.contains(a);
-        if !self.addresses.iter().all(avoided) {
-            self.leaves_out = self.addresses.iter().any(avoided);
-            self.addresses.retain(|a| !avoided(a));
-        } else if self.search.is_wanting() {
-            self.leaves_out = true;
-            self.shunned = std::mem::take(&mut self.addresses);
+        let is_left = |a: &IpAddr| !avoided(a);
+        // Without any address there is nobody to leave out.
+        if self.addresses.iter().any(avoided) {
+            if self.addresses.iter().any(is_left) {
+                self.leaves_out = true;
+                self.addresses.retain(is_left);
+            } else if self.search.is_wanting() {
+                self.leaves_out = true;
+                self.shunned = std::mem::take(&mut self.addresses);
+            }
         }
         if self.fill(env, now, rng) {
             self.only_silent = true;
@@ -460,6 +464,7 @@ impl Attempt {
             }
             if manner.avoid.contains(&server) {
                 self.shunned.push(server);
+                self.leaves_out = true;
             } else {
                 new = true;
                 self.addresses.push(server);

@@ -3,9 +3,10 @@
 //! Small forms of what `resolve::delegation` holds for the time of a TTL: a hundred thousand of these are meant to be held.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::account::block_bytes;
+use crate::cache::account::{arc_bytes, block_bytes};
 use crate::clock::Now;
 use crate::dns::{Name, Rdata, Rtype};
 use crate::resolve::RetainedNote;
@@ -168,7 +169,8 @@ impl Entry {
         let server = |(name, glue): &(Name, Box<[IpAddr]>)| {
             name_bytes(name) + block_bytes(size_of_val::<[IpAddr]>(glue))
         };
-        place_bytes(size_of::<(Name, Entry)>())
+        place_bytes(size_of::<(Name, Arc<Entry>)>())
+            + arc_bytes(size_of::<Entry>())
             + name_bytes(zone)
             + block_bytes(size_of_val::<[(Name, Box<[IpAddr]>)]>(&self.servers))
             + self.servers.iter().map(server).sum::<usize>()
@@ -227,7 +229,11 @@ impl Host {
             let len = l.as_ref().map_or(0, |l| l.len());
             block_bytes(len * size_of::<IpAddr>())
         };
-        place_bytes(size_of::<(Name, Host)>()) + name_bytes(name) + list(&self.a) + list(&self.aaaa)
+        place_bytes(size_of::<(Name, Arc<Host>)>())
+            + arc_bytes(size_of::<Host>())
+            + name_bytes(name)
+            + list(&self.a)
+            + list(&self.aaaa)
     }
 }
 

@@ -152,8 +152,10 @@ pub struct Retained {
 
 #[derive(Debug, Default)]
 struct Tables {
-    zones: BTreeMap<Name, Entry>,
-    hosts: HashMap<Name, Host>,
+    /// Shared with copies until one of them changes it.
+    zones: BTreeMap<Name, Arc<Entry>>,
+    /// As above.
+    hosts: HashMap<Name, Arc<Host>>,
     zones_bytes: usize,
     hosts_bytes: usize,
     gone: HashMap<Name, State>,
@@ -219,7 +221,7 @@ impl Retained {
 
     /// Another one that keeps the same now, and thinks that no zone is gone. What it learns of use and failure stays in it. With
     /// `tells`, what parents say of their delegations is told to the original too: that is true, whatever is being rehearsed.
-    /// Takes its lock for a moment at a time.
+    /// Shares each entry until either of them changes it. Takes its lock for a moment at a time.
     pub fn copy(self: &Arc<Self>, tells: bool) -> Retained {
         let mut made = Tables {
             unwritable: true,
@@ -231,7 +233,7 @@ impl Retained {
             let rest = tables
                 .zones
                 .range::<Name, _>((from.as_ref(), Bound::Unbounded));
-            let some: Vec<(Name, Entry)> = rest
+            let some: Vec<(Name, Arc<Entry>)> = rest
                 .take(COPIED_AT_ONCE)
                 .map(|(zone, entry)| (zone.clone(), entry.clone()))
                 .collect();
@@ -297,7 +299,7 @@ impl Retained {
             return;
         }
         changed |= entry.confirmed_s.saturating_sub(entry.written_s) >= entry::REWRITE_AFTER_S;
-        tables.put_zone(zone.clone(), entry);
+        tables.put_zone(zone.clone(), Arc::new(entry));
         if changed {
             tables.unwritten.insert(Key::Zone(zone.clone()));
         }
@@ -310,7 +312,8 @@ impl Retained {
             return;
         }
         let mut tables = self.tables();
-        let mut known = tables.hosts.get(host).cloned().unwrap_or_default();
+        let known = tables.hosts.get(host);
+        let mut known = known.map_or_else(Host::default, |known| Host::clone(known));
         // A name without any address serves nobody.
         if list.is_empty() && known.is_empty() {
             return;
@@ -323,7 +326,7 @@ impl Retained {
         match known.is_empty() {
             true => tables.remove_host(host),
             false => {
-                tables.put_host(host.clone(), known);
+                tables.put_host(host.clone(), Arc::new(known));
                 if changed {
                     tables.unwritten.insert(Key::Host(host.clone()));
                 }
@@ -335,12 +338,11 @@ impl Retained {
     /// Validation has proven, with what its parent says now, whether `zone` has a DS set.
     pub fn learn_cut(&self, zone: &Name, cut: &Cut) {
         let mut tables = self.tables();
-        let Some(mut entry) = tables.zones.get(zone).cloned() else {
+        let known = tables.zones.get(zone);
+        let Some(known) = known.filter(|entry| entry.cut != *cut) else {
             return;
         };
-        if entry.cut == *cut {
-            return;
-        }
+        let mut entry = Entry::clone(known);
         // A later end of the same proof is not worth a write each time.
         let worth = !entry.cut.says_as(cut) || cut.until_s() >= entry.cut.until_s() + 3600;
         entry.cut = cut.clone();
@@ -348,7 +350,7 @@ impl Retained {
             tables.remove_zone(zone);
             return;
         }
-        tables.put_zone(zone.clone(), entry);
+        tables.put_zone(zone.clone(), Arc::new(entry));
         if worth {
             tables.unwritten.insert(Key::Zone(zone.clone()));
         }
@@ -356,7 +358,7 @@ impl Retained {
 
     /// A question begins at this zone.
     pub fn used(&self, zone: &Name, now: Now) {
-        if let Some(entry) = self.tables().zones.get_mut(zone) {
+        if let Some(entry) = self.tables().zone_mut(zone) {
             entry.uses.count(now.wall_s);
         }
     }
@@ -426,12 +428,13 @@ impl Retained {
     ) -> Option<(Delegation, RetainedNote)> {
         let mut tables = self.tables();
         let zone = tables.child(parent, question)?;
-        let entry = tables.zones.get_mut(&zone)?;
+        let entry = tables.zones.get(&zone)?;
         let age_s = now.wall_s.saturating_sub(entry.confirmed_s);
         if age_s > self.settings.age_max_s {
             tables.remove_zone(&zone);
             return None;
         }
+        let entry = tables.zone_mut(&zone)?;
         entry.taken_until = now.mono + Duration::from_secs(USE_TTL_S.into());
         let delegation = Delegation {
             servers: entry.servers(),
@@ -531,12 +534,13 @@ impl Retained {
     pub fn addresses(&self, host: &Name, rtype: Rtype, now: Now) -> Option<KeptAddresses> {
         let mut tables = self.tables();
         let is_below_gone = tables.gone_above(host).is_some();
-        let known = tables.hosts.get_mut(host)?;
+        let known = tables.hosts.get(host)?;
         if now.wall_s.saturating_sub(known.seen_s) > self.settings.age_max_s {
             tables.remove_host(host);
             return None;
         }
         let list = known.list(rtype)?.to_vec();
+        let known = tables.host_mut(host)?;
         known.uses.count(now.wall_s);
         if is_below_gone && !known.failing {
             // The way to it leads through memory at best: it is looked for beside.
@@ -560,7 +564,7 @@ impl Retained {
 
     /// Addresses of a name server could not be looked up.
     pub fn lookup_failed(&self, host: &Name, now: Now) {
-        if let Some(known) = self.tables().hosts.get_mut(host)
+        if let Some(known) = self.tables().host_mut(host)
             && !known.failing
         {
             known.failing = true;
@@ -573,7 +577,7 @@ impl Retained {
     /// The most used entries that their parent has not confirmed for `older_than_s`, at most `count`, while it is not gone.
     pub fn due(&self, older_than_s: u64, uses_min: u16, count: usize, now: Now) -> Vec<Name> {
         let tables = self.tables();
-        let is_due = |(zone, entry): &(&Name, &Entry)| {
+        let is_due = |(zone, entry): &(&Name, &Arc<Entry>)| {
             now.wall_s.saturating_sub(entry.confirmed_s) >= older_than_s
                 && entry.uses.now(now.wall_s) >= uses_min
                 && !tables.gone.contains_key(&entry.parent(zone))
@@ -682,13 +686,23 @@ impl Tables {
         let labels = zone.label_count();
         let below = self.zones.range_mut(zone..);
         for (_, entry) in below.take_while(|(name, _)| name.is_within(zone)) {
-            if usize::from(entry.parent_labels) == labels {
-                entry.taken_until = Duration::ZERO;
+            if usize::from(entry.parent_labels) == labels && !entry.taken_until.is_zero() {
+                Arc::make_mut(entry).taken_until = Duration::ZERO;
             }
         }
     }
 
-    fn put_zone(&mut self, zone: Name, entry: Entry) {
+    /// A zone's entry, to be changed here alone.
+    fn zone_mut(&mut self, zone: &Name) -> Option<&mut Entry> {
+        self.zones.get_mut(zone).map(Arc::make_mut)
+    }
+
+    /// The same of a name server.
+    fn host_mut(&mut self, name: &Name) -> Option<&mut Host> {
+        self.hosts.get_mut(name).map(Arc::make_mut)
+    }
+
+    fn put_zone(&mut self, zone: Name, entry: Arc<Entry>) {
         self.zones_bytes += entry.bytes(&zone);
         if let Some(old) = self.zones.get(&zone) {
             self.zones_bytes -= old.bytes(&zone);
@@ -696,7 +710,7 @@ impl Tables {
         self.zones.insert(zone, entry);
     }
 
-    fn put_host(&mut self, name: Name, host: Host) {
+    fn put_host(&mut self, name: Name, host: Arc<Host>) {
         self.hosts_bytes += host.bytes(&name);
         if let Some(old) = self.hosts.get(&name) {
             self.hosts_bytes -= old.bytes(&name);
@@ -752,9 +766,9 @@ impl Tables {
         }
         let bytes = self.zones_bytes + self.hosts_bytes;
         if self.zones.len() > settings.entries_max || bytes > BYTES_MAX {
-            let rank = |(_, e): (&Name, &Entry)| (e.uses.now(now.wall_s), e.confirmed_s);
+            let rank = |(_, e): (&Name, &Arc<Entry>)| (e.uses.now(now.wall_s), e.confirmed_s);
             let least = least_used(self.zones.iter().map(rank).collect());
-            let goes = |(_, e): &(&Name, &Entry)| {
+            let goes = |(_, e): &(&Name, &Arc<Entry>)| {
                 least.is_some_and(|least| (e.uses.now(now.wall_s), e.confirmed_s) <= least)
             };
             let gone: Vec<Name> = (self.zones.iter().filter(goes))
@@ -763,9 +777,9 @@ impl Tables {
             gone.iter().for_each(|zone| self.remove_zone(zone));
         }
         if self.hosts.len() > settings.entries_max || bytes > BYTES_MAX {
-            let rank = |(_, h): (&Name, &Host)| (h.uses.now(now.wall_s), h.seen_s);
+            let rank = |(_, h): (&Name, &Arc<Host>)| (h.uses.now(now.wall_s), h.seen_s);
             let least = least_used(self.hosts.iter().map(rank).collect());
-            let goes = |(_, h): &(&Name, &Host)| {
+            let goes = |(_, h): &(&Name, &Arc<Host>)| {
                 least.is_some_and(|least| (h.uses.now(now.wall_s), h.seen_s) <= least)
             };
             let gone: Vec<Name> = (self.hosts.iter().filter(goes))

@@ -4,6 +4,7 @@
 //! back what was read at the start. What is read is hostile like everything from a disk: names and counts are checked again.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{Entry, Host, Uses};
@@ -121,12 +122,12 @@ impl Retained {
         for key in done {
             match &key {
                 Key::Zone(zone) => {
-                    if let Some(entry) = tables.zones.get_mut(zone) {
+                    if let Some(entry) = tables.zone_mut(zone) {
                         entry.written_s = entry.confirmed_s.max(1);
                     }
                 }
                 Key::Host(host) => {
-                    if let Some(known) = tables.hosts.get_mut(host) {
+                    if let Some(known) = tables.host_mut(host) {
                         known.written_s = known.seen_s.max(1);
                     }
                 }
@@ -151,7 +152,7 @@ impl Retained {
                 Unwritten::Parent(row) => Key::Parent(row.zone.clone()),
                 Unwritten::Gone(key) => {
                     if let Key::Zone(zone) = key
-                        && let Some(entry) = tables.zones.get_mut(zone)
+                        && let Some(entry) = tables.zone_mut(zone)
                     {
                         entry.written_s = entry.written_s.max(1);
                     }
@@ -194,7 +195,7 @@ impl Retained {
             tables.unwritten.insert(Key::Zone(row.zone));
             return;
         }
-        if let Some(known) = tables.zones.get_mut(&row.zone) {
+        if let Some(known) = tables.zone_mut(&row.zone) {
             known.written_s = row.confirmed_s.max(1);
             return;
         }
@@ -210,7 +211,7 @@ impl Retained {
             uses: uses(row.uses, row.used_s, now),
             taken_until: Default::default(),
         };
-        tables.put_zone(row.zone, entry);
+        tables.put_zone(row.zone, Arc::new(entry));
         tables.make_room(&self.settings, now);
     }
 
@@ -234,11 +235,11 @@ impl Retained {
             tables.unwritten.insert(Key::Host(row.host));
             return;
         }
-        if let Some(known) = tables.hosts.get_mut(&row.host) {
+        if let Some(known) = tables.host_mut(&row.host) {
             known.written_s = row.seen_s.max(1);
             return;
         }
-        tables.put_host(row.host, host);
+        tables.put_host(row.host, Arc::new(host));
         tables.make_room(&self.settings, now);
     }
 }

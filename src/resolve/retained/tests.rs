@@ -511,3 +511,35 @@ fn the_most_used_are_refreshed_first_while_their_parent_answers() {
     assert_eq!(due(500, 9, 500), ["b.com.", "a.com."]);
     assert_eq!(due(500, 1, 500), ["b.com."]);
 }
+
+#[test]
+fn a_copy_shares_entries_until_one_of_them_changes() {
+    let original = Arc::new(kept());
+    for zone in ["a.com.", "b.com.", "c.com."] {
+        learn(&original, zone, "com.", "ns.net.", 0);
+    }
+    for host in ["ns.net.", "ns.org."] {
+        original.learn_addresses(&name(host), Rtype::A, &[[192, 0, 2, 1].into()], at(0));
+    }
+    let copy = original.copy(false);
+    let shared = || {
+        let (one, other) = (original.tables(), copy.tables());
+        let zones = one.zones.iter();
+        let zones = zones.filter(|(zone, entry)| Arc::ptr_eq(entry, &other.zones[*zone]));
+        let hosts = one.hosts.iter();
+        let hosts = hosts.filter(|(host, known)| Arc::ptr_eq(known, &other.hosts[*host]));
+        (zones.count(), hosts.count())
+    };
+    assert_eq!(shared(), (3, 2));
+    // Each changes what is its own, and the other one sees nothing of it.
+    let a = question("www.a.com.", Rtype::A);
+    assert!(copy.take(&name("com."), &a, at(10)).is_some());
+    assert!(copy.through(&name("a.com."), at(11)).is_some());
+    assert!(original.through(&name("a.com."), at(11)).is_none());
+    original.used(&name("b.com."), at(10));
+    copy.lookup_failed(&name("ns.net."), at(10));
+    let of = |kept: &Retained| kept.addresses(&name("ns.net."), Rtype::A, at(11)).unwrap();
+    assert_eq!(shared(), (1, 1));
+    assert!(of(&copy).failing && !of(&original).failing);
+    assert_eq!(original.stats().zones, copy.stats().zones);
+}

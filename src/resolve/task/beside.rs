@@ -138,6 +138,11 @@ impl Resolver {
         self.find_out(question, Options::default(), trace).await
     }
 
+    /// Whether there is an old answer to the question, for when there is no new one.
+    pub fn has_old(&self, question: &Question) -> bool {
+        self.0.has_old(question)
+    }
+
     /// A drill that began at `since` (monotonic) is over: takes away what was kept in common and says something of the cut-off.
     pub fn end_rehearsal(&self, since: Duration) {
         self.0.cache.purge_as_of();

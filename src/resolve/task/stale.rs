@@ -404,6 +404,13 @@ impl Shared {
 
     // --- what there is -----------------------------------------------------------------------------
 
+    /// Whether there is an old answer to the question.
+    pub(super) fn has_old(&self, question: &Question) -> bool {
+        let now = self.clock.now();
+        self.settings.stale.enabled
+            && (self.stale_in_memory(question, now).is_some() || self.is_on_disk(question))
+    }
+
     /// What was known about the question and has run out, if nothing newer is known.
     fn stale_in_memory(&self, question: &Question, now: Now) -> Option<Stale> {
         let counts = |top: &Name| self.is_spoken_for(question, top, now);
