@@ -390,6 +390,7 @@ pub fn fault(text: &str) -> Fault {
         "upwards" => Fault::Upwards,
         "rubbish" => Fault::Rubbish,
         "no-edns" => Fault::NoEdns,
+        "ignores-edns" => Fault::IgnoresEdns,
         "truncates" => Fault::Truncate,
         "bogus" => Fault::Bogus,
         "stripped" => Fault::Stripped,

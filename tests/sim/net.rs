@@ -52,6 +52,8 @@ pub enum Fault {
     Lame,
     /// FORMERR to queries with EDNS, right answers to those without.
     NoEdns,
+    /// Answers as if the query had no EDNS, whether it has or not.
+    IgnoresEdns,
     /// TC=1 over UDP, right answers over TCP.
     Truncate,
     /// Every signature is damaged.
@@ -344,6 +346,11 @@ impl Upstream for SimNet {
 }
 
 fn answer(host: &Host, ask: &Ask) -> Message {
+    let plain = (host.fault == Fault::IgnoresEdns).then(|| Ask {
+        edns: None,
+        ..ask.clone()
+    });
+    let ask = plain.as_ref().unwrap_or(ask);
     let query = Message {
         edns: ask.edns.clone(),
         ..Message::query(0, ask.question.clone())
