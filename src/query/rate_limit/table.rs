@@ -87,14 +87,20 @@ fn window(now: Duration) -> u64 {
 
 impl Counts {
     pub fn count_query(&self, now: Duration) {
-        self.count(now, QUERIES_SHIFT);
+        self.count(1, now, QUERIES_SHIFT);
     }
 
     pub fn count_limited(&self, now: Duration) {
-        self.count(now, 0);
+        self.count(1, now, 0);
     }
 
-    fn count(&self, now: Duration, shift: u32) {
+    /// Counts queries that were limited before they were seen.
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.count(count, now, QUERIES_SHIFT);
+        self.count(count, now, 0);
+    }
+
+    fn count(&self, more: u64, now: Duration, shift: u32) {
         let of_now = window(now);
         let mut seen = self.present.load(Ordering::Relaxed);
         loop {
@@ -103,10 +109,8 @@ impl Counts {
                 true => seen,
                 false => of_now << WINDOW_SHIFT,
             };
-            let next = match base >> shift & COUNT_MAX {
-                COUNT_MAX => base,
-                _ => base + (1 << shift),
-            };
+            let room = COUNT_MAX - (base >> shift & COUNT_MAX);
+            let next = base + (more.min(room) << shift);
             let exchanged = (self.present).compare_exchange_weak(
                 seen,
                 next,
@@ -179,6 +183,10 @@ impl NetworkSlot {
         self.counts.count_limited(now);
     }
 
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.counts.count_unseen(count, now);
+    }
+
     pub fn slips(&self, slip: u32) -> bool {
         slips(&self.slipped, slip)
     }
@@ -229,22 +237,28 @@ const TOTAL_MAX: u64 = (1 << WINDOW_SHIFT) - 1;
 
 impl Totals {
     pub fn count_query(&self, now: Duration) {
-        self.count(0, now);
+        self.count(0, 1, now);
     }
 
     pub fn count_limited(&self, now: Duration) {
-        self.count(1, now);
+        self.count(1, 1, now);
     }
 
-    fn count(&self, which: usize, now: Duration) {
+    /// Counts queries that were limited before they were seen.
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.count(0, count, now);
+        self.count(1, count, now);
+    }
+
+    fn count(&self, which: usize, more: u64, now: Duration) {
         let [present, before] = [&self.present[which], &self.before[which]];
         let of_now = window(now);
-        let old = present.fetch_add(1, Ordering::Relaxed);
+        let old = present.fetch_add(more, Ordering::Relaxed);
         if old >> WINDOW_SHIFT != of_now {
             // Whoever sees the old window first begins the new one.
-            let begun = of_now << WINDOW_SHIFT | 1;
+            let begun = of_now << WINDOW_SHIFT | more;
             let exchanged =
-                present.compare_exchange(old + 1, begun, Ordering::Relaxed, Ordering::Relaxed);
+                present.compare_exchange(old + more, begun, Ordering::Relaxed, Ordering::Relaxed);
             if exchanged.is_ok() {
                 before.store(old, Ordering::Relaxed);
             }
