@@ -211,7 +211,8 @@ class Run:
             else:
                 kind, (name, rcode, _, address) = "cached", next(by_zipf)
             client = self.rng.choice(HONEST)
-            transport = "tls" if client in over_tls else "tcp" if self.rng.random() < self.event.tcp else "udp"
+            draw = self.rng.random()
+            transport = "tls" if client in over_tls or draw < self.event.seldom else "tcp" if draw < self.event.tcp else "udp"
             if kind != "victims" and self.event.name == "prefix" and client.startswith(HAMMERED_PREFIX):
                 kind = "neighbours"
             rows.append((at, kind, client, transport, rcode, address, name))
