@@ -3,15 +3,15 @@
 //! Why: a queue that is full loses whoever comes, and an honest client that asked once has to ask again a second later, while each of the
 //! attacker's datagrams that is taken costs as much as his. What is dropped before it queues costs this thread nothing and waits for nobody.
 //!
-//! Model: while nothing is lost, nothing is done and nothing counted. Once a socket has lost datagrams, its *networks* (a /24 or /56, as in
-//! `limits`) are counted, and the kernel gets a filter that lets in of each at most as much as of any other: the thread is to have work for
+//! Model: while the queue is short, nothing is done and nothing counted. Once it is *long*, or a socket has lost datagrams, its *networks* (a /24 or
+//! /56, as in `limits`) are counted, and if it stays so the kernel gets a filter that lets in of each at most as much as of any other: the thread is to have work for
 //! half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
 //! probability, so that whoever lives in such a network comes through by asking again. From then on the thread's work may grow by a
-//! tenth each second, until the queue fills up again (then it is halved) or all fits (then the filter goes).
+//! tenth each second, until the queue is long again (then it is halved) or all fits (then the filter goes).
 //!
 //! ```text
-//! Open --lost--> Counting --lost--> Sieving --all fits--> Open
-//!   ^----QUIET_MAX----'                '--half full: work / 2; else: work + a tenth each second
+//! Open --long, lost--> Counting --long, lost--> Sieving --all fits--> Counting
+//!   ^------QUIET_MAX------'                        '--long: work / 2; else: work + a tenth each second
 //! ```
 //!
 //! Nobody is sieved who is *spared*: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
@@ -25,15 +25,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// How often the queue is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a filter is made anew while the queue is well.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a filter is made anew while the queue is well, and while it is long.
 const REMAKE_INTERVAL: Duration = Duration::from_secs(1);
-/// Networks are counted for so long after a loss.
+const REMAKE_INTERVAL_LONG: Duration = Duration::from_millis(100);
+/// Networks are counted for so long after the queue was long or full.
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Networks that are counted at a time.
 const COUNTED_MAX: usize = 1 << 13;
 /// Networks in a filter: each costs a comparison for every datagram.
 pub const SIEVED_MAX: usize = 256;
+/// A network that has asked less often since counting began is nobody's flood.
+const SIEVED_MIN: u64 = 8;
 /// Of what the thread took when it was too much, so much is let in.
 const WORK_SHARE: f64 = 0.5;
 /// And so much more each second.
@@ -45,6 +48,10 @@ const LEVEL_MIN_PER_S: f64 = 20.0;
 /// One in so many is lost before anything is done about it: after a moment without a core a queue loses as much at once.
 const LOST_SHARE: u64 = 200;
 
+/// A queue is *long* from this part of its room on. The kernel counts up to a quarter of it too much, as what was taken is given back in lots.
+const LONG_NUM: u64 = 3;
+const LONG_DEN: u64 = 8;
+
 /// What the kernel says of a socket's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
@@ -54,6 +61,12 @@ pub struct Pressure {
     pub room: u32,
     /// Datagrams dropped since the socket was made, by a filter or for want of room; it wraps around.
     pub dropped: u32,
+}
+
+impl Pressure {
+    fn is_long(self) -> bool {
+        u64::from(self.queued) * LONG_DEN > u64::from(self.room) * LONG_NUM
+    }
 }
 
 /// One step of a filter: a "classic BPF" instruction (linux/filter.h).
@@ -135,7 +148,7 @@ struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Open,
-    /// Since the last loss.
+    /// Since the last trouble.
     Counting(Duration),
     /// The work that is let in, in datagrams a second.
     Sieving(f64),
@@ -211,16 +224,19 @@ impl Sieve {
             dropped,
             ..Outcome::default()
         };
+        let is_long = pressure.is_long();
         match self.state {
-            State::Open if dropped > 0 => {
+            State::Open if dropped > 0 || is_long => {
                 self.state = State::Counting(now);
                 self.begin(now);
             }
             State::Open => {}
-            State::Counting(_) if dropped > 0 && self.lost * LOST_SHARE > self.taken => {
+            State::Counting(_) if is_long || dropped > 0 && self.lost * LOST_SHARE > self.taken => {
                 self.state = State::Counting(now);
                 let taken_per_s = self.taken as f64 / self.counted_for(now);
-                self.remake(WORK_SHARE * taken_per_s, now, &mut outcome);
+                // All alike have lost what found no room.
+                let come = (self.taken + self.lost) as f64 / self.taken.max(1) as f64;
+                self.remake(WORK_SHARE * taken_per_s, come, now, &mut outcome);
             }
             State::Counting(last) if now.saturating_sub(last) > QUIET_MAX => {
                 self.state = State::Open;
@@ -228,15 +244,14 @@ impl Sieve {
             }
             State::Counting(_) => {}
             State::Sieving(work) => {
-                let is_tight = pressure.queued > pressure.room / 2;
                 let for_s = self.counted_for(now);
-                if is_tight {
+                if is_long && for_s >= REMAKE_INTERVAL_LONG.as_secs_f64() {
                     // At most to a half at once: a thread that had no core for a moment took little.
                     let of_taken = WORK_SHARE * self.taken as f64 / for_s;
-                    self.remake(of_taken.max(work / 2.0), now, &mut outcome);
+                    self.remake(of_taken.max(work / 2.0), 1.0, now, &mut outcome);
                 } else if for_s >= REMAKE_INTERVAL.as_secs_f64() {
                     let grown = work * (1.0 + GROWTH_PER_S * for_s.min(2.0));
-                    self.remake(grown, now, &mut outcome);
+                    self.remake(grown, 1.0, now, &mut outcome);
                 }
             }
         }
@@ -249,18 +264,19 @@ impl Sieve {
         self.state = State::Open;
     }
 
-    /// New shares for so much work, by what was counted.
-    fn remake(&mut self, work: f64, now: Duration, outcome: &mut Outcome) {
+    /// New shares for so much work, by what was counted; `come`: so many times as much as was taken came through the filter.
+    fn remake(&mut self, work: f64, come: f64, now: Duration, outcome: &mut Outcome) {
         let work = work.max(WORK_MIN_PER_S);
         let for_s = self.counted_for(now);
         outcome.unseen = self.unseen();
-        let mut rest = self.taken as f64 / for_s;
+        let mut rest = come * self.taken as f64 / for_s;
         let mut rates = Vec::with_capacity(self.asked.len());
         for (&network, asked) in &self.asked {
-            if !asked.is_spared {
-                let taken_per_s = asked.taken as f64 / for_s;
-                rest -= taken_per_s;
-                rates.push((network, taken_per_s / self.share_of(network)));
+            let share = self.share_of(network);
+            if !asked.is_spared && (share < 1.0 || asked.taken >= SIEVED_MIN) {
+                let per_s = come * asked.taken as f64 / for_s;
+                rest -= per_s;
+                rates.push((network, per_s / share));
             }
         }
         rates.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.cmp(b)));
@@ -544,11 +560,13 @@ mod tests {
             queue.pass();
             first += 1;
         }
-        assert_eq!(first, 3, "lost, counted, lost again");
-        let mut lost_s = 0;
-        for _ in 0..600 {
+        assert_eq!(first, 2, "long, counted, still long");
+        queue.pass();
+        let mut long = 0;
+        for _ in 0..3000 {
             let (outcome, lost) = queue.pass();
-            lost_s += usize::from(lost > 0.0);
+            assert_eq!(lost, 0.0);
+            long += usize::from(queue.pressure.is_long());
             assert_eq!([1, 2, 3].map(|n| queue.passes(n)), [600.0, 300.0, 10.0]);
             assert!(queue.passes(0) >= WORK_MIN_PER_S - 910.0);
             if let [(who, unseen), ..] = outcome.unseen[..] {
@@ -557,13 +575,13 @@ mod tests {
             }
         }
         // As it grows it finds its bound again, every seven seconds or so.
-        assert!(lost_s <= 12, "{lost_s} of 600");
+        assert!(long <= 60, "{long} of 3000");
         // Over: all of it goes.
         queue.rates[0] = 100.0;
         queue.queued = 0.0;
-        let went = (0..40).find_map(|_| queue.pass().0.shares.filter(Vec::is_empty));
+        let went = (0..200).find_map(|_| queue.pass().0.shares.filter(Vec::is_empty));
         assert!(went.is_some());
-        assert!((0..40).all(|_| queue.pass().0.shares.is_none()));
+        assert!((0..200).all(|_| queue.pass().0.shares.is_none()));
         assert!(!queue.sieve.is_counting());
     }
 
@@ -575,9 +593,9 @@ mod tests {
         assert_eq!(queue.pass().0.dropped, 500);
         assert!(queue.sieve.is_counting());
         // Less than one in two hundred of what was taken meanwhile.
-        queue.pressure.dropped += 5;
+        queue.pressure.dropped += 1;
         assert_eq!(queue.pass().0.shares, None);
-        assert!((0..40).all(|_| queue.pass().0.shares.is_none()));
+        assert!((0..200).all(|_| queue.pass().0.shares.is_none()));
         assert!(!queue.sieve.is_counting());
     }
 
