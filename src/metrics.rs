@@ -111,6 +111,10 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on, in all or of one host.
     queries_shed_total,
+    /// Datagrams that the kernel dropped before a socket for queries: for want of room, or as more than the share of their network while others were lost.
+    queries_lost_total,
+    /// Of these about so many as more than the share of their network: the kernel's filter does not say how many.
+    queries_sieved_total,
     /// Answers over UDP that could not be sent: no room in the socket's buffer or the network device's queue.
     answers_unsent_full_total,
     /// The same: a packet filter on this machine let none out, or its connection tracking is full.

@@ -23,7 +23,9 @@ use holdfast::dns::{Edns, Message, Rcode, Rtype};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConnection, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, StreamOwned, SupportedProtocolVersion,
+};
 
 use tls_site::{NAME, Site};
 
@@ -63,6 +65,11 @@ type Line = StreamOwned<ClientConnection, TcpStream>;
 impl Caller<'_> {
     /// A connection whose handshake is done, or the error.
     fn connect(&self) -> std::io::Result<Line> {
+        self.connect_as(&Arc::new(self.config()))
+    }
+
+    /// What it knows, sessions of before among it.
+    fn config(&self) -> ClientConfig {
         let builder = self.site.trusting(self.versions);
         let mut config = match self.identity {
             Some((cert, key)) => {
@@ -73,8 +80,12 @@ impl Caller<'_> {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        config
+    }
+
+    fn connect_as(&self, config: &Arc<ClientConfig>) -> std::io::Result<Line> {
         let name = ServerName::try_from(NAME).unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let session = ClientConnection::new(config.clone(), name).unwrap();
         let socket = TcpStream::connect(self.site.at("dot"))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut line = StreamOwned::new(session, socket);
@@ -104,6 +115,29 @@ fn receive(line: &mut Line) -> std::io::Result<Vec<u8>> {
     let mut wire = vec![0; usize::from(u16::from_be_bytes(length))];
     line.read_exact(&mut wire)?;
     Ok(wire)
+}
+
+/// RFC 8446 section 2.2, RFC 5077: who comes back costs no signature.
+#[test]
+fn sessions_are_resumed() {
+    let site = start("", "");
+    for versions in [BOTH, OLD] {
+        let caller = Caller {
+            versions,
+            ..site.caller()
+        };
+        let config = Arc::new(caller.config());
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut line = caller.connect_as(&config).unwrap();
+            assert_eq!(line.conn.handshake_kind(), Some(expected), "{versions:?}");
+            // Tickets come behind the handshake (RFC 8446 section 4.6.1).
+            send(&mut line, &query("www.own.test.", Rtype::A));
+            assert!(receive(&mut line).is_ok());
+        }
+        // Another client knows nothing of it.
+        let other = caller.connect().unwrap();
+        assert_eq!(other.conn.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }
 
 #[test]

@@ -36,10 +36,11 @@ class Streams:
 
 
 class Event:
-    """One flood. `streams`: which part of the honest questions comes over TCP (a connection each) and over TLS (a connection that stays)."""
+    """One flood. `tcp`: which part of the honest questions comes over TCP, a connection each; `tls`: which part of the clients asks over TLS, on a connection that stays;
+    `seldom`: which part of everybody's questions does, so that each of these connections is silent for seconds."""
 
-    def __init__(self, name, title, attack, *, tcp=0.0, tls=0.0):
-        self.name, self.title, self.attack, self.tcp, self.tls = name, title, attack, tcp, tls
+    def __init__(self, name, title, attack, *, tcp=0.0, tls=0.0, seldom=0.0):
+        self.name, self.title, self.attack, self.tcp, self.tls, self.seldom = name, title, attack, tcp, tls, seldom
 
 
 EVENTS = [
@@ -51,4 +52,5 @@ EVENTS = [
     Event("keytrap", "many wrong signatures by keys with one tag (KeyTrap)", Udp(f"%.{KEYTRAP}", A, SMALL, BOTS)),
     Event("tcp", "TCP connections: silent, slow-loris, and asking", Streams(53, "idle,slow,ask"), tcp=0.2),
     Event("tls", "TLS connections: silent, slow-loris, and shaking hands", Streams(853, "idle,slow,hello"), tls=0.2),
+    Event("tls-seldom", "the same, and each client asks little over TLS", Streams(853, "idle,slow,hello"), seldom=0.2),
 ]

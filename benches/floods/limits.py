@@ -16,7 +16,7 @@ CONNECTIONS_PER_PREFIX_MAX = 32
 
 def more(peer, key, cert):
     """The end of a server's configuration."""
-    return {"holdfast": holdfast, "unbound": unbound, "bind": bind}[peer](key, cert)
+    return {"holdfast": holdfast, "unbound": unbound, "bind": bind}[peer](key, cert) if peer != "echo" else ""
 
 
 def holdfast(key, cert):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The honest clients: each question leaves on schedule from its client's own address, and what became of it is written down.
 
-    load.py SERVER QUESTIONS RESULTS START
+    load.py SERVER BESIDE QUESTIONS RESULTS START
 
-QUESTIONS: lines of `MICROSECONDS CLIENT TRANSPORT RCODE ADDRESS NAME`, in order of time; START: when time 0 is, on the monotonic clock. RESULTS: a line of
+QUESTIONS: lines of `MICROSECONDS CLIENT TRANSPORT RCODE ADDRESS NAME`, in order of time; a TRANSPORT of `beside` is UDP to BESIDE instead of SERVER, and with a RCODE of -1 any answer is right. START: when time 0 is, on the monotonic clock. RESULTS: a line of
 JSON for each question: [outcome, latency in us, times asked, how late it was sent in us].
 
 A client behaves as a stub resolver does: over UDP it asks again after 1 s and 3 s, from the same port; what is truncated it asks over TCP, on a connection of its own. Over TLS
@@ -30,6 +30,7 @@ CLIENT_MAX_S = 5.0
 AGAIN_AFTER_S = (1.0, 3.0)
 # A connection that fails is made anew so much later.
 RECONNECT_S = 0.2
+ANY_RCODE = -1
 RIGHT, SERVFAIL, WRONG, TIMEOUT, OTHER = "right", "servfail", "wrong", "timeout", "other"
 
 
@@ -46,8 +47,8 @@ class Question:
 class Load:
     """All clients."""
 
-    def __init__(self, server, start, results):
-        self.server, self.start = server, start
+    def __init__(self, server, beside, start, results):
+        self.server, self.beside, self.start = server, beside, start
         self.selector, self.sockets, self.streams = selectors.DefaultSelector(), {}, {}
         # Over UDP by client and ID; timers of (when, order, what, with what).
         self.waiting, self.timers, self.order = {}, [], 0
@@ -80,7 +81,7 @@ class Load:
     def ask(self, question):
         self.open_questions += 1
         self.after(CLIENT_MAX_S, self.end, question, TIMEOUT)
-        if question.transport == "udp":
+        if question.transport in ("udp", "beside"):
             self.over_udp(question)
         elif question.transport == "tcp":
             self.over_tcp(question)
@@ -96,7 +97,8 @@ class Load:
             return
         sock = self.sockets.get(question.client)
         if sock is None:
-            sock = self.sockets[question.client] = Datagrams(self, question.client)
+            server = self.beside if question.transport == "beside" else self.server
+            sock = self.sockets[question.client] = Datagrams(self, question.client, server)
         self.waiting[question.client, question.ident] = question
         sock.send(query(question.ident, question.name, 1, dnssec=False, ad=True))
         if question.times < len(AGAIN_AFTER_S):
@@ -110,6 +112,9 @@ class Load:
 
     def answered(self, question, data):
         """Whether it was an answer to the question; what is truncated is asked over TCP."""
+        if question.rcode == ANY_RCODE:
+            self.end(question, RIGHT)
+            return
         try:
             answer = Answer(data)
         except (BadMessage, IndexError, struct.error):
@@ -129,14 +134,14 @@ class Load:
 
 
 class Datagrams:
-    """The UDP socket of a client."""
+    """The UDP socket of a client, who asks one server alone."""
 
-    def __init__(self, load, client):
+    def __init__(self, load, client, server):
         self.load, self.client = load, client
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind((client, 0))
-        self.socket.connect((load.server, 53))
+        self.socket.connect((server, 53))
         load.selector.register(self.socket, selectors.EVENT_READ, self)
 
     def send(self, message):
@@ -285,9 +290,9 @@ def judge(answer, question):
 
 
 def main():
-    server, questions, results, start = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
+    server, beside, questions, results, start = *sys.argv[1:5], float(sys.argv[5])
     plan = [line.split() for line in open(questions)]
-    load = Load(server, start, len(plan))
+    load = Load(server, beside, start, len(plan))
     load.run(plan)
     pathlib.Path(results).write_text("\n".join(json.dumps(row) for row in load.rows) + "\n")
 

@@ -11,6 +11,8 @@ import os
 import subprocess
 
 SERVER = "10.255.0.1"
+# An echo that nobody attacks, and who asks it: what its answers wait is the laboratory's own doing.
+BESIDE, BESIDE_CLIENT = "10.255.0.2", "10.220.60.1"
 HONEST = [f"10.220.{prefix}.{host}" for prefix in range(50) for host in range(1, 5)]
 CLIENTS = "10.220.0.0/14"
 # Whom forged questions name: 20 networks of customers.
@@ -44,7 +46,8 @@ class Network:
                 self._in(where, f"ip link set {device} up")
             self._in(space, f"ip route add default via 172.30.{k}.1")
             self._in(space, f"ip route add {SERVER}/32 via 172.30.{k}.1")
-        self._in(self.server, f"ip address add {SERVER}/32 dev lo")
+        for address in (SERVER, BESIDE):
+            self._in(self.server, f"ip address add {address}/32 dev lo")
         self._in(self.server, f"ip route add {CLIENTS} via 172.30.1.2")
         self._in(self.server, "ip route add default via 172.30.2.2")
         self._in(self.clients, f"ip route add local {CLIENTS} dev lo")
@@ -65,7 +68,7 @@ class Network:
         self.made.clear()
 
     def counts(self):
-        """So far: packets upstream, packets and octets that attackers sent and were told, datagrams that found the server's queue full."""
+        """So far: packets upstream, packets and octets that attackers sent and were told, datagrams that found the server's queue full, and that its sieve has dropped."""
         found = {}
         for space in (self.clients, self.world):
             done = subprocess.run(["ip", "netns", "exec", space, "nft", "-j", "list", "counters"], stdout=subprocess.PIPE, check=True)
@@ -75,7 +78,10 @@ class Network:
                     found |= {f"{name}_packets": entry["counter"]["packets"], f"{name}_octets": entry["counter"]["bytes"]}
         done = subprocess.run(["ip", "netns", "exec", self.server, "cat", "/proc/net/snmp"], stdout=subprocess.PIPE, check=True, text=True)
         keys, values = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("Udp:"))
-        found["overflowed"] = int(dict(zip(keys, values))["RcvbufErrors"])
+        udp = dict(zip(keys, values))
+        found["overflowed"] = int(udp["RcvbufErrors"])
+        # What a socket's filter has dropped counts as an error of no other kind.
+        found["sieved"] = int(udp["InErrors"]) - int(udp["RcvbufErrors"]) - int(udp["InCsumErrors"])
         return found
 
     def _nft(self, space, text):

@@ -22,19 +22,24 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "shared"))
 
 import peers as shared  # noqa: E402
-from events import EVENTS, HONEST_PER_S, PHASES  # noqa: E402
+from events import EVENTS, HONEST_PER_S, PHASES, Udp  # noqa: E402
 from lab import Programs, busy_s, cargo, core_busy_s, end, nsd_conf, processor, put_first, self_signed, versions  # noqa: E402
 from limits import more  # noqa: E402
-from network import HAMMERED_PREFIX, HONEST, SERVER, Network  # noqa: E402
+from network import BESIDE, BESIDE_CLIENT, HAMMERED_PREFIX, HONEST, SERVER, Network  # noqa: E402
 from world import SITES, TRAP, TRAP_SERVERS, TRAP_ZONE, VICTIM_UNSIGNED, World  # noqa: E402
 
-PEERS = ["holdfast", "unbound", "bind"]
+PEERS = ["holdfast", "echo", "unbound", "bind"]
+# Octets of the echo's answers: as many as an address and its question take.
+ECHO_LEN = 80
 BACKEND_PORT = 5300
 RTT_MS, WEAK_RTT_MS, WEAK_PER_S = 10, 200, 300
 SERVER_CORE, WORLD_CORE = 1, 0
+ANY_RCODE = -1
 ZONES, NAMES, POPULAR = 400, 14_000, 2000
 # Of the honest questions: for names that nobody asked before; for names that exist in the zones of the victims.
 UNCACHED_SHARE, VICTIMS_SHARE = 0.2, 0.02
+# Questions a second to the echo that nobody attacks.
+BESIDE_PER_S = 25
 LEAD_S, LOAD_AFTER_S = 1.5, 20
 CACHE_MIB = 256
 TARGET_RIGHT, TARGET_P99 = 0.999, 3.0
@@ -50,11 +55,12 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     binary = args.binary or cargo("--bin", "holdfast")["holdfast"]
     attacker = args.attacker or cargo("--bench", "floods")["floods"]
+    echo = args.echo or cargo("--bench", "wire")["wire"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-floods-"))
     os.chmod(directory, 0o755)
-    result = {"seed": args.seed, "honest_per_s": HONEST_PER_S, "versions": versions(args.peers, binary), "runs": []}
+    result = {"seed": args.seed, "honest_per_s": HONEST_PER_S, "versions": versions([peer for peer in args.peers if peer != "echo"], binary), "runs": []}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    lab = Lab(directory, args, binary, attacker)
+    lab = Lab(directory, args, binary, attacker, echo)
     try:
         put_first()
         result["where"] = (f"{os.cpu_count()} cores ({processor()}); core {SERVER_CORE}: the server under test; core {WORLD_CORE}: all else; "
@@ -63,6 +69,8 @@ def main():
         lab.start()
         for event in args.events:
             for peer in args.peers:
+                if peer == "echo" and not isinstance(event.attack, Udp):
+                    continue
                 run = Run(lab, event, peer).play()
                 result["runs"].append(run)
                 print("\n".join(lines(run)), flush=True)
@@ -86,6 +94,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--binary", help="the holdfast under test; otherwise it is built, in release form")
     parser.add_argument("--attacker", help="the attacking program; otherwise it is built, in release form")
+    parser.add_argument("--echo", help="the program of the wire-speed bench, for its echo; otherwise it is built, in release form")
     parser.add_argument("--more", default="", help="further lines of holdfast's configuration")
     parser.add_argument("--keep", action="store_true", help="keep zones, configurations, logs and the outcome of each question")
     parser.add_argument("--json", help="write everything to this file")
@@ -102,8 +111,8 @@ def arguments():
 class Lab:
     """Network and authoritative servers: all that stays while servers under test come and go."""
 
-    def __init__(self, directory, args, binary, attacker):
-        self.dir, self.args, self.binary, self.attacker = directory, args, binary, str(pathlib.Path(attacker).resolve())
+    def __init__(self, directory, args, binary, attacker, echo):
+        self.dir, self.args, self.binary, self.attacker, self.echo = directory, args, binary, str(pathlib.Path(attacker).resolve()), str(pathlib.Path(echo).resolve())
         self.network, self.programs = Network(), Programs(directory)
         self.world = World(directory, args.seed, ZONES, NAMES)
 
@@ -122,6 +131,7 @@ class Lab:
             self.programs.run(space, f"relay-{rtt}", [self.attacker, "relay", str(rtt), str(per_s), str(BACKEND_PORT), *addresses], core=WORLD_CORE, pipes=True)
             for address in addresses:
                 self.programs.wait(space, address)
+        self.programs.run(self.network.server, "beside", [self.echo, "echo", f"{BESIDE}:53", str(ECHO_LEN)], core=WORLD_CORE)
         self.programs.run(space, "trap", [self.attacker, "trap", TRAP, TRAP_ZONE, str(TRAP_SERVERS), VICTIM_UNSIGNED], core=WORLD_CORE)
 
     def stop(self):
@@ -149,16 +159,21 @@ class Run:
         conf = more(self.peer, lab.key, lab.cert)
         if self.peer == "holdfast":
             conf += lab.args.more.replace("\\n", "\n")
-        command = shared.configure(self.peer, self.dir, SERVER, lab.world, lab.binary, cache_mib=CACHE_MIB, more=conf)
+        if self.peer == "echo":
+            self.dir.mkdir(parents=True)
+            command = [lab.echo, "echo", f"{SERVER}:53", str(ECHO_LEN)]
+        else:
+            command = shared.configure(self.peer, self.dir, SERVER, lab.world, lab.binary, cache_mib=CACHE_MIB, more=conf)
         plan = self.plan()
         questions = self.dir / "questions"
-        questions.write_text("".join(f"{int(at * 1e6)} {client} {transport} {rcode} {address} {name}\n" for at, _, client, transport, rcode, address, name in plan))
+        questions.write_text("".join(f"{int(at * 1e6)} {client} {transport} {self.expected(rcode)} {address} {name}\n" for at, _, client, transport, rcode, address, name in plan))
         server = lab.programs.run(network.server, f"{self.event.name}-{self.peer}", command, core=SERVER_CORE)
         try:
-            lab.programs.wait(network.server, SERVER, server)
+            if self.peer != "echo":
+                lab.programs.wait(network.server, SERVER, server)
             t0 = time.monotonic() + LEAD_S
             results = self.dir / "results"
-            client = lab.programs.run(network.clients, "load", [sys.executable, str(HERE / "load.py"), SERVER, str(questions), str(results), str(t0)], core=WORLD_CORE)
+            client = lab.programs.run(network.clients, "load", [sys.executable, str(HERE / "load.py"), SERVER, BESIDE, str(questions), str(results), str(t0)], core=WORLD_CORE)
             samples, attacks = self.follow(t0, server)
             client.wait(LOAD_AFTER_S)
         finally:
@@ -170,7 +185,7 @@ class Run:
             windows.append({"phase": name} | outcomes(chosen) | difference(samples[n], samples[n + 1], attacks.get(name)))
         calm = next(w for w in windows if w["phase"] == "calm")
         for window in windows:
-            for kind in ("cached", "uncached", "all"):
+            for kind in ("cached", "uncached", "all", "beside"):
                 mine, before = window[kind], calm[kind]
                 mine["p99_to_calm"] = mine["p99_ms"] / before["p99_ms"] if mine["p99_ms"] and before["p99_ms"] else None
         return {"event": self.event.name, "title": self.event.title, "peer": self.peer, "windows": windows}
@@ -196,14 +211,21 @@ class Run:
             else:
                 kind, (name, rcode, _, address) = "cached", next(by_zipf)
             client = self.rng.choice(HONEST)
-            transport = "tls" if client in over_tls else "tcp" if self.rng.random() < self.event.tcp else "udp"
+            draw = self.rng.random()
+            transport = "tls" if client in over_tls or draw < self.event.seldom else "tcp" if draw < self.event.tcp else "udp"
             if kind != "victims" and self.event.name == "prefix" and client.startswith(HAMMERED_PREFIX):
                 kind = "neighbours"
             rows.append((at, kind, client, transport, rcode, address, name))
         # Every popular name once, so that what is cached is cached.
         warm = self.phases[0][2] * 0.8
         rows += [(warm * n / len(popular), "warming", self.rng.choice(HONEST), "udp", rcode, address, name) for n, (name, rcode, _, address) in enumerate(popular)]
+        count = int(BESIDE_PER_S * self.seconds)
+        rows += [((n + self.rng.random()) / BESIDE_PER_S, "beside", BESIDE_CLIENT, "beside", ANY_RCODE, "-", popular[0][0]) for n in range(count)]
         return sorted(rows)
+
+    def expected(self, rcode):
+        """The response code that the server is held to; an echo is held to none."""
+        return ANY_RCODE if self.peer == "echo" else rcode
 
     def follow(self, t0, server):
         """Attacks when it is time for it; counts at the borders of phases. What each attack says of itself is returned as well."""
@@ -233,7 +255,7 @@ def outcomes(rows):
         groups[kind].append(row)
         if kind in ("cached", "uncached"):
             groups["all"].append(row)
-    return {kind: outcome(groups[kind]) for kind in ("all", "cached", "uncached", "victims", "neighbours")}
+    return {kind: outcome(groups[kind]) for kind in ("all", "cached", "uncached", "victims", "neighbours", "beside")}
 
 
 def outcome(rows):
@@ -251,7 +273,7 @@ def difference(before, after, attack):
     """What happened between two samples, per second where that makes sense."""
     seconds = after["at"] - before["at"]
     of = {key: after[key] - before[key] for key in before}
-    found = {"upstream_per_s": of["upstream_packets"] / seconds, "overflowed_per_s": of["overflowed"] / seconds, "cpu_share": of["cpu_s"] / seconds,
+    found = {"upstream_per_s": of["upstream_packets"] / seconds, "overflowed_per_s": of["overflowed"] / seconds, "sieved_per_s": of["sieved"] / seconds, "cpu_share": of["cpu_s"] / seconds,
              "others_share": max(0.0, of["core_s"] - of["cpu_s"]) / seconds}
     if attack:
         found |= {"attack": attack, "attack_per_s": attack["sent"] / attack["seconds"]}
@@ -270,7 +292,7 @@ def number(value, digits=1):
 
 
 HEAD = ["event", "server", "phase", "attack/s", "right %", "at once %", "SERVFAIL / wrong / timeout", "p50 ms", "p99 ms", "p99 cached", "p99 uncached", "p99 to calm", "victims' names %", "neighbours %",
-        "upstream/s", "told / asked octets", "lost before the server/s", "of core", "others there"]
+        "upstream/s", "told / asked octets", "lost before the server/s", "sieved/s", "of core", "others there", "beside p99 ms"]
 
 
 def lines(run):
@@ -283,9 +305,21 @@ def lines(run):
         failed = f"{every['servfail']} / {every['wrong'] + every['other']} / {every['timeout']}"
         cells = [run["event"], run["peer"], window["phase"], number(window.get("attack_per_s"), 0), share(every["right"]), share(every["at_once"]), failed, number(every["p50_ms"]),
                  number(every["p99_ms"]), number(window["cached"]["p99_ms"]), number(window["uncached"]["p99_ms"]), number(every["p99_to_calm"], 2), share(window["victims"]["right"]),
-                 share(window["neighbours"]["right"]), number(window["upstream_per_s"], 0), number(window.get("amplification"), 2), number(window["overflowed_per_s"], 0), f"{window['cpu_share']:.0%}",
-                 f"{window['others_share']:.0%}"]
+                 share(window["neighbours"]["right"]), number(window["upstream_per_s"], 0), number(window.get("amplification"), 2), number(window["overflowed_per_s"], 0), number(window["sieved_per_s"], 0), f"{window['cpu_share']:.0%}",
+                 f"{window['others_share']:.0%}", number(window["beside"]["p99_ms"])]
         found.append(f"| {' | '.join(cells)} |")
+    return found
+
+
+def beside_echo(result):
+    """p99 at each attack, and by how much it is more than when it is calm, beside the echo's: what this machine lets any server show."""
+    ratios = {(run["event"], window["phase"], run["peer"]): window["all"] for run in result["runs"] for window in run["windows"] if window.get("attack")}
+    found = []
+    for (event, phase, peer), every in ratios.items():
+        echo = ratios.get((event, phase, "echo"))
+        if peer != "echo" and echo and every["p99_ms"] and echo["p99_ms"]:
+            found.append(f"{event}, {phase}: p99 {number(every['p99_to_calm'], 2)} times the calm one ({number(every['p99_ms'])} ms), with {peer}; "
+                         f"{number(echo['p99_to_calm'], 2)} times ({number(echo['p99_ms'])} ms) with the echo")
     return found
 
 
@@ -300,6 +334,7 @@ def table(result):
                 every = window["all"]
                 if (every["right"] or 0) <= TARGET_RIGHT or (every["p99_to_calm"] or 99) > TARGET_P99:
                     missed.append(f"{run['event']}, {window['phase']}: {share(every['right'])} % right, p99 {number(every['p99_to_calm'], 2)} times the calm one")
+    rows += ["", *beside_echo(result)]
     return "\n".join(rows + [""] + (["holdfast misses (over 99.9 % right, p99 within three times the calm one):", *missed] if missed else ["holdfast meets every target"]))
 
 

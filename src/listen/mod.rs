@@ -3,7 +3,7 @@
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
 //! TCP, TLS, HTTPS and QUIC have tasks (`streams` and `conversation`, `tls`, `https`, `quic`); all call the same pipeline. `proxy` tells who
-//! asks where a proxy is in between; `xdp` has UDP come and go past the kernel, where that is wanted.
+//! asks where a proxy is in between; `sieve` keeps a flood from filling a queue (`queue`); `xdp` has UDP come and go past the kernel, where that is wanted.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
@@ -15,7 +15,9 @@ mod hosts;
 pub mod http_query;
 mod https;
 pub mod proxy;
+mod queue;
 pub mod quic;
+mod sieve;
 pub mod streams;
 pub mod tls;
 pub mod udp;

@@ -25,6 +25,8 @@ use tokio::sync::Semaphore;
 use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent};
 use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
+use super::queue;
+use super::sieve::{Pressure, Share, Sieve};
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
@@ -171,6 +173,19 @@ pub(super) trait Door {
     /// Sends what was answered at once, and says what could not be sent. Called once after each [`Door::receive`] that took something.
     fn send(&mut self, answers: &Answers) -> Unsent;
 
+    /// How the queue before it stands, where the kernel says so.
+    fn pressure(&self) -> Option<Pressure> {
+        None
+    }
+
+    /// Lets in shares of these networks, and all of all others.
+    ///
+    /// # Errors
+    /// The kernel does not do that here: all is let in.
+    fn sieve(&mut self, _shares: &[Share]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Whether nothing will ever come again after this error.
     fn is_shut(&self, error: &io::Error) -> bool;
 }
@@ -219,6 +234,14 @@ impl Door for SocketDoor {
         self.sender.send(&self.socket, answers)
     }
 
+    fn pressure(&self) -> Option<Pressure> {
+        queue::pressure(&self.socket)
+    }
+
+    fn sieve(&mut self, shares: &[Share]) -> io::Result<()> {
+        queue::sieve(&self.socket, shares)
+    }
+
     fn is_shut(&self, _: &io::Error) -> bool {
         false
     }
@@ -253,6 +276,7 @@ impl Shared {
         door.set_patience(Duration::from_millis(STOP_LOOK_INTERVAL_MS));
         let mut answers = Answers::default();
         let mut kept = self.pipeline.ready_answers(threads);
+        let mut sieve = Sieve::default();
         let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
             if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {
@@ -277,11 +301,52 @@ impl Shared {
             if let Some(kept) = &mut kept {
                 self.pipeline.begin_turn(kept);
             }
+            self.keep_fair(door, &mut sieve);
             self.turn(door, &mut kept, &mut answers);
             count(&self.metrics, door.send(&answers));
             answers.clear();
             if let Some(kept) = &mut kept {
                 self.pipeline.end_turn(kept);
+            }
+        }
+    }
+
+    /// Keeps a flood from filling the queue.
+    fn keep_fair(&self, door: &mut impl Door, sieve: &mut Sieve) {
+        let Some(now) = self.pipeline.since_start() else {
+            return;
+        };
+        if sieve.is_counting() {
+            for (_, way) in door.datagrams() {
+                let sender = way.route().client;
+                let is_spared = || self.proxies.has(sender) || self.pipeline.is_exempt(sender);
+                sieve.count(sender.ip(), is_spared);
+            }
+        }
+        if !sieve.is_due(now) {
+            return;
+        }
+        let Some(pressure) = door.pressure() else {
+            return;
+        };
+        let outcome = sieve.look(pressure, now);
+        let metrics = &self.metrics;
+        metrics.queries_lost_total.add(outcome.dropped.into());
+        for (network, count) in outcome.unseen {
+            metrics.queries_sieved_total.add(count);
+            self.pipeline.count_unseen(network, count, now);
+        }
+        let Some(shares) = outcome.shares else {
+            return;
+        };
+        match door.sieve(&shares) {
+            Ok(()) => tracing::debug!(
+                networks = shares.len(),
+                "more comes than is taken: networks with a share"
+            ),
+            Err(error) => {
+                tracing::debug!(%error, "the kernel takes no filter; a flood fills the queue");
+                sieve.refused();
             }
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! What is counted together, and what becomes of what is too much, is `rate_limit`'s to say; here it is carried out and counted.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use super::Pipeline;
 use super::rate_limit::{Likeness, Verdict};
 use super::reply::{self, Answer};
@@ -107,6 +110,24 @@ impl Pipeline {
             Verdict::Pass => None,
             Verdict::Truncate => Some(Some(reply::truncated(request, udp_size_max))),
             Verdict::Drop | Verdict::Refuse => Some(None),
+        }
+    }
+
+    /// The time since the start, where queries are counted.
+    pub fn since_start(&self) -> Option<Duration> {
+        self.limits.as_ref().map(|(_, clock)| clock.now().mono)
+    }
+
+    /// Whether a client is never limited.
+    pub fn is_exempt(&self, client: SocketAddr) -> bool {
+        let client = Client::new(client, Transport::Udp);
+        (self.limits.as_ref()).is_none_or(|(limits, _)| limits.is_exempt(&client))
+    }
+
+    /// Counts queries of a network that were dropped before they came here.
+    pub fn count_unseen(&self, network: IpAddr, count: u64, now: Duration) {
+        if let Some((limits, _)) = &self.limits {
+            limits.count_unseen(network, count, now);
         }
     }
 

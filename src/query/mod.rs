@@ -42,6 +42,7 @@ pub use crate::future::BoxFuture;
 use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
+use crate::resolve::askers::Asker;
 pub use crate::resolve::task::Options;
 use crate::resolve::task::Resolver;
 use crate::resolve::{Resolution, Security};
@@ -371,6 +372,7 @@ impl Pipeline {
         let options = Options {
             checking_disabled: request.message.checking_disabled,
             recursion,
+            asker: Asker::of(request.client.addr.ip()),
         };
         if let Some(resolution) = resolver.cached(&question, options) {
             let settled = resolution.sources.settled;

@@ -428,6 +428,7 @@ async fn recursion_follows_the_bits() {
     let option = |checking_disabled, recursion| Options {
         checking_disabled,
         recursion,
+        asker: Asker::of([127, 0, 0, 1].into()),
     };
     assert_eq!(options, [option(true, true), option(false, false)]);
 }

@@ -17,6 +17,8 @@
 //! that is next to nothing. Of a zone of which nothing useful has come for a while, and more is under way than it has credit for twice, all is taken to be in vain: traps take
 //! their time, and thousands would be under way before the first of them has failed.
 //!
+//! The last half of the credit is kept for networks that ask little below the zone (`askers`): so a flood cannot take it from who wants a name that exists.
+//!
 //! The threads that listen look here before they make a task, and tasks begin later, many at once. So whoever is let in by such a look is *promised*
 //! a stake until his task has one; else each look until then would let in one more for the same credit.
 //!
@@ -25,6 +27,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::askers::{Asker, Askers};
 use crate::clock::Now;
 use crate::dns::Name;
 
@@ -40,6 +43,8 @@ const TOLD_FOR: Duration = Duration::from_secs(60);
 const CLEAR_EVERY: Duration = Duration::from_secs(1);
 /// What a zone may have at once, as time at its rate.
 const BURST: Duration = Duration::from_secs(1);
+/// What of that is kept for networks that ask little below the zone.
+const FOR_RARE: Duration = Duration::from_millis(500);
 /// What was promised and not begun is forgotten after one to two of these.
 const PROMISE_WINDOW: Duration = Duration::from_millis(500);
 /// Questions of a zone that may be under way before something useful has come of one, as time at its rate, and at least.
@@ -71,12 +76,17 @@ pub(super) struct Denials {
     /// `None` = they are counted only.
     each: Option<Duration>,
     zones: HashMap<Name, Row>,
+    askers: Askers,
+    /// Rows that were ever made.
+    made: u64,
     cleared_at: Duration,
     refused: u64,
 }
 
 #[derive(Debug, Default)]
 struct Row {
+    /// Its own among all rows that were ever made.
+    number: u64,
     window: u64,
     present: u64,
     before: u64,
@@ -210,10 +220,11 @@ impl Denials {
         if !self.has_room(zone, now) {
             return;
         }
-        let row = self.zones.entry(zone.clone()).or_default();
+        let each = self.each;
+        let row = self.row(zone);
         row.roll(now);
         row.present += 1;
-        row.pay(self.each, now);
+        row.pay(each, now);
         match row.is_told(now) {
             true => drop(row.flooded_since_s.get_or_insert(now.wall_s)),
             false => row.flooded_since_s = None,
@@ -222,14 +233,20 @@ impl Denials {
 
     /// Whether the zone's servers may be asked; a refusal is counted.
     pub fn may_ask(&mut self, zone: &Name, now: Now) -> bool {
-        self.may(zone, now, |row, _| row.has_credit(now))
+        self.may(zone, now, |row, _, _| row.has_credit(now))
     }
 
     /// Whether a task may be made for a client's question, which is to [`Denials::stake`] soon; a refusal is counted.
-    pub fn may_come(&mut self, zone: &Name, now: Now) -> bool {
-        self.may(zone, now, |row, each| {
+    pub fn may_come(&mut self, zone: &Name, asker: Asker, now: Now) -> bool {
+        self.may(zone, now, |row, each, askers| {
             let promised = row.promised(each, now);
-            let may = row.has_credit_beside(promised, now);
+            let may = match row.has_credit_beside(promised + FOR_RARE, now) {
+                true => true,
+                // Counted even where there is no credit at all.
+                false => {
+                    askers.is_rare(row.number, asker, now) && row.has_credit_beside(promised, now)
+                }
+            };
             row.promised[0] += u32::from(may);
             may
         })
@@ -239,12 +256,12 @@ impl Denials {
         &mut self,
         zone: &Name,
         now: Now,
-        is_free: impl FnOnce(&mut Row, Duration) -> bool,
+        is_free: impl FnOnce(&mut Row, Duration, &mut Askers) -> bool,
     ) -> bool {
         let (Some(each), Some(row)) = (self.each, self.zones.get_mut(zone)) else {
             return true;
         };
-        if !is_limited(zone) || is_free(row, each) {
+        if !is_limited(zone) || is_free(row, each, &mut self.askers) {
             return true;
         }
         row.refused += 1;
@@ -254,13 +271,24 @@ impl Denials {
         false
     }
 
+    /// The row of a zone, made if there is none.
+    fn row(&mut self, zone: &Name) -> &mut Row {
+        self.zones.entry(zone.clone()).or_insert_with(|| {
+            self.made += 1;
+            Row {
+                number: self.made,
+                ..Row::default()
+            }
+        })
+    }
+
     /// Whether a client's question may be looked for, and what it stakes until [`Denials::settle`]; a refusal is counted.
     pub fn stake(&mut self, zone: &Name, now: Now) -> Option<Stake> {
         let Some(each) = self.each else {
             return Some(Stake::ZERO);
         };
         if is_limited(zone) && self.has_room(zone, now) {
-            self.zones.entry(zone.clone()).or_default().keep_promise();
+            self.row(zone).keep_promise();
         }
         if !self.may_ask(zone, now) {
             return None;
@@ -483,7 +511,7 @@ mod tests {
         }
         let let_in = |denials: &mut Denials, ms: u64| {
             (0..1000)
-                .filter(|_| denials.may_come(&zone, at(ms)))
+                .filter(|_| denials.may_come(&zone, Asker::default(), at(ms)))
                 .count()
         };
         let all = 20..=21;
@@ -504,6 +532,48 @@ mod tests {
         assert_eq!(let_in(&mut denials, 30_900), 0);
         let third = let_in(&mut denials, 31_500);
         assert!(all.contains(&third), "{third}");
+    }
+
+    /// "Per-zone and per-server upstream quotas with fairness between clients": who asks little below a flooded zone is still let in.
+    #[test]
+    fn a_flood_leaves_credit_to_who_asks_little() {
+        let mut denials = Denials::new(100);
+        let zone = name("flooded.example.");
+        let asker = |n: u8| Asker::of([10, 0, n, 1].into());
+        // 50 networks ask 30 times a second each, for names that do not exist; each of 50 others once in ten seconds.
+        let (mut let_in, mut honest_let_in, mut honest) = ([0; 2], 0, 0);
+        for ms in 0..20_000_u64 {
+            let mut ask = |of: Asker, outcome| {
+                if !denials.may_come(&zone, of, at(ms)) {
+                    return false;
+                }
+                match denials.stake(&zone, at(ms)) {
+                    Some(stake) => {
+                        if outcome == Outcome::Denied {
+                            denials.note(&zone, at(ms));
+                        }
+                        denials.settle(&zone, stake, outcome, at(ms));
+                        true
+                    }
+                    None => false,
+                }
+            };
+            for _ in 0..3 {
+                let of = asker((ms * 3 % 50) as u8);
+                let_in[(ms / 10_000) as usize] += u32::from(ask(of, Outcome::Denied));
+            }
+            if ms % 200 == 0 && ms >= 1000 {
+                honest += 1;
+                let of = asker(100 + (ms / 200 % 50) as u8);
+                honest_let_in += u32::from(ask(of, Outcome::Useful));
+            }
+        }
+        assert_eq!(honest_let_in, honest);
+        // The zone has no more to bear than its limit.
+        assert!(
+            let_in.iter().all(|let_in| (900..=1200).contains(let_in)),
+            "{let_in:?}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! outside ([`LocalZones`], [`Health`]; `query::route` implements them from `mirror` and `reach`), and the
 //! shapes of what comes out.
 
+pub mod askers;
 pub mod budget;
 pub mod delegation;
 pub mod denials;

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::askers::Asker;
 pub use super::denials::Outcome;
 use super::denials::{Denials, FloodedZone, Stake};
 use crate::clock::Now;
@@ -207,9 +208,9 @@ impl Shares {
     }
 
     /// Why a client's question to the servers of `zone` would be refused now; then it is counted as refused. One that is not is to [`Shares::begin`] soon.
-    pub fn refuses(&self, zone: &Name, now: Now) -> Option<Crowded> {
+    pub fn refuses(&self, zone: &Name, asker: Asker, now: Now) -> Option<Crowded> {
         let mut tables = self.tables();
-        let refusal = match tables.denials.may_come(zone, now) {
+        let refusal = match tables.denials.may_come(zone, asker, now) {
             false => Some(Crowded::Denials),
             true => tables.waits_in_vain(zone, self.zone_max, now),
         };

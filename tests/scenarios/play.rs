@@ -186,7 +186,7 @@ impl Stage {
         let trace = Trace::recording(self.machine.clock.now());
         let options = Options {
             checking_disabled: has(&step.with, "cd"),
-            recursion: true,
+            ..Options::default()
         };
         let resolver = &self.machine.resolver;
         let found = resolver.resolve_traced(asked.clone(), options, &trace);

@@ -184,6 +184,14 @@ impl RateLimits {
         }
     }
 
+    /// Counts queries that were dropped as too much before they came here.
+    pub fn count_unseen(&self, network: IpAddr, count: u64, now: Duration) {
+        let network = Network::of(network);
+        let slot = self.networks.slot(network, self.hash(network), now);
+        slot.count_unseen(count, now);
+        self.networks.total.count_unseen(count, now);
+    }
+
     /// Which of its network the client is: all are told apart in IPv4, and some of those in IPv6.
     fn host(&self, asker: &Asker) -> u8 {
         match asker.ip {

@@ -87,14 +87,20 @@ fn window(now: Duration) -> u64 {
 
 impl Counts {
     pub fn count_query(&self, now: Duration) {
-        self.count(now, QUERIES_SHIFT);
+        self.count(1, now, QUERIES_SHIFT);
     }
 
     pub fn count_limited(&self, now: Duration) {
-        self.count(now, 0);
+        self.count(1, now, 0);
     }
 
-    fn count(&self, now: Duration, shift: u32) {
+    /// Counts queries that were limited before they were seen.
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.count(count, now, QUERIES_SHIFT);
+        self.count(count, now, 0);
+    }
+
+    fn count(&self, more: u64, now: Duration, shift: u32) {
         let of_now = window(now);
         let seen = self.present.load(Ordering::Relaxed);
         let is_present = seen >> WINDOW_SHIFT == of_now;
@@ -105,10 +111,11 @@ impl Counts {
             true => seen,
             false => of_now << WINDOW_SHIFT,
         };
-        if base >> shift & COUNT_MAX < COUNT_MAX {
+        let more = more.min(COUNT_MAX - (base >> shift & COUNT_MAX));
+        if more > 0 {
             // Not in one piece with the reading above, which would cost more than all else here: who writes at the same moment for the same network
             // is not counted.
-            self.present.store(base + (1 << shift), Ordering::Relaxed);
+            self.present.store(base + (more << shift), Ordering::Relaxed);
         }
     }
 
@@ -170,6 +177,10 @@ impl NetworkSlot {
         self.counts.count_limited(now);
     }
 
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.counts.count_unseen(count, now);
+    }
+
     pub fn slips(&self, slip: u32) -> bool {
         slips(&self.slipped, slip)
     }
@@ -227,6 +238,12 @@ impl Totals {
 
     pub fn count_limited(&self, now: Duration) {
         self.count(1, 1, now);
+    }
+
+    /// Counts queries that were limited before they were seen.
+    pub fn count_unseen(&self, count: u64, now: Duration) {
+        self.count(0, count, now);
+        self.count(1, count, now);
     }
 
     fn count(&self, which: usize, count: u64, now: Duration) {

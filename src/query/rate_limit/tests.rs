@@ -234,6 +234,26 @@ fn who_asks_most_is_told_first() {
     assert_eq!((later.queries, later.networks.len()), (0, 0));
 }
 
+/// What was dropped before it came here counts as asked and limited, as far as a count goes.
+#[test]
+fn what_never_came_here_is_told_as_well() {
+    let limits = limits(10, 0);
+    let network = "192.0.2.0".parse().unwrap();
+    let told = |now| {
+        let talkers = limits.talkers(1, now);
+        let first = &talkers.networks[0];
+        let of_all = (talkers.queries, talkers.limited);
+        (of_all, (first.queries, first.limited))
+    };
+    limits.query(&udp("192.0.2.1"), false, s(104));
+    limits.count_unseen(network, 5000, s(104));
+    assert_eq!(told(s(105)), ((5001, 5000), (5001, 5000)));
+    limits.count_unseen(network, 1 << 30, s(106));
+    let most = (1 << 24) - 1;
+    assert_eq!(told(s(107)).1, (most, most));
+    assert_eq!(told(s(107)).0, (5001 + (1 << 30), 5000 + (1 << 30)));
+}
+
 /// However many networks and names come by, the tables stay as they are, and who asks most keeps his place.
 #[test]
 fn tables_are_bounded_and_heavy_ones_stay() {

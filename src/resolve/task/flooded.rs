@@ -23,7 +23,7 @@ impl Shared {
             return None;
         }
         let zone = self.limited_zone(question, now)?;
-        let crowded = self.shares.refuses(&zone, now)?;
+        let crowded = self.shares.refuses(&zone, options.asker, now)?;
         Some(self.refused(question, crowded))
     }
 

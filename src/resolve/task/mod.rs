@@ -42,6 +42,7 @@ use crate::config::{Anchors, NegativeTrustAnchor};
 use crate::dns::{Ede, Name, Question, Rcode, RrSet, Rtype};
 use crate::lines::Lines;
 use crate::metrics::Metrics;
+use crate::resolve::askers::Asker;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
@@ -87,6 +88,8 @@ pub struct Options {
     pub checking_disabled: bool,
     /// RD: false asks for what is known here, in cache and mirrors.
     pub recursion: bool,
+    /// For whom: what a flooded zone's servers may still be asked is shared among networks.
+    pub asker: Asker,
 }
 
 impl Default for Options {
@@ -94,6 +97,7 @@ impl Default for Options {
         Options {
             checking_disabled: false,
             recursion: true,
+            asker: Asker::default(),
         }
     }
 }
