@@ -317,8 +317,8 @@ impl Shared {
             return;
         };
         if sieve.is_counting() {
-            for (_, way) in door.datagrams() {
-                let sender = way.route().client;
+            for (.., route) in door.datagrams() {
+                let sender = route.client;
                 let is_spared = || self.proxies.has(sender) || self.pipeline.is_exempt(sender);
                 sieve.count(sender.ip(), is_spared);
             }

@@ -115,7 +115,8 @@ impl Counts {
         if more > 0 {
             // Not in one piece with the reading above, which would cost more than all else here: who writes at the same moment for the same network
             // is not counted.
-            self.present.store(base + (more << shift), Ordering::Relaxed);
+            self.present
+                .store(base + (more << shift), Ordering::Relaxed);
         }
     }
 

@@ -234,7 +234,9 @@ impl Search {
         self.asked_at = now;
         while self.awaited.iter().filter(|a| a.until > now).count() < ASKS_AT_ONCE {
             let next = self.next_wanted(now);
-            let Some(Wanted { name, rtype, anew }) = next.and_then(|n| self.wanted.remove(n))
+            let Some(Wanted {
+                name, rtype, anew, ..
+            }) = next.and_then(|n| self.wanted.remove(n))
             else {
                 return true;
             };
