@@ -31,9 +31,15 @@ impl PrefixSet {
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
-            IpAddr::V4(a) => covers(&self.four, u32::from(a)),
+            IpAddr::V4(a) => self.contains_v4(a),
             IpAddr::V6(a) => covers(&self.six, u128::from(a)),
         }
+    }
+
+    /// The same for an IPv4 address.
+    #[inline]
+    pub fn contains_v4(&self, address: Ipv4Addr) -> bool {
+        covers(&self.four, u32::from(address))
     }
 
     /// Whether nothing is in it.

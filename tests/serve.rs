@@ -769,6 +769,24 @@ fn a_mirror_answers_and_obeys_the_operator() {
 }
 
 #[test]
+fn with_the_root_and_an_idle_cache_it_takes_less_than_60_mb() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/zones/root.zone");
+    let text = fs::read_to_string(root).unwrap();
+    let files = [
+        ("root.zone", text.as_str()),
+        ("clock", "@2026-08-01 12:00:00"),
+    ];
+    let daemon = Daemon::start(MIRROR, &files);
+    let mut question = query("com.", Rtype::DS);
+    question.recursion_desired = true;
+    eventually("an answer out of the mirror", || {
+        Some(daemon.udp(&question)).filter(|reply| !reply.answer.is_empty())
+    });
+    let resident_kib = daemon.resident_kib();
+    assert!(resident_kib < 60_000_000 >> 10, "{resident_kib} KiB");
+}
+
+#[test]
 fn delegations_of_own_zones_are_followed_though_the_root_denies_them() {
     // Port 53 of some loopback address: only where this user may have it.
     const CHILD_SERVER: &str = "127.77.0.53";

@@ -117,7 +117,6 @@ const PURE: &[&str] = &[
     "prefix_set",
     "mirror/verify",
     "query/cookie",
-    "query/quick/folded",
     "query/quick/ordered",
     "query/quick/plain",
     "query/quick/ready",

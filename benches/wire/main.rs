@@ -13,6 +13,7 @@ mod load;
 mod questions;
 mod sockets;
 mod tally;
+#[cfg(feature = "xdp")]
 mod xdp;
 
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 wire: run by benches/wire/run.py (benches/README.md says how).
   wire echo ADDRESS:PORT SIZE [threads=1] [batch=32]   answer every datagram with SIZE octets
-  wire xdp INTERFACE PORT SIZE [mode=native|generic]   the same by AF_XDP; its first line is `copy` or `zero-copy`
+  wire xdp INTERFACE PORT SIZE [mode=native|generic]   the same by AF_XDP, with the feature xdp; its first line is `copy` or `zero-copy`
   wire load ADDRESS:PORT FILE [seconds=3] [count=N] [window=1024] [rate=Q] [ports=64] [burst=16] [seed=1] [patience=1] [report=S] [each] [any]
             ask the questions of FILE: `window` of them outstanding, or `rate` per second; for `seconds` or `count` of
             them; no answer in `patience` seconds is none; `each` asks every line once, `any` takes any answer with the right number for a right one; with `rate` it says
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["echo", at, size, ref options @ ..] => echo::run(at, size, options),
+        #[cfg(feature = "xdp")]
         ["xdp", interface, port, size, ref options @ ..] => {
             xdp::run(interface, port, size, options)
         }

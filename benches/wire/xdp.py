@@ -54,7 +54,7 @@ def main():
     except OSError as error:
         print(f"SKIPPED: no AF_XDP in this kernel ({error})")
         return
-    wire = args.wire or cargo("--bench", "wire")["wire"]
+    wire = args.wire or cargo("--bench", "wire", "--features", "xdp")["wire"]
     binary = args.binary or cargo("--bin", "holdfast", "--features", "xdp")["holdfast"]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-xdp-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -81,7 +81,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of each in a round")
     parser.add_argument("--binary", help="a holdfast with the feature xdp; otherwise it is built")
-    parser.add_argument("--wire", help="the bench's own program; otherwise it is built")
+    parser.add_argument("--wire", help="the bench's own program with the feature xdp; otherwise it is built")
     parser.add_argument("--nice", action="store_true", help="do not go before the machine's other work")
     parser.add_argument("--json", help="write everything to this file")
     return parser.parse_args()

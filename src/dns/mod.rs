@@ -10,6 +10,7 @@
 //! by the message's length.
 
 pub mod edns;
+pub mod folded;
 pub mod message;
 pub mod name;
 pub mod packer;

@@ -354,7 +354,9 @@ impl Shared {
     /// Answers what was taken, or begins to.
     fn turn(&self, door: &impl Door, kept: &mut Option<ReadyAnswers>, answers: &mut Answers) {
         let mut asked = [const { None }; BATCH_MAX];
+        let mut count = 0;
         for (number, datagram, route) in door.datagrams() {
+            count = number + 1;
             let query = self.proxies.unwrap(datagram, route.client);
             asked[number] = query.map(|(query, client)| Asked {
                 query,
@@ -362,7 +364,8 @@ impl Shared {
                 route,
             });
         }
-        let found = self.answer_ready(&asked, kept, answers);
+        let asked = &asked[..count];
+        let found = self.answer_ready(asked, kept, answers);
         for (number, (asked, found)) in asked.iter().zip(found).enumerate() {
             let (Some(asked), Found::Unknown | Found::Admitted) = (asked, found) else {
                 continue;
@@ -387,7 +390,7 @@ impl Shared {
     /// part of it; whose query it was gets no answer.
     fn answer_ready(
         &self,
-        asked: &[Option<Asked<'_>>; BATCH_MAX],
+        asked: &[Option<Asked<'_>>],
         kept: &mut Option<ReadyAnswers>,
         answers: &mut Answers,
     ) -> [Found; BATCH_MAX] {
@@ -398,12 +401,13 @@ impl Shared {
         let mut at = 0;
         let answer = || {
             let mut looks = [const { None }; BATCH_MAX];
-            for (number, asked) in asked.iter().enumerate() {
+            let looks = &mut looks[..asked.len()];
+            for (number, (look, asked)) in looks.iter_mut().zip(asked).enumerate() {
                 let Some(asked) = asked else { continue };
                 at = number;
-                looks[number] = self.pipeline.look(asked.query, asked.client, ready);
+                *look = self.pipeline.look(asked.query, asked.client, ready);
             }
-            self.pipeline.warm(&mut looks, ready);
+            self.pipeline.warm(looks, ready);
             for (number, look) in looks.iter().enumerate() {
                 let Some(look) = look else { continue };
                 at = number;

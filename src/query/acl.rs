@@ -100,11 +100,16 @@ impl AccessList {
     }
 
     /// What the client at `address` may do. An IPv4 address in IPv6 clothing counts as IPv4.
+    #[inline]
     pub fn rights(&self, address: IpAddr) -> Rights {
-        let address = address.to_canonical();
+        let lists = [&self.allow, &self.allow_own_zones];
+        let [recursion, own_zones] = match address.to_canonical() {
+            IpAddr::V4(address) => lists.map(|list| list.contains_v4(address)),
+            address => lists.map(|list| list.contains(address)),
+        };
         Rights {
-            recursion: self.allow.contains(address),
-            own_zones: self.allow_own_zones.contains(address),
+            recursion,
+            own_zones,
         }
     }
 

@@ -7,8 +7,8 @@
 //! `1 2`. So keys compare like byte strings, neighbours share a prefix, every ancestor of a name is a
 //! prefix of its key that ends in a zero octet, and the apex is the empty key.
 
-use crate::dns::Name;
 use crate::dns::name::{LABEL_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
+use crate::dns::{Name, folded};
 
 /// The longest key, in octets: every octet of a name escaped.
 pub const KEY_LEN_MAX: usize = 2 * NAME_LEN_MAX;
@@ -48,13 +48,19 @@ pub fn push_key(key: &mut Vec<u8>, name: &[u8], apex: &[u8]) -> bool {
 
 /// Appends one label to a key.
 pub fn push_label(key: &mut Vec<u8>, label: &[u8]) {
-    let is_plain = (label.iter()).fold(true, |is_plain, octet| is_plain & (*octet > ESCAPE));
     let begin = key.len();
-    match is_plain {
-        true => key.extend_from_slice(label),
-        false => key.extend(label.iter().flat_map(|octet| escaped(*octet))),
+    let mut is_escaped = false;
+    for (word, len) in folded::words(label) {
+        is_escaped |= folded::has_below_2(word, len);
+        let octets = word.to_le_bytes();
+        key.extend_from_slice(&octets);
+        key.truncate(key.len() + len - octets.len());
     }
-    key[begin..].make_ascii_lowercase();
+    if is_escaped {
+        key.truncate(begin);
+        let label = label.iter().map(u8::to_ascii_lowercase);
+        key.extend(label.flat_map(escaped));
+    }
     key.push(END);
 }
 

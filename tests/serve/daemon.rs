@@ -133,6 +133,14 @@ impl Daemon {
         datagram(self.addr(), query, wait)
     }
 
+    /// What of its memory is there, the program itself included, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.expect("a line with a number").parse().unwrap()
+    }
+
     /// Asks over UDP.
     pub fn udp(&self, query: &Message) -> Message {
         let wire = query.encode(MESSAGE_LEN_MAX);

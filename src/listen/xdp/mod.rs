@@ -17,16 +17,16 @@
 
 pub mod frame;
 #[cfg(feature = "xdp")]
-mod interface;
+pub mod interface;
 pub mod places;
 #[cfg(feature = "xdp")]
-mod program;
+pub mod program;
 #[cfg(feature = "xdp")]
 mod queue;
 #[cfg(feature = "xdp")]
 mod site;
 #[cfg(feature = "xdp")]
-mod socket;
+pub mod socket;
 
 #[cfg(feature = "xdp")]
 pub(super) use site::{Attachments, open};

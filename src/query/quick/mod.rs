@@ -20,7 +20,6 @@
 //!
 //! All queries of a turn are looked for ([`Pipeline::look`], [`Pipeline::warm`]) before the first one is answered: what one waits for, the others wait for in the same time.
 
-mod folded;
 mod ordered;
 pub mod plain;
 
@@ -28,7 +27,7 @@ mod ready;
 mod shape;
 mod table;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +59,8 @@ const IDLE_SWEEP_SHARE: usize = 16;
 /// A plain query, and where its answer would be.
 pub struct Look<'q> {
     wire: &'q [u8],
-    from: SocketAddr,
-    plain: Plain<'q>,
+    client: IpAddr,
+    cookie: Option<&'q [u8]>,
     of: Identity<'q>,
     hash: u64,
     /// As the limits see the client.
@@ -298,8 +297,8 @@ impl Pipeline {
         );
         Some(Look {
             wire,
-            from,
-            plain,
+            client: from.ip(),
+            cookie: plain.cookie,
             hash: kept.table.hash(&of),
             of,
             asker: (self.limits.as_ref()).map(|(limits, _)| limits.asker_at(from.ip())),
@@ -309,24 +308,33 @@ impl Pipeline {
 
     /// Looks where the answers to all of these are, and reads what is about to be asked for into the processor's cache. One after the other each
     /// would be waited for; the steps of many can be under way at once.
-    pub fn warm<const N: usize>(&self, looks: &mut [Option<Look<'_>>; N], kept: &mut ReadyAnswers) {
-        let hashes = looks.each_ref().map(|look| Some(look.as_ref()?.hash));
-        let found = kept.table.warm(&hashes);
+    pub fn warm(&self, looks: &mut [Option<Look<'_>>], kept: &mut ReadyAnswers) {
+        let ReadyAnswers { table, shapes, .. } = kept;
         let mut touched = 0;
-        for (look, found) in looks.iter_mut().zip(found) {
-            let Some(look) = look else { continue };
-            look.place = match found {
-                Some(ready) => {
-                    if let (Some((limits, _)), Some(asker)) = (&self.limits, &look.asker) {
-                        touched ^= limits.touch(asker, ready.like());
-                    }
-                    Place::Table
+        for look in looks.iter().flatten() {
+            touched ^= table.touch(look.hash);
+        }
+        for look in looks.iter_mut().flatten() {
+            if let Some(ready) = table.get(look.hash) {
+                touched ^= u64::from(ready.hits());
+                look.place = Place::Table;
+            }
+        }
+        for look in looks.iter_mut().flatten() {
+            if let Place::Table = look.place {
+                let Some(ready) = table.get(look.hash) else {
+                    continue;
+                };
+                touched ^= u64::from(ready.touched());
+                if let (Some((limits, _)), Some(asker)) = (&self.limits, &look.asker) {
+                    touched ^= limits.touch(asker, ready.like());
                 }
-                None => match kept.shapes.seek(look.of.name, look.of.rtype) {
+            } else {
+                look.place = match shapes.seek(look.of.name, look.of.rtype) {
                     Some(spot) => Place::Area(spot),
                     None => Place::Nowhere,
-                },
-            };
+                };
+            }
         }
         std::hint::black_box(touched);
     }
@@ -339,7 +347,7 @@ impl Pipeline {
         out: &mut Vec<u8>,
     ) -> Found {
         let Look {
-            wire, from, plain, ..
+            wire, cookie, of, ..
         } = *look;
         let udp_size_max = kept.settings.udp_size_max;
         let ReadyAnswers {
@@ -356,9 +364,9 @@ impl Pipeline {
         if found.is_none() && !limits.is_some_and(|limits| limits.are_on_queries()) {
             return Found::Unknown;
         }
-        let cookie = match (&self.cookies, plain.cookie) {
+        let cookie = match (&self.cookies, cookie) {
             (Some((cookies, _)), Some(option)) => {
-                match cookies.exchange(option, from.ip(), now.wall_s) {
+                match cookies.exchange(option, look.client, now.wall_s) {
                     Ok(exchanged) => Some(exchanged),
                     Err(_) => return Found::Unknown,
                 }
@@ -388,7 +396,7 @@ impl Pipeline {
                 Short::Many(shaped) => (shaped.kind, shaped.like),
             };
             // Asked and answered, even where the answer does not leave.
-            let is_asked = u64::from(plain.form.recursion_desired());
+            let is_asked = u64::from(of.flags & plain::RD != 0);
             match kind {
                 Kind::Cache => {
                     (tally.cache, tally.asked) = (tally.cache + 1, tally.asked + is_asked)
@@ -407,6 +415,9 @@ impl Pipeline {
             Verdict::Pass => {}
             Verdict::Drop | Verdict::Refuse => return Found::Nothing,
             Verdict::Truncate => {
+                let Some(plain) = Plain::read(wire) else {
+                    return Found::Unknown;
+                };
                 plain.truncated(wire, octets, udp_size_max, out);
                 return Found::Answered;
             }
@@ -414,10 +425,10 @@ impl Pipeline {
         let id = [wire[0], wire[1]];
         match found {
             None => return Found::Unknown,
-            Some(Short::One(ready)) => ready.write(id, plain.name, octets, now, out),
+            Some(Short::One(ready)) => ready.write(id, of.name, octets, now, out),
             Some(Short::Many(shaped)) => {
-                let question = &wire[HEADER_LEN..HEADER_LEN + plain.name.len() + 4];
-                shaped.write(id, question, plain.name.len(), octets, out);
+                let question = &wire[HEADER_LEN..HEADER_LEN + of.name.len() + 4];
+                shaped.write(id, question, of.name.len(), octets, out);
             }
         }
         Found::Answered

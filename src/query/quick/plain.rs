@@ -66,6 +66,7 @@ impl Form {
 
 impl<'q> Plain<'q> {
     /// Reads a query.
+    #[inline]
     pub fn read(wire: &'q [u8]) -> Option<Plain<'q>> {
         let (header, rest) = wire.split_first_chunk::<HEADER_LEN>()?;
         let [_, _, high, low, counts @ ..] = header;
@@ -168,6 +169,7 @@ impl Plain<'_> {
 }
 
 /// Length of the uncompressed name that `wire` begins with, in octets.
+#[inline]
 fn name_len(wire: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

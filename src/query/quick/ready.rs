@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 pub use super::super::cookie::OPTION_LEN as COOKIE_LEN;
-use super::folded;
 use super::shape::Scope;
 use crate::clock::Now;
-use crate::dns::Rtype;
 use crate::dns::edns::option;
 use crate::dns::message::HEADER_LEN;
+use crate::dns::{Rtype, folded};
 
 /// What the allocator and the places in the table add to an answer, in bytes, about.
 const OVERHEAD_BYTES: usize = size_of::<Ready>() + 64;
@@ -170,7 +169,9 @@ impl Ready {
 
     /// Whether it answers this question.
     pub fn is_for(&self, of: &Identity<'_>) -> bool {
-        self.rest == of.rest() && folded::is_same(of.name, self.name())
+        let name = self.name();
+        // Nearly all are spelled alike.
+        self.rest == of.rest() && (name == of.name || folded::is_same(of.name, name))
     }
 
     /// Whether it may still be given.

@@ -6,9 +6,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::folded;
 use super::ready::{Identity, Ready};
 use crate::clock::Now;
+use crate::dns::folded;
 
 /// Places of a set: a line of tags in the processor's cache, and one of pointers.
 const WAYS: usize = 4;
@@ -79,24 +79,16 @@ impl Table {
         (ready.is_good(now) && ready.is_for(of)).then_some(ready)
     }
 
-    /// What stands at these hashes, touched step by step for all of them.
-    pub fn warm<const N: usize>(&self, hashes: &[Option<u64>; N]) -> [Option<&Ready>; N] {
-        let set = |hash: u64| &self.sets[hash as usize & (self.sets.len() - 1)];
-        let given = hashes.iter().copied().flatten();
-        let tags = given.fold(0, |sum, hash| sum ^ set(hash).tags[0]);
-        let mut found = [None; N];
-        for (found, hash) in found.iter_mut().zip(hashes) {
-            *found = hash.and_then(|hash| {
-                let set = set(hash);
-                let way = set.tags.iter().position(|tag| *tag == hash)?;
-                set.ready[way].as_deref()
-            });
-        }
-        let ready = || found.iter().copied().flatten();
-        let heads = ready().fold(0, |sum, ready: &Ready| sum ^ ready.hits());
-        let octets = ready().fold(0, |sum, ready| sum ^ ready.touched());
-        std::hint::black_box((tags, heads, octets));
-        found
+    /// Reads into the processor's cache where an answer with this hash would be; what comes out means nothing.
+    pub fn touch(&self, hash: u64) -> u64 {
+        self.set(hash).tags[0]
+    }
+
+    /// An answer with this hash, whatever it is to.
+    pub fn get(&self, hash: u64) -> Option<&Ready> {
+        let set = self.set(hash);
+        let way = set.tags.iter().position(|tag| *tag == hash)?;
+        set.ready[way].as_deref()
     }
 
     /// Whether an answer with this hash is to be kept: it was made before, not long ago.
@@ -172,6 +164,10 @@ impl Table {
             self.seen[place] = mark;
             *tag = 0;
         }
+    }
+
+    fn set(&self, hash: u64) -> &Set {
+        &self.sets[hash as usize & (self.sets.len() - 1)]
     }
 
     fn set_mut(&mut self, hash: u64) -> &mut Set {

@@ -1,15 +1,15 @@
 //! Names without regard to the case of their letters, eight octets at a time.
 //!
-//! Why: every query's name is hashed and compared in lower case, and a copy of it in lower case would cost more than both. Lengths of labels are no letters,
-//! so a name in wire form is folded as it stands.
+//! Why: the name of every query is hashed and compared in lower case, and a copy of it in lower case would cost more than both. Lengths of labels are no
+//! letters, so a name in wire form is folded as it stands.
 
 /// Eight octets of a name.
 const WORD_LEN: usize = 8;
+const EACH: u64 = 0x0101_0101_0101_0101;
+const TOP: u64 = 0x80 * EACH;
 
 /// The same octets with `A` to `Z` in lower case.
 fn lower(word: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const TOP: u64 = 0x80 * EACH;
     // Without their top bits nothing is carried from one octet to the next; the top bit of a sum says that the octet is no less than that letter.
     let low = word & !TOP;
     let from_a = low + (0x80 - b'A' as u64) * EACH;
@@ -19,19 +19,47 @@ fn lower(word: u64) -> u64 {
     word | capital >> 2
 }
 
-/// The last octets of a name, after `rest` is all that is left of it: the last eight where there are so many, some of them for the second time.
-fn last_word(name: &[u8], rest: &[u8]) -> u64 {
-    let octets = match name.last_chunk::<WORD_LEN>() {
-        Some(last) => *last,
-        None => {
-            let mut octets = [0; WORD_LEN];
-            for (to, from) in octets.iter_mut().zip(rest) {
-                *to = *from;
-            }
-            octets
-        }
+/// Fewer octets than a word has, and zeros.
+fn part(octets: &[u8]) -> u64 {
+    let len = octets.len();
+    if let (Some(first), Some(last)) = (octets.first_chunk::<4>(), octets.last_chunk::<4>()) {
+        // Where they overlap they are the same.
+        let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
+        return first | last << (8 * (len - 4));
+    }
+    let at = |at: usize| {
+        octets
+            .get(at)
+            .map_or(0, |octet| u64::from(*octet) << (8 * at))
     };
-    u64::from_le_bytes(octets)
+    at(0) | at(1) | at(2)
+}
+
+/// The octets in lower case, a word at a time, and how many octets each has.
+pub fn words(octets: &[u8]) -> impl Iterator<Item = (u64, usize)> {
+    let (words, rest) = octets.as_chunks::<WORD_LEN>();
+    let words = words
+        .iter()
+        .map(|word| (lower(u64::from_le_bytes(*word)), WORD_LEN));
+    let last = (!rest.is_empty()).then(|| (lower(part(rest)), rest.len()));
+    words.chain(last)
+}
+
+/// Whether a word that has so many octets has one below 2, which no letter is.
+pub fn has_below_2(word: u64, len: usize) -> bool {
+    let filled = match len {
+        WORD_LEN.. => word,
+        _ => word | u64::MAX << (8 * len),
+    };
+    filled.wrapping_sub(2 * EACH) & !filled & TOP != 0
+}
+
+/// The last octets of a name, of which `rest` is what makes no whole word: the last eight where there are so many, some of them for the second time.
+fn last_word(name: &[u8], rest: &[u8]) -> u64 {
+    match name.last_chunk::<WORD_LEN>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => part(rest),
+    }
 }
 
 /// Goes over the octets of a name in lower case, in words that are the same for names that are, provided that their lengths are.
@@ -81,6 +109,24 @@ mod tests {
                     let folded = lower(u64::from_le_bytes(octets)).to_le_bytes();
                     assert_eq!(folded, expected, "{octet} at {at}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn words_hold_all_octets_in_order() {
+        let mut rng = SmallRng::seed_from_u64(8);
+        for len in 0..40 {
+            for _ in 0..200 {
+                let octets: Vec<u8> = (0..len).map(|_| rng.random_range(0..90)).collect();
+                let mut read = Vec::new();
+                let mut is_below_2 = false;
+                for (word, len) in words(&octets) {
+                    read.extend_from_slice(&word.to_le_bytes()[..len]);
+                    is_below_2 |= has_below_2(word, len);
+                }
+                assert_eq!(read, octets.to_ascii_lowercase());
+                assert_eq!(is_below_2, octets.iter().any(|octet| *octet < 2));
             }
         }
     }
