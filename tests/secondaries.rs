@@ -6,6 +6,7 @@
 
 #[path = "serve/authority.rs"]
 mod authority;
+#[allow(dead_code)]
 #[path = "serve/daemon.rs"]
 mod daemon;
 #[path = "secondaries/encrypted.rs"]

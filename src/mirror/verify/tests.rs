@@ -66,7 +66,12 @@ fn judge(apex: &Name, records: &[Record], trust: &Trust, at: u64) -> Result<Repo
             .map_err(|faults| faults.iter().map(ToString::to_string).collect())
     };
     let found = with(&Checked::default());
-    assert_eq!(with(&shown(apex, records)), found);
+    let again = with(&shown(apex, records));
+    match &found {
+        // Of more than are listed, chance decides which ones are.
+        Err(faults) if faults.len() > FAULTS_MAX => assert!(again.is_err()),
+        _ => assert_eq!(again, found),
+    }
     found
 }
 
