@@ -6,6 +6,8 @@ mod alerts;
 mod clock;
 #[path = "serve/daemon.rs"]
 mod daemon;
+#[path = "serve/drills.rs"]
+mod drills;
 #[path = "serve/old_answers.rs"]
 mod old_answers;
 #[path = "serve/protocol.rs"]

@@ -546,9 +546,9 @@ impl Attempt {
         self.leaves_out
     }
 
-    /// No known address is likely to answer.
+    /// Addresses are known, and none of them is likely to answer.
     pub fn knows_only_silent(&self) -> bool {
-        self.only_silent
+        self.only_silent && !self.addresses.is_empty()
     }
 
     /// Every server whose address is known has failed or is late, and no copy stands by.
