@@ -234,12 +234,12 @@ impl Search {
         self.asked_at = now;
         while self.awaited.iter().filter(|a| a.until > now).count() < ASKS_AT_ONCE {
             let next = self.next_wanted(now);
-            let Some(Wanted {
-                name, rtype, anew, ..
-            }) = next.and_then(|n| self.wanted.remove(n))
-            else {
+            let Some(wanted) = next.and_then(|n| self.wanted.remove(n)) else {
                 return true;
             };
+            let Wanted {
+                name, rtype, anew, ..
+            } = wanted;
             let depth = sender.manner.depth;
             if !sender.env.budget.take_search(&name, rtype, depth) {
                 return false;
