@@ -63,7 +63,7 @@ fn judge(apex: &Name, records: &[Record], trust: &Trust, at: u64) -> Result<Repo
     let (image, notes) = build(apex, records).map_err(|e| vec![e])?;
     let with = |checked: &Checked| {
         verify_built(&image, &notes, checked, trust, at, &Policy::default())
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+            .map_err(|faults| -> Vec<String> { faults.iter().map(ToString::to_string).collect() })
     };
     let found = with(&Checked::default());
     let again = with(&shown(apex, records));
