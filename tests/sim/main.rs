@@ -11,7 +11,6 @@ mod forward;
 mod harvest;
 mod isolation;
 mod iteration;
-mod judge;
 mod lab;
 mod net;
 mod oracle;
