@@ -2,7 +2,7 @@
 //!
 //! Why: a delegation names servers, and often not where they are. Each name is a question of its own, of which a stranger's
 //! delegation could make hundreds (NXNSAttack, CVE-2020-12667), so they are counted, and only a few run at a time; one that takes long
-//! makes room for the next. And what such a search once found is no more than hearsay: nobody validates it, so it may have to be
+//! makes room for the next, and a name that could not be found out in one family is looked for in the other after all else. And what such a search once found is no more than hearsay: nobody validates it, so it may have to be
 //! searched for anew, which is counted apart, or names that lead nowhere would protect a forged address.
 //!
 //! Model: per step one [`Search`]. A name and a family are *wanted*, then *awaited*, then perhaps *looked up*; what was looked up may be
@@ -45,6 +45,8 @@ struct Wanted {
     rtype: Rtype,
     /// What is known of it leads nowhere.
     anew: bool,
+    /// The search for its other family has failed, and this one would go the same way.
+    failed: bool,
 }
 
 /// A name that is being looked for.
@@ -157,7 +159,13 @@ impl Search {
         self.awaited.retain(|a| a.name != *name || a.rtype != rtype);
         if found {
             self.looked_up.push((name.clone(), rtype));
-        } else if self.nameless.is_none() {
+            return;
+        }
+        if why.is_some() {
+            let same = self.wanted.iter_mut().filter(|w| w.name == *name);
+            same.for_each(|w| w.failed = true);
+        }
+        if self.nameless.is_none() {
             let why = why.unwrap_or_else(|| format!("no {rtype} record"));
             self.nameless = Some((name.clone(), why));
         }
@@ -177,6 +185,7 @@ impl Search {
             name,
             rtype,
             anew: true,
+            failed: false,
         });
         self.wanted.extend(anew.take(free));
     }
@@ -201,7 +210,8 @@ impl Search {
     }
 
     /// Which of the wanted is next. What holds up the search for a name in one family holds it up in the other: other names come
-    /// first, and as long as the search for one of them may still succeed, nothing is spent on a name that takes long.
+    /// first, and as long as the search for one of them may still succeed, nothing is spent on a name that takes long, or whose
+    /// other family could not be found out.
     fn next_wanted(&self, now: Duration) -> Option<usize> {
         let fresh = |a: &Awaited| a.until > now;
         let searched = |w: &Wanted| self.awaited.iter().find(|a| a.name == w.name);
@@ -210,8 +220,9 @@ impl Search {
             wanted.position(|w| self.may_ask(w) && fits(w))
         };
         let idle = !self.awaited.iter().any(fresh);
-        first(&|w| searched(w).is_none())
-            .or_else(|| first(&|w| idle || searched(w).is_some_and(fresh)))
+        first(&|w| !w.failed && searched(w).is_none())
+            .or_else(|| first(&|w| !w.failed && (idle || searched(w).is_some_and(fresh))))
+            .or_else(|| first(&|_| idle))
     }
 
     /// Asks for what is wanted, as far as that is allowed; false when the client question has no sub-question left.
@@ -223,10 +234,12 @@ impl Search {
         self.asked_at = now;
         while self.awaited.iter().filter(|a| a.until > now).count() < ASKS_AT_ONCE {
             let next = self.next_wanted(now);
-            let Some(Wanted { name, rtype, anew }) = next.and_then(|n| self.wanted.remove(n))
-            else {
+            let Some(wanted) = next.and_then(|n| self.wanted.remove(n)) else {
                 return true;
             };
+            let Wanted {
+                name, rtype, anew, ..
+            } = wanted;
             let depth = sender.manner.depth;
             if !sender.env.budget.take_search(&name, rtype, depth) {
                 return false;
@@ -251,5 +264,6 @@ fn wanted(name: &Name, rtype: Rtype) -> Wanted {
         name: name.clone(),
         rtype,
         anew: false,
+        failed: false,
     }
 }
