@@ -4,13 +4,14 @@
 //! attacker's datagrams that is taken costs as much as his. What is dropped before it queues costs this thread nothing and waits for nobody.
 //!
 //! Model: while the queue is short, nothing is done and nothing counted. Once it is *long*, or a socket has lost datagrams, its *networks* (a /24 or
-//! /56, as in `limits`) are counted, and if it stays so the kernel gets a filter that lets in of each at most as much as of any other: the thread is to have work for
+//! /56, as in `limits`) are counted, and if it stays so for [`PATIENCE`] the kernel gets a filter that lets in of each at most as much as of any
+//! other. What a thread finds that had to share its core for a moment is taken before that, and costs nobody anything. The thread is to have work for
 //! half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
 //! probability, so that whoever lives in such a network comes through by asking again. From then on the thread's work may grow by a
 //! tenth each second, until the queue is long again (then it is halved) or all fits (then the filter goes).
 //!
 //! ```text
-//! Open --long, lost--> Counting --long, lost--> Sieving --all fits--> Counting
+//! Open --long, lost--> Counting --so for PATIENCE--> Sieving --all fits--> Counting
 //!   ^------QUIET_MAX------'                        '--long: work / 2; else: work + a tenth each second
 //! ```
 //!
@@ -29,6 +30,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a filter is made anew while the queue is well, and while it is long.
 const REMAKE_INTERVAL: Duration = Duration::from_secs(1);
 const REMAKE_INTERVAL_LONG: Duration = Duration::from_millis(100);
+/// So long a queue is long or loses before anything is done about it: a new version of a mirror, and whatever else comes in bursts, may have the core for a
+/// while, and a queue that was full is taken in a tenth of a second.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Networks are counted for so long after the queue was long or full.
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Networks that are counted at a time.
@@ -160,6 +164,8 @@ pub struct Sieve {
     state: State,
     /// The last look, and what had been dropped then.
     looked: Option<(Duration, u32)>,
+    /// Since when each look has found a queue that was long or lost something.
+    pressed: Option<Duration>,
     /// Since when it is counted what was taken.
     since: Duration,
     asked: HashMap<Network, Asked>,
@@ -175,6 +181,7 @@ impl Default for Sieve {
         Sieve {
             state: State::Open,
             looked: None,
+            pressed: None,
             since: Duration::ZERO,
             asked: HashMap::new(),
             taken: 0,
@@ -225,13 +232,19 @@ impl Sieve {
             ..Outcome::default()
         };
         let is_long = pressure.is_long();
+        let is_pressed = is_long || dropped > 0;
+        let since = self.pressed.unwrap_or(now);
+        self.pressed = is_pressed.then_some(since);
+        let is_patient = now.saturating_sub(since) < PATIENCE;
+        let loses = is_long || self.lost * LOST_SHARE > self.taken;
         match self.state {
-            State::Open if dropped > 0 || is_long => {
+            State::Open if is_pressed => {
                 self.state = State::Counting(now);
                 self.begin(now);
             }
             State::Open => {}
-            State::Counting(_) if is_long || dropped > 0 && self.lost * LOST_SHARE > self.taken => {
+            State::Counting(_) if is_pressed && is_patient => self.state = State::Counting(now),
+            State::Counting(_) if is_pressed && loses => {
                 self.state = State::Counting(now);
                 let taken_per_s = self.taken as f64 / self.counted_for(now);
                 // All alike have lost what found no room.
@@ -560,7 +573,7 @@ mod tests {
             queue.pass();
             first += 1;
         }
-        assert_eq!(first, 2, "long, counted, still long");
+        assert_eq!(first, 14, "long, counted, still long after a while");
         queue.pass();
         let mut long = 0;
         for _ in 0..3000 {
@@ -582,6 +595,24 @@ mod tests {
         let went = (0..200).find_map(|_| queue.pass().0.shares.filter(Vec::is_empty));
         assert!(went.is_some());
         assert!((0..200).all(|_| queue.pass().0.shares.is_none()));
+        assert!(!queue.sieve.is_counting());
+    }
+
+    #[test]
+    fn a_burst_of_other_work_costs_nobody_anything_more() {
+        // Seven tenths of what is taken; for a fifth of a second half of the core goes to something else.
+        let mut queue = Queue::new(&[14_000.0, 8.0]);
+        let mut lost = 0.0;
+        for look in 0..200 {
+            queue.capacity = match (50..60).contains(&look) {
+                true => 10_000.0,
+                false => 20_000.0,
+            };
+            let (outcome, now) = queue.pass();
+            assert_eq!(outcome.shares, None, "look {look}");
+            lost += now;
+        }
+        assert_eq!(lost, 0.0);
         assert!(!queue.sieve.is_counting());
     }
 
