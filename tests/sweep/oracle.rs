@@ -22,7 +22,7 @@ use holdfast::dns::{Name, Question, Rcode, Rdata, Rtype};
 
 use crate::lookup::{Found, Kind};
 use crate::net::Fault;
-use crate::plan::{DenialKind, Ds, Plan, ZoneId, deepest};
+use crate::plan::{DenialKind, Ds, Plan, Zone, ZoneId, deepest};
 use crate::publish::Facts;
 
 /// Failures may be remembered so long (RFC 9520; here 60 s), and the work on a question take 10 s more.
@@ -153,13 +153,25 @@ impl Oracle {
     /// Judges a question at a time.
     pub fn judge(&self, question: &Question, now: Duration) -> Judgement {
         let old = self.plan.stale.map(|age_max| {
-            let judged = self.judged(question, now, age_max, TROUBLE_FOR);
+            let mut judged = self.judged(question, now, age_max, TROUBLE_FOR);
+            judged.truths.extend(self.denied_by_referrals(question));
             Box::new(judged)
         });
         Judgement {
             old,
             ..self.judged(question, now, Duration::ZERO, FAILURES_FOR)
         }
+    }
+
+    /// That a zone has no DS set is proven by referrals as well as by answers, and they need no SOA for it, whose signature may be bad.
+    fn denied_by_referrals(&self, question: &Question) -> Option<Truth> {
+        let is_denied = |z: &Zone| z.apex == question.name && z.ds == Ds::None;
+        let denied = question.rtype == Rtype::DS && self.plan.zones.iter().any(is_denied);
+        denied.then(|| Truth {
+            rcode: Rcode::NOERROR,
+            answer: Rows::default(),
+            secure: true,
+        })
     }
 
     /// The same for data of up to that age past its TTL, where a failure matters for so long.
