@@ -72,6 +72,8 @@ pub struct Way {
     depth: u8,
     /// Servers on the way whose addresses have to be searched for.
     searches: u8,
+    /// How long each further label takes in the zone itself, where names are shortened (RFC 9156) and its server is slow.
+    label_ms: u32,
 }
 
 /// A time in which nothing changes.
@@ -295,7 +297,13 @@ impl Search<'_> {
                     .map(|r| (g.owner.clone(), g.rtype, r.clone()))
             });
             let rows: Rows = rows.collect();
-            let ms = epoch.ways[zone].map_or(0, |w| w.ms);
+            let apex = &epoch.facts[zone].apex;
+            let steps = name.label_count().saturating_sub(apex.label_count() + 1);
+            let further = match oracle.plan.switches.minimise {
+                true => steps as u32,
+                false => 0,
+            };
+            let ms = epoch.ways[zone].map_or(0, |w| w.ms + further * w.label_ms);
             for standing in standings {
                 let secure = standing == Standing::Secure;
                 let is_same = |d: &(_, _, _, _)| (&d.0, &d.1, d.2) == (&rows, &found.kind, secure);
@@ -539,6 +547,7 @@ fn way_to(
         ms: 0,
         depth: 0,
         searches: 0,
+        label_ms: 0,
     };
     let zone = &plan.zones[id];
     if plan.mirrors.contains(&id) {
@@ -587,7 +596,7 @@ fn way_to(
             }
         }
     }
-    let mut best: Option<Way> = None;
+    let (mut best, mut at_hand): (Option<Way>, Option<Way>) = (None, None);
     let (mut lost_ms, mut forgers) = (0, 0);
     for (ip, find) in addresses {
         let fault = plan.faults.get(&ip).copied().unwrap_or(Fault::None);
@@ -597,9 +606,10 @@ fn way_to(
         } else {
             dead(fault)
         };
-        let (ms, lossy) = match quality {
-            Quality::Good(ms) | Quality::Slow(ms) => (ms, false),
-            Quality::Lossy => (0, true),
+        let (ms, label_ms, lossy) = match quality {
+            Quality::Good(ms) => (ms, ms / 2, false),
+            Quality::Slow(ms) => (ms, ms, false),
+            Quality::Lossy => (0, 0, true),
             Quality::Forger => {
                 forgers += 1;
                 lost_ms += 300;
@@ -616,10 +626,18 @@ fn way_to(
             ms: above.ms + find.ms + ms,
             depth: above.depth.max(find.depth),
             searches: above.searches.saturating_add(find.searches),
+            label_ms,
         };
         best = Some(best.map_or(way, |b| b.min(way)));
+        if find == START {
+            at_hand = Some(at_hand.map_or(way, |w| w.min(way)));
+        }
     }
     let mut way = best?;
+    // While a server whose address is at hand answers, however slowly, others are not looked for.
+    if let Some(first) = at_hand.filter(|first| first.ms > way.ms) {
+        (way.ms, way.label_ms) = (first.ms, first.label_ms);
+    }
     way.ms += lost_ms;
     way.searches = way.searches.saturating_add(searches);
     way.lossy |= way.depth > DEPTH_AT_ONCE || way.searches > SEARCHES_AT_ONCE;
