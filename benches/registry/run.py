@@ -328,8 +328,9 @@ def bare(zone, args):
 def build_bare():
     command = ["cargo", "build", "--release", "--bench", "registry", "--message-format", "json"]
     done = subprocess.run(command, cwd=ROOT_DIR, stdout=subprocess.PIPE, check=True, text=True)
-    made = [json.loads(line).get("executable") for line in done.stdout.splitlines()]
-    return next(path for path in reversed(made) if path)
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    # The program itself is built along with its benches.
+    return next(m["executable"] for m in made if m.get("executable") and m["target"]["name"] == "registry")
 
 
 def print_bare(found, verified):
