@@ -133,14 +133,18 @@ impl Judge {
         if !evidence.met_the_cut() && survival.from != Source::Retained {
             return Verdict::Survives(survival);
         }
-        if !self.is_in_time(question).await {
+        let slow = if !self.is_in_time(question).await {
+            None
+        } else if self.is_prompt(question).await {
+            Some(false)
+        } else {
+            self.is_answered_alone(question).await.then_some(true)
+        };
+        let Some(slow) = slow else {
             let loss = evidence.too_slow(|zone| self.servers_of(zone));
             return Verdict::Lost(Box::new(loss));
-        }
-        Verdict::Survives(Survival {
-            slow: !self.is_prompt(question).await,
-            ..survival
-        })
+        };
+        Verdict::Survives(Survival { slow, ..survival })
     }
 
     /// The verdict on a question that fails at first, where later tries are answered: in an outage what was found out by one serves the
@@ -199,6 +203,20 @@ impl Judge {
     async fn is_in_time(&self, question: &Question) -> bool {
         for _ in 0..TRIES {
             if self.attempt(&self.slow, question).await.is_answered() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a client who goes on asking is answered in the end, though nobody else asks for that part of the tree.
+    async fn is_answered_alone(&self, question: &Question) -> bool {
+        let rested = self.slow.rested(Judging::Time);
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                sleep(TRY_AFTER).await;
+            }
+            if self.attempt(&rested, question).await.is_answered() {
                 return true;
             }
         }
