@@ -37,6 +37,8 @@ const WAITING_MAX: u32 = 20_000;
 const STOP_LOOK_INTERVAL_MS: u64 = 100;
 /// The same once the end is near.
 const STOP_LOOK_INTERVAL_SHORT_MS: u64 = 5;
+/// How often it is looked whether no query waits any more.
+const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Pause after a socket error, so that a persistent one does not burn a core, in milliseconds.
 const ERROR_PAUSE_MS: u64 = 1;
 
@@ -133,11 +135,15 @@ impl UdpThreads {
         self.shared.stop_is_near.store(true, Ordering::Relaxed);
     }
 
-    /// Takes no more queries that have to wait, and waits up to `grace` for those that do. All others are answered as before.
+    /// Waits up to `grace` for a moment at which no query waits. All that come meanwhile are taken: to leave some unanswered so that others end would lose more than it saves.
     pub async fn drain(&self, grace: Duration) {
         self.prepare_stop();
-        let all = self.shared.waiting.acquire_many(self.shared.places);
-        let _ = tokio::time::timeout(grace, all).await;
+        let idle = async {
+            while self.shared.waiting.available_permits() < self.shared.places as usize {
+                tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, idle).await;
     }
 
     /// Ends the threads. Queries that still wait get no answer.
@@ -712,6 +718,26 @@ mod tests {
         stop.await.unwrap();
         let mut buffer = [0; 512];
         assert!(running.client.recv(&mut buffer).is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn while_some_are_waited_for_at_the_end_others_may_wait_as_well() {
+        let running = running(3);
+        running.send(1, "slow.");
+        running.send(2, "known.");
+        assert_eq!(running.receive_id(), 2);
+        let mut drain = Box::pin(running.threads.drain(Duration::from_secs(60)));
+        assert!(is_pending(&mut drain).await);
+        running.send(3, "slow.");
+        running.send(4, "known.");
+        assert_eq!(running.receive_id(), 4);
+        assert!(is_pending(&mut drain).await);
+        running.go.send(true).unwrap();
+        let mut answered = [0; 2].map(|_| running.receive_id());
+        answered.sort_unstable();
+        assert_eq!(answered, [1, 3]);
+        drain.await;
+        running.threads.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
