@@ -111,7 +111,8 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on, in all or of one host.
     queries_shed_total,
-    /// Datagrams that the kernel dropped before a socket for queries: for want of room, or as more than the share of their network while others were lost.
+    /// Datagrams that were dropped unread, nearly all by the kernel before a socket for queries: for want of room, or as more than the share of their network while
+    /// others were lost.
     queries_lost_total,
     /// Of these about so many as more than the share of their network: the kernel's filter does not say how many.
     queries_sieved_total,
