@@ -196,6 +196,8 @@ metrics! {
     stale_zones_total,
     /// Questions that failed, or got old data, because too many wait for the servers of their zone, or for anybody.
     upstream_crowded_total,
+    /// Questions that were not put to a server because as many as may (`limits.upstream_per_server_max`) are outstanding there; another address of the zone is asked.
+    upstream_server_crowded_total,
     /// Clients that were told at once that it takes long, or got old data, because too many wait for long already.
     clients_crowded_total,
     /// Zones below which many names that do not exist are asked for now: 50 a second, or more than `limits.denials_per_zone_s`.
