@@ -111,7 +111,8 @@ metrics! {
     queries_refused_total,
     /// Queries dropped because too many were being worked on, in all or of one host.
     queries_shed_total,
-    /// Datagrams that the kernel dropped before a socket for queries: for want of room, or as more than the share of their network while others were lost.
+    /// Datagrams that were dropped unread, nearly all by the kernel before a socket for queries: for want of room, or as more than the share of their network while
+    /// others were lost.
     queries_lost_total,
     /// Of these about so many as more than the share of their network: the kernel's filter does not say how many.
     queries_sieved_total,
@@ -195,6 +196,8 @@ metrics! {
     stale_zones_total,
     /// Questions that failed, or got old data, because too many wait for the servers of their zone, or for anybody.
     upstream_crowded_total,
+    /// Questions that were not put to a server because as many as may (`limits.upstream_per_server_max`) are outstanding there; another address of the zone is asked.
+    upstream_server_crowded_total,
     /// Clients that were told at once that it takes long, or got old data, because too many wait for long already.
     clients_crowded_total,
     /// Zones below which many names that do not exist are asked for now: 50 a second, or more than `limits.denials_per_zone_s`.

@@ -137,6 +137,7 @@ const PURE: &[&str] = &[
     "resolve/iterate",
     "resolve/quirks",
     "resolve/retained",
+    "resolve/seats",
     "resolve/select",
     "resolve/shares",
     "resolve/stale",

@@ -197,6 +197,7 @@ impl Default for Limits {
             window_s: 15,
             slip: 2,
             upstream_per_zone_max: 200,
+            upstream_per_server_max: 2000,
             denials_per_zone_s: 0,
             tcp_connections_max: 4096,
             tcp_connections_per_prefix_max: 256,

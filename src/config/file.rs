@@ -516,6 +516,11 @@ fn limits(mut t: Table<'_, '_>) -> Limits {
             default.upstream_per_zone_max,
             count,
         ),
+        upstream_per_server_max: t.read(
+            "upstream_per_server_max",
+            default.upstream_per_server_max,
+            count,
+        ),
         denials_per_zone_s: t.read("denials_per_zone_s", default.denials_per_zone_s, count),
         tcp_connections_max: t.read("tcp_connections_max", default.tcp_connections_max, count),
         tcp_connections_per_prefix_max: t.read(

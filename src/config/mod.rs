@@ -464,6 +464,8 @@ pub struct Limits {
     pub slip: u32,
     /// Questions that may wait for the servers of one zone.
     pub upstream_per_zone_max: u32,
+    /// Questions that may be outstanding at one server address; the last half is for networks that ask there seldom.
+    pub upstream_per_server_max: u32,
     /// Questions per second that may lead to nothing below one zone before no more of its names are looked for.
     pub denials_per_zone_s: u32,
     /// Open TCP connections; never more than a quarter of the process's file limit.

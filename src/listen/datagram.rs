@@ -259,6 +259,11 @@ impl Inbox {
         })
     }
 
+    /// How many those are, with those that came from nowhere.
+    pub fn taken(&self) -> usize {
+        self.received.len()
+    }
+
     /// Where the datagram with this number came from.
     pub fn route(&self, number: usize) -> Option<&Route> {
         self.received.get(number)?.1.as_ref()

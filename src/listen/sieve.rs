@@ -3,16 +3,21 @@
 //! Why: a queue that is full loses whoever comes, and an honest client that asked once has to ask again a second later, while each of the
 //! attacker's datagrams that is taken costs as much as his. What is dropped before it queues costs this thread nothing and waits for nobody.
 //!
-//! Model: while the queue is short, nothing is done and nothing counted. Once it is *long*, or a socket has lost datagrams, its *networks* (a /24 or
-//! /56, as in `limits`) are counted, and if it stays so for [`PATIENCE`] the kernel gets a filter that lets in of each at most as much as of any
-//! other. What a thread finds that had to share its core for a moment is taken before that, and costs nobody anything. The thread is to have work for
-//! half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
+//! Model: while the queue is short, nothing is done, and nothing is counted but how many come. Once it is *long*, or a socket has lost datagrams, its
+//! *networks* (a /24 or /56, as in `limits`) are counted, and if it stays so for [`PATIENCE`] the kernel gets a filter that lets in of each at most as
+//! much as of any other. What a thread finds that had to share its core for a moment is taken before that, and costs nobody anything. The thread is to
+//! have work for half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
 //! probability, so that whoever lives in such a network comes through by asking again. From then on the thread's work may grow by a
-//! tenth each second, until the queue is long again (then it is halved) or all fits (then the filter goes).
+//! tenth each second, until the queue *fills* again (then it is halved) or all fits (then the filter goes).
+//!
+//! After a moment without a core as few come as ever; a flood is more than ever came. So where half of what the thread takes is more than all that is
+//! *usual* (the most that came in a tenth of a second while the queue was short), and the queue grows nevertheless, there is nothing to be patient for: whoever
+//! comes as usual finds room in that half. Such a *surge* is cut after [`SURGE_LOOKS`]. What waits in the queue by then has passed no filter: it gets the same
+//! shares as it is taken, for to take it costs little and to answer it would take a tenth of a second, for which all others wait.
 //!
 //! ```text
-//! Open --long, lost--> Counting --so for PATIENCE--> Sieving --all fits--> Counting
-//!   ^------QUIET_MAX------'                        '--long: work / 2; else: work + a tenth each second
+//! Open --long, lost, a surge--> Counting --so for PATIENCE, or a surge for SURGE_LOOKS--> Sieving --all fits--> Counting
+//!   ^---------QUIET_MAX------------'                          '--fills: work / 2; else: work + a tenth each second
 //! ```
 //!
 //! Nobody is sieved who is *spared*: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
@@ -26,13 +31,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// How often the queue is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a filter is made anew while the queue is well, and while it is long.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a filter is made anew while the queue is well, and while it is no shorter than when the filter was made: what came and found room is not
+/// counted, so more may come than the filter was made for.
 const REMAKE_INTERVAL: Duration = Duration::from_secs(1);
-const REMAKE_INTERVAL_LONG: Duration = Duration::from_millis(100);
+const REMAKE_INTERVAL_LONG: Duration = Duration::from_millis(20);
+/// A queue that is taken loses half in so long; meanwhile more is taken than comes, and nobody's share can be reckoned.
+const HALVED_IN: Duration = Duration::from_millis(100);
 /// So long a queue is long or loses before anything is done about it: a new version of a mirror, and whatever else comes in bursts, may have the core for a
 /// while, and a queue that was full is taken in a tenth of a second.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// So many looks in a row find a surge before it is cut: the networks are counted between the first of them and the last.
+const SURGE_LOOKS: u32 = 3;
+/// And so many find that the queue fills before less is let in.
+const FILLS_LOOKS: u32 = 3;
+/// What is usual is the most that came in such a time; it is known after so many of them, and forgotten by half in so long.
+const USUAL_OVER: Duration = Duration::from_millis(100);
+const USUAL_AFTER: u32 = 10;
+const USUAL_HALVED_S: f64 = 300.0;
 /// Networks are counted for so long after the queue was long or full.
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Networks that are counted at a time.
@@ -52,9 +68,16 @@ const LEVEL_MIN_PER_S: f64 = 20.0;
 /// One in so many is lost before anything is done about it: after a moment without a core a queue loses as much at once.
 const LOST_SHARE: u64 = 200;
 
+/// What a datagram takes of the room, about: 768 at the least, three times as much behind some network cards. Reckoned too low, a surge passes for larger
+/// than it is, until the next filter.
+const DATAGRAM_OCTETS: u32 = 1024;
+
 /// A queue is *long* from this part of its room on. The kernel counts up to a quarter of it too much, as what was taken is given back in lots.
-const LONG_NUM: u64 = 3;
-const LONG_DEN: u64 = 8;
+const LONG: (u64, u64) = (3, 8);
+/// From this part on it *fills*: where there is a filter already that is enough to let in less, for it is the flood alone that pays.
+const FILLS: (u64, u64) = (1, 8);
+/// From this part on a queue that grows may be a surge's.
+const SURGES: (u64, u64) = (1, 16);
 
 /// What the kernel says of a socket's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +92,11 @@ pub struct Pressure {
 
 impl Pressure {
     fn is_long(self) -> bool {
-        u64::from(self.queued) * LONG_DEN > u64::from(self.room) * LONG_NUM
+        self.is_above(LONG)
+    }
+
+    fn is_above(self, (num, den): (u64, u64)) -> bool {
+        u64::from(self.queued) * den > u64::from(self.room) * num
     }
 }
 
@@ -158,12 +185,53 @@ enum State {
     Sieving(f64),
 }
 
+/// The most that came while the queue was short.
+#[derive(Debug, Default)]
+struct Usual {
+    most_per_s: f64,
+    known: u32,
+    /// Since when the queue has been short or it was last reckoned, as a time, and what came in it.
+    time: Duration,
+    came: u64,
+}
+
+impl Usual {
+    /// So many came in this time, and the queue was short at its beginning and its end.
+    fn came(&mut self, count: u64, time: Duration, is_short: bool) {
+        if !is_short {
+            (self.time, self.came) = (Duration::ZERO, 0);
+            return;
+        }
+        self.time += time;
+        self.came += count;
+        if self.time < USUAL_OVER {
+            return;
+        }
+        let seconds = self.time.as_secs_f64();
+        let forgotten = (-seconds / USUAL_HALVED_S).exp2();
+        self.most_per_s = (self.most_per_s * forgotten).max(self.came as f64 / seconds);
+        self.known = self.known.saturating_add(1);
+        (self.time, self.came) = (Duration::ZERO, 0);
+    }
+
+    /// A second; `None` as long as too little is known.
+    fn per_s(&self) -> Option<f64> {
+        (self.known >= USUAL_AFTER).then_some(self.most_per_s)
+    }
+}
+
 /// The sieve of one socket.
 #[derive(Debug)]
 pub struct Sieve {
     state: State,
-    /// The last look, and what had been dropped then.
-    looked: Option<(Duration, u32)>,
+    /// The last look, and what it has found.
+    looked: Option<(Duration, Pressure)>,
+    /// Datagrams taken since then.
+    came: u64,
+    usual: Usual,
+    /// Looks in a row that have found a surge, or a queue that fills.
+    surges: u32,
+    fills: u32,
     /// Since when each look has found a queue that was long or lost something.
     pressed: Option<Duration>,
     /// Since when it is counted what was taken.
@@ -174,6 +242,11 @@ pub struct Sieve {
     /// And lost since then, for whatever reason.
     lost: u64,
     shares: Vec<Share>,
+    /// Octets that waited when they were made, or later when it was half as many, and when that was.
+    queued: (u32, Duration),
+    /// There is still much that waited before there was a filter; of each network that has a share, that and what part of a datagram it has left.
+    has_backlog: bool,
+    of_backlog: HashMap<Network, (f64, f64)>,
 }
 
 impl Default for Sieve {
@@ -181,12 +254,19 @@ impl Default for Sieve {
         Sieve {
             state: State::Open,
             looked: None,
+            came: 0,
+            usual: Usual::default(),
+            surges: 0,
+            fills: 0,
             pressed: None,
             since: Duration::ZERO,
             asked: HashMap::new(),
             taken: 0,
             lost: 0,
             shares: Vec::new(),
+            queued: (0, Duration::ZERO),
+            has_backlog: false,
+            of_backlog: HashMap::new(),
         }
     }
 }
@@ -197,10 +277,25 @@ impl Sieve {
         self.state != State::Open
     }
 
-    /// Counts a datagram that was taken; `is_spared`: its sender is never sieved, and neither is his network.
-    pub fn count(&mut self, sender: IpAddr, is_spared: impl FnOnce() -> bool) {
-        self.taken += 1;
+    /// So many datagrams were taken.
+    pub fn took(&mut self, count: usize) {
+        self.came += count as u64;
+    }
+
+    /// Counts one of them; `is_spared`: its sender is never sieved, and neither is his network. Whether it is to be answered: what waited before there was a
+    /// filter gets the same shares here, without an answer it costs little, and who came behind it is not to wait for it.
+    pub fn count(&mut self, sender: IpAddr, is_spared: impl FnOnce() -> bool) -> bool {
         let network = Network::of(sender);
+        if self.has_backlog
+            && let Some((share, part)) = self.of_backlog.get_mut(&network)
+        {
+            *part += *share;
+            if *part < 1.0 {
+                return false;
+            }
+            *part -= 1.0;
+        }
+        self.taken += 1;
         if let Some(asked) = self.asked.get_mut(&network) {
             asked.taken += 1;
             asked.is_spared = asked.is_spared || is_spared();
@@ -214,6 +309,7 @@ impl Sieve {
                 },
             );
         }
+        true
     }
 
     /// Whether it is time to look at the queue.
@@ -224,8 +320,9 @@ impl Sieve {
 
     /// A look at the queue.
     pub fn look(&mut self, pressure: Pressure, now: Duration) -> Outcome {
-        let before = self.looked.replace((now, pressure.dropped));
-        let dropped = before.map_or(0, |(_, before)| pressure.dropped.wrapping_sub(before));
+        let before = self.looked.replace((now, pressure));
+        let came = std::mem::take(&mut self.came);
+        let dropped = before.map_or(0, |(_, last)| pressure.dropped.wrapping_sub(last.dropped));
         self.lost += u64::from(dropped);
         let mut outcome = Outcome {
             dropped,
@@ -237,19 +334,34 @@ impl Sieve {
         self.pressed = is_pressed.then_some(since);
         let is_patient = now.saturating_sub(since) < PATIENCE;
         let loses = is_long || self.lost * LOST_SHARE > self.taken;
+        self.has_backlog &= pressure.is_above(FILLS);
+        let is_surge = before.is_some_and(|before| self.is_surge(before, came, pressure, now));
+        self.surges = if is_surge { self.surges + 1 } else { 0 };
+        self.fills = match pressure.is_above(FILLS) {
+            true => self.fills + 1,
+            false => 0,
+        };
+        if let Some((last, before)) = before.filter(|_| !self.is_sieving()) {
+            let is_short = !before.is_above(SURGES) && !pressure.is_above(SURGES) && dropped == 0;
+            (self.usual).came(came, now.saturating_sub(last), is_short);
+        }
         match self.state {
-            State::Open if is_pressed => {
+            State::Open if is_pressed || is_surge => {
                 self.state = State::Counting(now);
                 self.begin(now);
             }
             State::Open => {}
+            State::Counting(_) if self.surges >= SURGE_LOOKS => {
+                let grown = before.map_or(0, |(_, b)| pressure.queued.saturating_sub(b.queued));
+                let unseen = dropped + grown / DATAGRAM_OCTETS;
+                let come = (came + u64::from(unseen)) as f64 / came.max(1) as f64;
+                self.cut(come, now, &mut outcome);
+            }
             State::Counting(_) if is_pressed && is_patient => self.state = State::Counting(now),
+            // All alike have lost what found no room.
             State::Counting(_) if is_pressed && loses => {
-                self.state = State::Counting(now);
-                let taken_per_s = self.taken as f64 / self.counted_for(now);
-                // All alike have lost what found no room.
                 let come = (self.taken + self.lost) as f64 / self.taken.max(1) as f64;
-                self.remake(WORK_SHARE * taken_per_s, come, now, &mut outcome);
+                self.cut(come, now, &mut outcome);
             }
             State::Counting(last) if now.saturating_sub(last) > QUIET_MAX => {
                 self.state = State::Open;
@@ -258,10 +370,15 @@ impl Sieve {
             State::Counting(_) => {}
             State::Sieving(work) => {
                 let for_s = self.counted_for(now);
-                if is_long && for_s >= REMAKE_INTERVAL_LONG.as_secs_f64() {
+                let is_too_much = is_long || self.fills >= FILLS_LOOKS;
+                if is_too_much
+                    && for_s >= REMAKE_INTERVAL_LONG.as_secs_f64()
+                    && !self.is_taken(pressure, now)
+                {
                     // At most to a half at once: a thread that had no core for a moment took little.
                     let of_taken = WORK_SHARE * self.taken as f64 / for_s;
-                    self.remake(of_taken.max(work / 2.0), 1.0, now, &mut outcome);
+                    let come = self.come_through();
+                    self.remake(of_taken.max(work / 2.0), come, now, &mut outcome);
                 } else if for_s >= REMAKE_INTERVAL.as_secs_f64() {
                     let grown = work * (1.0 + GROWTH_PER_S * for_s.min(2.0));
                     self.remake(grown, 1.0, now, &mut outcome);
@@ -271,9 +388,54 @@ impl Sieve {
         outcome
     }
 
+    /// Whether the queue grows though half of what the thread took since the look before is more than is usual.
+    fn is_surge(
+        &self,
+        (last, before): (Duration, Pressure),
+        came: u64,
+        pressure: Pressure,
+        now: Duration,
+    ) -> bool {
+        let time = now.saturating_sub(last);
+        let half = WORK_SHARE * came as f64 / time.as_secs_f64().max(0.001);
+        let grows = pressure.queued >= before.queued || pressure.dropped != before.dropped;
+        let is_unusual = (self.usual.per_s()).is_some_and(|usual| half > usual.max(WORK_MIN_PER_S));
+        is_unusual && grows && pressure.is_above(SURGES)
+    }
+
+    /// Whether a queue that was long is on its way to be short.
+    fn is_taken(&mut self, pressure: Pressure, now: Duration) -> bool {
+        let (queued, at) = self.queued;
+        if pressure.queued <= queued / 2 {
+            self.queued = (pressure.queued, now);
+        }
+        pressure.queued < queued && now.saturating_sub(at) < HALVED_IN
+    }
+
+    fn is_sieving(&self) -> bool {
+        matches!(self.state, State::Sieving(_))
+    }
+
+    /// How many times as much as was taken came through the filter: what was lost behind it for want of room, all alike.
+    fn come_through(&self) -> f64 {
+        let taken = self.taken.max(1) as f64;
+        let unseen: u64 = self.unseen().iter().map(|(_, count)| count).sum();
+        let filtered = unseen as f64 / taken;
+        let lost = (self.lost as f64 - unseen as f64) / (1.0 + filtered);
+        1.0 + (lost / taken).max(0.0)
+    }
+
+    /// The first filter; `come` as in [`Sieve::remake`].
+    fn cut(&mut self, come: f64, now: Duration, outcome: &mut Outcome) {
+        self.state = State::Counting(now);
+        let taken_per_s = self.taken as f64 / self.counted_for(now);
+        self.remake(WORK_SHARE * taken_per_s, come, now, outcome);
+    }
+
     /// The kernel has taken no filter: all is let in.
     pub fn refused(&mut self) {
         self.shares.clear();
+        self.has_backlog = false;
         self.state = State::Open;
     }
 
@@ -301,7 +463,17 @@ impl Sieve {
         if !(shares.is_empty() && self.shares.is_empty()) {
             outcome.shares = Some(shares.clone());
         }
+        let is_long = (self.looked).is_some_and(|(_, pressure)| pressure.is_above(FILLS));
+        self.has_backlog = is_long && !shares.is_empty();
+        self.of_backlog.clear();
+        if self.has_backlog {
+            let parts = shares
+                .iter()
+                .map(|sieved| (sieved.network, (sieved.share, 0.0)));
+            self.of_backlog.extend(parts);
+        }
         self.shares = shares;
+        self.queued = (self.looked.map_or(0, |(_, pressure)| pressure.queued), now);
         self.begin(now);
     }
 
@@ -442,207 +614,4 @@ pub fn filter(shares: &[Share]) -> Vec<Step> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The network with this number.
-    fn network(n: usize) -> Network {
-        Network::Four(0x0A00_0000 + ((n as u32) << 8))
-    }
-
-    fn sender(n: usize) -> IpAddr {
-        network(n).address()
-    }
-
-    fn rates(rates: &[f64]) -> Vec<(Network, f64)> {
-        let numbered = rates.iter().enumerate();
-        numbered.map(|(n, rate)| (network(n), *rate)).collect()
-    }
-
-    /// What is let in a second of each network.
-    fn let_in(of: &[f64], rest: f64, work: f64) -> Vec<f64> {
-        let shares = shares(&rates(of), rest, work);
-        let share = |n| shares.iter().find(|sieved| sieved.network == network(n));
-        let numbered = of.iter().enumerate();
-        let each = numbered.map(|(n, rate)| rate * share(n).map_or(1.0, |sieved| sieved.share));
-        each.map(f64::round).collect()
-    }
-
-    #[test]
-    fn what_is_above_one_level_is_cut_off() {
-        for (of, rest, work, expected) in [
-            // All fits.
-            (&[900.0, 50.0][..], 50.0, 1000.0, &[900.0, 50.0][..]),
-            // One network, and the others as they were.
-            (&[9000.0, 50.0], 50.0, 1000.0, &[900.0, 50.0]),
-            // Several have the same level, whatever they ask.
-            (
-                &[9000.0, 900.0, 600.0, 10.0],
-                0.0,
-                910.0,
-                &[300.0, 300.0, 300.0, 10.0],
-            ),
-            // Who is below the level of the others is not touched.
-            (
-                &[9000.0, 900.0, 200.0, 10.0],
-                0.0,
-                1010.0,
-                &[400.0, 400.0, 200.0, 10.0],
-            ),
-            // There is more than can be cut: what is cut keeps a little.
-            (&[9000.0, 30.0, 10.0], 5000.0, 1000.0, &[20.0, 20.0, 10.0]),
-            (&[], 5000.0, 1000.0, &[]),
-        ] {
-            assert_eq!(let_in(of, rest, work), expected, "{of:?}, {rest}, {work}");
-        }
-    }
-
-    #[test]
-    fn no_network_is_cut_below_one_that_does_not_fit_into_the_filter() {
-        let mut of = vec![1000.0; SIEVED_MAX];
-        of.extend([400.0; 100]);
-        let let_in = let_in(&of, 0.0, 1000.0);
-        assert!(let_in.iter().all(|rate| *rate == 400.0));
-        assert!(shares(&rates(&[50.0; 2 * SIEVED_MAX]), 0.0, 1000.0).is_empty());
-    }
-
-    /// A socket to which networks ask so much a second, and whose thread takes so many.
-    struct Queue {
-        sieve: Sieve,
-        rates: Vec<f64>,
-        capacity: f64,
-        pressure: Pressure,
-        queued: f64,
-        now: Duration,
-    }
-
-    impl Queue {
-        fn new(rates: &[f64]) -> Queue {
-            Queue {
-                sieve: Sieve::default(),
-                rates: rates.to_vec(),
-                capacity: 20_000.0,
-                pressure: Pressure {
-                    queued: 0,
-                    room: 1000,
-                    dropped: 0,
-                },
-                queued: 0.0,
-                now: Duration::ZERO,
-            }
-        }
-
-        /// What of each network is let in now.
-        fn passes(&self, n: usize) -> f64 {
-            self.rates[n] * self.sieve.share_of(network(n))
-        }
-
-        /// Goes on to the next look; whether the filter was changed, and how many were lost for want of room.
-        fn pass(&mut self) -> (Outcome, f64) {
-            let seconds = LOOK_INTERVAL.as_secs_f64();
-            self.now += LOOK_INTERVAL;
-            let come: f64 = (0..self.rates.len()).map(|n| self.passes(n)).sum();
-            let asked: f64 = self.rates.iter().sum();
-            let waiting = self.queued + come * seconds;
-            let taken = waiting.min(self.capacity * seconds);
-            self.queued = (waiting - taken).min(1000.0);
-            let lost = waiting - taken - self.queued;
-            for n in 0..self.rates.len() {
-                let share = (self.passes(n) / come * taken) as usize;
-                if self.sieve.is_counting() {
-                    for _ in 0..share {
-                        self.sieve.count(sender(n), || n == 1);
-                    }
-                }
-            }
-            self.pressure.queued = self.queued as u32;
-            let filtered = (asked - come) * seconds;
-            let dropped = self.pressure.dropped;
-            self.pressure.dropped = dropped.wrapping_add((lost + filtered) as u32);
-            (self.sieve.look(self.pressure, self.now), lost)
-        }
-    }
-
-    #[test]
-    fn a_flood_is_cut_off_before_the_queue_and_nobody_else_is() {
-        // A flood, who asks much and is spared, and honest ones.
-        let mut queue = Queue::new(&[90_000.0, 8000.0, 300.0, 10.0]);
-        queue.pressure.dropped = u32::MAX - 100;
-        let mut first = 0;
-        while queue.sieve.shares.is_empty() {
-            queue.pass();
-            first += 1;
-        }
-        assert_eq!(first, 14, "long, counted, still long after a while");
-        queue.pass();
-        let mut long = 0;
-        for _ in 0..3000 {
-            let (outcome, lost) = queue.pass();
-            assert_eq!(lost, 0.0);
-            long += usize::from(queue.pressure.is_long());
-            assert_eq!([1, 2, 3].map(|n| queue.passes(n)), [8000.0, 300.0, 10.0]);
-            assert!(queue.passes(0) >= 1000.0);
-            if let [(who, unseen), ..] = outcome.unseen[..] {
-                assert_eq!(who, sender(0));
-                assert!(unseen > 0);
-            }
-        }
-        // As it grows it finds its bound again, every seven seconds or so.
-        assert!(long <= 60, "{long} of 3000");
-        // Over: all of it goes.
-        queue.rates[0] = 100.0;
-        queue.queued = 0.0;
-        let went = (0..200).find_map(|_| queue.pass().0.shares.filter(Vec::is_empty));
-        assert!(went.is_some());
-        assert!((0..200).all(|_| queue.pass().0.shares.is_none()));
-        assert!(!queue.sieve.is_counting());
-    }
-
-    #[test]
-    fn a_burst_of_other_work_costs_nobody_anything_more() {
-        // Seven tenths of what is taken; for a fifth of a second half of the core goes to something else.
-        let mut queue = Queue::new(&[14_000.0, 8.0]);
-        let mut lost = 0.0;
-        for look in 0..200 {
-            queue.capacity = match (50..60).contains(&look) {
-                true => 10_000.0,
-                false => 20_000.0,
-            };
-            let (outcome, now) = queue.pass();
-            assert_eq!(outcome.shares, None, "look {look}");
-            lost += now;
-        }
-        assert_eq!(lost, 0.0);
-        assert!(!queue.sieve.is_counting());
-    }
-
-    #[test]
-    fn one_loss_after_a_moment_without_a_core_changes_nothing() {
-        let mut queue = Queue::new(&[15_000.0, 600.0]);
-        queue.pass();
-        queue.pressure.dropped += 500;
-        assert_eq!(queue.pass().0.dropped, 500);
-        assert!(queue.sieve.is_counting());
-        // Less than one in two hundred of what was taken meanwhile.
-        queue.pressure.dropped += 1;
-        assert_eq!(queue.pass().0.shares, None);
-        assert!((0..200).all(|_| queue.pass().0.shares.is_none()));
-        assert!(!queue.sieve.is_counting());
-    }
-
-    #[test]
-    fn a_filter_is_short_enough_for_the_kernel() {
-        let six = |n: usize| Network::Six((n as u64) << 8);
-        for of in [network, six] {
-            let networks = (0..SIEVED_MAX).map(of);
-            let shares: Vec<_> = networks
-                .map(|network| Share {
-                    network,
-                    share: 0.5,
-                })
-                .collect();
-            // linux/bpf_common.h: BPF_MAXINSNS.
-            assert!(filter(&shares).len() <= 4096);
-        }
-    }
-}
+mod tests;

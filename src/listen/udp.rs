@@ -173,6 +173,11 @@ pub(super) trait Door {
     /// What was taken, each with a number below [`BATCH_MAX`] that its answer goes by.
     fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)>;
 
+    /// How many those are, where [`Door::pressure`] says how many more wait.
+    fn taken(&self) -> usize {
+        0
+    }
+
     /// What sends the answer to the query with this number, which waits.
     fn outbox(&self, number: usize) -> Option<Arc<Outbox>>;
 
@@ -227,6 +232,10 @@ impl Door for SocketDoor {
 
     fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)> {
         self.inbox.datagrams()
+    }
+
+    fn taken(&self) -> usize {
+        self.inbox.taken()
     }
 
     fn outbox(&self, _: usize) -> Option<Arc<Outbox>> {
@@ -307,8 +316,8 @@ impl Shared {
             if let Some(kept) = &mut kept {
                 self.pipeline.begin_turn(kept);
             }
-            self.keep_fair(door, &mut sieve);
-            self.turn(door, &mut kept, &mut answers);
+            let left_out = self.keep_fair(door, &mut sieve);
+            self.turn(door, &left_out, &mut kept, &mut answers);
             count(&self.metrics, door.send(&answers));
             answers.clear();
             if let Some(kept) = &mut kept {
@@ -317,21 +326,33 @@ impl Shared {
         }
     }
 
-    /// Keeps a flood from filling the queue.
-    fn keep_fair(&self, door: &mut impl Door, sieve: &mut Sieve) {
+    /// Keeps a flood from filling the queue; which of what was taken gets no answer.
+    fn keep_fair(&self, door: &mut impl Door, sieve: &mut Sieve) -> [bool; BATCH_MAX] {
+        let mut left_out = [false; BATCH_MAX];
         let Some(now) = self.pipeline.since_start() else {
-            return;
+            return left_out;
         };
+        sieve.took(door.taken());
         if sieve.is_counting() {
-            for (.., route) in door.datagrams() {
+            for (number, _, route) in door.datagrams() {
                 let sender = route.client;
                 let is_spared = || self.proxies.has(sender) || self.pipeline.is_exempt(sender);
-                sieve.count(sender.ip(), is_spared);
+                if !sieve.count(sender.ip(), is_spared) {
+                    left_out[number] = true;
+                    self.metrics.queries_lost_total.inc();
+                    self.metrics.queries_sieved_total.inc();
+                    self.pipeline.count_unseen(sender.ip(), 1, now);
+                }
             }
         }
-        if !sieve.is_due(now) {
-            return;
+        if sieve.is_due(now) {
+            self.look(door, sieve, now);
         }
+        left_out
+    }
+
+    /// Looks at the queue, and has the kernel do what follows from it.
+    fn look(&self, door: &mut impl Door, sieve: &mut Sieve, now: Duration) {
         let Some(pressure) = door.pressure() else {
             return;
         };
@@ -358,11 +379,20 @@ impl Shared {
     }
 
     /// Answers what was taken, or begins to.
-    fn turn(&self, door: &impl Door, kept: &mut Option<ReadyAnswers>, answers: &mut Answers) {
+    fn turn(
+        &self,
+        door: &impl Door,
+        left_out: &[bool; BATCH_MAX],
+        kept: &mut Option<ReadyAnswers>,
+        answers: &mut Answers,
+    ) {
         let mut asked = [const { None }; BATCH_MAX];
         let mut count = 0;
         for (number, datagram, route) in door.datagrams() {
             count = number + 1;
+            if left_out[number] {
+                continue;
+            }
             let query = self.proxies.unwrap(datagram, route.client);
             asked[number] = query.map(|(query, client)| Asked {
                 query,

@@ -108,6 +108,16 @@ mod tests {
         assert!(!askers.is_rare(1, some, at(15)));
         assert!(askers.is_rare(1, some, at(25)));
         assert!(askers.is_rare(1, some, at(60)));
+        // Both windows together, and neither after a pause.
+        let rare: Vec<bool> = [100, 100, 100, 110, 110, 110]
+            .map(|s| askers.is_rare(1, some, at(s)))
+            .to_vec();
+        assert_eq!(rare, [true, true, true, true, true, false]);
+        for s in [120, 130] {
+            let rare = (0..9).filter(|_| askers.is_rare(1, some, at(s)));
+            assert!(rare.count() < 6, "{s}");
+        }
+        assert!(askers.is_rare(1, some, at(160)));
     }
 
     #[test]

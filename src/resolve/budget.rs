@@ -11,6 +11,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::askers::Asker;
 use crate::clock::Now;
 use crate::dns::{Name, Rtype};
 use crate::resolve::trace::Trace;
@@ -47,6 +48,7 @@ pub struct Budget {
     /// The last failure of a step, for whoever is told before the end.
     trouble: Mutex<Option<String>>,
     trace: Trace,
+    asker: Asker,
 }
 
 impl Budget {
@@ -69,6 +71,7 @@ impl Budget {
             mirrors: Mutex::new(Vec::new()),
             trouble: Mutex::default(),
             trace: Trace::off(),
+            asker: Asker::default(),
         }
     }
 
@@ -76,6 +79,17 @@ impl Budget {
     pub fn traced(mut self, trace: Trace) -> Budget {
         self.trace = trace;
         self
+    }
+
+    /// The same, for a question of this network.
+    pub fn asked_by(mut self, asker: Asker) -> Budget {
+        self.asker = asker;
+        self
+    }
+
+    /// Whose question it is; of several that wait for it, the first one's.
+    pub fn asker(&self) -> Asker {
+        self.asker
     }
 
     /// Where to write down what is done for this client question.

@@ -15,6 +15,7 @@ pub mod local;
 pub mod minimise;
 pub mod quirks;
 pub mod retained;
+pub mod seats;
 pub mod select;
 pub mod settings;
 pub mod settle;

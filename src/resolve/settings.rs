@@ -57,6 +57,8 @@ pub struct Settings {
     pub stale: stale::Settings,
     /// Questions that may wait for the servers of one zone; 0 for no such limit.
     pub upstream_per_zone_max: usize,
+    /// Questions that may be outstanding at one server address; 0 for no such limit.
+    pub upstream_per_server_max: usize,
     /// What the servers of one zone may deny per second before no more of its names are looked for; 0 for no such limit.
     pub denials_per_zone_s: u32,
     /// Port of the servers; other than 53 only in tests.
@@ -92,6 +94,7 @@ impl Default for Settings {
             retained: retained::Settings::default(),
             stale: stale::Settings::default(),
             upstream_per_zone_max: 200,
+            upstream_per_server_max: 2000,
             denials_per_zone_s: 0,
             port: DNS_PORT,
             seed: 0,
@@ -137,6 +140,7 @@ impl Settings {
                 bytes_max: usize::try_from(config.stale.bytes_max).unwrap_or(usize::MAX),
             },
             upstream_per_zone_max: config.limits.upstream_per_zone_max as usize,
+            upstream_per_server_max: config.limits.upstream_per_server_max as usize,
             denials_per_zone_s: config.limits.denials_per_zone_s,
             port: DNS_PORT,
             seed,

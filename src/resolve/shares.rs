@@ -51,6 +51,8 @@ pub enum Crowded {
     Zone(usize),
     /// Too many wait for servers of any zone.
     All,
+    /// As many questions as may are outstanding at its servers (`seats`).
+    Servers,
     /// Too many names of its zone do not exist.
     Denials,
 }
@@ -61,6 +63,7 @@ impl std::fmt::Display for Crowded {
             Crowded::Zone(waiting) => {
                 write!(f, "{waiting} questions wait for its servers already")
             }
+            Crowded::Servers => write!(f, "too many questions are outstanding at its servers"),
             Crowded::Denials => write!(f, "too many of the names that are asked for do not exist"),
             Crowded::All => write!(f, "too many questions wait for servers that do not answer"),
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::dns::{Ede, Rcode, Rtype};
+use holdfast::dns::{Ede, Question, Rcode, Rtype};
+use holdfast::resolve::askers::Asker;
+use holdfast::resolve::task::Options;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -163,4 +165,66 @@ async fn random_names_of_a_zone_are_limited_and_told() {
         lab.ask("y.w.known.com.", Rtype::A).await.rcode,
         Rcode::NOERROR
     );
+}
+
+/// Many zones on one slow server (`limits.upstream_per_server_max`): who asks most is given half of what it may be asked, others the rest, and zones that have
+/// another address are answered by that one.
+#[tokio::test(start_paused = true)]
+async fn zones_on_one_slow_server_share_what_it_may_be_asked() {
+    const SERVER_MAX: usize = 20;
+    const SLOW: &str = "203.0.113.7";
+    let mut builder = build().zone("both.com.");
+    builder = builder.server("ns1.both.com.", &[SLOW, "203.0.113.8"]);
+    builder = builder.record("*.w A 203.0.113.88");
+    for n in 0..10 {
+        builder = builder.zone(&format!("z{n}.com."));
+        builder = builder.server(&format!("ns1.z{n}.com."), &[SLOW]);
+        builder = builder.record("*.w A 203.0.113.87");
+    }
+    let lab = Lab::with(builder.build(), |s| s.upstream_per_server_max = SERVER_MAX);
+    let lab = Arc::new(lab);
+    for n in 0..10 {
+        let answer = lab.ask(&format!("first.w.z{n}.com."), Rtype::A).await;
+        assert_eq!(answer.rcode, Rcode::NOERROR, "{}", brief(&answer));
+    }
+    lab.net.set(SLOW, Fault::Slow(25 * MS));
+    let ask = |name: String, network: u8| {
+        let lab = lab.clone();
+        let options = Options {
+            asker: Asker::of([192, 0, network, 1].into()),
+            ..Options::default()
+        };
+        let question = Question::new(name.parse().unwrap(), Rtype::A);
+        tokio::spawn(async move { lab.resolver.resolve(question, options).await })
+    };
+    let much: Vec<_> = (0..6 * SERVER_MAX)
+        .map(|n| ask(format!("much{n}.w.z{}.com.", n % 10), 1))
+        .collect();
+    tokio::time::sleep(5 * MS).await;
+    let beside: Vec<_> = (0..SERVER_MAX)
+        .map(|n| ask(format!("much{n}.w.both.com."), 1))
+        .collect();
+    let seldom: Vec<_> = (0..4)
+        .map(|n| ask(format!("seldom{n}.w.z{n}.com."), n + 2))
+        .collect();
+    for answer in seldom.into_iter().chain(beside) {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.rcode, Rcode::NOERROR, "{}", brief(&answer));
+    }
+    let (mut right, mut full) = (0, 0);
+    for answer in much {
+        let answer = answer.await.unwrap();
+        let no_seat = |e: &Ede| e.text.contains("outstanding at its servers");
+        right += usize::from(answer.rcode == Rcode::NOERROR);
+        full += usize::from(answer.errors.iter().any(no_seat));
+    }
+    assert_eq!(right + full, 6 * SERVER_MAX);
+    // Half, and what may be asked before a network is one that asks much; and who looked meanwhile for further addresses, and then found a seat.
+    assert!(right >= SERVER_MAX / 2 + 5, "{right}");
+    assert!(full >= SERVER_MAX, "{full}");
+    let passed_over = lab.metrics.upstream_server_crowded_total.value();
+    assert!(passed_over >= full as u64, "{passed_over}");
+    // That it was full is not held against it.
+    let after = ask("after.w.z1.com.".into(), 1).await.unwrap();
+    assert_eq!(after.rcode, Rcode::NOERROR, "{}", brief(&after));
 }

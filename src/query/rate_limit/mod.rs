@@ -7,13 +7,13 @@
 //!
 //! | | what is counted together | over the limit |
 //! |---|---|---|
-//! | queries | a /24 or /56, senders that may be forged apart from *proven* ones | UDP: dropped, each `slip`th and the first of each host and second gets TC=1; streams: REFUSED |
+//! | queries | a /24 or /56, senders that may be forged apart from *proven* ones | UDP: dropped, each `slip`th, the first of each host and second, and whoever has come over a stream of late get TC=1; streams: REFUSED |
 //! | responses | a /24 or /56, and what is the same in the answer ([`Likeness`]); only UDP from senders that may be forged | dropped, each `slip`th gets TC=1 |
 //!
 //! Proven is who asks over a stream or sends back a cookie that was made here for him (RFC 7873): he has received something at his
 //! address. So a flood with forged senders leaves the network that it names a way in, and a real one is bounded all the same. That way is shown to each host
-//! of the network when it first asks too much in a second: who lives beside a flood may ask little, and finds it at once. Beyond that no more are shown it
-//! than may go it.
+//! of the network when it first asks too much in a second: who lives beside a flood may ask little, and finds it at once. Who has gone it of late is shown it each
+//! time: he will again, and a flood's hosts do not. Beyond that no more are shown it than may go it.
 //!
 //! The responses are limited as in BIND 9 (its manual, "Response Rate Limiting"): an account has credit for one second and takes
 //! debt for `window_s`, so that a flood that goes on is answered with nothing but TC=1. Queries take no debt: so many of them
@@ -38,7 +38,7 @@ pub use talkers::{Talker, Talkers};
 
 /// What one account may have at once, as time at its rate: BIND gives a second's worth.
 const BURST: Duration = Duration::from_secs(1);
-/// Networks that are known at a time, each with its buckets, counts and hosts: 6 MiB.
+/// Networks that are known at a time, each with its buckets, counts and hosts: 9 MiB.
 const NETWORKS_MAX: usize = 1 << 16;
 /// Accounts of responses at a time: 1.5 MiB, only where responses are limited.
 const ACCOUNTS_MAX: usize = 1 << 16;
@@ -169,6 +169,9 @@ impl RateLimits {
         let Some(account) = self.queries.filter(|_| !asker.is_exempt) else {
             return Verdict::Pass;
         };
+        if is_stream && self.slip > 0 {
+            slot.goes_the_way(self.host(asker), now);
+        }
         let bucket = slot.bucket(is_stream || cookie_is_good);
         if account.take(bucket, now) {
             return Verdict::Pass;
@@ -178,6 +181,13 @@ impl RateLimits {
         match is_stream {
             true => Verdict::Refuse,
             false if self.slip > 0 && slot.is_first(self.host(asker), now) => Verdict::Truncate,
+            false
+                if self.slip > 0
+                    && slot.has_gone_the_way(self.host(asker), now)
+                    && account.take(slot.ways_of_goers(), now) =>
+            {
+                Verdict::Truncate
+            }
             // More than may come over TCP need not be shown the way: under a flood each answer that is sent costs honest ones theirs.
             false if slot.slips(self.slip) && account.take(slot.ways(), now) => Verdict::Truncate,
             false => Verdict::Drop,

@@ -146,13 +146,16 @@ impl Counts {
 pub struct NetworkSlot {
     /// The network; 0 for none.
     tag: AtomicU64,
-    /// Of senders that may be forged, of proven ones, and of those that are shown the way from one to the other.
-    buckets: [AtomicU64; 3],
+    /// Of senders that may be forged, of proven ones, of those that are shown the way from one to the other, and of those of these that have gone it.
+    buckets: [AtomicU64; 4],
     counts: Counts,
     slipped: AtomicU32,
     /// Which hosts have been shown the way in, in the second that goes on.
     shown: [AtomicU64; HOSTS / 64],
     shown_s: AtomicU64,
+    /// Which hosts have come over a stream, in the window of counts that goes on.
+    gone: [AtomicU64; HOSTS / 64],
+    gone_window: AtomicU64,
 }
 
 /// Hosts of a network that are told apart: all of a /24.
@@ -161,13 +164,18 @@ const HOSTS: usize = 256;
 impl NetworkSlot {
     /// The bucket of proven senders, or of the others.
     pub fn bucket(&self, proven: bool) -> &AtomicU64 {
-        let [others, of_proven, _] = &self.buckets;
+        let [others, of_proven, ..] = &self.buckets;
         if proven { of_proven } else { others }
     }
 
     /// The bucket of those that are told TC=1.
     pub fn ways(&self) -> &AtomicU64 {
         &self.buckets[2]
+    }
+
+    /// The same for hosts that have come over a stream.
+    pub fn ways_of_goers(&self) -> &AtomicU64 {
+        &self.buckets[3]
     }
 
     pub fn count_query(&self, now: Duration) {
@@ -190,16 +198,31 @@ impl NetworkSlot {
     pub fn is_first(&self, host: u8, now: Duration) -> bool {
         let second = now.as_secs();
         if self.shown_s.swap(second, Ordering::Relaxed) != second {
-            self.forget_shown();
+            forget(&self.shown);
         }
-        let bit = 1 << (host % 64);
-        self.shown[usize::from(host) / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
+        let (word, bit) = place(host);
+        self.shown[word].fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    fn forget_shown(&self) {
-        for hosts in &self.shown {
-            hosts.store(0, Ordering::Relaxed);
+    /// The host comes over a stream.
+    pub fn goes_the_way(&self, host: u8, now: Duration) {
+        let of_now = window(now);
+        if self.gone_window.load(Ordering::Relaxed) != of_now {
+            self.gone_window.store(of_now, Ordering::Relaxed);
+            forget(&self.gone);
         }
+        let (word, bit) = place(host);
+        if self.gone[word].load(Ordering::Relaxed) & bit == 0 {
+            self.gone[word].fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has come so of late: in the last 20 seconds at the most, and forgotten with the first one of its network in a window of time.
+    pub fn has_gone_the_way(&self, host: u8, now: Duration) -> bool {
+        let is_lasting =
+            window(now).wrapping_sub(self.gone_window.load(Ordering::Relaxed)) & 0xFFFF <= 1;
+        let (word, bit) = place(host);
+        is_lasting && self.gone[word].load(Ordering::Relaxed) & bit != 0
     }
 
     /// Its network with its queries and limited ones.
@@ -215,8 +238,20 @@ impl NetworkSlot {
         }
         self.counts.clear();
         self.slipped.store(0, Ordering::Relaxed);
-        self.forget_shown();
+        forget(&self.shown);
+        forget(&self.gone);
         self.tag.store(network.0, Ordering::Relaxed);
+    }
+}
+
+/// Where a host's bit is.
+fn place(host: u8) -> (usize, u64) {
+    (usize::from(host) / 64, 1 << (host % 64))
+}
+
+fn forget(hosts: &[AtomicU64]) {
+    for word in hosts {
+        word.store(0, Ordering::Relaxed);
     }
 }
 

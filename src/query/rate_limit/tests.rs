@@ -178,6 +178,33 @@ fn who_lives_beside_a_flood_is_shown_the_way_each_second() {
     );
 }
 
+/// And who has gone it is shown it each time, as long as he goes it.
+#[test]
+fn who_goes_the_way_is_shown_it_each_time() {
+    let limits = limits(10, 0);
+    let (flood, neighbour, other) = ("192.0.2.200", "192.0.2.1", "192.0.2.2");
+    let asks = |address: &str, count, second| {
+        tally(count, || limits.query(&udp(address), false, s(second)))
+    };
+    let comes = |address: &str, second| {
+        let client = at(address, Transport::Tcp);
+        limits.query(&client, false, s(second));
+    };
+    asks(flood, 1000, 20);
+    assert_eq!(asks(neighbour, 3, 20), [0, 2, 1, 0]);
+    comes(neighbour, 20);
+    assert_eq!(asks(neighbour, 3, 20), [0, 0, 3, 0]);
+    assert_eq!(asks(other, 3, 20), [0, 2, 1, 0]);
+    // No more than may go it, if he is part of the flood.
+    comes(flood, 21);
+    assert_eq!(asks(flood, 1000, 21), [10, 969, 21, 0]);
+    // It is forgotten after a while.
+    asks("192.0.2.201", 1000, 39);
+    assert_eq!(asks(neighbour, 3, 39), [0, 0, 3, 0]);
+    asks("192.0.2.201", 1000, 40);
+    assert_eq!(asks(neighbour, 3, 40), [0, 2, 1, 0]);
+}
+
 /// Hosts of a flood and their neighbours are shown the way; of all others no more than may go it.
 #[test]
 fn no_more_are_shown_the_way_than_may_go_it() {

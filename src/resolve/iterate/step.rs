@@ -147,6 +147,8 @@ pub(super) struct Attempt {
     somebody_answered: bool,
     /// A server has answered a part of the question.
     heard: bool,
+    /// There was no seat at some server.
+    was_full: bool,
     broke: bool,
 }
 
@@ -194,6 +196,7 @@ impl Attempt {
             evidence: Vec::new(),
             somebody_answered: false,
             heard: false,
+            was_full: false,
             broke: false,
         }
     }
@@ -528,15 +531,19 @@ impl Attempt {
                 return Outlook::Waiting;
             }
         }
-        let kind = match (self.broke, self.somebody_answered) {
-            (true, _) => FailureKind::Budget,
-            (_, true) => FailureKind::BadAnswers,
+        let kind = match (self.broke, self.was_full, self.somebody_answered) {
+            (true, ..) => FailureKind::Budget,
+            // Who was not asked might have answered.
+            (_, true, _) => FailureKind::Crowded,
+            (_, _, true) => FailureKind::BadAnswers,
             _ => FailureKind::Unreachable,
         };
         let trouble = self.trouble(sender.env, sender.now);
-        let text = match self.broke {
-            true => format!("the question cost too much; {trouble}"),
-            false => trouble,
+        let text = match kind {
+            FailureKind::Budget => format!("the question cost too much; {trouble}"),
+            FailureKind::Crowded if self.sends == 0 => Crowded::Servers.to_string(),
+            FailureKind::Crowded => format!("{}; {trouble}", Crowded::Servers),
+            _ => trouble,
         };
         Outlook::Exhausted(kind, text)
     }

@@ -10,6 +10,7 @@ use crate::resolve::budget::Budget;
 use crate::resolve::delegation::Knowledge;
 use crate::resolve::interpret::Said;
 use crate::resolve::retained::Retained;
+use crate::resolve::seats::{Seat, Seats};
 use crate::resolve::select::Servers;
 use crate::resolve::settings::Settings;
 use crate::resolve::shares::Shares;
@@ -30,6 +31,8 @@ pub struct Env<'a> {
     pub retained: &'a Retained,
     /// Places at the servers of zones.
     pub shares: &'a Arc<Shares>,
+    /// Seats at servers.
+    pub seats: &'a Arc<Seats>,
     /// Locally held zones.
     pub local: &'a dyn LocalZones,
     /// Dead prefixes.
@@ -92,6 +95,8 @@ pub enum Action {
         ask: Ask,
         /// After so long without an answer the server counts as silent.
         wait: Duration,
+        /// Its seat at the server, to be kept until the exchange has ended.
+        seat: Seat,
     },
     /// Find addresses of a name server and report [`Event::Addresses`].
     Addresses {

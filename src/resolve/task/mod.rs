@@ -48,6 +48,7 @@ use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
+use crate::resolve::seats::Seats;
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
 use crate::resolve::shares::{CrowdedZone, PROMPT_FOR, Shares};
@@ -176,6 +177,7 @@ pub(in crate::resolve) struct Shared {
     shelf: OnceLock<Arc<answers::Shelf>>,
     failures: Failures,
     shares: Arc<Shares>,
+    seats: Arc<Seats>,
     crowded_log: Lines,
     /// Questions that wildcards have answered.
     expanded: Repeats,
@@ -229,6 +231,7 @@ impl Resolver {
             shelf,
             failures: Failures::default(),
             shares: Shares::limited(settings.upstream_per_zone_max, settings.denials_per_zone_s),
+            seats: Seats::new(settings.upstream_per_server_max, metrics.clone()),
             crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
             expanded: Repeats::default(),
             clients_waiting: Semaphore::new(CLIENTS_WAITING_MAX),
@@ -287,7 +290,7 @@ impl Resolver {
         let start = || {
             started = true;
             let budget = Budget::new(shared.clock.now()).traced(trace.clone());
-            let budget = Arc::new(budget);
+            let budget = Arc::new(budget.asked_by(options.asker));
             let work = shared
                 .clone()
                 .work(question.clone(), options, budget.clone());
@@ -670,6 +673,7 @@ impl Shared {
             servers: &self.servers,
             retained: &self.retained,
             shares: &self.shares,
+            seats: &self.seats,
             local: &*self.local,
             health: &*self.health,
             budget,

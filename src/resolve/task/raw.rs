@@ -19,6 +19,7 @@ use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
 use crate::resolve::interpret::{self, Said};
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
+use crate::resolve::seats::Seat;
 use crate::resolve::settle::settle;
 use crate::resolve::shares::PLACES_MAX;
 use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
@@ -219,10 +220,15 @@ impl Shared {
                             }
                             return *result;
                         }
-                        Action::Send { token, ask, wait } => {
+                        Action::Send {
+                            token,
+                            ask,
+                            wait,
+                            seat,
+                        } => {
                             let told = self.note_exchange(&trace, &ask, now);
                             let tell = tell.clone();
-                            self.send(&budget, ask, wait, told, move |said| {
+                            self.send(&budget, (ask, seat), wait, told, move |said| {
                                 let _ = tell.send(Box::new(Event::Said { token, said }));
                             });
                         }
@@ -257,7 +263,7 @@ impl Shared {
         self.metrics.upstream_crowded_total.inc();
         if let Some(left_out) = self.crowded_log.claim(self.clock.now().mono.as_secs()) {
             let Failure { zone, text, .. } = failure;
-            tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max, limits.denials_per_zone_s): it fails, or old data is answered");
+            tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max, upstream_per_server_max, denials_per_zone_s): it fails, or old data is answered");
         }
     }
 
@@ -265,7 +271,7 @@ impl Shared {
     fn send(
         self: &Arc<Self>,
         budget: &Arc<Budget>,
-        ask: Ask,
+        (ask, seat): (Ask, Seat),
         wait: Duration,
         told: Trace,
         tell: impl FnOnce(Said) + Send + 'static,
@@ -302,6 +308,8 @@ impl Shared {
                 shared.note_heard(zone);
             }
             told.amend(|what| note_said(what, &said, rtt));
+            // Who is told may ask the same server again.
+            drop(seat);
             tell(said);
         });
     }

@@ -8,6 +8,7 @@ use crate::dns::{Edns, Question, Rtype};
 use crate::resolve::iterate::Action;
 use crate::resolve::minimise;
 use crate::resolve::quirks::EdnsLevel;
+use crate::resolve::seats::Seat;
 use crate::resolve::select::{Errand, HOLD_FOR, WAIT_MAX};
 use crate::upstream::{Ask, Doubt, Transport};
 
@@ -48,16 +49,16 @@ impl Attempt {
                 self.fill(sender.env, sender.now, sender.rng);
             }
         }
-        match self.order.pop_front() {
-            Some(next) if self.sends < self.sends_max && self.is_braked(sender) => {
+        match self.next_in_order(sender) {
+            Some((next, _)) if self.sends < self.sends_max && self.is_braked(sender) => {
                 self.order.push_front(next);
                 self.hold(sender);
             }
-            Some(mut next) if self.sends < self.sends_max => {
+            Some((mut next, seat)) if self.sends < self.sends_max => {
                 if self.sends > 0 && self.sends + 1 == self.sends_max {
                     next.transport = Transport::Tcp;
                 }
-                let wait = self.send(sender, next);
+                let wait = self.send(sender, next, seat);
                 let wait = wait.map(|wait| self.capped(sender, next.server, wait));
                 self.next_at = wait.map(|w| sender.now.mono + w);
                 let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
@@ -66,7 +67,9 @@ impl Attempt {
                     self.look_at = Some(at);
                     self.next_at = self.next_at.map(|next_at| next_at.min(at));
                 }
-                if let Some(server) = self.explore.take().filter(|s| *s != next.server) {
+                if let Some(server) = self.explore.take().filter(|s| *s != next.server)
+                    && let Some(seat) = self.seat(sender, server)
+                {
                     let servers = sender.env.servers;
                     let transport = servers.transport(server, false, sender.now.mono);
                     let explored = Try {
@@ -74,7 +77,7 @@ impl Attempt {
                         transport,
                         ..next
                     };
-                    self.send(sender, explored);
+                    self.send(sender, explored, seat);
                 }
             }
             Some(_) => self.look_again(sender),
@@ -144,12 +147,15 @@ impl Attempt {
                 return;
             };
             self.looks += 1;
+            let seat = self.seat(sender, server);
             let look = Try {
                 server,
                 transport: Transport::Udp,
                 cautious: false,
             };
-            self.send(sender, look);
+            if let Some(seat) = seat {
+                self.send(sender, look, seat);
+            }
             self.look_at = None;
         }
         let at = *self.look_at.get_or_insert(now + LOOK_EVERY);
@@ -157,8 +163,32 @@ impl Attempt {
         self.held = self.under_way.is_empty();
     }
 
+    /// The next one that has a seat for the question; those that have none are passed over.
+    fn next_in_order(&mut self, sender: &Sender<'_, '_>) -> Option<(Try, Seat)> {
+        while let Some(next) = self.order.pop_front() {
+            // No more than a look who it would be.
+            if self.sends >= self.sends_max {
+                return Some((next, Seat::default()));
+            }
+            match self.seat(sender, next.server) {
+                Some(seat) => return Some((next, seat)),
+                None => self.was_full = true,
+            }
+        }
+        None
+    }
+
+    /// A seat at the server. Forwarders are asked for everything, and looks for what is in trouble are few.
+    fn seat(&self, sender: &Sender<'_, '_>, server: IpAddr) -> Option<Seat> {
+        let env = sender.env;
+        match self.forward.is_some() || sender.manner.apart {
+            true => Some(Seat::default()),
+            false => (env.seats).take(server, env.budget.asker(), sender.now),
+        }
+    }
+
     /// Sends one question; says how long to wait for its answer.
-    fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try) -> Option<Duration> {
+    fn send(&mut self, sender: &mut Sender<'_, '_>, to: Try, seat: Seat) -> Option<Duration> {
         let env = sender.env;
         let to = match &self.forward {
             // It has no other way, and takes as long.
@@ -227,6 +257,7 @@ impl Attempt {
         sender.out.push(Action::Send {
             token,
             wait: wait.max(patience),
+            seat,
             ask: Ask {
                 zone: self.delegation.zone.clone(),
                 server,

@@ -1,0 +1,294 @@
+//! The sieve before a queue of the tests' own, under their clock.
+
+use super::*;
+
+/// The network with this number.
+fn network(n: usize) -> Network {
+    Network::Four(0x0A00_0000 + ((n as u32) << 8))
+}
+
+fn sender(n: usize) -> IpAddr {
+    network(n).address()
+}
+
+fn rates(rates: &[f64]) -> Vec<(Network, f64)> {
+    let numbered = rates.iter().enumerate();
+    numbered.map(|(n, rate)| (network(n), *rate)).collect()
+}
+
+/// What is let in a second of each network.
+fn let_in(of: &[f64], rest: f64, work: f64) -> Vec<f64> {
+    let shares = shares(&rates(of), rest, work);
+    let share = |n| shares.iter().find(|sieved| sieved.network == network(n));
+    let numbered = of.iter().enumerate();
+    let each = numbered.map(|(n, rate)| rate * share(n).map_or(1.0, |sieved| sieved.share));
+    each.map(f64::round).collect()
+}
+
+#[test]
+fn what_is_above_one_level_is_cut_off() {
+    for (of, rest, work, expected) in [
+        // All fits.
+        (&[900.0, 50.0][..], 50.0, 1000.0, &[900.0, 50.0][..]),
+        // One network, and the others as they were.
+        (&[9000.0, 50.0], 50.0, 1000.0, &[900.0, 50.0]),
+        // Several have the same level, whatever they ask.
+        (
+            &[9000.0, 900.0, 600.0, 10.0],
+            0.0,
+            910.0,
+            &[300.0, 300.0, 300.0, 10.0],
+        ),
+        // Who is below the level of the others is not touched.
+        (
+            &[9000.0, 900.0, 200.0, 10.0],
+            0.0,
+            1010.0,
+            &[400.0, 400.0, 200.0, 10.0],
+        ),
+        // There is more than can be cut: what is cut keeps a little.
+        (&[9000.0, 30.0, 10.0], 5000.0, 1000.0, &[20.0, 20.0, 10.0]),
+        (&[], 5000.0, 1000.0, &[]),
+    ] {
+        assert_eq!(let_in(of, rest, work), expected, "{of:?}, {rest}, {work}");
+    }
+}
+
+#[test]
+fn no_network_is_cut_below_one_that_does_not_fit_into_the_filter() {
+    let mut of = vec![1000.0; SIEVED_MAX];
+    of.extend([400.0; 100]);
+    let let_in = let_in(&of, 0.0, 1000.0);
+    assert!(let_in.iter().all(|rate| *rate == 400.0));
+    assert!(shares(&rates(&[50.0; 2 * SIEVED_MAX]), 0.0, 1000.0).is_empty());
+}
+
+/// A socket to which networks ask so much a second, and whose thread takes so many.
+struct Queue {
+    sieve: Sieve,
+    rates: Vec<f64>,
+    capacity: f64,
+    pressure: Pressure,
+    queued: f64,
+    now: Duration,
+    /// Parts of datagrams.
+    parts: Vec<f64>,
+}
+
+impl Queue {
+    fn new(rates: &[f64]) -> Queue {
+        Queue {
+            sieve: Sieve::default(),
+            rates: rates.to_vec(),
+            capacity: 20_000.0,
+            pressure: Pressure {
+                queued: 0,
+                room: 1000 * DATAGRAM_OCTETS,
+                dropped: 0,
+            },
+            queued: 0.0,
+            now: Duration::ZERO,
+            parts: vec![0.0; rates.len()],
+        }
+    }
+
+    /// What of each network is let in now.
+    fn passes(&self, n: usize) -> f64 {
+        self.rates[n] * self.sieve.share_of(network(n))
+    }
+
+    /// Goes on to the next look; whether the filter was changed, and how many were lost for want of room.
+    fn pass(&mut self) -> (Outcome, f64) {
+        let seconds = LOOK_INTERVAL.as_secs_f64();
+        self.now += LOOK_INTERVAL;
+        let come: f64 = (0..self.rates.len()).map(|n| self.passes(n)).sum();
+        let asked: f64 = self.rates.iter().sum();
+        let waiting = self.queued + come * seconds;
+        let taken = waiting.min(self.capacity * seconds);
+        self.queued = (waiting - taken).min(1000.0);
+        let lost = waiting - taken - self.queued;
+        let mut spared = 0.0;
+        for n in 0..self.rates.len() {
+            let taken = self.parts[n] + self.passes(n) / come * taken;
+            self.parts[n] = taken.fract();
+            if self.sieve.is_counting() {
+                for _ in 0..taken as usize {
+                    let is_answered = self.sieve.count(sender(n), || n == 1);
+                    // To take it costs a tenth of an answer.
+                    spared += if is_answered { 0.0 } else { 0.9 };
+                }
+            }
+        }
+        self.queued = (self.queued - spared).max(0.0);
+        self.sieve.took(taken as usize);
+        self.pressure.queued = (self.queued * f64::from(DATAGRAM_OCTETS)) as u32;
+        let filtered = (asked - come) * seconds;
+        let dropped = self.pressure.dropped;
+        self.pressure.dropped = dropped.wrapping_add((lost + filtered) as u32);
+        (self.sieve.look(self.pressure, self.now), lost)
+    }
+
+    /// The thread has no core for so long.
+    fn stall(&mut self, time: Duration) {
+        self.now += time;
+        let come: f64 = (0..self.rates.len()).map(|n| self.passes(n)).sum();
+        let waiting = self.queued + come * time.as_secs_f64();
+        self.queued = waiting.min(1000.0);
+        let lost = (waiting - self.queued) as u32;
+        self.pressure.dropped = self.pressure.dropped.wrapping_add(lost);
+    }
+
+    /// How many looks it takes until there is a filter.
+    fn looks_until_sieved(&mut self) -> usize {
+        let looks = (1..1000).find(|_| self.pass().0.shares.is_some());
+        looks.expect("it is cut")
+    }
+}
+
+#[test]
+fn a_flood_is_cut_off_before_the_queue_and_nobody_else_is() {
+    // A flood, who asks much and is spared, and honest ones.
+    let mut queue = Queue::new(&[90_000.0, 8000.0, 300.0, 10.0]);
+    queue.pressure.dropped = u32::MAX - 100;
+    // What is usual is not known.
+    let patience = PATIENCE.div_duration_f64(LOOK_INTERVAL) as usize;
+    assert_eq!(queue.looks_until_sieved(), 1 + patience);
+    queue.pass();
+    let mut long = 0;
+    for _ in 0..6000 {
+        let (outcome, lost) = queue.pass();
+        assert_eq!(lost, 0.0);
+        long += usize::from(queue.pressure.is_long());
+        assert_eq!([1, 2, 3].map(|n| queue.passes(n)), [8000.0, 300.0, 10.0]);
+        assert!(queue.passes(0) >= 1000.0);
+        if let [(who, unseen), ..] = outcome.unseen[..] {
+            assert_eq!(who, sender(0));
+            assert!(unseen > 0);
+        }
+    }
+    // As it grows it finds its bound again, every seven seconds or so.
+    assert!(long <= 10, "{long} of 6000");
+    // Over: all of it goes.
+    queue.rates[0] = 100.0;
+    queue.queued = 0.0;
+    let went = (0..400).find_map(|_| queue.pass().0.shares.filter(Vec::is_empty));
+    assert!(went.is_some());
+    assert!((0..400).all(|_| queue.pass().0.shares.is_none()));
+    assert!(!queue.sieve.is_counting());
+}
+
+#[test]
+fn a_surge_is_cut_at_once_and_nobody_waits_long_from_then_on() {
+    let mut queue = Queue::new(&[0.0, 8000.0, 300.0, 10.0]);
+    assert!((0..300).all(|_| queue.pass().0.shares.is_none()));
+    queue.rates[0] = 90_000.0;
+    assert_eq!(queue.looks_until_sieved(), SURGE_LOOKS as usize);
+    assert_eq!([1, 2, 3].map(|n| queue.passes(n)), [8000.0, 300.0, 10.0]);
+    // What waited is taken, and then the flood never fills more than a part of the queue.
+    (0..6).for_each(|_| drop(queue.pass()));
+    for look in 0..6000 {
+        queue.pass();
+        assert!(queue.queued < 250.0, "look {look}: {}", queue.queued);
+    }
+    // Over, and come again: it is as unusual as before.
+    queue.rates[0] = 0.0;
+    assert!((0..500).any(|_| queue.pass().0.shares.is_some_and(|s| s.is_empty())));
+    (0..300).for_each(|_| drop(queue.pass()));
+    queue.rates[0] = 90_000.0;
+    assert_eq!(queue.looks_until_sieved(), SURGE_LOOKS as usize);
+}
+
+#[test]
+fn what_grows_tenfold_behind_a_filter_is_cut_before_the_next_second() {
+    let mut queue = Queue::new(&[90_000.0, 300.0, 10.0]);
+    queue.looks_until_sieved();
+    (0..300).for_each(|_| drop(queue.pass()));
+    queue.rates[0] = 900_000.0;
+    let looks = (1..).find(|_| {
+        queue.pass();
+        queue.queued > 500.0
+    });
+    let until_short = (1..1000).find(|_| {
+        queue.pass();
+        queue.queued < 125.0
+    });
+    assert!(
+        until_short.is_some_and(|n| n <= 6),
+        "{looks:?}, {until_short:?}"
+    );
+    assert_eq!([1, 2].map(|n| queue.passes(n)), [300.0, 10.0]);
+}
+
+#[test]
+fn who_comes_as_usual_would_not_find_room_in_half_of_what_is_taken() {
+    let mut queue = Queue::new(&[0.0, 12_000.0]);
+    (0..300).for_each(|_| drop(queue.pass()));
+    queue.rates[0] = 90_000.0;
+    let patience = PATIENCE.div_duration_f64(LOOK_INTERVAL) as usize;
+    assert_eq!(queue.looks_until_sieved(), 1 + patience);
+}
+
+#[test]
+fn after_a_moment_without_a_core_nothing_is_cut() {
+    let mut queue = Queue::new(&[4000.0, 600.0, 10.0]);
+    (0..300).for_each(|_| drop(queue.pass()));
+    for ms in [15, 30, 60, 250, 1000] {
+        queue.stall(Duration::from_millis(ms));
+        for look in 0..300 {
+            assert_eq!(queue.pass().0.shares, None, "{ms} ms, look {look}");
+        }
+    }
+    // Again and again, as beside somebody else's work.
+    for look in 0..300 {
+        queue.stall(Duration::from_millis(30));
+        assert_eq!(queue.pass().0.shares, None, "look {look}");
+    }
+}
+
+#[test]
+fn a_burst_of_other_work_costs_nobody_anything_more() {
+    // Seven tenths of what is taken; for a fifth of a second half of the core goes to something else.
+    let mut queue = Queue::new(&[14_000.0, 8.0]);
+    let mut lost = 0.0;
+    for look in 0..400 {
+        queue.capacity = match (100..120).contains(&look) {
+            true => 10_000.0,
+            false => 20_000.0,
+        };
+        let (outcome, now) = queue.pass();
+        assert_eq!(outcome.shares, None, "look {look}");
+        lost += now;
+    }
+    assert_eq!(lost, 0.0);
+    assert!(!queue.sieve.is_counting());
+}
+
+#[test]
+fn one_loss_after_a_moment_without_a_core_changes_nothing() {
+    let mut queue = Queue::new(&[15_000.0, 600.0]);
+    queue.pass();
+    queue.pressure.dropped += 500;
+    assert_eq!(queue.pass().0.dropped, 500);
+    assert!(queue.sieve.is_counting());
+    // Less than one in two hundred of what was taken meanwhile.
+    queue.pressure.dropped += 1;
+    assert_eq!(queue.pass().0.shares, None);
+    assert!((0..400).all(|_| queue.pass().0.shares.is_none()));
+    assert!(!queue.sieve.is_counting());
+}
+
+#[test]
+fn a_filter_is_short_enough_for_the_kernel() {
+    let six = |n: usize| Network::Six((n as u64) << 8);
+    for of in [network, six] {
+        let networks = (0..SIEVED_MAX).map(of);
+        let shares: Vec<_> = networks
+            .map(|network| Share {
+                network,
+                share: 0.5,
+            })
+            .collect();
+        // linux/bpf_common.h: BPF_MAXINSNS.
+        assert!(filter(&shares).len() <= 4096);
+    }
+}
