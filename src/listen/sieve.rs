@@ -4,7 +4,7 @@
 //! attacker's datagrams that is taken costs as much as his. What is dropped before it queues costs this thread nothing and waits for nobody.
 //!
 //! Model: while the queue is short, nothing is done, and nothing is counted but how many come. Once it is *long*, or a socket has lost datagrams, its
-//! *networks* (a /24 or /56, as in `limits`) are counted, and if it stays so for [`PATIENCE`] the kernel gets a filter that lets in of each at most as
+//! *networks* (a /24 or /56, as in `limits`) are counted, and if it stays so for a quarter of a second the kernel gets a filter that lets in of each at most as
 //! much as of any other. What a thread finds that had to share its core for a moment is taken before that, and costs nobody anything. The thread is to
 //! have work for half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
 //! probability, so that whoever lives in such a network comes through by asking again. From then on the thread's work may grow by a
@@ -15,9 +15,12 @@
 //! comes as usual finds room in that half. Such a *surge* is cut after [`SURGE_LOOKS`]. What waits in the queue by then has passed no filter: it gets the same
 //! shares as it is taken, for to take it costs little and to answer it would take a tenth of a second, for which all others wait.
 //!
+//! And where no more comes than is usual there is no flood, but a thread that has become slow: other work has its core, or a neighbour the other half of it. To
+//! halve its work then would lose a quarter of all queries for a few in a hundred too many. So it is met in another [`Manner`]: [`SLOW`], not [`FLOOD`].
+//!
 //! ```text
-//! Open --long, lost, a surge--> Counting --so for PATIENCE, or a surge for SURGE_LOOKS--> Sieving --all fits--> Counting
-//!   ^---------QUIET_MAX------------'                          '--fills: work / 2; else: work + a tenth each second
+//! Open --long, lost, a surge--> Counting --so for `patience`, or a surge for SURGE_LOOKS--> Sieving --all fits--> Counting
+//!   ^---------QUIET_MAX------------'                          '--fills: work * `work_share`; else: work + a tenth each second
 //! ```
 //!
 //! Nobody is sieved who is *spared*: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
@@ -32,15 +35,8 @@ use std::time::Duration;
 
 /// How often the queue is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// How often a filter is made anew while the queue is well, and while it is no shorter than when the filter was made: what came and found room is not
-/// counted, so more may come than the filter was made for.
-const REMAKE_INTERVAL: Duration = Duration::from_secs(1);
-const REMAKE_INTERVAL_LONG: Duration = Duration::from_millis(20);
 /// A queue that is taken loses half in so long; meanwhile more is taken than comes, and nobody's share can be reckoned.
 const HALVED_IN: Duration = Duration::from_millis(100);
-/// So long a queue is long or loses before anything is done about it: a new version of a mirror, and whatever else comes in bursts, may have the core for a
-/// while, and a queue that was full is taken in a tenth of a second.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// So many looks in a row find a surge before it is cut: the networks are counted between the first of them and the last.
 const SURGE_LOOKS: u32 = 3;
 /// And so many find that the queue fills before less is let in.
@@ -49,6 +45,8 @@ const FILLS_LOOKS: u32 = 3;
 const USUAL_OVER: Duration = Duration::from_millis(100);
 const USUAL_AFTER: u32 = 10;
 const USUAL_HALVED_S: f64 = 300.0;
+/// And what comes is no more than usual up to this multiple of it.
+const USUAL_MARGIN: f64 = 1.25;
 /// Networks are counted for so long after the queue was long or full.
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Networks that are counted at a time.
@@ -57,9 +55,7 @@ const COUNTED_MAX: usize = 1 << 13;
 pub const SIEVED_MAX: usize = 256;
 /// A network that has asked less often since counting began is nobody's flood.
 const SIEVED_MIN: u64 = 8;
-/// Of what the thread took when it was too much, so much is let in.
-const WORK_SHARE: f64 = 0.5;
-/// And so much more each second.
+/// So much more is let in each second.
 const GROWTH_PER_S: f64 = 0.1;
 /// But never less than this, in datagrams a second: any machine takes so many.
 const WORK_MIN_PER_S: f64 = 5000.0;
@@ -78,6 +74,44 @@ const LONG: (u64, u64) = (3, 8);
 const FILLS: (u64, u64) = (1, 8);
 /// From this part on a queue that grows may be a surge's.
 const SURGES: (u64, u64) = (1, 16);
+
+/// How it is met that more comes than is taken.
+#[derive(Debug)]
+struct Manner {
+    /// So long a queue is long or loses before anything is done.
+    patience: Duration,
+    /// Of what the thread took when it was too much, so much is let in.
+    work_share: f64,
+    /// How often a filter may be made anew while the queue is long, and is while it is well.
+    remake_long: Duration,
+    remake_well: Duration,
+    /// Each filter that proves well doubles the growth, so many times at the most.
+    faster_max: u32,
+    /// Whether less is let in as soon as the queue fills.
+    is_wary: bool,
+}
+
+/// A flood: it alone pays. Patience, for a new version of a mirror, and whatever else comes in bursts, may have the core for a while, and a queue that was
+/// full is taken in a tenth of a second. While it is long the filter is soon made anew, for what came and found room is not counted, so more may come than
+/// the filter was made for.
+const FLOOD: Manner = Manner {
+    patience: Duration::from_millis(250),
+    work_share: 0.5,
+    remake_long: Duration::from_millis(20),
+    remake_well: Duration::from_secs(1),
+    faster_max: 0,
+    is_wary: true,
+};
+/// No more than usual: there is nobody to keep off, the thread has become slow. What the queue loses of itself is then the least that can be lost, so it is only
+/// cut if that goes on, by little, and not for long.
+const SLOW: Manner = Manner {
+    patience: Duration::from_secs(2),
+    work_share: 0.9,
+    remake_long: Duration::from_millis(100),
+    remake_well: Duration::from_millis(250),
+    faster_max: 3,
+    is_wary: false,
+};
 
 /// What the kernel says of a socket's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,10 +266,13 @@ pub struct Sieve {
     /// Looks in a row that have found a surge, or a queue that fills.
     surges: u32,
     fills: u32,
+    /// Filters made since one had to let in less.
+    well: u32,
     /// Since when each look has found a queue that was long or lost something.
     pressed: Option<Duration>,
-    /// Since when it is counted what was taken.
+    /// Since when it is counted what was taken, and octets that waited then.
     since: Duration,
+    waited: u32,
     asked: HashMap<Network, Asked>,
     /// Datagrams taken since then, of networks that are counted or not.
     taken: u64,
@@ -258,8 +295,10 @@ impl Default for Sieve {
             usual: Usual::default(),
             surges: 0,
             fills: 0,
+            well: 0,
             pressed: None,
             since: Duration::ZERO,
+            waited: 0,
             asked: HashMap::new(),
             taken: 0,
             lost: 0,
@@ -332,7 +371,8 @@ impl Sieve {
         let is_pressed = is_long || dropped > 0;
         let since = self.pressed.unwrap_or(now);
         self.pressed = is_pressed.then_some(since);
-        let is_patient = now.saturating_sub(since) < PATIENCE;
+        let manner = self.manner(now);
+        let is_patient = now.saturating_sub(since) < manner.patience;
         let loses = is_long || self.lost * LOST_SHARE > self.taken;
         self.has_backlog &= pressure.is_above(FILLS);
         let is_surge = before.is_some_and(|before| self.is_surge(before, came, pressure, now));
@@ -370,18 +410,22 @@ impl Sieve {
             State::Counting(_) => {}
             State::Sieving(work) => {
                 let for_s = self.counted_for(now);
-                let is_too_much = is_long || self.fills >= FILLS_LOOKS;
-                if is_too_much
-                    && for_s >= REMAKE_INTERVAL_LONG.as_secs_f64()
+                let fills = manner.is_wary && self.fills >= FILLS_LOOKS;
+                if (is_long || fills)
+                    && for_s >= manner.remake_long.as_secs_f64()
                     && !self.is_taken(pressure, now)
                 {
-                    // At most to a half at once: a thread that had no core for a moment took little.
-                    let of_taken = WORK_SHARE * self.taken as f64 / for_s;
+                    // At most by that much at once: a thread that had no core for a moment took little.
+                    let taken_per_s = self.taken as f64 / for_s;
+                    let less = manner.work_share * taken_per_s.max(work);
                     let come = self.come_through();
-                    self.remake(of_taken.max(work / 2.0), come, now, &mut outcome);
-                } else if for_s >= REMAKE_INTERVAL.as_secs_f64() {
-                    let grown = work * (1.0 + GROWTH_PER_S * for_s.min(2.0));
-                    self.remake(grown, 1.0, now, &mut outcome);
+                    self.remake(less, come, now, &mut outcome);
+                    self.well = 0;
+                } else if for_s >= manner.remake_well.as_secs_f64() {
+                    let faster = 1 << self.well.min(manner.faster_max);
+                    let growth = GROWTH_PER_S * f64::from(faster) * for_s.min(2.0);
+                    self.remake(work * (1.0 + growth), 1.0, now, &mut outcome);
+                    self.well = self.well.saturating_add(1);
                 }
             }
         }
@@ -397,7 +441,7 @@ impl Sieve {
         now: Duration,
     ) -> bool {
         let time = now.saturating_sub(last);
-        let half = WORK_SHARE * came as f64 / time.as_secs_f64().max(0.001);
+        let half = FLOOD.work_share * came as f64 / time.as_secs_f64().max(0.001);
         let grows = pressure.queued >= before.queued || pressure.dropped != before.dropped;
         let is_unusual = (self.usual.per_s()).is_some_and(|usual| half > usual.max(WORK_MIN_PER_S));
         is_unusual && grows && pressure.is_above(SURGES)
@@ -412,7 +456,8 @@ impl Sieve {
         pressure.queued < queued && now.saturating_sub(at) < HALVED_IN
     }
 
-    fn is_sieving(&self) -> bool {
+    /// Whether there is a filter.
+    pub fn is_sieving(&self) -> bool {
         matches!(self.state, State::Sieving(_))
     }
 
@@ -429,7 +474,23 @@ impl Sieve {
     fn cut(&mut self, come: f64, now: Duration, outcome: &mut Outcome) {
         self.state = State::Counting(now);
         let taken_per_s = self.taken as f64 / self.counted_for(now);
-        self.remake(WORK_SHARE * taken_per_s, come, now, outcome);
+        let work = self.manner(now).work_share * taken_per_s;
+        self.remake(work, come, now, outcome);
+        self.well = 0;
+    }
+
+    /// How to meet what has come since it is counted, lost or not.
+    fn manner(&self, now: Duration) -> &'static Manner {
+        let Some(usual) = self.usual.per_s() else {
+            return &FLOOD;
+        };
+        let drained = self.waited.saturating_sub(self.waiting()) / DATAGRAM_OCTETS;
+        let come = (self.taken + self.lost).saturating_sub(drained.into());
+        let come = come as f64 / self.counted_for(now);
+        match come <= USUAL_MARGIN * usual.max(WORK_MIN_PER_S) {
+            true => &SLOW,
+            false => &FLOOD,
+        }
     }
 
     /// The kernel has taken no filter: all is let in.
@@ -443,6 +504,7 @@ impl Sieve {
     fn remake(&mut self, work: f64, come: f64, now: Duration, outcome: &mut Outcome) {
         let work = work.max(WORK_MIN_PER_S);
         let for_s = self.counted_for(now);
+        let is_wary = self.manner(now).is_wary;
         outcome.unseen = self.unseen();
         let mut rest = come * self.taken as f64 / for_s;
         let mut rates = Vec::with_capacity(self.asked.len());
@@ -464,7 +526,7 @@ impl Sieve {
             outcome.shares = Some(shares.clone());
         }
         let is_long = (self.looked).is_some_and(|(_, pressure)| pressure.is_above(FILLS));
-        self.has_backlog = is_long && !shares.is_empty();
+        self.has_backlog = is_wary && is_long && !shares.is_empty();
         self.of_backlog.clear();
         if self.has_backlog {
             let parts = shares
@@ -496,8 +558,14 @@ impl Sieve {
         now.saturating_sub(self.since).as_secs_f64().max(0.001)
     }
 
+    /// Octets that waited at the last look.
+    fn waiting(&self) -> u32 {
+        self.looked.map_or(0, |(_, pressure)| pressure.queued)
+    }
+
     fn begin(&mut self, now: Duration) {
         self.since = now;
+        self.waited = self.waiting();
         (self.taken, self.lost) = (0, 0);
         self.asked.clear();
     }

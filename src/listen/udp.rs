@@ -27,6 +27,7 @@ use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
 use super::queue;
 use super::sieve::{Pressure, Share, Sieve};
+use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
@@ -39,6 +40,8 @@ const STOP_LOOK_INTERVAL_MS: u64 = 100;
 const STOP_LOOK_INTERVAL_SHORT_MS: u64 = 5;
 /// How often it is looked whether no query waits any more.
 const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// Lines that the log takes of how full the queues are.
+const SIEVE_LINES_PER_S_MAX: u32 = 2;
 /// Pause after a socket error, so that a persistent one does not burn a core, in milliseconds.
 const ERROR_PAUSE_MS: u64 = 1;
 
@@ -52,6 +55,8 @@ pub(super) struct Shared {
     waiting: Arc<Semaphore>,
     places: u32,
     hosts: Arc<Hosts>,
+    /// Begin and end of sieving, of all threads.
+    sieve_log: Lines,
     stop_is_near: AtomicBool,
     stop: AtomicBool,
 }
@@ -98,6 +103,7 @@ impl UdpThreads {
             waiting: Arc::new(Semaphore::new(places as usize)),
             places,
             hosts: Hosts::new(per_host),
+            sieve_log: Lines::new(SIEVE_LINES_PER_S_MAX),
             stop_is_near: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -356,6 +362,7 @@ impl Shared {
         let Some(pressure) = door.pressure() else {
             return;
         };
+        let was_sieving = sieve.is_sieving();
         let outcome = sieve.look(pressure, now);
         let metrics = &self.metrics;
         metrics.queries_lost_total.add(outcome.dropped.into());
@@ -366,15 +373,29 @@ impl Shared {
         let Some(shares) = outcome.shares else {
             return;
         };
-        match door.sieve(&shares) {
-            Ok(()) => tracing::debug!(
-                networks = shares.len(),
-                "more comes than is taken: networks with a share"
+        let networks = shares.len();
+        let has_failed = door.sieve(&shares).err();
+        if has_failed.is_some() {
+            sieve.refused();
+        }
+        if was_sieving == sieve.is_sieving() && has_failed.is_none() {
+            return;
+        }
+        let Some(left_out) = self.sieve_log.claim(now.as_secs()) else {
+            return;
+        };
+        match has_failed {
+            None if networks > 0 => tracing::warn!(
+                networks,
+                left_out,
+                "more comes than is taken: of networks that ask much only a share is let in (`holdfast top` says who)"
             ),
-            Err(error) => {
-                tracing::debug!(%error, "the kernel takes no filter; a flood fills the queue");
-                sieve.refused();
-            }
+            None => tracing::info!(left_out, "all that comes is taken again"),
+            Some(error) => tracing::warn!(
+                %error,
+                left_out,
+                "more comes than is taken, and the kernel takes no filter: the queue loses whoever comes"
+            ),
         }
     }
 

@@ -151,7 +151,7 @@ fn a_flood_is_cut_off_before_the_queue_and_nobody_else_is() {
     let mut queue = Queue::new(&[90_000.0, 8000.0, 300.0, 10.0]);
     queue.pressure.dropped = u32::MAX - 100;
     // What is usual is not known.
-    let patience = PATIENCE.div_duration_f64(LOOK_INTERVAL) as usize;
+    let patience = FLOOD.patience.div_duration_f64(LOOK_INTERVAL) as usize;
     assert_eq!(queue.looks_until_sieved(), 1 + patience);
     queue.pass();
     let mut long = 0;
@@ -224,7 +224,7 @@ fn who_comes_as_usual_would_not_find_room_in_half_of_what_is_taken() {
     let mut queue = Queue::new(&[0.0, 12_000.0]);
     (0..300).for_each(|_| drop(queue.pass()));
     queue.rates[0] = 90_000.0;
-    let patience = PATIENCE.div_duration_f64(LOOK_INTERVAL) as usize;
+    let patience = FLOOD.patience.div_duration_f64(LOOK_INTERVAL) as usize;
     assert_eq!(queue.looks_until_sieved(), 1 + patience);
 }
 
@@ -275,6 +275,56 @@ fn one_loss_after_a_moment_without_a_core_changes_nothing() {
     assert_eq!(queue.pass().0.shares, None);
     assert!((0..400).all(|_| queue.pass().0.shares.is_none()));
     assert!(!queue.sieve.is_counting());
+}
+
+#[test]
+fn what_comes_as_usual_loses_little_more_than_a_slow_thread_must() {
+    // Many alike, and a thread that is too slow for them again and again: by a little or by much, for a moment or for long.
+    for (slow, time, allowed) in [
+        (17_000.0, Duration::from_millis(400), 0.0),
+        (17_000.0, Duration::from_secs(4), 0.05),
+        (10_000.0, Duration::from_millis(400), 0.0),
+        (10_000.0, Duration::from_secs(4), 0.1),
+    ] {
+        let mut queue = Queue::new(&[1125.0; 16]);
+        let seconds = LOOK_INTERVAL.as_secs_f64();
+        (0..300).for_each(|_| drop(queue.pass()));
+        let (mut lost, mut least, mut come) = (0.0, 0.0, 0.0);
+        let begin = queue.now;
+        while queue.now < begin + Duration::from_secs(64) {
+            let at = (queue.now - begin).as_millis() % 8000;
+            queue.capacity = if at < time.as_millis() {
+                slow
+            } else {
+                20_000.0
+            };
+            let passed: f64 = (0..16).map(|n| queue.passes(n)).sum();
+            let (_, full) = queue.pass();
+            come += 18_000.0 * seconds;
+            lost += full + (18_000.0 - passed) * seconds;
+            least += (18_000.0 - queue.capacity).max(0.0) * seconds;
+        }
+        assert!(
+            lost - least <= allowed * come,
+            "{slow} {time:?}: {lost}, {least} of {come}"
+        );
+    }
+}
+
+#[test]
+fn a_flood_hardly_above_what_is_usual_costs_others_less_than_a_full_queue_would() {
+    let mut queue = Queue::new(&[19_000.0, 0.0, 300.0]);
+    assert!((0..300).all(|_| queue.pass().0.shares.is_none()));
+    queue.rates[0] = 23_000.0;
+    let (mut lost, mut come) = (0.0, 0.0);
+    for _ in 0..6000 {
+        let all = queue.passes(0) + queue.passes(2);
+        assert_eq!(queue.passes(2), 300.0);
+        lost += queue.pass().1 * 300.0 / all;
+        come += 300.0 * LOOK_INTERVAL.as_secs_f64();
+    }
+    // Without a sieve a seventh of all.
+    assert!(lost < 0.1 * come, "{lost} of {come}");
 }
 
 #[test]
