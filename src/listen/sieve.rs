@@ -72,8 +72,8 @@ const DATAGRAM_OCTETS: u32 = 1024;
 const LONG: (u64, u64) = (3, 8);
 /// From this part on it *fills*: where there is a filter already that is enough to let in less, for it is the flood alone that pays.
 const FILLS: (u64, u64) = (1, 8);
-/// From this part on a queue that grows may be a surge's.
-const SURGES: (u64, u64) = (1, 16);
+/// From this part on a queue that grows may be a surge's: a program that measures how much is answered has a thousand questions outstanding, and loses none.
+const SURGES: (u64, u64) = (1, 4);
 
 /// How it is met that more comes than is taken.
 #[derive(Debug)]

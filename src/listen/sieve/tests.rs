@@ -312,6 +312,18 @@ fn what_comes_as_usual_loses_little_more_than_a_slow_thread_must() {
 }
 
 #[test]
+fn who_waits_for_answers_and_asks_on_is_no_flood() {
+    // As much as is answered, and a tenth of the queue outstanding all the time.
+    let mut queue = Queue::new(&[0.0, 10.0]);
+    (0..300).for_each(|_| drop(queue.pass()));
+    queue.rates[0] = queue.capacity;
+    for look in 0..600 {
+        queue.queued = 90.0 + f64::from(look % 8);
+        assert_eq!(queue.pass().0.shares, None, "look {look}");
+    }
+}
+
+#[test]
 fn a_flood_hardly_above_what_is_usual_costs_others_less_than_a_full_queue_would() {
     let mut queue = Queue::new(&[19_000.0, 0.0, 300.0]);
     assert!((0..300).all(|_| queue.pass().0.shares.is_none()));
