@@ -237,11 +237,23 @@ impl Iteration {
             return;
         }
         let attempt = Attempt::new(delegation, &self.question, cover, exploring, self.minimised);
-        let mut attempt = match env.settings.qname_minimisation {
+        let attempt = match env.settings.qname_minimisation {
             true => attempt.minimising(env, now),
             false => attempt,
         };
+        // Whether the parent is gone must not depend on what is asked for (ghost domains). Who has lied to the one may be honest to the other.
+        let mut attempt = match kept {
+            Some(_) if self.manner.avoid.is_empty() => attempt.hiding_type(),
+            _ => attempt,
+        };
         attempt.plan(env, now, &self.manner, &mut self.rng);
+        if kept.is_some()
+            && self.manner.prefer_mirror
+            && (env.retained).vouches(&zone, &self.question, attempt.has_lied(), now)
+            && self.take_retained(env, now, &zone, out)
+        {
+            return;
+        }
         self.kept = kept;
         if let Some(when) = kept {
             let after = self.retained_after(env, when, &attempt);
@@ -437,8 +449,9 @@ impl Iteration {
             return;
         };
         let zone = attempt.delegation.zone.clone();
-        // A parent whose data is bogus answers, and is no parent that is gone.
-        let may_be_gone = attempt.forward.is_none() && !attempt.leaves_out();
+        // A parent whose data is bogus answers, and so does one that is silent to the rest of a question; neither is gone.
+        let may_be_gone =
+            attempt.forward.is_none() && !attempt.leaves_out() && !attempt.was_heard();
         if self.fail_over(env, now, out) || self.beside.is_some() {
             return;
         }

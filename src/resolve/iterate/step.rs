@@ -100,6 +100,8 @@ pub(super) struct Attempt {
     question: Question,
     /// Labels of the name that are shown now.
     labels: usize,
+    /// The type is not shown yet, though the whole name may be.
+    hides_type: bool,
     /// Minimised questions asked on the way before this zone.
     minimised: usize,
     mirror: Option<Cover>,
@@ -113,6 +115,8 @@ pub(super) struct Attempt {
     addresses: Vec<IpAddr>,
     /// Gave bogus answers; they are the only ones known, but others have names that can be looked up.
     shunned: Vec<IpAddr>,
+    /// One of the servers gave a bogus answer to this question.
+    lied: bool,
     /// Gave bogus answers, and are not asked: that the others fail does not mean that the zone is out of reach.
     leaves_out: bool,
     order: VecDeque<Try>,
@@ -165,6 +169,7 @@ impl Attempt {
             forward: None,
             question: question.clone(),
             labels: question.name.label_count(),
+            hides_type: false,
             minimised,
             mirror,
             exploring,
@@ -174,6 +179,7 @@ impl Attempt {
             prompt_until: None,
             addresses: Vec::new(),
             shunned: Vec::new(),
+            lied: false,
             leaves_out: false,
             order: VecDeque::new(),
             explore: None,
@@ -222,6 +228,12 @@ impl Attempt {
         self
     }
 
+    /// Asks for a type that every server takes, even for the whole name: silence is to tell of the servers, not of what was asked.
+    pub fn hiding_type(mut self) -> Attempt {
+        self.hides_type = self.question.rtype != Rtype::A;
+        self
+    }
+
     /// How much of the name to show next, after so many labels that lead nowhere deeper, and those of which that is known
     /// from other questions (RFC 9156 section 3).
     fn labels_after(&self, shown: usize, minimised: usize, env: &Env<'_>, now: Now) -> usize {
@@ -256,8 +268,9 @@ impl Attempt {
         // Who gave a bogus answer is asked only when there is nobody else.
         let avoided = |a: &IpAddr| manner.avoid.contains(a);
         let is_left = |a: &IpAddr| !avoided(a);
+        self.lied = self.addresses.iter().any(avoided);
         // Without any address there is nobody to leave out.
-        if self.addresses.iter().any(avoided) {
+        if self.lied {
             if self.addresses.iter().any(is_left) {
                 self.leaves_out = true;
                 self.addresses.retain(is_left);
@@ -408,7 +421,7 @@ impl Attempt {
     }
 
     pub fn asks_whole_question(&self) -> bool {
-        self.labels >= self.question.name.label_count()
+        self.labels >= self.question.name.label_count() && !self.hides_type
     }
 
     /// The exchange is over; says with whom it was, if it still matters.
@@ -421,6 +434,8 @@ impl Attempt {
     pub fn show_more(&mut self, env: &Env<'_>, now: Now, response: &Response, minimised: usize) {
         self.heard = true;
         let total = self.question.name.label_count();
+        // The whole name leads nowhere deeper, or no more of it is to be hidden.
+        self.hides_type &= self.labels < total;
         let odd = response.rcode != Rcode::NOERROR
             || response.answer.iter().any(|s| s.rtype == Rtype::DNAME);
         let shown = minimise::shown(&self.question.name, self.labels);
@@ -432,6 +447,7 @@ impl Attempt {
         }
         // RFC 9156 section 2.3: a server that denies a name may still know names below it
         // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
+        self.hides_type &= !odd;
         self.labels = match odd {
             true => total,
             false => self.labels_after(self.labels, minimised, env, now),
@@ -551,6 +567,16 @@ impl Attempt {
     /// Servers of the zone answer, but what they say is bogus, and they are not asked here.
     pub fn leaves_out(&self) -> bool {
         self.leaves_out
+    }
+
+    /// One of the servers gave a bogus answer to this question.
+    pub fn has_lied(&self) -> bool {
+        self.lied
+    }
+
+    /// What the best of the servers that answer usually takes; zero where none does.
+    pub fn usual_rtt(&self, env: &Env<'_>) -> Duration {
+        env.servers.usual_rtt(&self.addresses).unwrap_or_default()
     }
 
     /// Addresses are known, and none of them is likely to answer.

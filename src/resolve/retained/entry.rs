@@ -95,13 +95,18 @@ impl Cut {
     }
 }
 
+/// Name servers with their glue.
+pub(super) type Servers = Box<[(Name, Box<[IpAddr]>)]>;
+
 /// One kept delegation.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Labels of the zone whose servers gave it.
     pub(super) parent_labels: u8,
     /// Name servers with their glue.
-    pub(super) servers: Box<[(Name, Box<[IpAddr]>)]>,
+    pub(super) servers: Servers,
+    /// What its parent said last, if that is quite another set, and nothing has shown that it leads to the zone.
+    pub(super) rival: Option<Servers>,
     pub(super) cut: Cut,
     /// When the parent last said so, seconds since 1970.
     pub(super) confirmed_s: u64,
@@ -120,6 +125,7 @@ impl Entry {
             servers: servers
                 .map(|(name, glue)| (name.clone(), glue.clone().into()))
                 .collect(),
+            rival: None,
             cut: Cut::NotTold,
             confirmed_s: now_s,
             written_s: 0,
@@ -169,11 +175,15 @@ impl Entry {
         let server = |(name, glue): &(Name, Box<[IpAddr]>)| {
             name_bytes(name) + block_bytes(size_of_val::<[IpAddr]>(glue))
         };
+        let list = |servers: &Servers| {
+            block_bytes(size_of_val::<[(Name, Box<[IpAddr]>)]>(servers))
+                + servers.iter().map(server).sum::<usize>()
+        };
         place_bytes(size_of::<(Name, Arc<Entry>)>())
             + arc_bytes(size_of::<Entry>())
             + name_bytes(zone)
-            + block_bytes(size_of_val::<[(Name, Box<[IpAddr]>)]>(&self.servers))
-            + self.servers.iter().map(server).sum::<usize>()
+            + list(&self.servers)
+            + self.rival.as_ref().map_or(0, list)
             + self.cut.bytes()
     }
 }

@@ -20,6 +20,10 @@
 //! validation did not find bogus, from whichever question it came. A zone whose parent still answers is therefore found as the
 //! parent has it; only a deletion that nobody could see during the outage stays unseen until its end. Nothing here denies a name.
 //!
+//! Rivals: NS sets of a parent are not signed, so whoever stands in its place may name his own servers, and then see to it that the
+//! parent falls silent. Where the zone is signed, a parent's word that names nobody who was known before is therefore a *rival*
+//! (`rival`): it steers as long as it lives, and takes the place of what is kept with the first answer of the zone that validates.
+//!
 //! Trust: below an entry everything validates as always, from the kept DS set on. When the signatures of that set have run out, the
 //! answer is secure-as-of (ARCHITECTURE.md); when its proof was that there is no DS, the zone is insecure, as it was. A proof serves past
 //! its signatures only while its parent is gone, and not if they had run out when that was last heard: a zone that has been
@@ -29,6 +33,7 @@
 //! of names that nobody asks for twice pushes out itself.
 
 mod entry;
+mod rival;
 pub mod rows;
 #[cfg(test)]
 mod tests;
@@ -164,6 +169,8 @@ struct Tables {
     killed: u64,
     /// A copy, of which nothing is written.
     unwritable: bool,
+    /// Nothing is learned now.
+    paused: bool,
     /// While rows are still being read from disk: denials that must reach them, too.
     denied_early: Option<Vec<(Name, Question)>>,
 }
@@ -274,6 +281,9 @@ impl Retained {
         }
         let zone = &delegation.zone;
         let mut tables = self.tables();
+        if tables.paused {
+            return;
+        }
         let known = tables.zones.get(zone);
         let mut entry = Entry::new(delegation, parent, now.wall_s);
         let mut changed = true;
@@ -286,6 +296,9 @@ impl Retained {
             // anew, or is none any more.
             if known.parent_labels == entry.parent_labels && !known.cut.has_run_out(now.wall_s) {
                 entry.cut.clone_from(&known.cut);
+            }
+            if known.holds_back(&entry, now) {
+                return tables.hold_back(zone, entry, now);
             }
             entry.written_s = known.written_s;
             changed = known.differs(&entry);
@@ -312,6 +325,9 @@ impl Retained {
             return;
         }
         let mut tables = self.tables();
+        if tables.paused {
+            return;
+        }
         let known = tables.hosts.get(host);
         let mut known = known.map_or_else(Host::default, |known| Host::clone(known));
         // A name without any address serves nobody.
@@ -346,6 +362,10 @@ impl Retained {
         // A later end of the same proof is not worth a write each time.
         let worth = !entry.cut.says_as(cut) || cut.until_s() >= entry.cut.until_s() + 3600;
         entry.cut = cut.clone();
+        if matches!(cut, Cut::Unsigned { .. }) && entry.take_rival() {
+            // Nothing below will ever prove who serves it.
+            tables.remove_below(zone);
+        }
         if entry.bytes(zone) > ENTRY_BYTES_MAX {
             tables.remove_zone(zone);
             return;

@@ -195,15 +195,12 @@ impl Retained {
             tables.unwritten.insert(Key::Zone(row.zone));
             return;
         }
-        if let Some(known) = tables.zone_mut(&row.zone) {
-            known.written_s = row.confirmed_s.max(1);
-            return;
-        }
         let servers = row.servers.into_iter().take(NAMES_MAX);
         let glue = |list: Vec<IpAddr>| list.into_iter().take(ADDRESSES_PER_NAME_MAX).collect();
         let entry = Entry {
             parent_labels: u8::try_from(row.parent.label_count()).unwrap_or(u8::MAX),
             servers: servers.map(|(name, list)| (name, glue(list))).collect(),
+            rival: None,
             cut: bounded(row.cut),
             // A clock that stood wrong must not make it young for ever.
             confirmed_s: row.confirmed_s.min(now.wall_s),
@@ -211,6 +208,21 @@ impl Retained {
             uses: uses(row.uses, row.used_s, now),
             taken_until: Default::default(),
         };
+        if let Some(known) = tables.zone_mut(&row.zone) {
+            // Heard since the start.
+            match entry.holds_back(known, now) {
+                true => {
+                    let rival = std::mem::take(&mut known.servers);
+                    let entry = Entry {
+                        rival: Some(rival),
+                        ..entry
+                    };
+                    tables.put_zone(row.zone, Arc::new(entry));
+                }
+                false => known.written_s = row.confirmed_s.max(1),
+            }
+            return;
+        }
         tables.put_zone(row.zone, Arc::new(entry));
         tables.make_room(&self.settings, now);
     }

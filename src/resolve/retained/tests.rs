@@ -123,6 +123,7 @@ fn a_zone_that_has_moved_takes_nothing_along() {
         learn(&kept, "s.a.com.", "a.com.", "ns.net.", 0);
         kept.learn_cut(&name("a.com."), &ds(1));
         learn(&kept, "a.com.", parent, server, 5);
+        kept.proven(&name("a.com."), [192, 0, 2, 2].into(), at(6));
         let tables = kept.tables();
         assert_eq!(
             tables.zones.contains_key(&name("s.a.com.")),
@@ -137,6 +138,100 @@ fn a_zone_that_has_moved_takes_nothing_along() {
             "{parent}"
         );
     }
+}
+
+// What nobody vouches for: the NS set and glue of a parent, or of who stands in its place.
+#[test]
+fn a_signed_zone_is_not_handed_over_on_its_parents_word() {
+    let (old, new, other): ([u8; 4], [u8; 4], [u8; 4]) =
+        ([192, 0, 2, 1], [192, 0, 2, 2], [192, 0, 2, 3]);
+    let says = |kept: &Retained, server: &str, address: [u8; 4], s: u64| {
+        let delegation = Delegation {
+            zone: name("a.com."),
+            servers: vec![(name(server), vec![address.into()])],
+            expiry: None,
+            origin: DelegationOrigin::Network,
+        };
+        kept.learn(&delegation, &name("com."), at(s));
+    };
+    let signed = Cut::Signed {
+        ds: vec![vec![1].into()].into(),
+        until_s: at(500).wall_s,
+    };
+    let unsigned = Cut::Unsigned {
+        until_s: at(500).wall_s,
+    };
+    let served_by = |kept: &Retained| {
+        let www = question("www.a.com.", Rtype::A);
+        let (found, _) = kept.take(&name("com."), &www, at(20)).unwrap();
+        found.servers[0].1[0]
+    };
+    for (about, cut, server, address, shown_by, expected) in [
+        ("other names", &signed, "ns.evil.", new, None, old),
+        (
+            "the same name at another address",
+            &signed,
+            "ns.net.",
+            new,
+            None,
+            old,
+        ),
+        (
+            "an answer to an earlier question",
+            &signed,
+            "ns.evil.",
+            new,
+            Some(old),
+            old,
+        ),
+        ("it has moved", &signed, "ns.other.", new, Some(new), new),
+        (
+            "an address that was looked up",
+            &signed,
+            "ns.other.",
+            new,
+            Some(other),
+            new,
+        ),
+        ("the same server", &signed, "ns.net.", old, None, old),
+        ("not signed", &unsigned, "ns.other.", new, None, new),
+        ("nothing known", &Cut::NotTold, "ns.other.", new, None, new),
+    ] {
+        let kept = kept();
+        says(&kept, "ns.net.", old, 0);
+        kept.learn_cut(&name("a.com."), cut);
+        says(&kept, server, address, 5);
+        if let Some(by) = shown_by {
+            kept.proven(&name("a.com."), by.into(), at(6));
+        }
+        assert_eq!(served_by(&kept), IpAddr::from(expected), "{about}");
+        // Nor across a restart, whichever comes first.
+        let rows = kept.take_unwritten(10, true, at(7));
+        let row = rows.into_iter().find_map(|row| match row {
+            Unwritten::Zone(row) => Some(row),
+            _ => None,
+        });
+        let again = self::kept();
+        says(&again, server, address, 8);
+        again.restore_zone(row.unwrap(), at(9));
+        assert_eq!(
+            served_by(&again),
+            IpAddr::from(expected),
+            "{about}, restarted"
+        );
+    }
+    // Its parent names the former ones again: the others are forgotten.
+    let kept = kept();
+    says(&kept, "ns.net.", old, 0);
+    kept.learn_cut(&name("a.com."), &signed);
+    says(&kept, "ns.evil.", new, 5);
+    says(&kept, "ns.net.", old, 6);
+    kept.proven(&name("a.com."), other.into(), at(7));
+    assert_eq!(served_by(&kept), IpAddr::from(old));
+    // That it is unsigned now is its parent's proven word: it counts as a whole.
+    says(&kept, "ns.other.", new, 8);
+    kept.learn_cut(&name("a.com."), &unsigned);
+    assert_eq!(served_by(&kept), IpAddr::from(new));
 }
 
 /// The diagram at the top of the module.

@@ -16,7 +16,7 @@ use crate::resolve::interpret;
 use crate::resolve::iterate::{Failure, FailureKind};
 use crate::resolve::retained;
 use crate::resolve::trace::{What, security_word};
-use crate::resolve::validate::{ProvenCut, Verdict};
+use crate::resolve::validate::{ProvenCut, ProvenKeys, Verdict};
 use crate::resolve::{Cover, Origin, Prefer, Resolution, Response, Security, Sources};
 
 /// Links of a chain of aliases.
@@ -471,6 +471,7 @@ impl Shared {
             if placed == Placed::Well {
                 self.note_denial(question, response, &verdict);
             }
+            self.doubt(&mut verdict);
             if self.mark_retained(&response.zone, &mut verdict) {
                 self.metrics.retained_answers_total.inc();
             }
@@ -519,6 +520,20 @@ impl Shared {
                 self.cache.put_run_out(&question, &entry, self.clock.now());
             }
             (entry, ttl_s) => self.keep(&question, &entry, ttl_s, Occasion::Question),
+        }
+    }
+
+    /// The same of a zone's keys: without them nobody behind this resolver can verify what the zone last said, of DS sets above all.
+    pub(super) fn keep_keys(&self, proven: &ProvenKeys) {
+        if !self.settings.stale.enabled || self.judging.is_some() {
+            return;
+        }
+        let mut verdict = proven.answer.clone();
+        self.mark_retained(&proven.zone, &mut verdict);
+        let question = Question::new(proven.zone.clone(), Rtype::DNSKEY);
+        let (entry, ttl_s) = self.entry(Rcode::NOERROR, verdict);
+        if ttl_s > 0 {
+            self.keep(&question, &entry, ttl_s, Occasion::Question);
         }
     }
 }

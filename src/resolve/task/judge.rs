@@ -180,13 +180,20 @@ impl Shared {
         if let Some(Culprit { zone, origin }) = &verdict.bogus_from
             && let Origin::Network(server) = *origin
         {
+            self.note_bogus(server, zone);
             tell(zone, server, Outcome::Bogus);
         }
         if verdict.security != Security::Secure {
             return;
         }
+        let now = self.clock.now();
+        let show = |zone: &Name, server| {
+            self.retained.proven(zone, server, now);
+            tell(zone, server, Outcome::Validated);
+        };
         if let Origin::Network(server) = response.origin {
-            tell(&response.zone, server, Outcome::Validated);
+            show(&response.zone, server);
+            self.note_good();
             self.note_inceptions(verdict);
         }
         // A chain that holds vouches for each of its links; of those asked for twice, the last one.
@@ -194,7 +201,7 @@ impl Shared {
             if vouched.contains(&link.question)
                 && !links[i + 1..].iter().any(|l| l.question == link.question)
             {
-                tell(&link.zone, link.server, Outcome::Validated);
+                show(&link.zone, link.server);
             }
         }
     }

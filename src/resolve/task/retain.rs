@@ -96,6 +96,9 @@ impl Shared {
             self.retained.learn_cut(&proven.zone, &proven.cut);
             self.keep_ds(proven);
         }
+        for proven in validation.proven_keys() {
+            self.keep_keys(proven);
+        }
         if let Some(note) = validation.accepted_as_of() {
             self.retained.note_as_of(&note.parent);
         }

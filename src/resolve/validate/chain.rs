@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::judge::{Insecure, Judged, Shape, signers};
-use super::kept::ProvenCut;
+use super::kept::{ProvenCut, ProvenKeys};
 use super::keys::Known;
 use super::links::{Links, as_of, is_unverified, link_questions, verified_zone};
-use super::signed::{Court, Trust, bogus, unsupported, zone_keys};
+use super::signed::{Checked, Court, Trust, bogus, unsupported, zone_keys};
 use super::{
     Anchor, AsOf, Culprit, Event, Footing, Lifetime, Step, SubAsk, Validator, Verdict, ZoneStatus,
     home,
@@ -88,6 +88,8 @@ pub struct Validation {
     pub(super) kept: Vec<KeptCut>,
     /// Cuts that were proven just now.
     pub(super) proven: Vec<ProvenCut>,
+    /// Zones whose keys were proven just now.
+    pub(super) proven_keys: Vec<ProvenKeys>,
     pub(super) accepted: Option<RetainedNote>,
 }
 
@@ -151,6 +153,7 @@ impl Validation {
             vouched: Vec::new(),
             kept: Vec::new(),
             proven: Vec::new(),
+            proven_keys: Vec::new(),
             accepted: None,
             question,
             response,
@@ -311,23 +314,22 @@ impl Validation {
             Fetched::Halt(step) => return Progress::Halt(step),
         };
         match self.keys(&cut, &response, now) {
-            Ok((keys, life)) => {
+            Ok(checked) => {
                 self.vouched.push(question);
                 let as_of = as_of(&response.origin).or(cut.as_of);
-                let status = ZoneStatus::Secure(keys.into());
-                self.enter(cut.name, status, cut.life.and(life), as_of, now)
+                let status = ZoneStatus::Secure(zone_keys(&self.ctx, &checked.set).into());
+                let life = cut.life.and(checked.life);
+                if as_of.is_none() && matches!(response.origin, Origin::Network(_)) {
+                    self.note_keys(&cut.name, checked);
+                }
+                self.enter(cut.name, status, life, as_of, now)
             }
             Err(_) if is_unverified(&response.origin) => self.enter_unverified(cut.name, now),
             Err(ede) => self.retry(question, cut.name, ede, &response, now),
         }
     }
 
-    fn keys(
-        &mut self,
-        cut: &Cut,
-        response: &Response,
-        now: Now,
-    ) -> Result<(Vec<Rdata>, Lifetime), Ede> {
+    fn keys(&mut self, cut: &Cut, response: &Response, now: Now) -> Result<Checked, Ede> {
         let mut sets = response.answer.iter();
         let set = sets.find(|s| s.rtype == Rtype::DNSKEY && s.name == cut.name);
         let set = set.filter(|s| !s.rdatas.is_empty()).ok_or_else(|| {
@@ -347,7 +349,7 @@ impl Validation {
         };
         let checked = court.check_keys(set, &cut.named_by)?;
         self.tell_keys(&cut.name, &checked.set, now);
-        Ok((zone_keys(&self.ctx, &checked.set), checked.life))
+        Ok(checked)
     }
 
     /// Makes `name` the zone where the walk stands, and remembers it.

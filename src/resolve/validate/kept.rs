@@ -7,12 +7,13 @@
 use super::chain::{Cut, Place, Validation, Zone};
 use super::judge::{Judged, Shape};
 use super::keys::Known;
+use super::signed::Checked;
 use super::{Anchor, AsOf, Lifetime, Verdict, ZoneStatus};
 use crate::clock::Now;
 use crate::dns::{Ds, Name, Question, Rdata, Rtype};
-use crate::resolve::RetainedNote;
 use crate::resolve::retained::{Cut as KeptDs, KeptCut, USE_TTL_S};
 use crate::resolve::trace::What;
+use crate::resolve::{RetainedNote, Security};
 
 /// What the parent of a zone says of its DS set, proven just now.
 #[derive(Debug, Clone)]
@@ -24,6 +25,15 @@ pub struct ProvenCut {
     /// What it says.
     pub cut: KeptDs,
     /// The same as an answer to who asks for the DS set. A denial that came with a referral has no SOA.
+    pub answer: Verdict,
+}
+
+/// The keys of a zone, proven just now.
+#[derive(Debug, Clone)]
+pub struct ProvenKeys {
+    /// The zone.
+    pub zone: Name,
+    /// Its DNSKEY set, as an answer to who asks for that.
     pub answer: Verdict,
 }
 
@@ -42,6 +52,11 @@ impl Validation {
     /// What was proven on the way of DS sets, with what their parents say now.
     pub fn proven_cuts(&self) -> &[ProvenCut] {
         &self.proven
+    }
+
+    /// The keys of zones on the way that were proven with what their servers say now.
+    pub fn proven_keys(&self) -> &[ProvenKeys] {
+        &self.proven_keys
     }
 
     /// The kept link that was accepted although its signatures have run out.
@@ -147,6 +162,23 @@ impl Validation {
             zone: zone.clone(),
             by: by.clone(),
             cut,
+            answer,
+        });
+    }
+
+    /// Servers of `zone` have given its keys, and what names them was proven.
+    pub(super) fn note_keys(&mut self, zone: &Name, checked: Checked) {
+        let answer = Verdict {
+            security: Security::Secure,
+            answer: vec![checked.set],
+            authority: Vec::new(),
+            ttl_max_s: None,
+            errors: Vec::new(),
+            bogus_from: None,
+            unsigned_from: None,
+        };
+        self.proven_keys.push(ProvenKeys {
+            zone: zone.clone(),
             answer,
         });
     }

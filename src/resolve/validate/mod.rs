@@ -54,7 +54,7 @@ use arc_swap::ArcSwap;
 
 pub use chain::Validation;
 pub use chain::verdicts::as_of_errors;
-pub use kept::ProvenCut;
+pub use kept::{ProvenCut, ProvenKeys};
 pub use synthesis::Synthesised;
 
 use super::trace::origin_words;

@@ -4,6 +4,7 @@ use super::{Fetched, Place, Progress, Validation, bogus};
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question};
 use crate::resolve::Response;
+use crate::resolve::retained::{Cut, KeptCut};
 use crate::resolve::validate::judge::signers;
 use crate::resolve::validate::keys::Known;
 use crate::resolve::validate::links::Link;
@@ -58,7 +59,24 @@ impl Validation {
         if self.links.next_attempt(&question) < ATTEMPTS_MAX {
             return Progress::Go;
         }
-        self.broken(zone, now)
+        self.broken_or_past(&question, zone, now)
+    }
+
+    /// Nobody gave a good link: the chain is broken, unless what its parent proved earlier of a zone further down still holds by its
+    /// signatures, and names its keys. Who stands in the parent's place could as well repeat that. That a zone is not signed is another
+    /// matter: whatever he says himself would pass for its data.
+    fn broken_or_past(&mut self, question: &Question, zone: Name, now: Now) -> Progress {
+        let sound = |kept: &KeptCut| {
+            matches!(kept.cut, Cut::Signed { .. }) && !kept.cut.has_run_out(now.wall_s)
+        };
+        match self.cut_past(question, &self.home).filter(sound) {
+            Some(kept) => {
+                self.links.fault = None;
+                self.step_over(kept, now);
+                Progress::Go
+            }
+            None => self.broken(zone, now),
+        }
     }
 
     /// A link could not be had.
@@ -76,7 +94,7 @@ impl Validation {
         if self.links.next_attempt(&question) < ATTEMPTS_MAX {
             return Progress::Go;
         }
-        self.broken(zone, now)
+        self.broken_or_past(&question, zone, now)
     }
 
     /// The chain to `zone` is broken: nobody gave a good link.
