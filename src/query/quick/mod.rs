@@ -140,6 +140,14 @@ fn find<'k>(
     shapes.find(spot, of, now).map(Short::Many)
 }
 
+#[cfg(test)]
+impl ReadyAnswers {
+    /// Damages what is ready for a name in lower case, in wire form, as a defect might: whoever gives it panics. How many answers there were.
+    pub fn spoil(&mut self, name: &[u8]) -> usize {
+        self.table.spoil(name)
+    }
+}
+
 impl Keep {
     /// For an answer whose records have all of their life before them, whenever it is given.
     pub(super) fn fixed(kind: Kind) -> Keep {

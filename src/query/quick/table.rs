@@ -180,6 +180,20 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+impl Table {
+    /// Damages the answers to a name in lower case; how many there were.
+    pub fn spoil(&mut self, name: &[u8]) -> usize {
+        let ready = self.sets.iter_mut().flat_map(|set| &mut set.ready);
+        let mut count = 0;
+        for ready in ready.flatten().filter(|ready| ready.name() == name) {
+            ready.spoil();
+            count += 1;
+        }
+        count
+    }
+}
+
 /// Where it is remembered that something with this hash was made, and as what.
 fn mark_of(hash: u64) -> (usize, u32) {
     ((hash >> 16) as usize % SEEN_PLACES, (hash >> 32) as u32 | 1)
