@@ -123,7 +123,7 @@ impl Name {
 
 /// What the kernel is told of several datagrams: for each a header, and the rooms that it points to.
 ///
-/// Pointers are made for each system call anew: none is kept over a time in which what they lead to is read.
+/// Pointers are made anew for each batch: none is kept over a time in which what they lead to is read.
 struct Rooms {
     names: Box<[Name]>,
     controls: Box<[Control]>,
@@ -213,6 +213,7 @@ impl Inbox {
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let is_busy = self.received.len() > 1;
         self.received.clear();
+        self.aim();
         for _ in 0..if is_busy { SPINS_MAX } else { 0 } {
             match self.take(socket, libc::MSG_DONTWAIT) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
@@ -222,16 +223,21 @@ impl Inbox {
         self.take(socket, libc::MSG_WAITFORONE)
     }
 
-    fn take(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<()> {
+    /// Points the headers to the rooms and buffers. A call that finds nothing leaves them so.
+    fn aim(&mut self) {
         let buffers = self.buffers.chunks_exact_mut(BUFFER_STRIDE_BYTES);
         for (room, buffer) in self.rooms.each().zip(buffers) {
             room.part.iov_base = buffer.as_mut_ptr().cast();
             room.part.iov_len = QUERY_LEN_MAX_BYTES;
             room.aim(size_of::<Name>(), CONTROL_LEN_BYTES);
         }
+    }
+
+    /// Takes what is there, once the headers are aimed.
+    fn take(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<()> {
         let Rooms { names, headers, .. } = &mut self.rooms;
-        // SAFETY: every pointer in `headers` has just been made, and leads into the rooms and `buffers`, which hold
-        // BATCH_MAX elements each and are not touched before the call is over.
+        // SAFETY: every pointer in `headers` was made in this `receive`, and leads into the rooms and `buffers`, which hold
+        // BATCH_MAX elements each and have not been touched since; nor are they before the call is over.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),

@@ -70,11 +70,13 @@ impl Proxies {
     }
 
     /// Whether what comes from there has a header.
+    #[inline]
     pub fn has(&self, sender: SocketAddr) -> bool {
         !self.trusted.is_empty() && self.trusted.contains(sender.ip())
     }
 
     /// The question in a datagram, and who asks; `None` if that cannot be known.
+    #[inline]
     pub fn unwrap<'d>(
         &self,
         datagram: &'d [u8],

@@ -457,13 +457,13 @@ impl Shared {
         };
         let mut at = 0;
         let answer = || {
-            let mut looks = [const { None }; BATCH_MAX];
-            let looks = &mut looks[..asked.len()];
-            for (number, (look, asked)) in looks.iter_mut().zip(asked).enumerate() {
-                let Some(asked) = asked else { continue };
+            // Each is written once: to clear room for all of them first costs a tenth of the whole.
+            let mut looks: [_; BATCH_MAX] = std::array::from_fn(|number| {
+                let asked = asked.get(number)?.as_ref()?;
                 at = number;
-                *look = self.pipeline.look(asked.query, asked.client, ready);
-            }
+                self.pipeline.look(asked.query, asked.client, ready)
+            });
+            let looks = &mut looks[..asked.len()];
             self.pipeline.warm(looks, ready);
             for (number, look) in looks.iter().enumerate() {
                 let Some(look) = look else { continue };
@@ -589,22 +589,24 @@ pub(super) fn is_pause(e: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::dns::message::MESSAGE_LEN_MAX;
-    use crate::dns::{Message, Question, Rcode, Rtype};
+    use crate::dns::{Message, Name, Question, Rcode, RrSet, Rtype};
     use crate::query::acl::AccessList;
     use crate::query::own::OwnZones;
     use crate::query::{BoxFuture, Options, Resolve, Settings};
     use crate::resolve::{Resolution, Security, Sources};
     use tokio::sync::watch;
 
-    /// Knows every name but `slow.`, for which it waits until it is let go.
+    /// Knows every name but `slow.`, for which it waits until it is let go; `panics.` is a defect at once, `panics-late.` one after that.
     struct Slow(watch::Receiver<bool>);
 
     fn nxdomain() -> Resolution {
+        let soa = [&[0, 0][..], &[1; 20]].concat();
         Resolution {
             rcode: Rcode::NXDOMAIN,
             answer: Vec::new(),
-            authority: Vec::new(),
+            authority: vec![RrSet::single(Name::root(), Rtype::SOA, 900, soa.into())],
             additional: Vec::new(),
             security: Security::Insecure,
             errors: Vec::new(),
@@ -614,15 +616,24 @@ mod tests {
 
     impl Resolve for Slow {
         fn cached(&self, question: &Question, _: Options) -> Option<Resolution> {
-            (question.name != "slow.".parse().unwrap()).then(nxdomain)
+            match question.name.wire() {
+                b"\x06panics\0" => panic!("a defect that a test asks for"),
+                b"\x04slow\0" | b"\x0bpanics-late\0" => None,
+                _ => Some(nxdomain()),
+            }
         }
 
-        fn resolve(&self, _: Question, _: Options) -> BoxFuture<'_, Resolution> {
+        fn resolve(&self, question: Question, _: Options) -> BoxFuture<'_, Resolution> {
             let mut go = self.0.clone();
             Box::pin(async move {
                 go.wait_for(|go| *go).await.unwrap();
+                assert_ne!(question.name.wire(), b"\x0bpanics-late\0");
                 nxdomain()
             })
+        }
+
+        fn standing(&self) -> Option<u64> {
+            Some(0)
         }
     }
 
@@ -637,17 +648,21 @@ mod tests {
         running_with((places, places))
     }
 
-    fn running_with(places: (u32, u32)) -> Running {
-        let (go, wait) = watch::channel(false);
+    fn pipeline(wait: watch::Receiver<bool>, metrics: &Arc<Metrics>) -> Pipeline {
         let settings = Settings {
             access: AccessList::new(&crate::config::Access::default()),
             zones: OwnZones::default(),
             udp_size_max: 1232,
             ..Settings::default()
         };
-        let metrics = Arc::new(Metrics::default());
         let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-        let pipeline = Pipeline::new(settings, Some(Arc::new(Slow(wait))), metrics.clone());
+        Pipeline::new(settings, Some(Arc::new(Slow(wait))), metrics.clone())
+    }
+
+    fn running_with(places: (u32, u32)) -> Running {
+        let (go, wait) = watch::channel(false);
+        let metrics = Arc::new(Metrics::default());
+        let pipeline = pipeline(wait, &metrics);
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(server.local_addr().unwrap()).unwrap();
@@ -806,6 +821,115 @@ mod tests {
         }
         drop(drain);
         running.threads.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_panic_takes_its_own_query_alone() {
+        let running = running(1);
+        running.send(1, "panics.");
+        running.send(2, "known.");
+        assert_eq!(running.receive_id(), 2);
+        // The one place that there is comes back from whoever panics in it.
+        running.go.send(true).unwrap();
+        for id in 3..6 {
+            running.send(id, "panics-late.");
+            running.send(id + 10, "known.");
+            assert_eq!(running.receive_id(), id + 10);
+            let place = running.threads.shared.waiting.acquire();
+            let place = tokio::time::timeout(Duration::from_secs(10), place).await;
+            assert!(place.is_ok(), "{id}");
+        }
+        assert_eq!(running.metrics.queries_shed_total.value(), 0);
+    }
+
+    /// A turn with these queries, whose answers go nowhere.
+    struct Turn(Vec<Vec<u8>>, Route);
+
+    impl Door for Turn {
+        fn set_patience(&mut self, _: Duration) {}
+
+        fn receive(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn datagrams(&self) -> impl Iterator<Item = (usize, &[u8], &Route)> {
+            let queries = self.0.iter().enumerate();
+            queries.map(move |(number, query)| (number, &query[..], &self.1))
+        }
+
+        fn outbox(&self, _: usize) -> Option<Arc<Outbox>> {
+            None
+        }
+
+        fn send(&mut self, _: &Answers) -> Unsent {
+            Unsent::default()
+        }
+
+        fn is_shut(&self, _: &io::Error) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ready_answer_that_panics_takes_its_own_query_alone() {
+        let metrics = Arc::new(Metrics::default());
+        let pipeline = pipeline(watch::channel(false).1, &metrics);
+        let pipeline = pipeline
+            .with_ready_answers(1 << 20, Clock::starting_at(Duration::from_secs(1_000_000)));
+        let shared = Shared {
+            proxies: Proxies::new(Default::default(), metrics.clone()),
+            pipeline: Arc::new(pipeline),
+            metrics: metrics.clone(),
+            runtime: Handle::current(),
+            waiting: Arc::new(Semaphore::new(1)),
+            places: 1,
+            hosts: Hosts::new(1),
+            stop_is_near: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        };
+        let names = ["one.", "broken.", "two.", "three."];
+        let query = |name: &str| {
+            let query = Message::query(7, Question::new(name.parse().unwrap(), Rtype::A));
+            query.encode(MESSAGE_LEN_MAX)
+        };
+        let route = Route {
+            client: ([127, 0, 0, 1], 4000).into(),
+            local: None,
+        };
+        let door = Turn(names.map(query).to_vec(), route);
+        let mut kept = shared.pipeline.ready_answers(1);
+        let answered = |kept: &mut Option<ReadyAnswers>| {
+            let mut answers = Answers::default();
+            if let Some(kept) = kept {
+                shared.pipeline.begin_turn(kept);
+            }
+            shared.turn(&door, kept, &mut answers);
+            if let Some(kept) = kept {
+                shared.pipeline.end_turn(kept);
+            }
+            let names = answers.iter().map(|(octets, number)| {
+                let name = Message::parse(octets).unwrap().question.unwrap().name;
+                (number, name.to_string())
+            });
+            let mut names: Vec<_> = names.collect();
+            names.sort_unstable();
+            names
+        };
+        let all: Vec<_> = names.into_iter().map(str::to_owned).enumerate().collect();
+        let but_one: Vec<_> = (all.iter().filter(|(number, _)| *number != 1))
+            .cloned()
+            .collect();
+        for _ in 0..3 {
+            assert_eq!(answered(&mut kept), all);
+        }
+        let ready = metrics.answers_ready_total.value();
+        assert_eq!(ready, names.len() as u64);
+        assert_eq!(kept.as_mut().unwrap().spoil(b"\x06broken\0"), 1);
+        assert_eq!(answered(&mut kept), but_one);
+        // Nothing is ready any more, and nobody feels it.
+        assert!(kept.is_none());
+        assert_eq!(answered(&mut kept), all);
+        assert_eq!(metrics.answers_ready_total.value(), ready);
     }
 
     /// Polls once; whether it has not ended.

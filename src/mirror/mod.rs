@@ -66,6 +66,7 @@ use refresh::fingerprint;
 use source::meter::Meter;
 use store::{CommitError, Keep, Ledger, MirrorStore, TrustRecord};
 use task::{Change, Command};
+use work::Rank;
 
 /// Commands that may wait for a mirror's task.
 const COMMANDS_MAX: usize = 16;
@@ -156,7 +157,7 @@ impl Shared {
             anchors: config.resolver.anchors.clone(),
             policy: verify::Policy {
                 sha1: config.resolver.sha1 == Sha1::Validate,
-                workers: work::threads_beside_answers(),
+                workers: Rank::Behind.threads(),
                 pace: None,
             },
             store: Arc::new(store),
@@ -238,13 +239,17 @@ impl Mirrors {
             made: AtomicU64::new(0),
             changes: watch::Sender::new(0),
         });
-        mirrors.add_all(config.mirrors.clone()).await;
+        mirrors.add(config.mirrors.clone(), Rank::First).await;
         mirrors
     }
 
     /// Begins to mirror zones; those that are mirrored already stay as they are. When it returns, what is on disk of them can be
     /// served, and their tasks run. The list, of which every change makes a copy, changes once, however many they are.
     pub async fn add_all(&self, configs: Vec<MirrorConfig>) {
+        self.add(configs, Rank::Behind).await;
+    }
+
+    async fn add(&self, configs: Vec<MirrorConfig>, rank: Rank) {
         let mut new = HashMap::new();
         let mut begun = Vec::new();
         for config in configs {
@@ -269,7 +274,7 @@ impl Mirrors {
         for (mirror, received) in begun {
             let nth = self.made.fetch_add(1, Ordering::Relaxed);
             let seed = self.shared.deps.seed.wrapping_add(nth);
-            let files = task::load(&mirror, &self.shared, seed).await;
+            let files = task::load(&mirror, &self.shared, seed, rank).await;
             let received = Arc::new(tokio::sync::Mutex::new(received));
             let running =
                 task::supervise(mirror.clone(), self.shared.clone(), received, seed, files);

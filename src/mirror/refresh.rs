@@ -22,7 +22,7 @@ use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
 use super::source::tls::TrustError;
 use super::store::{Channel, CommitError, Provenance, SourceKind, Standing, TrustRecord, hex};
-use super::work::{behind, blocking};
+use super::work::{Rank, behind, blocking};
 use super::{DsAnswer, Mirror, Shared, memory, verify};
 use crate::clock::{floor, format_utc};
 use crate::config::{Source, Verify};
@@ -223,6 +223,8 @@ pub struct Refresher {
     pub(super) meter: Arc<Meter>,
     /// What is known of its files.
     pub(super) files: FilesSeen,
+    /// Where its long work stands.
+    pub(super) rank: Rank,
 }
 
 /// How a mirror's files stood when they were looked at.
@@ -505,7 +507,8 @@ impl Refresher {
         let (path, zone) = (path.to_owned(), self.mirror.config.zone.clone());
         let bytes_max = self.mirror.config.bytes_max;
         let scratch = self.scratch(&zone).await?;
-        behind(move || file::read(&path, &zone, bytes_max, &scratch)).await
+        let read = move || file::read(&path, &zone, bytes_max, &scratch);
+        self.rank.run(read).await
     }
 
     /// Where a version that is being put together may put what exceeds memory.
@@ -618,7 +621,8 @@ impl Refresher {
         let verified = self.verify(candidate, step.unwrap_or(now)).await?;
         self.step_clock(step);
         let (mirror, shared) = (self.mirror.clone(), self.shared.clone());
-        let verified = behind(move || apply_brakes(&mirror, &shared, verified)).await?;
+        let brake = move || apply_brakes(&mirror, &shared, verified);
+        let verified = self.rank.run(brake).await?;
         self.activate(verified, contact).await?;
         Ok(Done::Activated)
     }
@@ -637,7 +641,7 @@ impl Refresher {
         let now = self.now_s();
         self.meter.enter(Stage::Verifying);
         let (shared, keep) = (self.shared.clone(), self.mirror.keep());
-        behind(move || {
+        let verify = move || {
             candidate.verify(basis.proof(), at, now).map_err(|refusal| {
                 shared.deps.metrics.mirror_refused_total.inc();
                 shared.store.refuse(&refusal, keep);
@@ -646,8 +650,8 @@ impl Refresher {
                     faults: refusal.faults,
                 }
             })
-        })
-        .await
+        };
+        self.rank.run(verify).await
     }
 
     /// Makes a verified version durable and current. Once begun it is finished, whoever waits for it.
@@ -748,9 +752,16 @@ impl Refresher {
         let anchored = self.shared.anchored_for_snapshot(&self.mirror.config.zone);
         match (self.mirror.config.verify, anchored) {
             (Verify::Dnssec, Some((trust, record))) => {
-                Ok(Basis::Dnssec(trust, self.shared.policy.clone(), record))
+                Ok(Basis::Dnssec(trust, self.policy(), record))
             }
             _ => self.basis().await,
+        }
+    }
+
+    fn policy(&self) -> verify::Policy {
+        verify::Policy {
+            workers: self.rank.threads(),
+            ..self.shared.policy.clone()
         }
     }
 
@@ -760,9 +771,8 @@ impl Refresher {
             return Ok(Basis::None);
         }
         let zone = &self.mirror.config.zone;
-        let policy = || self.shared.policy.clone();
         if let Some((trust, record)) = self.shared.anchored(zone) {
-            return Ok(Basis::Dnssec(trust, policy(), record));
+            return Ok(Basis::Dnssec(trust, self.policy(), record));
         }
         let limit = Duration::from_secs(DS_TIME_MAX_S);
         let answer = tokio::time::timeout(limit, self.shared.deps.lookup.ds(zone)).await;
@@ -773,7 +783,7 @@ impl Refresher {
                     ds,
                     ..verify::Trust::default()
                 };
-                Ok(Basis::Dnssec(trust, policy(), record))
+                Ok(Basis::Dnssec(trust, self.policy(), record))
             }
             DsAnswer::Secure(_) | DsAnswer::Insecure => Err(SourceError::NoTrust(format!(
                 "the parent has no DS record for {zone} and no trust anchor is configured; \

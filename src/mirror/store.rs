@@ -442,6 +442,9 @@ impl MirrorStore {
             tracing::info!(%zone, serial = row.serial, "taking up a version that the ledger does not know");
             changes = changes.put(row);
         }
+        if changes.is_empty() {
+            return Ok(());
+        }
         self.ledger.commit(changes, Durability::Synced)
     }
 

@@ -25,7 +25,7 @@ use super::generation::{Candidate, Generation};
 use super::refresh::{Done, Failure, FilesSeen, Refresher, SourceError};
 use super::source::file;
 use super::store::{GenerationRow, SourceKind, Standing, Verdict};
-use super::work::blocking;
+use super::work::{Rank, blocking};
 use super::{CommandError, Mirror, Shared, scrutiny};
 use crate::config::Source;
 use crate::dns::Soa;
@@ -117,8 +117,14 @@ impl Drop for AbortOnDrop {
 /// Brings a mirror to what is on disk: the stored copy, else a file among its sources, else the snapshot. Run once,
 /// before the loop, so that a first start on this machine's own files answers from its first moment on. Returns what it
 /// saw of the files, for the loop, which need not read them again.
-pub(super) async fn load(mirror: &Arc<Mirror>, shared: &Arc<Shared>, seed: u64) -> FilesSeen {
+pub(super) async fn load(
+    mirror: &Arc<Mirror>,
+    shared: &Arc<Shared>,
+    seed: u64,
+    rank: Rank,
+) -> FilesSeen {
     let mut task = Task::new(mirror.clone(), shared.clone(), seed);
+    task.refresher.rank = rank;
     match task.load_stored(MayAsk::Nobody).await {
         Ok(()) => {}
         Err(NotLoaded::Waits { serial, why }) => {
@@ -229,6 +235,7 @@ impl Task {
                 seen: Default::default(),
                 meter: Default::default(),
                 files: FilesSeen::default(),
+                rank: Rank::Behind,
             },
             failures: 0,
             remarks: Vec::new(),

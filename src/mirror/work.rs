@@ -3,7 +3,7 @@
 //! Putting a version together, verifying it and looking for what it drops takes seconds of every core for a registry's zone.
 //! No question may feel that, so such work is done in threads of a lower priority: where processors are short, the kernel
 //! gives them to the threads that answer, at once, and to this work what is left (about a tenth when nothing is, so that a
-//! flood does not keep a zone from its next version).
+//! flood does not keep a zone from its next version). Before anybody is answered there is nobody to stand behind ([`Rank::First`]).
 
 /// How far long work stands behind, in steps of `nice`.
 const STEPS: libc::c_int = 10;
@@ -11,6 +11,39 @@ const STEPS: libc::c_int = 10;
 pub(super) const STEPS_LAST: libc::c_int = 19;
 /// The lowest priority that there is.
 const NICENESS_MAX: libc::c_int = 19;
+
+/// Where long work stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// Behind the threads that answer, and never on all cores.
+    Behind,
+    /// At a start: nobody is answered before it is done.
+    First,
+}
+
+impl Rank {
+    /// Runs long work off the async threads.
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        match self {
+            Rank::Behind => behind(work).await,
+            Rank::First => blocking(work).await,
+        }
+    }
+
+    /// How many threads such work should have.
+    pub(super) fn threads(self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        match self {
+            // A priority counts among the threads of one service. Against other services the kernel weighs the service as a whole, and
+            // one that has every core busy has its answers wait for its own long work.
+            Rank::Behind => cores.saturating_sub(1).max(1),
+            Rank::First => cores,
+        }
+    }
+}
 
 /// Runs work that waits for the disk, or computes for a moment, off the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -59,15 +92,6 @@ pub(super) async fn behind<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     .await
 }
 
-/// How many threads of long work there should be in a server that answers: one core is left alone.
-///
-/// A priority counts among the threads of one service. Against other services the kernel weighs the service as a whole, and one that
-/// has every core busy has its answers wait for its own long work.
-pub(super) fn threads_beside_answers() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    cores.saturating_sub(1).max(1)
-}
-
 /// Lowers the priority of the calling thread, and of those that it will start, by so many steps of `nice`.
 pub(super) fn step_back(steps: libc::c_int) {
     let lowered = niceness().saturating_add(steps).min(NICENESS_MAX);
@@ -96,6 +120,18 @@ mod tests {
         let behind = (before + STEPS).min(NICENESS_MAX);
         assert_eq!((own, child), (behind, Some(behind)));
         assert_eq!(blocking(niceness).await, before, "a thread of the runtime");
+    }
+
+    #[tokio::test]
+    async fn only_at_a_start_long_work_stands_behind_nobody() {
+        let before = niceness();
+        let stands = async |rank: Rank| rank.run(niceness).await;
+        let behind = (before + STEPS).min(NICENESS_MAX);
+        assert_eq!(stands(Rank::Behind).await, behind);
+        assert_eq!(stands(Rank::First).await, before);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(Rank::First.threads(), cores);
+        assert_eq!(Rank::Behind.threads(), (cores - 1).max(1));
     }
 
     #[tokio::test]

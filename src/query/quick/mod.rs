@@ -10,7 +10,7 @@
 //!
 //! Model: an answer is found by what its octets depend on ([`ready::Identity`]): name, type, flags, size, rights; what a zone says of many
 //! names in the same way is kept once for all of them (`shape`). It stays for
-//! [`LIFE_MAX`] or a tenth of what its records have left, whichever is less, and then is made anew: so the cache goes on seeing what is
+//! [`LIFE_MAX`], and out of the cache for [`CACHED_LIFE_MAX`] or a tenth of what its records have left, whichever is less; then it is made anew: so the cache goes on seeing what is
 //! popular, refreshes in time, and a newer answer shows within that time. Everything else that changes what is answered
 //! (settings, mirrors, anchors, flushes, drills) ends all of them at once ([`Resolve::standing`]). Kept are plain answers alone: from the
 //! cache or from a copy of a zone, secure or insecure, or from own zones; no errors, nothing stale, nothing as of its verification.
@@ -47,8 +47,10 @@ pub(super) use ready::{Keep, Kind};
 use shape::{Scope, Shaped, Shapes, Spot, nexts_of};
 use table::{SWEEP_SETS, Table};
 
-/// An answer is given again for so long at the most.
+/// An answer out of a copy or an own zone is given again for so long: whether a copy's signatures still hold is looked at then.
 const LIFE_MAX: Duration = Duration::from_secs(5);
+/// One out of the cache, whose TTL has all that in it, for so long at the most. To make one anew takes more than ten times the instructions, mostly of memory that is not at hand.
+const CACHED_LIFE_MAX: Duration = Duration::from_secs(10);
 /// And for this part of what its records have left to live: the last tenth is when the cache refreshes.
 const LIFE_SHARE: u32 = 10;
 /// But not so short that it is not worth it.
@@ -138,6 +140,14 @@ fn find<'k>(
     shapes.find(spot, of, now).map(Short::Many)
 }
 
+#[cfg(test)]
+impl ReadyAnswers {
+    /// Damages what is ready for a name in lower case, in wire form, as a defect might: whoever gives it panics. How many answers there were.
+    pub fn spoil(&mut self, name: &[u8]) -> usize {
+        self.table.spoil(name)
+    }
+}
+
 impl Keep {
     /// For an answer whose records have all of their life before them, whenever it is given.
     pub(super) fn fixed(kind: Kind) -> Keep {
@@ -173,7 +183,7 @@ impl Keep {
         // A started second counts as left.
         let left = Duration::from_secs(u64::from(left_s).checked_sub(1)?);
         let share = Duration::from_secs(left_s.into()) / LIFE_SHARE;
-        let life = share.clamp(LIFE_MIN, LIFE_MAX).min(left);
+        let life = share.clamp(LIFE_MIN, CACHED_LIFE_MAX).min(left);
         (!life.is_zero()).then_some(Keep {
             life,
             ..Keep::fixed(Kind::Cache)

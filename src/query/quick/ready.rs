@@ -263,6 +263,14 @@ impl Ready {
     }
 }
 
+#[cfg(test)]
+impl Ready {
+    /// Damages it as a defect might: whoever writes it panics.
+    pub fn spoil(&mut self) {
+        self.answer_len = u16::MAX;
+    }
+}
+
 /// Where things are in an answer that was made here.
 pub struct Places {
     /// All records but OPT.

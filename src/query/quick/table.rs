@@ -57,6 +57,7 @@ impl Table {
 
     /// The hash that an answer is found by: products with secret numbers, folded. Whoever should find names that meet in a set takes a place or two
     /// from others there, no more.
+    #[inline]
     pub fn hash(&self, of: &Identity<'_>) -> u64 {
         let [seed, factor] = self.keys;
         let fold = |a: u64, b: u64| {
@@ -72,6 +73,7 @@ impl Table {
     }
 
     /// The answer with this identity, if it is still good.
+    #[inline]
     pub fn find(&mut self, hash: u64, of: &Identity<'_>, now: Now) -> Option<&mut Ready> {
         let set = self.set_mut(hash);
         let way = set.tags.iter().position(|tag| *tag == hash)?;
@@ -80,11 +82,13 @@ impl Table {
     }
 
     /// Reads into the processor's cache where an answer with this hash would be; what comes out means nothing.
+    #[inline]
     pub fn touch(&self, hash: u64) -> u64 {
         self.set(hash).tags[0]
     }
 
     /// An answer with this hash, whatever it is to.
+    #[inline]
     pub fn get(&self, hash: u64) -> Option<&Ready> {
         let set = self.set(hash);
         let way = set.tags.iter().position(|tag| *tag == hash)?;
@@ -173,6 +177,20 @@ impl Table {
     fn set_mut(&mut self, hash: u64) -> &mut Set {
         let at = hash as usize & (self.sets.len() - 1);
         &mut self.sets[at]
+    }
+}
+
+#[cfg(test)]
+impl Table {
+    /// Damages the answers to a name in lower case; how many there were.
+    pub fn spoil(&mut self, name: &[u8]) -> usize {
+        let ready = self.sets.iter_mut().flat_map(|set| &mut set.ready);
+        let mut count = 0;
+        for ready in ready.flatten().filter(|ready| ready.name() == name) {
+            ready.spoil();
+            count += 1;
+        }
+        count
     }
 }
 

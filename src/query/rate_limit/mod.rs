@@ -137,6 +137,7 @@ impl RateLimits {
     }
 
     /// The same by the address.
+    #[inline]
     pub fn asker_at(&self, address: IpAddr) -> Asker {
         let ip = address.to_canonical();
         let network = Network::of(ip);
@@ -149,6 +150,7 @@ impl RateLimits {
     }
 
     /// Reads into the processor's cache what will be looked at for an answer of this likeness; what comes out means nothing.
+    #[inline]
     pub fn touch(&self, asker: &Asker, like: u64) -> u64 {
         let account = match &self.responses {
             Some((_, accounts)) => accounts.touch(asker.hash ^ like),
@@ -157,6 +159,7 @@ impl RateLimits {
         account ^ self.networks.touch(asker.hash)
     }
 
+    #[inline]
     fn judge(
         &self,
         asker: &Asker,

@@ -332,6 +332,7 @@ impl Networks {
     }
 
     /// The slot of a network, made if there is none.
+    #[inline]
     pub fn slot(&self, network: Network, hash: u64, now: Duration) -> &NetworkSlot {
         let set = &self.sets[hash as usize & (self.sets.len() - 1)];
         let is_own = |slot: &&NetworkSlot| slot.tag.load(Ordering::Relaxed) == network.0;
