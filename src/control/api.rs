@@ -1,7 +1,7 @@
 //! The control socket.
 //!
 //! One request per line, one answer per line, both JSON: `{"command":"status"}` gets `{"ok":{...}}` or
-//! `{"error":"..."}`. Requests, connections and waiting times are bounded: a client that hangs or babbles is
+//! `{"error":"..."}`. A file that a request hands over ([`Request::body_octets`]) follows its line as it is. Requests, connections and waiting times are bounded: a client that hangs or babbles is
 //! disconnected and disturbs nobody.
 //!
 //! The socket file of a server that was killed is taken over; that of a living one is an error, which also
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -71,8 +71,11 @@ pub enum Request {
     MirrorImport {
         /// The mirror's zone.
         zone: String,
-        /// The file's absolute path; the server reads it.
+        /// Where the file is, for people and for what it includes. The server may not be able to open it: it runs as another
+        /// user, with directories of its own.
         file: String,
+        /// How many octets it has; they follow.
+        octets: u64,
     },
     /// Clears the floor under the clock.
     ClockReset,
@@ -127,6 +130,16 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Octets that follow its line.
+    pub fn body_octets(&self) -> u64 {
+        match self {
+            Request::MirrorImport { octets, .. } => *octets,
+            _ => 0,
+        }
+    }
+}
+
 /// A cut-off, as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,10 +167,30 @@ pub enum Response {
     Error(String),
 }
 
+/// What follows a request's line, no more of it than was announced.
+pub type Body<'a> = &'a mut (dyn AsyncRead + Send + Unpin);
+
 /// Whoever carries requests out.
 pub trait Commands: Send + Sync + 'static {
-    /// Carries one out.
-    fn run(&self, request: Request) -> BoxFuture<'_, Response>;
+    /// Carries one out. What it leaves of the body is passed over.
+    fn run<'a>(&'a self, request: Request, body: Body<'a>) -> BoxFuture<'a, Response>;
+}
+
+/// Reads so much of a body.
+///
+/// # Errors
+/// It ends too early, or nothing more comes for a while.
+pub async fn read_body(body: Body<'_>, octets: usize) -> io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    let mut body = body.take(octets as u64);
+    let idle = Duration::from_secs(IDLE_TIMEOUT_S);
+    while read.len() < octets {
+        read.reserve(octets - read.len());
+        if timeout(idle, body.read_buf(&mut read)).await?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(read)
 }
 
 /// Why there is no control socket.
@@ -257,7 +290,13 @@ async fn converse(stream: UnixStream, commands: &dyn Commands) -> io::Result<()>
         }
         let whole = line.last() == Some(&b'\n');
         let response = match parsed(line).await {
-            Ok(request) => commands.run(request).await,
+            Ok(request) => {
+                let mut body = (&mut lines).take(request.body_octets());
+                let response = commands.run(request, &mut body).await;
+                let mut passed = [0; 8192];
+                while timeout(idle, body.read(&mut passed)).await?? > 0 {}
+                response
+            }
             Err(_) if !whole => Response::Error("the request is too long or cut short".into()),
             Err(error) => Response::Error(format!("not a request: {error}")),
         };
@@ -286,8 +325,18 @@ mod tests {
     struct Echo;
 
     impl Commands for Echo {
-        fn run(&self, request: Request) -> BoxFuture<'_, Response> {
-            Box::pin(async move { Response::Ok(serde_json::to_value(request).unwrap()) })
+        fn run<'a>(&'a self, request: Request, body: Body<'a>) -> BoxFuture<'a, Response> {
+            Box::pin(async move {
+                if let Request::MirrorImport { zone, octets, .. } = &request {
+                    // Of some only the beginning is looked at.
+                    let wanted = zone.parse().unwrap_or(*octets as usize);
+                    return match read_body(body, wanted).await {
+                        Ok(read) => Response::Ok(String::from_utf8(read).unwrap().into()),
+                        Err(error) => Response::Error(error.to_string()),
+                    };
+                }
+                Response::Ok(serde_json::to_value(request).unwrap())
+            })
         }
     }
 
@@ -324,6 +373,41 @@ mod tests {
         assert_eq!(serde_json::from_value::<Request>(echoed).unwrap(), request);
         let endless = asked(REQUEST_LEN_MAX_BYTES as usize);
         assert!(client::ask(&path, &endless).await.is_err());
+    }
+
+    /// It arrives whole, whoever may open it; what is left of it is no request, and one that ends too early is no file.
+    #[tokio::test]
+    async fn a_file_is_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, _control) = started(directory.path());
+        let text = "{\"command\":\"status\"}\n".repeat(100_000);
+        let file = directory.path().join("file");
+        fs::write(&file, &text).unwrap();
+        let hand_over = async |zone: &str, octets: usize| {
+            let request = Request::MirrorImport {
+                zone: zone.into(),
+                file: "file".into(),
+                octets: octets as u64,
+            };
+            let opened = fs::File::open(&file).unwrap();
+            let answer = client::hand_over(&path, &request, opened).await;
+            answer.map_err(|error| error.to_string())
+        };
+        assert_eq!(hand_over("all", text.len()).await.unwrap(), text.as_str());
+        assert_eq!(hand_over("all", 22).await.unwrap(), &text[..22]);
+        assert_eq!(hand_over("9", text.len()).await.unwrap(), &text[..9]);
+        assert_eq!(hand_over("all", 0).await.unwrap(), "");
+        let error = hand_over("all", text.len() + 1).await.unwrap_err();
+        assert!(error.contains("end of file"), "{error}");
+        // The next request of the same connection is found behind it.
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let import = r#"{"command":"mirror_import","zone":"1","file":"f","octets":3}"#;
+        let both = format!("{import}\nabc{{\"command\":\"status\"}}\n");
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert_eq!(lines.next_line().await.unwrap().unwrap(), r#"{"ok":"a"}"#);
+        let status = lines.next_line().await.unwrap().unwrap();
+        assert_eq!(status, r#"{"ok":{"command":"status"}}"#);
     }
 
     #[tokio::test]

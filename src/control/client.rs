@@ -1,5 +1,6 @@
 //! The other end of the control socket: `holdfast status` and its siblings.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,11 +50,26 @@ pub enum AskError {
     Refused(String),
 }
 
+/// Octets of a file that are sent at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Sends one request and waits for its answer.
 ///
 /// # Errors
 /// No server is there, the conversation broke off, or the server says no.
 pub async fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
+    ask_with(path, request, None).await
+}
+
+/// As [`ask`], with the file whose octets the request announces.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn hand_over(path: &Path, request: &Request, file: File) -> Result<Value, AskError> {
+    ask_with(path, request, Some(file)).await
+}
+
+async fn ask_with(path: &Path, request: &Request, file: Option<File>) -> Result<Value, AskError> {
     let stream = UnixStream::connect(path)
         .await
         .map_err(|error| match error.kind() {
@@ -67,7 +83,7 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
         Request::MirrorImport { .. } | Request::MirrorRefresh { .. } => RESPONSE_TIMEOUT_ZONE_S,
         _ => RESPONSE_TIMEOUT_S,
     });
-    let response = match timeout(limit, converse(stream, request)).await {
+    let response = match timeout(limit, converse(stream, request, file)).await {
         Ok(response) => response,
         Err(late) => Err(late.into()),
     };
@@ -81,10 +97,21 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
     }
 }
 
-async fn converse(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+async fn converse(
+    mut stream: UnixStream,
+    request: &Request,
+    file: Option<File>,
+) -> io::Result<Response> {
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     stream.write_all(&text).await?;
+    if let Some(file) = file {
+        let octets = tokio::fs::File::from_std(file).take(request.body_octets());
+        let mut octets = BufReader::with_capacity(PIECE_BYTES, octets);
+        tokio::io::copy_buf(&mut octets, &mut stream).await?;
+        // Of a file that was cut short meanwhile the server sees the end.
+        stream.shutdown().await?;
+    }
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream).take(RESPONSE_LEN_MAX_BYTES);
     reader.read_until(b'\n', &mut line).await?;

@@ -5,8 +5,10 @@
 //! case; records sorted by their data, each once. Signer and verifier must arrive at the same octets,
 //! so the work is done here and nowhere else.
 
-use crate::dns::rdata::canonical;
-use crate::dns::{Class, Name, Rdata, RrSet, Rrsig, Rtype};
+use std::borrow::Cow;
+
+use crate::dns::rdata::canonical_form;
+use crate::dns::{Class, Name, RrSet, Rrsig, Rtype};
 
 /// The octets that `sig` signs (RFC 4034 section 3.1.8.1): its own fields, then the set's records.
 /// `owner` is the name that was signed, see [`signed_owner`].
@@ -28,11 +30,11 @@ pub fn signed_data(set: &RrSet, sig: &Rrsig<'_>, owner: &Name) -> Vec<u8> {
 /// The name that was signed: the owner itself, or the wildcard that an answer was made from when the
 /// signature counts fewer labels (RFC 4035 section 5.3.2). `None` when it counts more labels than the
 /// owner has.
-pub fn signed_owner(owner: &Name, sig: &Rrsig<'_>) -> Option<Name> {
+pub fn signed_owner<'a>(owner: &'a Name, sig: &Rrsig<'_>) -> Option<Cow<'a, Name>> {
     let labels = usize::from(sig.labels);
     match labels.cmp(&owner_labels(owner)) {
-        std::cmp::Ordering::Equal => Some(owner.clone()),
-        std::cmp::Ordering::Less => owner.suffix(labels).wildcard().ok(),
+        std::cmp::Ordering::Equal => Some(Cow::Borrowed(owner)),
+        std::cmp::Ordering::Less => owner.suffix(labels).wildcard().ok().map(Cow::Owned),
         std::cmp::Ordering::Greater => None,
     }
 }
@@ -44,9 +46,9 @@ pub fn owner_labels(owner: &Name) -> usize {
 }
 
 /// The data of a set's records in canonical form, sorted (RFC 4034 section 6.3), each once.
-pub fn canonical_rdatas(set: &RrSet) -> Vec<Rdata> {
-    let mut forms: Vec<Rdata> = (set.rdatas.iter())
-        .map(|r| canonical(r, set.rtype))
+pub fn canonical_rdatas(set: &RrSet) -> Vec<Cow<'_, [u8]>> {
+    let mut forms: Vec<Cow<'_, [u8]>> = (set.rdatas.iter())
+        .map(|r| canonical_form(r, set.rtype))
         .collect();
     forms.sort_unstable();
     forms.dedup();
@@ -75,6 +77,7 @@ pub fn push_record_of(out: &mut Vec<u8>, owner: &[u8], rtype: Rtype, ttl_s: u32,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Rdata;
     use crate::signer::name;
 
     fn rrsig(rtype: Rtype, labels: u8, signer: &str) -> Vec<u8> {
@@ -132,7 +135,8 @@ mod tests {
         ] {
             let rdata = rrsig(Rtype::A, labels, "example.");
             let sig = Rrsig::parse(&rdata).unwrap();
-            let found = signed_owner(&name(owner), &sig);
+            let owner = name(owner);
+            let found = signed_owner(&owner, &sig).map(Cow::into_owned);
             assert_eq!(found, signed.map(name), "{owner} {labels}");
         }
     }

@@ -6,6 +6,8 @@
 //! A [`Claim`] is judged without regard to time and hands back the window, for data that is judged as of
 //! another time, and by a [`PublicKey`] that was made ready once.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
@@ -164,7 +166,7 @@ pub fn verify_revocation(
 pub struct Claim<'a> {
     set: &'a RrSet,
     sig: &'a Rrsig<'a>,
-    owner: Name,
+    owner: Cow<'a, Name>,
 }
 
 impl<'a> Claim<'a> {

@@ -93,7 +93,7 @@ impl Hasher {
         if self.contexts.is_empty() || !owner.is_within(&self.apex) {
             return;
         }
-        self.push_sets(owner.wire(), sets.iter().map(RecordsOf::owned));
+        self.push_records(owner.wire(), sets.iter().flat_map(ZoneRecord::all_of));
     }
 
     /// Whether no digest is computed: then nothing needs to be pushed.
@@ -102,7 +102,7 @@ impl Hasher {
     }
 
     /// As [`Hasher::push`], for an owner of the zone in wire form.
-    pub fn push_sets<'s>(&mut self, owner: &[u8], sets: impl Iterator<Item = RecordsOf<'s>>) {
+    pub fn push_records<'s>(&mut self, owner: &[u8], all: impl Iterator<Item = ZoneRecord<'s>>) {
         if self.contexts.is_empty() {
             return;
         }
@@ -110,20 +110,16 @@ impl Hasher {
         // The order of RFC 8976 section 3.3.1: by type, then by data. The signatures of a name are one
         // group of type RRSIG.
         let mut records: Vec<(Rtype, Cow<'_, [u8]>, u32)> = Vec::new();
-        for RecordsOf {
-            rtype,
-            ttl,
-            data,
-            sigs,
-        } in sets
-        {
+        for record in all {
             // The digest cannot cover itself.
-            if at_apex && rtype == Rtype::ZONEMD {
+            if at_apex && record.covered == Rtype::ZONEMD {
                 continue;
             }
-            let form = |rtype: Rtype| move |data| (rtype, canonical_form(data, rtype), ttl);
-            records.extend(data.into_iter().map(form(rtype)));
-            records.extend(sigs.into_iter().map(form(Rtype::RRSIG)));
+            let rtype = match record.sig {
+                true => Rtype::RRSIG,
+                false => record.covered,
+            };
+            records.push((rtype, canonical_form(record.data, rtype), record.ttl));
         }
         records.sort_unstable();
         records.dedup_by(|b, a| (a.0, &a.1) == (b.0, &b.1));
@@ -147,26 +143,31 @@ impl Hasher {
     }
 }
 
-/// A set of a name, borrowed.
-pub struct RecordsOf<'s> {
-    /// Type.
-    pub rtype: Rtype,
+/// A record of a name, borrowed.
+pub struct ZoneRecord<'s> {
+    /// Type, of the covered set where it is a signature.
+    pub covered: Rtype,
+    /// Whether it is an RRSIG.
+    pub sig: bool,
     /// TTL in seconds.
     pub ttl: u32,
-    /// Data of its records.
-    pub data: Vec<&'s [u8]>,
-    /// Data of its RRSIGs.
-    pub sigs: Vec<&'s [u8]>,
+    /// Data.
+    pub data: &'s [u8],
 }
 
-impl<'s> RecordsOf<'s> {
-    fn owned(set: &'s RrSet) -> RecordsOf<'s> {
-        RecordsOf {
-            rtype: set.rtype,
-            ttl: set.ttl,
-            data: set.rdatas.iter().map(|r| &r[..]).collect(),
-            sigs: set.sigs.iter().map(|r| &r[..]).collect(),
-        }
+impl<'s> ZoneRecord<'s> {
+    /// The records of a set and its signatures.
+    fn all_of(set: &'s RrSet) -> impl Iterator<Item = ZoneRecord<'s>> {
+        let (covered, ttl) = (set.rtype, set.ttl);
+        let of = move |sig| {
+            move |data: &'s Rdata| ZoneRecord {
+                covered,
+                sig,
+                ttl,
+                data,
+            }
+        };
+        (set.rdatas.iter().map(of(false))).chain(set.sigs.iter().map(of(true)))
     }
 }
 

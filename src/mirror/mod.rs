@@ -34,7 +34,6 @@ mod work;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,6 +63,7 @@ pub(crate) use work::blocking;
 use age::Escalation;
 use refresh::fingerprint;
 use source::meter::Meter;
+use source::spool::{Handed, Spool, SpoolError};
 use store::{CommitError, Keep, Ledger, MirrorStore, TrustRecord};
 use task::{Change, Command};
 use work::Rank;
@@ -371,6 +371,15 @@ impl Mirrors {
         &self.shared.store
     }
 
+    /// Room for a zone file that is handed over for a mirror. Blocks, as what fills it does.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn spool(&self, mirror: &Mirror) -> Result<Spool, SpoolError> {
+        let config = &mirror.config;
+        self.shared.store.spool(&config.zone, config.bytes_max)
+    }
+
     /// Tells of every new generation from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<NewGeneration> {
         self.shared.events.subscribe()
@@ -584,8 +593,8 @@ impl Mirror {
     ///
     /// # Errors
     /// It cannot be read, does not verify, is not newer, or is held by a brake.
-    pub async fn import(&self, file: PathBuf) -> Result<(), CommandError> {
-        self.change(|asker| Change::Import(file, asker)).await
+    pub async fn import(&self, file: Handed) -> Result<(), CommandError> {
+        (self.change(|asker| Change::Import(Box::new(file), asker))).await
     }
 
     async fn change(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use super::source::spool::Handed;
 use super::status::{self, GenerationInfo};
 use super::store::{CurrentRow, Ledger, MirrorStore, StoreError, zone_key};
 use super::{
@@ -65,7 +66,12 @@ pub async fn import(
     let shared = Shared::new(config, deps);
     let (commands, _) = mpsc::channel(1);
     let mirror = Arc::new(Mirror::new(mirror.clone(), commands));
-    task::import_stopped(&mirror, &shared, file).await?;
+    let spool = shared
+        .store
+        .spool(&mirror.config.zone, mirror.config.bytes_max);
+    let handed = spool.and_then(|spool| Handed::read(file, spool));
+    let handed = handed.map_err(|error| CommandError::Refused(error.to_string()))?;
+    task::import_stopped(&mirror, &shared, handed).await?;
     mirror.current().ok_or(CommandError::Stopped)
 }
 

@@ -20,6 +20,7 @@ use super::source::axfr::{self, Fault, Fetched, Want};
 use super::source::file::{self, FileError, Reading, Stamp};
 use super::source::https::HttpsError;
 use super::source::meter::{Meter, Stage};
+use super::source::spool::{Handed, SpoolError};
 use super::source::tls::TrustError;
 use super::store::{Channel, CommitError, Provenance, SourceKind, Standing, TrustRecord, hex};
 use super::work::{Rank, behind, blocking};
@@ -62,6 +63,9 @@ pub enum SourceError {
     /// The file failed.
     #[error("{0}")]
     File(#[from] FileError),
+    /// What the operator handed over is no zone file.
+    #[error("{0}")]
+    Handed(SpoolError),
     /// Its version is older than the current one.
     #[error("its serial {theirs} is older than {ours}, which is current here")]
     Older {
@@ -588,9 +592,12 @@ impl Refresher {
     }
 
     /// Takes up a file that the operator hands over. It passes through everything that a source's version does.
-    pub(super) async fn import(&mut self, path: &Path) -> Result<(), SourceError> {
-        let _shown = self.begin(format!("import:{}", path.display()));
-        let image = self.read_file(path).await?.zone?;
+    pub(super) async fn import(&mut self, handed: Handed) -> Result<(), SourceError> {
+        let _shown = self.begin(format!("import:{}", handed.path().display()));
+        let config = &self.mirror.config;
+        let (zone, bytes_max) = (config.zone.clone(), config.bytes_max);
+        let image = behind(move || handed.into_zone(&zone, bytes_max)).await;
+        let image = image.map_err(SourceError::Handed)?;
         self.meter.set_records(image.record_count());
         let current = self.mirror.current().filter(|g| !g.is_bootstrap());
         let want = Want {

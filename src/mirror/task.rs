@@ -13,7 +13,6 @@
 //! the one before, and its end is logged as well; in between `last_error` tells. A panic in the loop is logged and the
 //! loop begun anew: a mirror must not stop refreshing without anyone noticing.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::generation::{Candidate, Generation};
 use super::refresh::{Done, Failure, FilesSeen, Refresher, SourceError};
 use super::source::file;
+use super::source::spool::Handed;
 use super::store::{GenerationRow, SourceKind, Standing, Verdict};
 use super::work::{Rank, blocking};
 use super::{CommandError, Mirror, Shared, scrutiny};
@@ -73,7 +73,7 @@ pub(super) enum Change {
     /// Serve an older version; `None` = the one before.
     Rollback(Option<u32>, oneshot::Sender<Result<(), CommandError>>),
     /// Take up a zone file.
-    Import(PathBuf, oneshot::Sender<Result<(), CommandError>>),
+    Import(Box<Handed>, oneshot::Sender<Result<(), CommandError>>),
 }
 
 /// The receiving end of a mirror's commands; it outlives a loop that panicked.
@@ -159,12 +159,12 @@ pub(super) async fn load(
 pub(super) async fn import_stopped(
     mirror: &Arc<Mirror>,
     shared: &Arc<Shared>,
-    file: &Path,
+    handed: Handed,
 ) -> Result<(), CommandError> {
     let mut task = Task::new(mirror.clone(), shared.clone(), shared.deps.seed);
     let loaded = task.load_stored(MayAsk::Parent).await;
     loaded.map_err(|e| CommandError::Refused(e.to_string()))?;
-    task.import(file).await
+    task.import(handed).await
 }
 
 /// Who may be asked about a stored version.
@@ -405,7 +405,7 @@ impl Task {
         let (result, asker) = match change {
             Change::Accept(serial, asker) => (self.accept(serial).await, asker),
             Change::Rollback(serial, asker) => (self.rollback(serial).await, asker),
-            Change::Import(path, asker) => (self.import(&path).await, asker),
+            Change::Import(handed, asker) => (self.import(*handed).await, asker),
         };
         let _ = asker.send(result);
     }
@@ -433,8 +433,8 @@ impl Task {
     }
 
     /// Takes up a zone file of the operator's, if it verifies and no brake holds it.
-    async fn import(&mut self, path: &Path) -> Result<(), CommandError> {
-        let imported = self.refresher.import(path).await;
+    async fn import(&mut self, handed: Handed) -> Result<(), CommandError> {
+        let imported = self.refresher.import(handed).await;
         self.mirror().tell_age(self.shared());
         imported.map_err(|e| match e {
             SourceError::Commit(error) => CommandError::Commit(error),

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use holdfast::anchors::PointStatus;
 use holdfast::cache::{Kind, Tally};
 use holdfast::clock::{Clock, Now, format_utc, system_wall};
-use holdfast::control::api::{BoxFuture, Commands, Request, Response};
+use holdfast::control::api::{Body, BoxFuture, Commands, Request, Response, read_body};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FloodedStatus,
     FlushDone, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, PastKernelStatus,
@@ -19,6 +19,7 @@ use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::drill::names::Counted;
 use holdfast::engine::{Drills, Engine};
 use holdfast::metrics::Metrics;
+use holdfast::mirror::source::spool::{Handed, Spool, SpoolError};
 use holdfast::mirror::{GenerationState, Mirror};
 use holdfast::query::SharedSettings;
 use holdfast::query::own::OwnZone;
@@ -35,6 +36,8 @@ use serde_json::Value;
 use super::certificate::CertificateWatch;
 use super::{rehearse, system_clock, trace, versions};
 
+/// Octets of a file that are received at a time.
+const PIECE_BYTES: u64 = 1 << 20;
 /// Networks that a status tells as asking most.
 const TALKERS_MAX: usize = 50;
 
@@ -67,9 +70,9 @@ pub struct Operator {
 }
 
 impl Commands for Operator {
-    fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+    fn run<'a>(&'a self, request: Request, body: Body<'a>) -> BoxFuture<'a, Response> {
         Box::pin(async move {
-            match self.carry_out(request).await {
+            match self.carry_out(request, body).await {
                 Ok(value) => Response::Ok(value),
                 Err(why) => Response::Error(why),
             }
@@ -78,7 +81,7 @@ impl Commands for Operator {
 }
 
 impl Operator {
-    async fn carry_out(&self, request: Request) -> Result<Value, String> {
+    async fn carry_out(&self, request: Request, body: Body<'_>) -> Result<Value, String> {
         match request {
             Request::Status => to_json(&self.status()),
             Request::TopNames => to_json(&self.top_names()),
@@ -112,9 +115,10 @@ impl Operator {
                 rolled_back.map_err(|error| error.to_string())?;
                 self.outcome(&mirror)
             }
-            Request::MirrorImport { zone, file } => {
+            Request::MirrorImport { zone, file, octets } => {
                 let mirror = self.mirror(&zone)?;
-                let imported = mirror.import(PathBuf::from(file)).await;
+                let spool = self.receive(&mirror, octets, body).await?;
+                let imported = mirror.import(Handed::new(PathBuf::from(file), spool)).await;
                 imported.map_err(|error| error.to_string())?;
                 self.outcome(&mirror)
             }
@@ -178,6 +182,25 @@ impl Operator {
         let name = parse_name(zone)?;
         let mirror = self.engine.mirrors.find(&name);
         mirror.ok_or_else(|| format!("{name} is no mirror; `holdfast mirror list` names them"))
+    }
+
+    /// Receives a zone file of so many octets into a file without a name.
+    async fn receive(
+        &self,
+        mirror: &Arc<Mirror>,
+        octets: u64,
+        body: Body<'_>,
+    ) -> Result<Spool, String> {
+        let (engine, mirror) = (self.engine.clone(), mirror.clone());
+        let mut spool = at_leisure(move || engine.mirrors.spool(&mirror)).await?;
+        let mut left = octets;
+        while left > 0 {
+            let piece = read_body(body, left.min(PIECE_BYTES) as usize).await;
+            let piece = piece.map_err(|error| format!("the file did not arrive: {error}"))?;
+            left -= piece.len() as u64;
+            spool = at_leisure(move || spool.take(&piece)).await?;
+        }
+        Ok(spool)
     }
 
     /// The one version that waits for the operator.
@@ -507,6 +530,15 @@ fn trust_point(point: &PointStatus) -> TrustPointStatus {
         next_refresh_at: Some(format_utc(point.due_s)),
         last_error: point.error.clone(),
     }
+}
+
+/// Does what blocks on the disk where nobody waits for it.
+async fn at_leisure(
+    work: impl FnOnce() -> Result<Spool, SpoolError> + Send + 'static,
+) -> Result<Spool, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| error.to_string())?;
+    done.map_err(|error| error.to_string())
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {

@@ -100,12 +100,21 @@ pub async fn export(
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
             _ => {}
         },
+        // A device or a pipe is written to; nothing takes its place.
+        Some(file) if fs::metadata(file).is_ok_and(|meta| !meta.is_file()) => {
+            let written = File::options().write(true).open(file);
+            let written = written.and_then(|mut out| write_zone(&version, &mut out));
+            written.map_err(|error| format!("{}: {error}", file.display()))?;
+        }
         Some(file) => {
             let _progress = Progress::start(format!("writing serial {}", version.told.serial));
             // Whoever reads the file meanwhile gets the old one or the new one.
             let name = file.file_name().ok_or("the file has no name")?;
             let beside = file.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
-            let written = File::create(&beside).and_then(|mut out| {
+            // Nor is anything written to that somebody else has put there.
+            let _ = fs::remove_file(&beside);
+            let made = File::options().write(true).create_new(true).open(&beside);
+            let written = made.and_then(|mut out| {
                 write_zone(&version, &mut out)?;
                 out.sync_all()?;
                 fs::rename(&beside, file)
@@ -165,17 +174,29 @@ pub async fn import(
     zone: &Name,
     file: &Path,
 ) -> Result<Value, Fault> {
-    let file = fs::canonicalize(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let failed = |error: io::Error| format!("{}: {error}", file.display());
+    let meta = fs::metadata(file).map_err(failed)?;
+    if !meta.is_file() {
+        return Err(format!("{}: it is no file", file.display()).into());
+    }
+    // The server may not be able to open it: it is handed over.
+    let opened = File::open(file).map_err(failed)?;
+    // What is open without a name is a file, too.
+    let path = fs::canonicalize(file).or_else(|_| std::path::absolute(file));
+    let path = path.map_err(failed)?;
+    let zone_text = zone.to_string();
     let request = Request::MirrorImport {
-        zone: zone.to_string(),
-        file: (file.to_str().ok_or("the file's path is not UTF-8")?).to_owned(),
+        zone: zone_text.clone(),
+        file: (path.to_str().ok_or("the file's path is not UTF-8")?).to_owned(),
+        octets: meta.len(),
     };
-    let progress = Progress::start(format!("verifying {}", file.display()));
-    let answer = followed(&server.socket, &zone.to_string(), &request, &progress).await;
+    let progress = Progress::start(format!("verifying {}", path.display()));
+    let asked = client::hand_over(&server.socket, &request, opened);
+    let answer = followed(&server.socket, &zone_text, asked, &progress).await;
     let done = match answer {
         Ok(value) => value,
         Err(AskError::NotRunning { .. }) => {
-            serde_json::to_value(import_stopped(config_file, zone, &file).await?)?
+            serde_json::to_value(import_stopped(config_file, zone, &path).await?)?
         }
         Err(error) => return Err(error.into()),
     };
@@ -214,18 +235,19 @@ pub async fn refresh(server: &Located, zone: &str) -> Result<Value, AskError> {
         zone: zone.to_owned(),
     };
     let progress = Progress::start(format!("asking the sources of {zone}"));
-    followed(&server.socket, zone, &request, &progress).await
+    let asked = client::ask(&server.socket, &request);
+    followed(&server.socket, zone, asked, &progress).await
 }
 
 /// The server's answer; `progress` says meanwhile what is on its way into the mirror.
 async fn followed(
     socket: &Path,
     zone: &str,
-    request: &Request,
+    asked: impl Future<Output = Result<Value, AskError>>,
     progress: &Progress,
 ) -> Result<Value, AskError> {
     tokio::select! {
-        answer = client::ask(socket, request) => answer,
+        answer = asked => answer,
         () = watch(socket, zone, progress) => unreachable!("it watches for ever"),
     }
 }

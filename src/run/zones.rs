@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,7 +64,31 @@ pub fn temporary_directory() -> PathBuf {
 /// # Errors
 /// `FILE:LINE:COLUMN: what is wrong`, for people; without the place where the zone as a whole is meant.
 pub fn read(config: &ZoneConfig, scratch: &Path) -> Result<ZoneImage, LoadError> {
+    let file = &config.file;
+    // Opening a pipe would wait for a writer, and the server with it.
+    if fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
+        return Err(LoadError::Io {
+            file: file.display().to_string(),
+            error: io::Error::other("it is no file"),
+        });
+    }
     let room = Room::beside(scratch);
     let loaded = load_file(&config.file, Some(&config.name), ZONE_BYTES_MAX, &room)?;
     Ok(loaded.image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_no_zone_file() {
+        let config = ZoneConfig {
+            name: Name::root(),
+            file: "/dev/null".into(),
+            notify: Vec::new(),
+        };
+        let error = read(&config, &env::temp_dir()).unwrap_err();
+        assert_eq!(error.to_string(), "/dev/null: it is no file");
+    }
 }

@@ -54,6 +54,12 @@ impl<'a> SetRef<'a> {
         self.all().skip(self.records as usize)
     }
 
+    /// The data of each record, then that of each signature; which of the two it is.
+    pub fn all_marked(&self) -> impl Iterator<Item = (bool, &'a [u8])> + use<'a> {
+        let records = self.records as usize;
+        (self.all().enumerate()).map(move |(at, data)| (at >= records, data))
+    }
+
     /// Whether the two are the same set, octet for octet.
     pub fn is_same(&self, other: &SetRef<'_>) -> bool {
         let shape = |s: &SetRef<'_>| (s.rtype, s.ttl, s.records, s.sigs);
@@ -163,12 +169,12 @@ fn read_set<'a>(rest: &mut &'a [u8], tables: Tables<'a>) -> Option<SetRef<'a>> {
 }
 
 /// Appends a set to a node's body.
-pub fn write_set(
+pub fn write_set<'d>(
     out: &mut Vec<u8>,
     tables: &mut TablesWriter,
     (rtype, ttl): (Rtype, u32),
-    records: &[&[u8]],
-    sigs: &[&[u8]],
+    records: impl ExactSizeIterator<Item = &'d [u8]>,
+    sigs: impl ExactSizeIterator<Item = &'d [u8]>,
 ) {
     let shape = Shape {
         rtype,

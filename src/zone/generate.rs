@@ -8,12 +8,16 @@
 //! `d`, `o`, `x`, `X`, or `n` and `N`: hexadecimal digits from the last to the first with dots between, as reverse zones have
 //! them. `\$` and `$$` are a dollar sign.
 //!
-//! Failure: a range that is none, a broken modifier, or more than [`LINES_MAX`] lines is an error at the directive.
+//! Failure: a range that is none, a broken modifier, or more than [`LINES_MAX`] lines is an error at the directive; so is what makes more
+//! than [`GENERATED_BYTES_MAX`] together with all that was made before, before any of it is made.
 
 use std::fmt::Write;
 
 /// Lines that one directive may stand for.
 pub const LINES_MAX: u64 = 1 << 16;
+/// Octets of the lines that all directives of a zone file, and of what it includes, may stand for: a short text must not make
+/// more work than a long one. All of 10.in-addr.arpa fits.
+pub const GENERATED_BYTES_MAX: u64 = 1 << 30;
 /// The widest number.
 const WIDTH_MAX: usize = 255;
 /// The longest modifier, in octets.
@@ -26,35 +30,51 @@ pub struct Generate {
     next: u64,
     stop: u64,
     step: u64,
+    /// Octets of all lines, or a few more.
+    bytes: u64,
 }
 
 impl Generate {
-    /// Reads the rest of an entry after the directive's name.
+    /// Reads the rest of an entry after the directive's name; its lines must have no more than `bytes_left` octets together.
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub fn read(entry: &[u8]) -> Result<Generate, String> {
+    pub fn read(entry: &[u8], bytes_left: u64) -> Result<Generate, String> {
         let entry = entry.trim_ascii_start();
         let end = entry.iter().position(u8::is_ascii_whitespace);
         let (range, template) = entry.split_at(end.unwrap_or(entry.len()));
         let (next, stop, step) = parse_range(range)
             .ok_or("a range as START-STOP or START-STOP/STEP is expected after $GENERATE")?;
-        if (stop - next) / step >= LINES_MAX {
+        let steps = (stop - next) / step;
+        if steps >= LINES_MAX {
             return Err(format!("$GENERATE makes more than {LINES_MAX} lines"));
         }
         let template = template.trim_ascii().to_vec();
         if template.is_empty() {
             return Err("$GENERATE has no record after its range".into());
         }
-        let generate = Generate {
+        let mut generate = Generate {
             template,
             next,
             stop,
             step,
+            bytes: 0,
         };
-        // Whatever is wrong with the template is wrong with its first line.
+        // Whatever is wrong with the template is wrong with its first line, and none is longer than the last.
         generate.line(next)?;
-        Ok(generate)
+        let last = generate.line(next + steps * step)?;
+        generate.bytes = last.len() as u64 * (steps + 1);
+        match generate.bytes > bytes_left {
+            true => Err(format!(
+                "$GENERATE makes more than {GENERATED_BYTES_MAX} octets, with what was made before"
+            )),
+            false => Ok(generate),
+        }
+    }
+
+    /// Octets of all lines, or a few more.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The next line.
@@ -179,7 +199,7 @@ mod tests {
     use super::*;
 
     fn all(text: &str) -> Result<Vec<String>, String> {
-        let mut generate = Generate::read(text.as_bytes())?;
+        let mut generate = Generate::read(text.as_bytes(), GENERATED_BYTES_MAX)?;
         let mut lines = Vec::new();
         while let Some(line) = generate.next_line()? {
             lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());
@@ -233,5 +253,18 @@ mod tests {
             assert!(found.starts_with(error), "{text}: {found}");
         }
         assert_eq!(all("0-65535 $").unwrap().len(), 1 << 16);
+    }
+
+    /// No line is made of a directive that makes too many octets.
+    #[test]
+    fn octets_are_counted_before_they_are_made() {
+        let bytes = |text: &str, left| Generate::read(text.as_bytes(), left).map(|g| g.bytes());
+        assert_eq!(bytes("7-9 $", 6), Ok(6));
+        assert_eq!(bytes("7-10 $", 100), Ok(4 * 3));
+        assert_eq!(bytes("0-8/4 ${0,9}", 30), Ok(3 * 10));
+        for (text, left) in [("7-9 $", 5), ("0-8/4 ${0,9}", 29)] {
+            let error = bytes(text, left).unwrap_err();
+            assert!(error.starts_with("$GENERATE makes more than"), "{error}");
+        }
     }
 }

@@ -74,6 +74,15 @@ pub(super) struct Opened {
     pub name: String,
 }
 
+/// A path as people are told of it.
+fn plain(path: &str) -> String {
+    let is_plain = |c: char| !c.is_control();
+    match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => path.escape_debug().to_string(),
+    }
+}
+
 impl Includes {
     /// For a zone file with this text, which was read within `room`; with all that it includes it may have `bytes_max` octets.
     pub fn of(path: &Path, text: &FileText, bytes_max: u64, room: &Room) -> Includes {
@@ -107,7 +116,8 @@ impl Includes {
         };
         let directory = within.path.parent().unwrap_or(Path::new(""));
         let (path, room) = (directory.join(name), within.room.clone());
-        let shown = path.display().to_string();
+        // It may be anything, also what a terminal obeys, and reaches the log and `status`.
+        let shown = plain(&path.display().to_string());
         let failed = |error: std::io::Error| format!("{shown} cannot be read: {error}");
         self.seen.push(Included::of(path.clone()));
         let real = fs::canonicalize(&path).map_err(failed)?;

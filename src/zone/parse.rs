@@ -20,7 +20,7 @@ use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 
 use super::entry::{Cut, NO_ORIGIN, Rewrite, cut_entry, unit_seconds};
-use super::generate::Generate;
+use super::generate::{GENERATED_BYTES_MAX, Generate};
 use super::include::Includes;
 use super::quick::{self, Context, RecordBuf};
 use super::room::FileText;
@@ -111,6 +111,7 @@ fn start<'a>(
         includes,
         included: None,
         count: 0,
+        generated_left: GENERATED_BYTES_MAX,
         done: false,
     }
 }
@@ -179,6 +180,8 @@ pub struct Records<'a> {
     /// The file that is being included, whose directive is the present entry.
     included: Option<Box<Records<'a>>>,
     count: u64,
+    /// Octets of lines that $GENERATE may still stand for.
+    generated_left: u64,
     done: bool,
 }
 
@@ -436,7 +439,9 @@ impl Records<'_> {
         match word.as_str() {
             "$ORIGIN" | "$TTL" => Ok(false),
             "$GENERATE" => {
-                let generate = Generate::read(rest).map_err(|error| self.error_at(0, error))?;
+                let generate = Generate::read(rest, self.generated_left);
+                let generate = generate.map_err(|error| self.error_at(0, error))?;
+                self.generated_left -= generate.bytes();
                 self.generate = Some(generate);
                 Ok(true)
             }
@@ -700,6 +705,23 @@ mod tests {
         let relative: Vec<_> = records(b"a A 192.0.2.1", "z", None).collect();
         let error = relative[0].as_ref().unwrap_err().to_string();
         assert!(error.starts_with("z:1:1: a relative name"), "{error}");
+    }
+
+    /// A few kilobytes over the network must not make work for hours: each line has a comment of so many octets.
+    #[test]
+    fn what_is_generated_is_bounded_in_octets() {
+        let line = format!("$GENERATE 0-65535 a A 192.0.2.1 ; {}\n", "x".repeat(9000));
+        let origin = "example.".parse().unwrap();
+        let text = format!("a 60 A 192.0.2.1\n{line}{line}");
+        let mut records = records(text.as_bytes(), "z", Some(&origin));
+        records.next().unwrap().unwrap();
+        records.next().unwrap().unwrap();
+        let long = line.replace("; ", &format!("; {}", "x".repeat(9000)));
+        let error = all(&format!("a 60 A 192.0.2.1\n{long}")).unwrap_err();
+        assert!(
+            error.starts_with("z:2:1: $GENERATE makes more than 1073741824 octets"),
+            "{error}"
+        );
     }
 
     /// The longest entry, every word of which has to be replaced: that takes as long as reading it.

@@ -143,10 +143,10 @@ impl<'z> ImageWriter<'z> {
     }
 
     /// Appends one set to a body and to the digest; returns how many records it has.
-    fn set(
+    fn set<'a>(
         &mut self,
         owner: &[u8],
-        set: &[Entry<'_>],
+        set: &[Entry<'a>],
         body: &mut Vec<u8>,
     ) -> Result<u64, BuildError> {
         let rtype = set[0].covered;
@@ -169,9 +169,14 @@ impl<'z> ImageWriter<'z> {
                 self.notes.first_mixed_ttl = Some((self.name(set[0].key), rtype));
             }
         }
-        let plain: Vec<&[u8]> = records.iter().chain(&sigs).map(|(_, d)| *d).collect();
-        let (plain, plain_sigs) = plain.split_at(records.len());
-        write_set(body, &mut self.tables, (rtype, ttl), plain, plain_sigs);
+        let plain = |(_, data): &(_, &'a [u8])| *data;
+        write_set(
+            body,
+            &mut self.tables,
+            (rtype, ttl),
+            records.iter().map(plain),
+            sigs.iter().map(plain),
+        );
         self.digested.clear();
         for (rtype, list) in [(rtype, &records), (Rtype::RRSIG, &sigs)] {
             for (data, _) in list {

@@ -216,6 +216,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         .map(text)
         .to_vec(),
         "control_request" => vec![
+            text("{\"command\":\"mirror_import\",\"zone\":\".\",\"file\":\"z\",\"octets\":9}\n. NS\nx. \n{\"command\":\"status\"}\n"),
             text("{\"command\":\"status\"}\n"),
             text(
                 "{\"command\":\"mirror_accept\",\"zone\":\".\",\"serial\":7}\n{\"command\":\"mirror_list\"}",

@@ -140,8 +140,7 @@ async fn an_imported_file_passes_through_everything() {
     let path = lab.dir.path().join("operator.zone");
     let import = async |records: &[Record]| {
         write_zone(&path, records);
-        let imported = lab.mirror().import(path.clone()).await;
-        imported.map_err(|error| error.to_string())
+        lab.import(&path).await
     };
     let contact = lab.current().unwrap().last_contact_at();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -177,14 +176,12 @@ async fn an_imported_file_passes_through_everything() {
     let small = signer().sign(&own_records(13, 2));
     check(&small, "serial 13 is held for the operator").await;
     fs::write(&path, "no zone").unwrap();
-    let error = lab.mirror().import(path.clone()).await.unwrap_err();
-    assert!(error.to_string().contains("not a zone: "), "{error}");
+    let error = lab.import(&path).await.unwrap_err();
+    assert!(error.contains("not a zone: "), "{error}");
     fs::remove_file(&path).unwrap();
-    let error = lab.mirror().import(path.clone()).await.unwrap_err();
-    assert!(
-        error.to_string().contains("read: entity not found"),
-        "{error}"
-    );
+    let error = lab.import(&path).await.unwrap_err();
+    assert!(error.contains("read: entity not found"), "{error}");
+
     lab.mirror().accept(13).await.unwrap();
     assert_eq!(lab.serial(), Some(13));
 }

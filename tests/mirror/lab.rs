@@ -16,6 +16,7 @@ use holdfast::dns::tsig::{self, Key, Received};
 use holdfast::dns::{Edns, Message, Name, Rcode, Record, Rtype};
 use holdfast::metrics::Metrics;
 use holdfast::mirror::source::Stream;
+use holdfast::mirror::source::spool::Handed;
 use holdfast::mirror::store::Ledger;
 use holdfast::mirror::{
     BoxFuture, Connect, Deps, DsAnswer, Generation, Lookup, Mirror, MirrorStatus, Mirrors,
@@ -584,6 +585,16 @@ impl Lab {
 
     pub async fn refresh(&self) -> Result<(), String> {
         self.mirror().refresh().await
+    }
+
+    /// Hands a file over, as an operator does.
+    pub async fn import(&self, path: &Path) -> Result<(), String> {
+        let mirrors = self.mirrors.as_ref().expect("started");
+        let spool = mirrors.spool(&self.mirror());
+        let handed = spool.and_then(|spool| Handed::read(path, spool));
+        let handed = handed.map_err(|error| error.to_string())?;
+        let imported = self.mirror().import(handed).await;
+        imported.map_err(|error| error.to_string())
     }
 
     pub fn current(&self) -> Option<Arc<Generation>> {

@@ -1,9 +1,12 @@
 //! `mirror export`, `import` and `diff`, with a running server and without one.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Output;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use holdfast::dns::Rtype;
 use serde_json::Value;
 
@@ -86,6 +89,7 @@ fn versions_come_and_go(run: Run<'_>, at: &Path) {
     let out = at.join("out.zone").display().to_string();
     done(&mirror(&["export", "lab.", "--serial", "1", &out]));
     assert_eq!(fs::read_to_string(&out).unwrap(), written);
+    written_to(run, at);
 
     // An older or equal one is no news, nonsense is none at all.
     let again = mirror(&["import", "lab.", &out]);
@@ -156,6 +160,7 @@ fn with_a_server() {
     let daemon = Daemon::start(CONFIG, &[]);
     let run = |arguments: &[&str]| daemon.command(arguments);
     versions_come_and_go(&run, daemon.directory.path());
+    handed_over(&daemon);
     eventually("the imported copy answers", || {
         let answer = daemon.udp(&query("www.lab.", Rtype::A)).answer;
         (answer.len() == 1).then_some(())
@@ -168,6 +173,66 @@ fn with_a_server() {
         1,
         "{log}"
     );
+}
+
+/// A server has directories of its own, and may not open what its operator can: the file comes with the request. Of one that has no name any more
+/// the path leads nowhere for the server.
+fn handed_over(daemon: &Daemon) {
+    let import = |file: &str, stdin: Option<fs::File>| {
+        let mut command = program(
+            &daemon.file("config.toml"),
+            &["mirror", "import", "lab.", file],
+        );
+        if let Some(stdin) = stdin {
+            command.stdin(stdin);
+        }
+        command.output().unwrap()
+    };
+    let path = daemon.file("gone.zone");
+    fs::write(&path, zone(4, "www.lab. 60 A 192.0.2.4\n")).unwrap();
+    let opened = fs::File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let said = done(&import("/dev/stdin", Some(opened)));
+    assert!(said.contains("lab. serves serial 4"), "{said}");
+    // Nobody waits for who might write to a pipe, and a device has no end.
+    for none in ["/dev/null", "."] {
+        let said = text(&import(none, None));
+        assert!(said.contains(": it is no file"), "{none}: {said}");
+    }
+    // Packed, as mirrors over HTTPS take it.
+    let packed = daemon.file("five.zone.gz");
+    let mut packing = GzEncoder::new(fs::File::create(&packed).unwrap(), Compression::fast());
+    let text_of = zone(5, "www.lab. 60 A 192.0.2.5\n$INCLUDE more\n");
+    packing.write_all(text_of.as_bytes()).unwrap();
+    packing.finish().unwrap();
+    let file = packed.display().to_string();
+    let said = text(&import(&file, None));
+    assert!(said.contains("more cannot be read"), "{said}");
+    fs::write(daemon.file("more"), "more.lab. 60 A 192.0.2.6\n").unwrap();
+    let said = done(&import(&file, None));
+    assert!(said.contains("lab. serves serial 5"), "{said}");
+    assert_eq!(daemon.udp(&query("more.lab.", Rtype::A)).answer.len(), 1);
+}
+
+/// What is no file stays what it is, and what somebody has put beside it is not written to.
+fn written_to(run: Run<'_>, at: &Path) {
+    let (beside, victim) = (at.join(".out2.zone.tmp"), at.join("victim"));
+    fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, &beside).unwrap();
+    let out = at.join("out2.zone").display().to_string();
+    done(&run(&["mirror", "export", "lab.", &out]));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert!(fs::read_to_string(&out).unwrap().contains("SOA"));
+    assert!(!beside.exists());
+    let null = at.join("null");
+    std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+    done(&run(&[
+        "mirror",
+        "export",
+        "lab.",
+        &null.display().to_string(),
+    ]));
+    assert_eq!(fs::read_link(&null).unwrap(), Path::new("/dev/null"));
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub enum FileError {
     /// It cannot be read.
     #[error("read: {0}")]
     Read(io::ErrorKind),
+    /// Nobody knows when a pipe or a device ends.
+    #[error("it is neither a file nor a directory")]
+    NoFile,
     /// It is larger than allowed.
     #[error("limit: larger than {0} bytes (bytes_max)")]
     TooLarge(u64),
@@ -77,6 +80,8 @@ impl From<io::Error> for FileError {
 pub fn stamp(path: &Path, apex: &Name) -> Result<Stamp, FileError> {
     match fs::metadata(path)? {
         meta if meta.is_dir() => newest(path, apex),
+        // Opening a pipe would wait for a writer, and the mirror with it.
+        meta if !meta.is_file() => Err(FileError::NoFile),
         meta => Ok(stamp_of(path.to_owned(), &meta)),
     }
 }
@@ -265,6 +270,21 @@ mod tests {
         assert_eq!(serial(), Ok(5));
         write("ru-5", 6, 300);
         assert_eq!(serial(), Ok(6));
+    }
+
+    #[test]
+    fn pipes_and_devices_are_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let apex: Name = "ru.".parse().unwrap();
+        let pipe = directory.path().join("ru");
+        let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
+        // SAFETY: the path ends in NUL.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        for path in [Path::new("/dev/null"), &pipe] {
+            assert_eq!(stamp(path, &apex), Err(FileError::NoFile));
+        }
+        let read = read(Path::new("/dev/null"), &apex, 1 << 20, directory.path());
+        assert_eq!(read.err(), Some(FileError::NoFile));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What comes over HTTPS, on its way into a zone.
+//! What comes over HTTPS, or is handed over by an operator, on its way into a zone.
 //!
 //! Why: a zone file can be larger than the memory that is free, and only all of it makes a zone. So it goes, unpacked, into a
 //! file without a name in the zone's own directory, and is read from that file's pages (`zone/scratch`): of text and of zone there is never
@@ -11,7 +11,7 @@
 //! Everything here blocks on the disk.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::MultiGzDecoder;
@@ -19,10 +19,13 @@ use flate2::write::MultiGzDecoder;
 use super::super::memory;
 use crate::dns::Name;
 use crate::zone::scratch::{Pages, unnamed};
-use crate::zone::{self, ZoneImage};
+use crate::zone::{self, FileText, Includes, Room, ZoneImage};
 
 /// How a file in gzip form begins (RFC 1952 section 2.3.1).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// Octets that are read of a file at a time.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Why a body is no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,9 @@ pub enum SpoolError {
     /// The file system said no.
     #[error("write in data_dir: {0}")]
     Disk(io::ErrorKind),
+    /// The file that it is in cannot be read.
+    #[error("read: {0}")]
+    Read(io::ErrorKind),
     /// More octets than are allowed.
     #[error("limit: larger than {0} bytes unpacked (bytes_max)")]
     TooLarge(u64),
@@ -94,7 +100,7 @@ impl Spool {
         }
     }
 
-    /// The whole body as a zone of `apex`; `from` names it in errors.
+    /// The whole body as a zone of `apex`, which includes no files; `from` names it in errors.
     ///
     /// # Errors
     /// It is cut short, or no zone.
@@ -104,6 +110,16 @@ impl Spool {
         apex: &Name,
         bytes_max: u64,
     ) -> Result<ZoneImage, SpoolError> {
+        let text = self.text()?;
+        let builder = memory::builder(apex, bytes_max, &self.scratch);
+        match zone::load_into(builder, &text, from, apex, None) {
+            Ok(loaded) => Ok(loaded.image),
+            Err(error) => Err(SpoolError::NotAZone(error.to_string())),
+        }
+    }
+
+    /// What was received, whole.
+    fn text(&mut self) -> Result<Pages, SpoolError> {
         let ended = match &mut self.to {
             To::Gzip(unpacking) => unpacking.try_finish(),
             To::Start(_) | To::Plain(_) => Ok(()),
@@ -112,13 +128,7 @@ impl Spool {
             return Err(self.fault());
         }
         let file = &self.bounded().file;
-        let failed = |error: io::Error| SpoolError::Disk(error.kind());
-        let text = Pages::of(file).map_err(failed)?;
-        let builder = memory::builder(apex, bytes_max, &self.scratch);
-        match zone::load_into(builder, &text, from, apex, None) {
-            Ok(loaded) => Ok(loaded.image),
-            Err(error) => Err(SpoolError::NotAZone(error.to_string())),
-        }
+        Pages::of(file).map_err(|error| SpoolError::Disk(error.kind()))
     }
 
     fn bounded(&self) -> &Bounded {
@@ -131,6 +141,57 @@ impl Spool {
     /// What stopped the writing: the file, else the unpacking.
     fn fault(&self) -> SpoolError {
         (self.bounded().fault.clone()).unwrap_or(SpoolError::Gzip)
+    }
+}
+
+/// A zone file that an operator hands over: what is in it came from who could open it. Files that it includes are read where it was.
+pub struct Handed {
+    path: PathBuf,
+    spool: Spool,
+}
+
+impl Handed {
+    /// What was received of the file at `path`.
+    pub fn new(path: PathBuf, spool: Spool) -> Handed {
+        Handed { path, spool }
+    }
+
+    /// The file at `path`, which this process can open.
+    ///
+    /// # Errors
+    /// It cannot be read, or is too large.
+    pub fn read(path: &Path, mut spool: Spool) -> Result<Handed, SpoolError> {
+        let failed = |error: io::Error| SpoolError::Read(error.kind());
+        let mut file = File::open(path).map_err(failed)?;
+        loop {
+            let mut piece = Vec::new();
+            let read = (&mut file).take(PIECE_BYTES).read_to_end(&mut piece);
+            if read.map_err(failed)? == 0 {
+                return Ok(Handed::new(path.to_owned(), spool));
+            }
+            spool = spool.take(&piece)?;
+        }
+    }
+
+    /// Where it was.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The zone of `apex` in it.
+    ///
+    /// # Errors
+    /// It is cut short, or no zone.
+    pub fn into_zone(mut self, apex: &Name, bytes_max: u64) -> Result<ZoneImage, SpoolError> {
+        let text = FileText::Copied(self.spool.text()?);
+        let scratch = &self.spool.scratch;
+        let mut includes = Includes::of(&self.path, &text, bytes_max, &Room::beside(scratch));
+        let builder = memory::builder(apex, bytes_max, scratch);
+        let from = self.path.display().to_string();
+        match zone::load_into(builder, &text, &from, apex, Some(&mut includes)) {
+            Ok(loaded) => Ok(loaded.image),
+            Err(error) => Err(SpoolError::NotAZone(error.to_string())),
+        }
     }
 }
 

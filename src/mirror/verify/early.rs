@@ -5,38 +5,70 @@
 //! signatures by the DNSKEY set of the apex, wherever that came before. What it found good is known by a digest over key, signed
 //! octets and signature ([`Checked`]). It proves nothing about the zone: whether the keys are to be trusted, the time, the
 //! place of the set and all else is judged over the finished image as ever, where such a signature needs no second
-//! public-key operation. A server does not do so: while a version is taken up, one core is left to the answers.
+//! public-key operation. The thread goes on while the image is made, and beside the walk over it until that has come to where the thread
+//! is. A server does not do so: while a version is taken up, one core is left to the answers.
 //!
 //! Failure: what is in another order, comes too fast or is more than [`CHECKED_MAX`] is checked afterwards; so is what was not
 //! found good. Nothing is reported here.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Policy;
 use super::keys::usable_keys;
 use super::signatures::{Key, SIGNATURES_TRIED_MAX, threads};
-use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
+use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig, Rtype};
 use crate::dnssec::verify::{Claim, PublicKey, SignatureError};
 use crate::zone::Onlooker;
 
-/// Signatures that are remembered, 32 octets each.
-const CHECKED_MAX: usize = 1 << 17;
-/// Octets of records in a batch.
+/// Signatures that are remembered, 40 octets each: what a table of 2^17 places holds.
+const CHECKED_MAX: usize = 7 << 14;
+/// Octets of records in a batch, but for its last name.
 const BATCH_BYTES: usize = 32 << 10;
 /// Batches that wait; what comes while so many do is not looked at.
 const BATCHES_WAITING: usize = 128;
 /// Octets of records of one name that are put together.
 const NAME_BYTES_MAX: usize = 1 << 20;
+/// Sets of one name whose signatures are looked at.
+const SETS_MAX: usize = 64;
+
+/// The start of a signature, by which is found what was found out about it.
+type Start = [u8; 8];
 
 /// Signatures that were found good.
 #[derive(Default)]
-pub struct Checked(HashSet<[u8; 32]>);
+pub struct Checked {
+    found: Arc<Found>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Found {
+    claims: Mutex<HashMap<Start, [u8; 32]>>,
+    enough: AtomicBool,
+}
+
+impl Found {
+    fn claims(&self) -> MutexGuard<'_, HashMap<Start, [u8; 32]>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_enough(&self) -> bool {
+        self.enough.load(Ordering::Relaxed)
+    }
+}
 
 impl Checked {
+    /// Whether `key` was found to have made this signature of the message.
+    pub fn has(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        let start: Option<&Start> = signature.first_chunk();
+        let id = start.and_then(|start| self.found.claims().get(start).copied());
+        id.is_some_and(|id| id == key.claim_id(message, signature))
+    }
+
     /// Whether `key` made this signature of the message; computed only where that is not known.
     pub fn check(
         &self,
@@ -44,26 +76,86 @@ impl Checked {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), SignatureError> {
-        match self.0.is_empty() || !self.0.contains(&key.claim_id(message, signature)) {
-            true => key.verify(message, signature),
-            false => Ok(()),
+        match self.has(key, message, signature) {
+            true => Ok(()),
+            false => key.verify(message, signature),
+        }
+    }
+
+    /// Whether more are being looked at.
+    pub fn is_going_on(&self) -> bool {
+        let thread = self.thread.as_ref();
+        !self.found.is_enough() && thread.is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Lets the thread beside end; what it has not found by now is for others.
+    pub fn stop(&self) {
+        self.found.enough.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            // Where it panicked, all was checked without it.
+            let _ = thread.join();
         }
     }
 }
 
-/// Records in the order of the text.
-#[derive(Default)]
-struct Batch {
-    octets: Vec<u8>,
-    records: Vec<Shown>,
+#[cfg(test)]
+impl Checked {
+    /// Waits until all that was shown has been looked at; how many were found good.
+    pub fn count(&mut self) -> usize {
+        let thread = self.thread.take().expect("a policy with two threads");
+        thread.join().unwrap();
+        self.found.claims().len()
+    }
+
+    /// The same; it seems to go on until it is stopped.
+    pub fn lasting(mut self) -> Checked {
+        let found = self.found.clone();
+        self.thread = Some(std::thread::spawn(move || {
+            while !found.is_enough() {
+                std::thread::yield_now();
+            }
+        }));
+        self
+    }
 }
 
-/// A record; owner and data follow each other in the octets of its batch.
+/// Names with their records, in the order of the text. The octets of each owner, and after them the data of its records, follow each other.
+struct Batch {
+    octets: Vec<u8>,
+    names: Vec<Shown>,
+    records: Vec<Piece>,
+}
+
+impl Batch {
+    fn new() -> Batch {
+        Batch {
+            octets: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8),
+            names: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+}
+
+/// A name in its batch.
 struct Shown {
     owner_len: usize,
-    rdata_len: usize,
-    rtype: Rtype,
+    records: usize,
+}
+
+/// A record in its batch.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Type, of the covered set where it is a signature.
+    covered: Rtype,
+    sig: bool,
     ttl: u32,
+    len: usize,
 }
 
 /// Checks signatures of the records that it is shown.
@@ -71,13 +163,23 @@ pub struct Early {
     sha1: bool,
     workers: usize,
     batch: Batch,
+    name: Coming,
     thread: Option<Thread>,
+}
+
+/// The name whose records come, last in the batch.
+#[derive(Default)]
+struct Coming {
+    owner: Vec<u8>,
+    octets_at: usize,
+    records_at: usize,
+    is_signed: bool,
 }
 
 struct Thread {
     sender: SyncSender<Batch>,
-    enough: Arc<AtomicBool>,
-    joins: JoinHandle<Checked>,
+    found: Arc<Found>,
+    joins: JoinHandle<()>,
 }
 
 impl Early {
@@ -86,38 +188,54 @@ impl Early {
         Early {
             sha1: policy.sha1,
             workers: policy.workers,
-            batch: Batch::default(),
+            batch: Batch::new(),
+            name: Coming::default(),
             thread: None,
         }
     }
 
-    /// What was found until now.
-    pub fn finish(self) -> Checked {
+    /// What was found of all that was shown, and goes on being found.
+    pub fn finish(mut self) -> Checked {
+        self.end_name();
         let Some(thread) = self.thread else {
             return Checked::default();
         };
-        thread.enough.store(true, Ordering::Relaxed);
-        drop(thread.sender);
-        thread.joins.join().unwrap_or_default()
+        let _ = thread.sender.try_send(self.batch);
+        Checked {
+            found: thread.found,
+            thread: Some(thread.joins),
+        }
     }
-}
 
-#[cfg(test)]
-impl Early {
-    /// What was found of all that was shown.
-    pub fn finish_all(mut self) -> Checked {
-        let thread = self.thread.take().expect("a policy with two threads");
-        let _ = thread.sender.send(self.batch);
-        drop(thread.sender);
-        thread.joins.join().unwrap()
+    /// The records of a name have come. Without a signature they are of no use.
+    fn end_name(&mut self) {
+        let (name, batch) = (&self.name, &mut self.batch);
+        let is_whole = batch.octets.len() - name.octets_at <= NAME_BYTES_MAX;
+        if name.is_signed && is_whole {
+            batch.names.push(Shown {
+                owner_len: name.owner.len(),
+                records: batch.records.len() - name.records_at,
+            });
+        } else {
+            batch.octets.truncate(name.octets_at);
+            batch.records.truncate(name.records_at);
+        }
     }
-}
 
-impl Checked {
-    /// How many.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    fn begin_name(&mut self, owner: &[u8]) {
+        if self.batch.octets.len() >= BATCH_BYTES
+            && let Some(thread) = &self.thread
+        {
+            let full = std::mem::replace(&mut self.batch, Batch::new());
+            // Whoever reads waits for nobody.
+            let _ = thread.sender.try_send(full);
+        }
+        let (name, batch) = (&mut self.name, &mut self.batch);
+        name.owner.clear();
+        name.owner.extend_from_slice(owner);
+        name.is_signed = false;
+        (name.octets_at, name.records_at) = (batch.octets.len(), batch.records.len());
+        batch.octets.extend_from_slice(owner);
     }
 }
 
@@ -127,7 +245,7 @@ impl Onlooker for Early {
             return;
         }
         let (sender, receiver) = sync_channel(BATCHES_WAITING);
-        let enough = Arc::new(AtomicBool::new(false));
+        let found = Arc::new(Found::default());
         let mut checker = Checker {
             zone: apex.clone(),
             policy: Policy {
@@ -135,41 +253,42 @@ impl Onlooker for Early {
                 ..Policy::default()
             },
             keys: Vec::new(),
-            owner: Vec::new(),
-            sets: Vec::new(),
-            held: 0,
-            enough: enough.clone(),
-            checked: Checked::default(),
+            found: found.clone(),
         };
         let named = std::thread::Builder::new().name("early".into());
         // Without a thread all is checked afterwards.
-        let joins = named.spawn(move || {
-            checker.run(&receiver);
-            checker.checked
-        });
+        let joins = named.spawn(move || checker.run(&receiver));
         self.thread = joins.ok().map(|joins| Thread {
             sender,
-            enough,
+            found,
             joins,
         });
     }
 
     fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) {
-        let Some(thread) = &self.thread else {
+        if self.thread.is_none() {
             return;
-        };
-        self.batch.octets.extend_from_slice(owner);
-        self.batch.octets.extend_from_slice(rdata);
-        self.batch.records.push(Shown {
-            owner_len: owner.len(),
-            rdata_len: rdata.len(),
-            rtype,
-            ttl,
-        });
-        if self.batch.octets.len() >= BATCH_BYTES {
-            // Whoever reads waits for nobody.
-            let _ = thread.sender.try_send(std::mem::take(&mut self.batch));
         }
+        if owner != self.name.owner {
+            self.end_name();
+            self.begin_name(owner);
+        }
+        let batch = &mut self.batch;
+        if batch.octets.len() - self.name.octets_at > NAME_BYTES_MAX {
+            return;
+        }
+        let (covered, sig) = match (rtype, rdata) {
+            (Rtype::RRSIG, [high, low, ..]) => (Rtype(u16::from_be_bytes([*high, *low])), true),
+            (rtype, _) => (rtype, false),
+        };
+        self.name.is_signed |= sig;
+        batch.octets.extend_from_slice(rdata);
+        batch.records.push(Piece {
+            covered,
+            sig,
+            ttl,
+            len: rdata.len(),
+        });
     }
 }
 
@@ -178,90 +297,81 @@ struct Checker {
     zone: Name,
     policy: Policy,
     keys: Vec<Key>,
-    /// The name whose records come, in wire form, and its sets so far.
-    owner: Vec<u8>,
-    sets: Vec<RrSet>,
-    held: usize,
-    enough: Arc<AtomicBool>,
-    checked: Checked,
+    found: Arc<Found>,
 }
 
 impl Checker {
     fn run(&mut self, batches: &Receiver<Batch>) {
         while let Ok(batch) = batches.recv() {
-            let mut rest = &batch.octets[..];
-            for record in &batch.records {
-                let Some((owner, after)) = rest.split_at_checked(record.owner_len) else {
-                    return;
-                };
-                let Some((rdata, after)) = after.split_at_checked(record.rdata_len) else {
-                    return;
-                };
-                rest = after;
-                if owner != self.owner {
-                    self.end_name();
-                    self.owner = owner.to_vec();
-                }
-                self.take(record, rdata);
-                if self.enough.load(Ordering::Relaxed) || self.checked.0.len() >= CHECKED_MAX {
-                    return;
-                }
+            if self.batch(&batch).is_none() {
+                return;
             }
         }
-        self.end_name();
     }
 
-    fn take(&mut self, record: &Shown, rdata: &[u8]) {
-        self.held += rdata.len();
-        if self.held > NAME_BYTES_MAX {
-            return;
+    /// `None`: it is enough.
+    fn batch(&mut self, batch: &Batch) -> Option<()> {
+        let (mut octets, mut pieces) = (&batch.octets[..], &batch.records[..]);
+        let mut records = Vec::new();
+        for name in &batch.names {
+            let owner = octets.split_off(..name.owner_len)?;
+            records.clear();
+            for piece in pieces.split_off(..name.records)? {
+                records.push((*piece, octets.split_off(..piece.len)?));
+            }
+            self.name(owner, &records)?;
         }
-        let covered = match (record.rtype, rdata) {
-            (Rtype::RRSIG, [high, low, ..]) => Rtype(u16::from_be_bytes([*high, *low])),
-            (rtype, _) => rtype,
+        Some(())
+    }
+
+    /// Checks the signatures of one name.
+    fn name(&mut self, owner: &[u8], records: &[(Piece, &[u8])]) -> Option<()> {
+        let Ok(name) = Name::from_wire(owner) else {
+            return Some(());
         };
-        let found = self.sets.iter().position(|set| set.rtype == covered);
-        let at = found.unwrap_or_else(|| {
-            let Ok(name) = Name::from_wire(&self.owner) else {
-                return usize::MAX;
-            };
-            self.sets.push(RrSet {
-                name,
-                rtype: covered,
-                ttl: record.ttl,
-                rdatas: Vec::new(),
+        let data_of = |rtype: Rtype| -> Vec<Rdata> {
+            let of = records.iter().filter(|(r, _)| r.covered == rtype && !r.sig);
+            of.map(|(_, data)| Rdata::from(*data)).collect()
+        };
+        if name == self.zone {
+            let keys = data_of(Rtype::DNSKEY);
+            if !keys.is_empty() {
+                self.keys = usable_keys(&keys, &self.policy);
+            }
+        }
+        let mut seen = Vec::new();
+        for (first, _) in records.iter().filter(|(r, _)| r.sig) {
+            let rtype = first.covered;
+            if seen.contains(&rtype) {
+                continue;
+            }
+            if seen.len() >= SETS_MAX {
+                break;
+            }
+            seen.push(rtype);
+            let set = RrSet {
+                name: name.clone(),
+                rtype,
+                ttl: first.ttl,
+                rdatas: data_of(rtype),
                 sigs: Vec::new(),
-            });
-            self.sets.len() - 1
-        });
-        if let Some(set) = self.sets.get_mut(at) {
-            match record.rtype == Rtype::RRSIG {
-                true => set.sigs.push(rdata.into()),
-                false => set.rdatas.push(rdata.into()),
-            }
-        }
-    }
-
-    /// Checks what the name has.
-    fn end_name(&mut self) {
-        let sets = std::mem::take(&mut self.sets);
-        self.held = 0;
-        let is_keys = |set: &&RrSet| set.rtype == Rtype::DNSKEY && set.name == self.zone;
-        if let Some(keys) = sets.iter().find(is_keys) {
-            self.keys = usable_keys(&keys.rdatas, &self.policy);
-        }
-        for set in &sets {
-            for rdata in set.sigs.iter().take(SIGNATURES_TRIED_MAX) {
-                if self.enough.load(Ordering::Relaxed) {
-                    return;
+            };
+            let sigs = records.iter().filter(|(r, _)| r.sig && r.covered == rtype);
+            for (_, sig) in sigs.take(SIGNATURES_TRIED_MAX) {
+                if self.found.is_enough() {
+                    return None;
                 }
-                self.check(set, rdata);
+                self.check(&set, sig);
             }
         }
+        (self.found.claims().len() < CHECKED_MAX).then_some(())
     }
 
-    fn check(&mut self, set: &RrSet, sig: &[u8]) {
+    fn check(&self, set: &RrSet, sig: &[u8]) {
         let Some(sig) = Rrsig::parse(sig) else {
+            return;
+        };
+        let Some(start) = sig.signature.first_chunk() else {
             return;
         };
         let by = |k: &&Key| (k.tag, k.algorithm) == (sig.key_tag, sig.algorithm);
@@ -275,7 +385,7 @@ impl Checker {
             let message = claim.message();
             if public.verify(&message, sig.signature).is_ok() {
                 let id = public.claim_id(&message, sig.signature);
-                self.checked.0.insert(id);
+                self.found.claims().insert(*start, id);
                 return;
             }
         }

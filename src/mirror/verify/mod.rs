@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::config::Anchor;
 use crate::dns::{Rdata, Rrsig, Rtype, TypeBitmap};
-use crate::dnssec::zonemd::{self, Hasher, RecordsOf};
+use crate::dnssec::zonemd::{self, Hasher, ZoneRecord};
 use crate::zone::{NameBuf, Place, RawNode, RawNodes, SetRef, ZoneImage};
 
 pub use faults::{FAULTS_MAX, Fault, Faults, Problem};
@@ -215,13 +215,16 @@ pub fn verify_unsigned(image: &ZoneImage) -> Result<Report, Vec<Fault>> {
 
 fn push_digest(hasher: &mut Hasher, node: &RawNode<'_, '_>) {
     let mut room = NameBuf::default();
-    let sets = node.sets().map(|set| RecordsOf {
-        rtype: set.rtype,
-        ttl: set.ttl,
-        data: set.rdatas().collect(),
-        sigs: set.sig_rdatas().collect(),
+    let records = node.sets().flat_map(|set| {
+        let of = move |(sig, data)| ZoneRecord {
+            covered: set.rtype,
+            sig,
+            ttl: set.ttl,
+            data,
+        };
+        set.all_marked().map(of)
     });
-    hasher.push_sets(node.wire(&mut room), sets);
+    hasher.push_records(node.wire(&mut room), records);
 }
 
 /// The earliest time at which all signatures of a zone can be valid together: the latest inception

@@ -134,6 +134,33 @@ impl Judge<'_> {
         self.outcome_of(set, false)
     }
 
+    /// Whether each of the set's signatures that has to be checked was found good by the key that it is checked by.
+    fn is_found(&self, set: &RrSet) -> bool {
+        set.sigs.iter().all(|rdata| {
+            let Some(sig) = Rrsig::parse(rdata) else {
+                return false;
+            };
+            let mut tried = self.keys_of(&sig).filter_map(|(key, public)| {
+                let claim = Claim::new(set, &sig, &key, self.zone).ok()?;
+                let has = |key: &PublicKey| self.checked.has(key, &claim.message(), sig.signature);
+                Some(public.as_ref().is_ok_and(has))
+            });
+            // The first that fits decides.
+            tried.next().unwrap_or(false)
+        })
+    }
+
+    /// The keys that may have made the signature.
+    fn keys_of<'k>(
+        &'k self,
+        sig: &Rrsig<'_>,
+    ) -> impl Iterator<Item = (Dnskey<'k>, &'k Result<PublicKey, SignatureError>)> {
+        let by = (sig.key_tag, sig.algorithm);
+        (self.keys.iter())
+            .filter(move |k| (k.tag, k.algorithm) == by)
+            .filter_map(|k| Some((Dnskey::parse(&k.rdata)?, &k.public)))
+    }
+
     /// With `proven`, these very signatures were found good by the same keys before: what is left is their time.
     fn outcome_of(&self, set: &RrSet, proven: bool) -> Outcome {
         if set.rdatas.is_empty() {
@@ -172,10 +199,7 @@ impl Judge<'_> {
         tried: &mut usize,
     ) -> Result<Option<(u64, u64)>, Problem> {
         let mut problem = None;
-        let keys = (self.keys.iter())
-            .filter(|k| (k.tag, k.algorithm) == (sig.key_tag, sig.algorithm))
-            .filter_map(|k| Some((Dnskey::parse(&k.rdata)?, &k.public)));
-        for (key, public) in keys {
+        for (key, public) in self.keys_of(sig) {
             *tried += 1;
             if *tried > SIGNATURES_TRIED_MAX {
                 return Err(Problem::TooManySignatures);
@@ -247,6 +271,8 @@ pub struct Sink<'a> {
     judge: &'a Judge<'a>,
     tally: &'a mut Tally,
     batch: Batch,
+    /// Whether the signatures are still being looked at beside; nobody else judges until then.
+    is_behind: bool,
     /// To the threads that judge beside; `None`: sets are judged where they are taken.
     sender: Option<SyncSender<Batch>>,
 }
@@ -257,6 +283,11 @@ type Batch = Vec<(RrSet, bool)>;
 impl Sink<'_> {
     /// Takes a set; `proven` tells whether it was found good before.
     pub fn take(&mut self, set: RrSet, proven: bool) {
+        if self.is_behind && self.judge.is_found(&set) {
+            // Little work, and one core is busy with what comes next.
+            self.judge.judge(&set, true, self.tally);
+            return;
+        }
         self.batch.push((set, proven));
         if self.batch.len() >= BATCH_SETS {
             self.flush();
@@ -265,6 +296,9 @@ impl Sink<'_> {
 
     /// Hands the batch on. Where the others have enough to do, it is judged here.
     fn flush(&mut self) {
+        // The walk has come to what has not been looked at.
+        self.judge.checked.stop();
+        self.is_behind = false;
         let batch = std::mem::take(&mut self.batch);
         let left = match &self.sender {
             None => batch,
@@ -289,6 +323,11 @@ pub fn threads(workers: usize) -> usize {
 pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink<'_>)) {
     let others = threads(workers) - 1;
     let (sender, receiver) = sync_channel(BATCHES_WAITING * others);
+    // With more cores than two, others would stand idle.
+    let is_behind = others < 2 && judge.checked.is_going_on();
+    if !is_behind {
+        judge.checked.stop();
+    }
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..others)
@@ -298,6 +337,7 @@ pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOn
             judge,
             tally,
             batch: Vec::new(),
+            is_behind,
             sender: (others > 0).then_some(sender),
         };
         walk(&mut sink);

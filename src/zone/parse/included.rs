@@ -19,7 +19,7 @@ impl Records<'_> {
         if included.step()?.is_some() {
             return Ok(true);
         }
-        self.count = included.count;
+        (self.count, self.generated_left) = (included.count, included.generated_left);
         self.includes = included.includes.take();
         self.included = None;
         if let Some(includes) = &mut self.includes {
@@ -55,7 +55,7 @@ impl Records<'_> {
         let text = Text::Owned(Arc::new(opened.text));
         let mut included = start(text, Cow::Owned(opened.name), origin, Some(includes));
         included.quick = self.quick;
-        included.count = self.count;
+        (included.count, included.generated_left) = (self.count, self.generated_left);
         included.begin_after(self)?;
         self.included = Some(Box::new(included));
         Ok(())
@@ -221,6 +221,12 @@ mod tests {
             &["DIR/z:1:10: /dev/zero is no file"],
         );
         check(
+            &[("z", "$INCLUDE \\027[2J\x1b\n")],
+            &[
+                "DIR/z:1:10: DIR/\\u{1b}[2J\\u{1b} cannot be read: No such file or directory (os error 2)",
+            ],
+        );
+        check(
             &[("z", "$INCLUDE\n")],
             &["DIR/z:1:1: $INCLUDE names no file"],
         );
@@ -281,6 +287,36 @@ mod tests {
             got,
             ["DIR/z:2:10: with DIR/a the zone is larger than the limit of 200 octets"]
         );
+    }
+
+    /// What a file generates counts for all that is read after it.
+    #[test]
+    fn what_is_generated_counts_across_files() {
+        let line = "$GENERATE 1-2 a$ 60 A 192.0.2.$\n";
+        let twice = format!("$INCLUDE i\n{line}");
+        let place = directory(&[
+            ("z", &twice),
+            ("y", &format!("{line}$INCLUDE i\n")),
+            ("i", line),
+        ]);
+        let octets = 2 * "a1 60 A 192.0.2.1\n".len() as u64;
+        for (file, left, expected) in [
+            ("z", 2 * octets, 4),
+            ("y", 2 * octets, 4),
+            ("z", 2 * octets - 1, 2),
+            ("y", 2 * octets - 1, 2),
+            ("z", octets - 1, 0),
+        ] {
+            let path = place.path().join(file);
+            let text = FileText::Held(fs::read(&path).unwrap());
+            let room = Room::holding(1 << 20, place.path());
+            let mut includes = Includes::of(&path, &text, 1 << 20, &room);
+            let origin = "example.".parse().unwrap();
+            let mut records = records_with(&text, file, Some(&origin), &mut includes);
+            records.generated_left = left;
+            let good = records.take_while(Result::is_ok).count();
+            assert_eq!(good, expected, "{file} {left}");
+        }
     }
 
     /// Seeded damage: records or an error, with and without the quick way the same, and an end.

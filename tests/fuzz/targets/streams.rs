@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
 use holdfast::clock::Clock;
-use holdfast::control::api::{BoxFuture, Commands, Control, Request, Response};
+use holdfast::control::api::{Body, BoxFuture, Commands, Control, Request, Response};
 use holdfast::control::client::{self, AskError};
 use holdfast::dns::tsig::Key;
 use holdfast::dns::{Class, Name, Record, Rtype};
@@ -167,7 +167,7 @@ pub fn ixfr(data: &[u8]) -> bool {
 struct Echo;
 
 impl Commands for Echo {
-    fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+    fn run<'a>(&'a self, request: Request, _: Body<'a>) -> BoxFuture<'a, Response> {
         let value = serde_json::to_value(request).expect("requests are plain data");
         Box::pin(async { Response::Ok(value) })
     }
@@ -183,12 +183,12 @@ fn control() -> (tempfile::TempDir, Control) {
     (directory, control)
 }
 
-/// Every line gets an answer, the last one even if it is cut short or too long; one that is taken for a request comes back as
-/// that request. Input: what a client writes.
+/// Every line but those of files that are handed over gets an answer, the last one even if it is cut short or too long; one that is
+/// taken for a request comes back as that request. Input: what a client writes.
 pub fn control_request(data: &[u8]) -> bool {
     let path = CONTROL.with(|(directory, _)| directory.path().join("control"));
     let answers = RUNTIME.with(|runtime| runtime.block_on(talk(path, data)));
-    let expected = data.split_inclusive(|b| *b == b'\n').collect::<Vec<_>>();
+    let expected = requests(data);
     let too_long = expected
         .iter()
         .position(|line| line.len() > REQUEST_LEN_MAX);
@@ -208,6 +208,19 @@ pub fn control_request(data: &[u8]) -> bool {
         }
     }
     taken
+}
+
+/// The lines that are to be requests: what one of them hands over is none.
+fn requests(mut data: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    while let Some(line) = data.split_inclusive(|b| *b == b'\n').next() {
+        lines.push(line);
+        let request: Option<Request> = serde_json::from_slice(line).ok();
+        let body = request.map_or(0, |request| request.body_octets());
+        let rest = &data[line.len()..];
+        data = &rest[usize::try_from(body).unwrap_or(usize::MAX).min(rest.len())..];
+    }
+    lines
 }
 
 /// Writes all of it, then reads the answers line by line.
