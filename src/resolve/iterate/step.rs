@@ -574,11 +574,6 @@ impl Attempt {
         self.lied
     }
 
-    /// What the best of the servers that answer usually takes; zero where none does.
-    pub fn usual_rtt(&self, env: &Env<'_>) -> Duration {
-        env.servers.usual_rtt(&self.addresses).unwrap_or_default()
-    }
-
     /// Addresses are known, and none of them is likely to answer.
     pub fn knows_only_silent(&self) -> bool {
         self.only_silent && !self.addresses.is_empty()
