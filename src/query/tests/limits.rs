@@ -104,7 +104,8 @@ async fn too_many_queries_leave_tcp_and_cookies_as_a_way() {
         &metrics.limited_queries_truncated_total,
         &metrics.limited_queries_refused_total,
     ];
-    assert_eq!(counts.map(|m| m.value()), [21, 21, 1]);
+    // Who has come over a stream is shown that way each time.
+    assert_eq!(counts.map(|m| m.value()), [20, 22, 1]);
     // What is no query counts as one.
     let other = ask("x.lab.test.", Rtype::OPT).from("192.0.3.1:9");
     assert_eq!(other.times(40, &setup).await, [20, 0, 20]);
