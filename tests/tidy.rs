@@ -134,7 +134,6 @@ const PURE: &[&str] = &[
     "resolve/delegation",
     "resolve/denials",
     "resolve/forward",
-    "resolve/hijack",
     "resolve/iterate",
     "resolve/quirks",
     "resolve/retained",

@@ -451,19 +451,6 @@ impl Cache {
         self.drop_if(|slot| slot.packed.has_errors() && stored_ms(slot) >= since_ms);
     }
 
-    /// Drops what was stored since `since` (monotonic) and is not proven, on disk too; returns how many entries went.
-    pub fn purge_unsigned(&self, since: Duration) -> usize {
-        let since_ms = since.as_millis() as u64;
-        self.drop_if(|slot| {
-            let stored_ms = slot.expiry.stored_ms(slot.packed.ttl_s());
-            let goes = !slot.packed.is_secure() && stored_ms >= since_ms;
-            if goes && let (Some(name), Some(rtype)) = (slot.packed.name(), slot.packed.rtype()) {
-                self.notes.leave(|| Note::Gone(name, rtype));
-            }
-            goes
-        })
-    }
-
     fn drop_if(&self, dead: impl Fn(&Slot) -> bool) -> usize {
         let mut dropped = 0;
         for shard in &self.shards {

@@ -9,7 +9,6 @@ pub mod budget;
 pub mod delegation;
 pub mod denials;
 pub mod forward;
-pub mod hijack;
 pub mod interpret;
 pub mod iterate;
 pub mod local;

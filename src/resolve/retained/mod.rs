@@ -169,8 +169,6 @@ struct Tables {
     killed: u64,
     /// A copy, of which nothing is written.
     unwritable: bool,
-    /// Nothing is learned now.
-    paused: bool,
     /// While rows are still being read from disk: denials that must reach them, too.
     denied_early: Option<Vec<(Name, Question)>>,
 }
@@ -281,9 +279,6 @@ impl Retained {
         }
         let zone = &delegation.zone;
         let mut tables = self.tables();
-        if tables.paused {
-            return;
-        }
         let known = tables.zones.get(zone);
         let mut entry = Entry::new(delegation, parent, now.wall_s);
         let mut changed = true;
@@ -325,9 +320,6 @@ impl Retained {
             return;
         }
         let mut tables = self.tables();
-        if tables.paused {
-            return;
-        }
         let known = tables.hosts.get(host);
         let mut known = known.map_or_else(Host::default, |known| Host::clone(known));
         // A name without any address serves nobody.

@@ -76,25 +76,6 @@ impl Retained {
         entry.is_some_and(|entry| entry.is_signed(now) && (lied || entry.rival.is_some()))
     }
 
-    /// Learns nothing, or goes on to: somebody seems to answer in the place of parents.
-    pub fn pause(&self, paused: bool) {
-        self.tables().paused = paused;
-    }
-
-    /// Forgets what parents or others have said since that second and nobody can prove; returns how many entries went.
-    pub fn distrust(&self, since_s: u64) -> usize {
-        let mut tables = self.tables();
-        let is_signed = |entry: &Entry| matches!(entry.cut, Cut::Signed { .. });
-        let zones = tables.zones.iter();
-        let zones = zones.filter(|(_, e)| e.confirmed_s >= since_s && !is_signed(e));
-        let zones: Vec<Name> = zones.map(|(zone, _)| zone.clone()).collect();
-        let hosts = tables.hosts.iter().filter(|(_, h)| h.seen_s >= since_s);
-        let hosts: Vec<Name> = hosts.map(|(host, _)| host.clone()).collect();
-        zones.iter().for_each(|zone| tables.remove_zone(zone));
-        hosts.iter().for_each(|host| tables.remove_host(host));
-        zones.len() + hosts.len()
-    }
-
     /// An answer of the zone, from this server of it, has validated.
     pub fn proven(&self, zone: &Name, server: IpAddr, now: Now) {
         let mut tables = self.tables();

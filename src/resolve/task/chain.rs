@@ -471,7 +471,6 @@ impl Shared {
             if placed == Placed::Well {
                 self.note_denial(question, response, &verdict);
             }
-            self.doubt(&mut verdict);
             if self.mark_retained(&response.zone, &mut verdict) {
                 self.metrics.retained_answers_total.inc();
             }

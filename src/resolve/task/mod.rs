@@ -16,7 +16,6 @@ mod chain;
 mod copied;
 mod failures;
 mod flooded;
-mod hijack;
 mod inflight;
 mod judge;
 mod placed;
@@ -47,7 +46,6 @@ use crate::resolve::askers::Asker;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
-use crate::resolve::hijack::Hijack;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
 use crate::resolve::seats::Seats;
@@ -180,7 +178,6 @@ pub(in crate::resolve) struct Shared {
     failures: Failures,
     shares: Arc<Shares>,
     seats: Arc<Seats>,
-    hijack: Hijack,
     crowded_log: Lines,
     /// Questions that wildcards have answered.
     expanded: Repeats,
@@ -235,7 +232,6 @@ impl Resolver {
             failures: Failures::default(),
             shares: Shares::limited(settings.upstream_per_zone_max, settings.denials_per_zone_s),
             seats: Seats::new(settings.upstream_per_server_max, metrics.clone()),
-            hijack: Hijack::default(),
             crowded_log: Lines::new(CROWDED_LINES_PER_S_MAX),
             expanded: Repeats::default(),
             clients_waiting: Semaphore::new(CLIENTS_WAITING_MAX),
