@@ -24,6 +24,7 @@ use crate::drill::report::{DrillReport, DrillState, ReadinessProgress, Report, T
 use crate::drill::verdict::Judged;
 use crate::drill::watch::Watch;
 use crate::metrics::Metrics;
+use crate::mirror::behind;
 use crate::news::News;
 use crate::reach::Cut;
 
@@ -354,8 +355,7 @@ impl Drills {
                     "names.enabled is false, so it is not known what is asked; --names FILE judges a list of your own",
                 )?;
                 let names = names.clone();
-                let all = tokio::task::spawn_blocking(move || names.all()).await;
-                let all = all.map_err(|error| error.to_string())?.into_iter();
+                let all = behind(move || names.all()).await.into_iter();
                 all.map(|c| (c.question, c.count - c.error)).collect()
             }
         };
@@ -447,10 +447,7 @@ impl Drills {
         }
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let ended = format_utc(self.clock.now().wall_s);
-        let adding =
-            tokio::task::spawn_blocking(move || tally.report(cut.to_string(), began, ended));
-        let report =
-            (adding.await).unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let report = behind(move || tally.report(cut.to_string(), began, ended)).await;
         let lost = 1.0 - report.survive.queries_share;
         let lost_permille = if report.names > 0 { lost * 1000.0 } else { 0.0 };
         self.metrics
@@ -497,8 +494,7 @@ async fn judge_what_is_asked(run: Arc<Run>, clock: Clock, metrics: Arc<Metrics>)
         let is_over = lock(&run.ended).is_some();
         // Many are sorted: not on a thread that answers.
         let of = run.clone();
-        let due = tokio::task::spawn_blocking(move || of.due(now, is_over)).await;
-        let due = due.unwrap_or_default();
+        let due = behind(move || of.due(now, is_over)).await;
         if is_over && due.is_empty() {
             return;
         }

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Anchors, Config};
 use crate::drill::judge::Judge;
 use crate::metrics::Metrics;
+use crate::mirror::behind;
 use crate::query::SharedSettings;
 use crate::query::own_first::OwnFirst;
 use crate::query::route::Route;
@@ -77,8 +78,7 @@ impl Engine {
         let (live, upstream) = (self.resolver.clone(), outfit.upstream.clone());
         let clock = outfit.clock.clone();
         let make = move || Judge::new(cut, &live, upstream, local, clock);
-        let made = tokio::task::spawn_blocking(make).await;
-        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        behind(make).await
     }
 
     /// The world in which `cut` is made, with all that is known in this one.
@@ -133,8 +133,7 @@ impl Engine {
             health: route,
         };
         let live = self.resolver.clone();
-        let made = tokio::task::spawn_blocking(move || live.rehearsing(beside)).await;
-        let resolver = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let resolver = behind(move || live.rehearsing(beside)).await;
         let mut tasks = JoinSet::new();
         let machines = span().in_scope(|| reach::task::resume(&deps));
         tasks.spawn(reach::task::run(deps, machines).instrument(span()));

@@ -39,8 +39,11 @@ use proxy::Proxies;
 
 /// Connections that the kernel holds until they are taken. Under a flood of them this is a line that everybody waits in.
 const TCP_BACKLOG_MAX: i32 = 1024;
-/// Asked of the kernel for each UDP socket and direction; it grants what its limits allow.
+/// Room for queries that each UDP socket should have, in bytes, and for answers.
 pub const UDP_BUFFER_BYTES: usize = 4 << 20;
+/// Asked of the kernel for queries; it grants what its limits allow. A machine may stand still for a fifth of a second, and nobody's query is to be lost for
+/// that. Nobody waits longer for it either: what is long is reckoned by a smaller room ([`sieve::RECKONED_ROOM_OCTETS`]).
+const UDP_QUERIES_BYTES: usize = 16 << 20;
 /// How long the queries in work may take when stopping, in milliseconds: what an answer from elsewhere usually takes. Who waits
 /// longer than that waits for servers that do not answer, while everybody else would find the port closed.
 const STOP_GRACE_MS: u64 = 100;
@@ -264,11 +267,18 @@ fn bind_quic(address: SocketAddr) -> io::Result<UdpSocket> {
 /// Asks for large buffers; returns how many bytes of queries the kernel will hold.
 fn ask_for_buffers(socket: &Socket) -> usize {
     // Buffers are a wish: the kernel's limits may be lower, and only who may administer the network is not bound by them.
-    for (forced, plain) in [
-        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    for (forced, plain, wish) in [
+        (
+            libc::SO_RCVBUFFORCE,
+            libc::SO_RCVBUF,
+            UDP_QUERIES_BYTES as i32,
+        ),
+        (
+            libc::SO_SNDBUFFORCE,
+            libc::SO_SNDBUF,
+            UDP_BUFFER_BYTES as i32,
+        ),
     ] {
-        let wish = UDP_BUFFER_BYTES as i32;
         if set_option(socket, libc::SOL_SOCKET, forced, wish).is_err() {
             let _ = set_option(socket, libc::SOL_SOCKET, plain, wish);
         }

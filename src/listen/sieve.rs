@@ -68,6 +68,9 @@ const LOST_SHARE: u64 = 200;
 /// than it is, until the next filter.
 const DATAGRAM_OCTETS: u32 = 1024;
 
+/// A queue's room is for moments in which its thread has no core: whole machines stand still for a fifth of a second. Long is what the thread takes a
+/// tenth of a second for, so of a larger room no more than this counts below.
+pub const RECKONED_ROOM_OCTETS: u32 = 8 << 20;
 /// A queue is *long* from this part of its room on. The kernel counts up to a quarter of it too much, as what was taken is given back in lots.
 const LONG: (u64, u64) = (3, 8);
 /// From this part on it *fills*: where there is a filter already that is enough to let in less, for it is the flood alone that pays.
@@ -130,7 +133,8 @@ impl Pressure {
     }
 
     fn is_above(self, (num, den): (u64, u64)) -> bool {
-        u64::from(self.queued) * den > u64::from(self.room) * num
+        let room = self.room.min(RECKONED_ROOM_OCTETS);
+        u64::from(self.queued) * den > u64::from(room) * num
     }
 }
 
@@ -398,9 +402,11 @@ impl Sieve {
                 self.cut(come, now, &mut outcome);
             }
             State::Counting(_) if is_pressed && is_patient => self.state = State::Counting(now),
-            // All alike have lost what found no room.
+            // All alike have lost what found no room, or wait.
             State::Counting(_) if is_pressed && loses => {
-                let come = (self.taken + self.lost) as f64 / self.taken.max(1) as f64;
+                let waits = self.waiting().saturating_sub(self.waited) / DATAGRAM_OCTETS;
+                let come = self.taken + self.lost + u64::from(waits);
+                let come = come as f64 / self.taken.max(1) as f64;
                 self.cut(come, now, &mut outcome);
             }
             State::Counting(last) if now.saturating_sub(last) > QUIET_MAX => {

@@ -58,7 +58,7 @@ pub use source::{BoxFuture, Connect, TcpConnect};
 pub use status::{
     EscalationStatus, GenerationInfo, GenerationState, HeldStatus, MirrorStatus, TransferStatus,
 };
-pub(crate) use work::blocking;
+pub(crate) use work::{behind, blocking};
 
 use age::Escalation;
 use refresh::fingerprint;

@@ -61,7 +61,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 ///
 /// It has a thread of its own, because a priority that was lowered cannot be raised again without a privilege, and the
 /// threads of the runtime are used for other things after. Where the system gives no thread it is done without.
-pub(super) async fn behind<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn behind<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     blocking(move || {
         let work = std::sync::Mutex::new(Some(work));
         let take = || {

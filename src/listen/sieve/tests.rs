@@ -92,6 +92,11 @@ impl Queue {
         }
     }
 
+    /// Datagrams that may wait.
+    fn room(&self) -> f64 {
+        f64::from(self.pressure.room / DATAGRAM_OCTETS)
+    }
+
     /// What of each network is let in now.
     fn passes(&self, n: usize) -> f64 {
         self.rates[n] * self.sieve.share_of(network(n))
@@ -105,7 +110,7 @@ impl Queue {
         let asked: f64 = self.rates.iter().sum();
         let waiting = self.queued + come * seconds;
         let taken = waiting.min(self.capacity * seconds);
-        self.queued = (waiting - taken).min(1000.0);
+        self.queued = (waiting - taken).min(self.room());
         let lost = waiting - taken - self.queued;
         let mut spared = 0.0;
         for n in 0..self.rates.len() {
@@ -133,7 +138,7 @@ impl Queue {
         self.now += time;
         let come: f64 = (0..self.rates.len()).map(|n| self.passes(n)).sum();
         let waiting = self.queued + come * time.as_secs_f64();
-        self.queued = waiting.min(1000.0);
+        self.queued = waiting.min(self.room());
         let lost = (waiting - self.queued) as u32;
         self.pressure.dropped = self.pressure.dropped.wrapping_add(lost);
     }
@@ -243,6 +248,39 @@ fn after_a_moment_without_a_core_nothing_is_cut() {
         queue.stall(Duration::from_millis(30));
         assert_eq!(queue.pass().0.shares, None, "look {look}");
     }
+}
+
+#[test]
+fn a_deep_queue_loses_nothing_while_the_machine_stands_still_and_a_flood_is_cut_as_soon() {
+    let deep = |rates: &[f64]| {
+        let mut queue = Queue::new(rates);
+        queue.capacity = 90_000.0;
+        queue.pressure.room = 4 * RECKONED_ROOM_OCTETS;
+        (0..300).for_each(|_| drop(queue.pass()));
+        queue
+    };
+    let mut queue = deep(&[62_000.0, 1000.0]);
+    for look in 0..1000 {
+        if look % 200 == 0 {
+            queue.stall(Duration::from_millis(200));
+        }
+        let (outcome, lost) = queue.pass();
+        assert_eq!((outcome.shares, lost), (None, 0.0), "look {look}");
+    }
+    assert_eq!(queue.pressure.dropped, 0);
+    // Half of what is taken is less than is usual, so there is some patience; all that waits by then fits.
+    let mut queue = deep(&[0.0, 60_000.0, 300.0]);
+    queue.rates[0] = 90_000.0;
+    let patience = FLOOD.patience.div_duration_f64(LOOK_INTERVAL) as usize;
+    let looks = queue.looks_until_sieved();
+    assert!(looks <= 20 + patience, "{looks}");
+    assert_eq!(queue.pressure.dropped, 0);
+    let reckoned = f64::from(RECKONED_ROOM_OCTETS / DATAGRAM_OCTETS);
+    let until_short = (1..1000).find(|_| {
+        queue.pass();
+        queue.queued < reckoned / 8.0
+    });
+    assert!(until_short.is_some_and(|n| n <= 100), "{until_short:?}");
 }
 
 #[test]
