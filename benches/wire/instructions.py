@@ -1,8 +1,8 @@
 """Instructions of the server's own for each answer: what a noisy machine cannot disturb, so that a regression shows.
 
 The processor's counters cannot be had on every machine, so the server runs in callgrind, which counts those of the program and not the kernel's. It starts and
-warms uncounted; then a fixed number of questions is counted. With 2 threads the number must be that of 1, or they share something.
-What the threads do that do not answer is told apart.
+warms uncounted; then a fixed number of questions is counted. With 2 threads the number for a ready answer must be that of 1, or they share something.
+What the threads do that do not answer is told apart, and so is what answers cost that were made anew: a ready one has an end after some seconds, and in callgrind those are few questions.
 """
 
 import re
@@ -18,6 +18,8 @@ QUESTIONS = 40_000
 WINDOW = 64
 OPTIONS = ["burst=1", "patience=30"]
 START_MAX_S = 300
+# What makes an answer anew.
+ANEW = "::begin_and_keep"
 # Whoever uses less of its core is done with what it does at the start.
 IDLE_SHARE, IDLE_S = 0.1, 2
 
@@ -32,7 +34,7 @@ def measure(lab, args):
                 row = one(lab, peer, workload, threads)
                 rows.append(row)
                 faults += row["wrong"] if peer == "holdfast" else 0
-                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer, other threads {row['beside']:6.0f}  answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
+                print(f"  {workload} {peer:9} {threads} thread{'s'[:threads - 1]}  {row['instructions']:8.0f} per answer, other threads {row['beside']:6.0f}, {told_anew(row)}answered {row['answered']}, lost {row['lost']}, wrong {row['wrong']}", flush=True)
     return {"rows": rows, "faults": faults}
 
 
@@ -57,12 +59,40 @@ def one(lab, peer, workload, threads):
     run = lab.load(peer, few, f"count={QUESTIONS}", f"seconds={START_MAX_S}", *options)
     switch(pids, "off")
     end(process, START_MAX_S)
-    each = [[int(n) for n in re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)] for file in directory.glob("counts.*")]
-    counts = sorted((numbers[-1] for numbers in each if numbers), reverse=True)
-    answered = max(1, run["answered"])
     # The threads that answer have most to do.
-    return {"peer": peer, "workload": workload, "threads": threads, "instructions": sum(counts[:threads]) / answered, "beside": sum(counts[threads:]) / answered} | {
-        key: run[key] for key in ("answered", "lost", "wrong")}
+    counts = sorted((counted for counted in map(read, directory.glob("counts.*")) if counted), reverse=True)
+    all_of, beside = (sum(total for total, _, _ in part) for part in (counts[:threads], counts[threads:]))
+    times, anew = (sum(counted[index] for counted in counts[:threads]) for index in (1, 2))
+    answered = max(1, run["answered"])
+    return {"peer": peer, "workload": workload, "threads": threads, "instructions": all_of / answered, "beside": beside / answered, "anew": times,
+            "ready": (all_of - anew) / max(1, answered - times)} | {key: run[key] for key in ("answered", "lost", "wrong")}
+
+
+def told_anew(row):
+    if row["peer"] != "holdfast":
+        return ""
+    return f"a ready one {row['ready']:5.0f} ({row['anew']} made anew)  "
+
+
+def read(file):
+    """The instructions of a thread in all, how often it made an answer anew, and what those took; nothing of one that ran uncounted."""
+    total, names, target, times, anew, is_call = None, {}, "", 0, 0, False
+    with file.open() as lines:
+        for line in lines:
+            if is_call:
+                # What a call took stands in the line after it.
+                is_call = False
+                anew += int(line.split()[-1]) if ANEW in target else 0
+            elif match := re.match(r"c?fn=(\(\d+\))(?: (.*))?", line):
+                # A name is spelt out once, and then goes by its number.
+                number, name = match.groups()
+                target = names.setdefault(number, name or "")
+            elif match := re.match(r"calls=(\d+)", line):
+                is_call = True
+                times += int(match[1]) if ANEW in target else 0
+            elif match := re.match(r"(?:totals|summary): (\d+)", line):
+                total = int(match[1])
+    return total and (total, times, anew)
 
 
 def settle(process):
