@@ -48,7 +48,7 @@ use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
-use crate::resolve::seats::Seats;
+use crate::resolve::seats::{FullServer, Seats};
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
 use crate::resolve::shares::{CrowdedZone, PROMPT_FOR, Shares};
@@ -612,6 +612,11 @@ impl Resolver {
     /// Zones for whose servers as many questions wait as may, or did within the last minute.
     pub fn crowded_zones(&self) -> Vec<CrowdedZone> {
         self.0.shares.crowded(self.0.clock.now())
+    }
+
+    /// Servers at which as many questions are outstanding as may, or were within the last minute; the worst first.
+    pub fn full_servers(&self) -> Vec<FullServer> {
+        self.0.seats.full(self.0.clock.now())
     }
 
     /// Zones below which many names that do not exist are asked for, and how many questions that has left unasked since the start.
