@@ -702,7 +702,7 @@ impl Shared {
     ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
         let began = self.clock.now();
-        let begun = match self.begin_limited(&question, began) {
+        let begun = match self.begin_limited(&question, &budget, began) {
             Ok(begun) => begun,
             Err(crowded) => return self.refused(&question, crowded),
         };
