@@ -83,6 +83,11 @@ metrics! {
     https_refused_total,
     /// Connections that were closed at once because all places, or those of their network, are taken (`limits.tcp_connections_max`).
     connections_crowded_total,
+    /// Packets that were to open a connection and were dropped, or reset, before that: as more than the share of their network while too many came, nearly all by the
+    /// kernel, or because the line of those that wait to be taken was full. Who is dropped tries again.
+    connections_lost_total,
+    /// Of these about so many as more than the share of their network: the kernel's filter does not say how many.
+    connections_sieved_total,
     /// Connections that had to leave idle places to others.
     connections_ousted_total,
     /// Times that a connection over TCP or TLS was read no further for a while: 64 of its queries were in work, or 4096 of all connections'.

@@ -204,6 +204,7 @@ fn drill_and_flood() -> Moment {
                 "ended_at": null, "ended": null, "abort_at": 0.05, "asked": 120_000, "failed": 480, "failed_share": 0.004, "failed_share_before": 0.003},
             "flooded": [{"zone": "victim.example.", "since": since, "denials": 9120, "refused": 71_001}],
             "crowded": [{"zone": "slow.example.", "since": since, "waiting": 250, "refused": 4011}],
+            "full_servers": [{"address": "2001:db8:53::7", "since": since, "outstanding": 2000, "refused": 9050}],
             "top_talkers": {"over_s": 60, "queries": 900_000, "dropped": 400_000, "prefixes": [
                 {"prefix": "203.0.113.0/24", "queries": 500_000, "queries_share": 0.55, "dropped": 400_000, "dropped_share": 0.8},
                 {"prefix": "2001:db8:77:aa00::/56", "queries": 90_000, "queries_share": 0.1, "dropped": 0, "dropped_share": 0.0}]},
@@ -463,6 +464,7 @@ fn a_browser_shows_every_state() {
             "dropped, cut short or refused by a limit 5,000,000",
             "203.0.113.0/24 55.0 % 80.0 %",
             "slow.example. 250",
+            "2001:db8:53::7 2,000 9,050",
             "victim.example.",
             "9,120",
             "71,001",

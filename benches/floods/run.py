@@ -249,13 +249,14 @@ class Run:
 
 
 def outcomes(rows):
-    """Shares and latencies by kind; `all` is the honest clients whose target it is: not the names of victims, nor neighbours of the attackers, which stand beside."""
+    """Shares and latencies by kind; `all` is the honest clients whose target it is: not the names of victims, nor neighbours of the attackers, which stand beside. Of these by transport, too."""
     groups = collections.defaultdict(list)
-    for (_, kind, *_), row in rows:
+    for (_, kind, _, transport, *_), row in rows:
         groups[kind].append(row)
         if kind in ("cached", "uncached"):
             groups["all"].append(row)
-    return {kind: outcome(groups[kind]) for kind in ("all", "cached", "uncached", "victims", "neighbours", "beside")}
+            groups["udp" if transport == "udp" else "streams"].append(row)
+    return {kind: outcome(groups[kind]) for kind in ("all", "cached", "uncached", "udp", "streams", "victims", "neighbours", "beside")}
 
 
 def outcome(rows):
@@ -291,7 +292,7 @@ def number(value, digits=1):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-HEAD = ["event", "server", "phase", "attack/s", "right %", "at once %", "SERVFAIL / wrong / timeout", "p50 ms", "p99 ms", "p99 cached", "p99 uncached", "p99 to calm", "victims' names %", "neighbours %",
+HEAD = ["event", "server", "phase", "attack/s", "right %", "at once %", "SERVFAIL / wrong / timeout", "p50 ms", "p99 ms", "p99 cached", "p99 uncached", "p99 UDP", "p99 streams", "p99 to calm", "victims' names %", "neighbours %",
         "upstream/s", "told / asked octets", "lost before the server/s", "sieved/s", "of core", "others there", "beside p99 ms"]
 
 
@@ -304,7 +305,7 @@ def lines(run):
         every = window["all"]
         failed = f"{every['servfail']} / {every['wrong'] + every['other']} / {every['timeout']}"
         cells = [run["event"], run["peer"], window["phase"], number(window.get("attack_per_s"), 0), share(every["right"]), share(every["at_once"]), failed, number(every["p50_ms"]),
-                 number(every["p99_ms"]), number(window["cached"]["p99_ms"]), number(window["uncached"]["p99_ms"]), number(every["p99_to_calm"], 2), share(window["victims"]["right"]),
+                 number(every["p99_ms"]), number(window["cached"]["p99_ms"]), number(window["uncached"]["p99_ms"]), number(window["udp"]["p99_ms"]), number(window["streams"]["p99_ms"]), number(every["p99_to_calm"], 2), share(window["victims"]["right"]),
                  share(window["neighbours"]["right"]), number(window["upstream_per_s"], 0), number(window.get("amplification"), 2), number(window["overflowed_per_s"], 0), number(window["sieved_per_s"], 0), f"{window['cpu_share']:.0%}",
                  f"{window['others_share']:.0%}", number(window["beside"]["p99_ms"])]
         found.append(f"| {' | '.join(cells)} |")

@@ -7,7 +7,8 @@
 //! | ask | sends its message at once, and leaves with the first octet that comes back |
 //! | hello | as `ask`, with a TLS ClientHello: the server has signed by then, and the client has computed nothing |
 //!
-//! At port 53 the message is a query, elsewhere a ClientHello. Whoever is disconnected, or has left, makes place for the next one.
+//! At port 53 the message is a query, elsewhere a ClientHello. Whoever is disconnected, or has left, makes place for the next one; so does who is not let in
+//! within [`PATIENCE`], for an attacker waits for no kernel's second try.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -22,6 +23,7 @@ const OPEN_MAX: usize = 60_000;
 const EVENTS_MAX: usize = 256;
 const TICK_MS: libc::c_int = 1;
 const SLOW_EVERY: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -34,6 +36,7 @@ struct Connection {
     kind: Kind,
     message: usize,
     sent: usize,
+    begun: Instant,
     is_open: bool,
 }
 
@@ -60,6 +63,8 @@ struct Flood {
     open_count: usize,
     /// Who sends an octet when; in order of time.
     slow: VecDeque<(Instant, libc::c_int)>,
+    /// Who has begun when; in order of time.
+    begun: VecDeque<(Instant, libc::c_int)>,
     counts: Counts,
 }
 
@@ -107,6 +112,7 @@ pub fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
         open: Vec::new(),
         open_count: 0,
         slow: VecDeque::new(),
+        begun: VecDeque::new(),
         counts: Counts::default(),
     };
     let begun = Instant::now();
@@ -124,6 +130,7 @@ pub fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
             flood.connect();
         }
         flood.drip();
+        flood.give_up();
         flood.events();
     }
     let Counts {
@@ -153,12 +160,15 @@ impl Flood {
                 if self.open.len() <= index {
                     self.open.resize_with(index + 1, || None);
                 }
+                let begun = Instant::now();
                 self.open[index] = Some(Connection {
                     kind,
                     message,
                     sent: 0,
+                    begun,
                     is_open: false,
                 });
+                self.begun.push_back((begun, descriptor));
                 self.open_count += 1;
                 self.counts.open_max = self.counts.open_max.max(self.open_count);
             }
@@ -300,6 +310,20 @@ impl Flood {
                 self.close(descriptor);
             }
             _ => {}
+        }
+    }
+
+    /// Leaves those that were not let in for too long.
+    fn give_up(&mut self) {
+        while let Some(&(begun, descriptor)) = self.begun.front()
+            && begun.elapsed() >= PATIENCE
+        {
+            self.begun.pop_front();
+            let still = self.open[descriptor as usize].as_ref();
+            if still.is_some_and(|still| still.begun == begun && !still.is_open) {
+                self.counts.failed += 1;
+                self.close(descriptor);
+            }
         }
     }
 

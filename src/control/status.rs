@@ -24,7 +24,7 @@ use super::table::Table;
 use crate::drill::report::DrillState;
 
 pub use cache::{CacheStatus, FlushDone, KindStatus, TableStatus};
-pub use crowded::CrowdedStatus;
+pub use crowded::{CrowdedStatus, FullServerStatus};
 pub use flooded::FloodedStatus;
 pub use mirrors::{MirrorStatus, mirrors_text, transfer_text};
 pub use past::PastKernelStatus;
@@ -76,6 +76,9 @@ pub struct Status {
     /// Zones for whose servers too many questions wait.
     #[serde(default)]
     pub crowded: Vec<CrowdedStatus>,
+    /// Upstream servers at which too many questions are outstanding, the worst first.
+    #[serde(default)]
+    pub full_servers: Vec<FullServerStatus>,
     /// Zones below which many names that do not exist are asked for.
     #[serde(default)]
     pub flooded: Vec<FloodedStatus>,
@@ -178,7 +181,7 @@ impl Status {
         self.write_dead_prefixes(&mut out);
         self.write_retained(&mut out);
         self.stale.write(&mut out);
-        crowded::write(&self.crowded, &mut out);
+        crowded::write(&self.crowded, &self.full_servers, &mut out);
         flooded::write(&self.flooded, &mut out);
         past::write(&self.past_kernel, &mut out);
         self.top_talkers.write(&mut out);

@@ -3,13 +3,14 @@
 //! [`Sockets::bind`] takes all addresses first, so that nothing is answered before everything is there;
 //! [`Listeners::start`] then serves them until [`Listeners::stop`]. UDP has threads of its own (`udp`),
 //! TCP, TLS, HTTPS and QUIC have tasks (`streams` and `conversation`, `tls`, `https`, `quic`); all call the same pipeline. `proxy` tells who
-//! asks where a proxy is in between; `sieve` keeps a flood from filling a queue (`queue`); `xdp` has UDP come and go past the kernel, where that is wanted.
+//! asks where a proxy is in between; `sieve` keeps a flood from filling a queue (`queue`), and with `crowd` the line of connections; `xdp` has UDP come and go past the kernel, where that is wanted.
 //!
 //! Failure: an address that this machine does not have is a warning as long as another one works; an
 //! address that is taken or not permitted is an error, because a server that answers on half of its
 //! addresses is noticed too late.
 
 pub mod conversation;
+mod crowd;
 mod datagram;
 mod hosts;
 pub mod http_query;

@@ -23,6 +23,8 @@
 //!   ^---------QUIET_MAX------------'                          '--fills: work * `work_share`; else: work + a tenth each second
 //! ```
 //!
+//! Connections are sieved in the same way ([`CONNECTIONS`]) before a listening socket, whose queue is the line of those that wait to be taken (`crowd`).
+//!
 //! Nobody is sieved who is *spared*: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
 //! which asks no more than an honest one, cannot be told from honest ones here; then nothing is gained and nothing made worse.
 //!
@@ -53,14 +55,8 @@ const QUIET_MAX: Duration = Duration::from_secs(2);
 const COUNTED_MAX: usize = 1 << 13;
 /// Networks in a filter: each costs a comparison for every datagram.
 pub const SIEVED_MAX: usize = 256;
-/// A network that has asked less often since counting began is nobody's flood.
-const SIEVED_MIN: u64 = 8;
 /// So much more is let in each second.
 const GROWTH_PER_S: f64 = 0.1;
-/// But never less than this, in datagrams a second: any machine takes so many.
-const WORK_MIN_PER_S: f64 = 5000.0;
-/// What no network is cut below, a second: a household's phones and browsers.
-const LEVEL_MIN_PER_S: f64 = 20.0;
 /// One in so many is lost before anything is done about it: after a moment without a core a queue loses as much at once.
 const LOST_SHARE: u64 = 200;
 
@@ -71,6 +67,40 @@ const DATAGRAM_OCTETS: u32 = 1024;
 /// A queue's room is for moments in which its thread has no core: whole machines stand still for a fifth of a second. Long is what the thread takes a
 /// tenth of a second for, so of a larger room no more than this counts below.
 pub const RECKONED_ROOM_OCTETS: u32 = 8 << 20;
+
+/// What comes through a sieve, and how much of it is little.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Never less is let in than this, a second: any machine takes so many.
+    work_min_per_s: f64,
+    /// What no network is cut below, a second.
+    level_min_per_s: f64,
+    /// A network that has come less often since counting began is nobody's flood.
+    sieved_min: u64,
+    /// What a network with a share was found to send, if that was more, weighs as much as what is counted in so long.
+    memory: Duration,
+    /// Whether only packets that open a connection are sieved, and all others let in.
+    pub openings: bool,
+}
+
+/// Datagrams at a socket of UDP. A household's phones and browsers ask 20 times a second.
+pub const DATAGRAMS: Kind = Kind {
+    work_min_per_s: 5000.0,
+    level_min_per_s: 20.0,
+    sieved_min: 8,
+    memory: Duration::ZERO,
+    openings: false,
+};
+/// Connections at a listening socket. A tenth as many come of them, for each costs both sides ten times as much and carries many questions; so of a network there
+/// may be one or none between two filters, and what it was found to send before says more than that.
+pub const CONNECTIONS: Kind = Kind {
+    work_min_per_s: 1000.0,
+    level_min_per_s: 2.0,
+    sieved_min: 2,
+    memory: Duration::from_millis(200),
+    openings: true,
+};
+
 /// A queue is *long* from this part of its room on. The kernel counts up to a quarter of it too much, as what was taken is given back in lots.
 const LONG: (u64, u64) = (3, 8);
 /// From this part on it *fills*: where there is a filter already that is enough to let in less, for it is the flood alone that pays.
@@ -128,6 +158,28 @@ pub struct Pressure {
 }
 
 impl Pressure {
+    /// Of a line of connections: so many wait, and so many may. Each counts as a datagram.
+    pub fn of_line(waiting: usize, room: usize, dropped: u32) -> Pressure {
+        let octets = |count: usize| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            count.saturating_mul(DATAGRAM_OCTETS)
+        };
+        Pressure {
+            queued: octets(waiting),
+            room: octets(room),
+            dropped,
+        }
+    }
+
+    /// Whichever of two is nearer to being full.
+    pub fn or_longer(self, other: Pressure) -> Pressure {
+        let of = |one: Pressure, room: u32| u64::from(one.queued) * u64::from(room);
+        match of(other, self.room) > of(self, other.room) {
+            true => other,
+            false => self,
+        }
+    }
+
     fn is_long(self) -> bool {
         self.is_above(LONG)
     }
@@ -261,6 +313,7 @@ impl Usual {
 /// The sieve of one socket.
 #[derive(Debug)]
 pub struct Sieve {
+    kind: Kind,
     state: State,
     /// The last look, and what it has found.
     looked: Option<(Duration, Pressure)>,
@@ -288,11 +341,15 @@ pub struct Sieve {
     /// There is still much that waited before there was a filter; of each network that has a share, that and what part of a datagram it has left.
     has_backlog: bool,
     of_backlog: HashMap<Network, (f64, f64)>,
+    /// What each network with a share was found to send a second, where that is remembered.
+    known: HashMap<Network, f64>,
 }
 
-impl Default for Sieve {
-    fn default() -> Sieve {
+impl Sieve {
+    /// The sieve of a socket where this comes.
+    pub fn new(kind: Kind) -> Sieve {
         Sieve {
+            kind,
             state: State::Open,
             looked: None,
             came: 0,
@@ -310,11 +367,10 @@ impl Default for Sieve {
             queued: (0, Duration::ZERO),
             has_backlog: false,
             of_backlog: HashMap::new(),
+            known: HashMap::new(),
         }
     }
-}
 
-impl Sieve {
     /// Whether who asks has to be counted.
     pub fn is_counting(&self) -> bool {
         self.state != State::Open
@@ -449,7 +505,8 @@ impl Sieve {
         let time = now.saturating_sub(last);
         let half = FLOOD.work_share * came as f64 / time.as_secs_f64().max(0.001);
         let grows = pressure.queued >= before.queued || pressure.dropped != before.dropped;
-        let is_unusual = (self.usual.per_s()).is_some_and(|usual| half > usual.max(WORK_MIN_PER_S));
+        let is_unusual =
+            (self.usual.per_s()).is_some_and(|usual| half > usual.max(self.kind.work_min_per_s));
         is_unusual && grows && pressure.is_above(SURGES)
     }
 
@@ -493,7 +550,7 @@ impl Sieve {
         let drained = self.waited.saturating_sub(self.waiting()) / DATAGRAM_OCTETS;
         let come = (self.taken + self.lost).saturating_sub(drained.into());
         let come = come as f64 / self.counted_for(now);
-        match come <= USUAL_MARGIN * usual.max(WORK_MIN_PER_S) {
+        match come <= USUAL_MARGIN * usual.max(self.kind.work_min_per_s) {
             true => &SLOW,
             false => &FLOOD,
         }
@@ -502,13 +559,14 @@ impl Sieve {
     /// The kernel has taken no filter: all is let in.
     pub fn refused(&mut self) {
         self.shares.clear();
+        self.known.clear();
         self.has_backlog = false;
         self.state = State::Open;
     }
 
     /// New shares for so much work, by what was counted; `come`: so many times as much as was taken came through the filter.
     fn remake(&mut self, work: f64, come: f64, now: Duration, outcome: &mut Outcome) {
-        let work = work.max(WORK_MIN_PER_S);
+        let work = work.max(self.kind.work_min_per_s);
         let for_s = self.counted_for(now);
         let is_wary = self.manner(now).is_wary;
         outcome.unseen = self.unseen();
@@ -516,14 +574,25 @@ impl Sieve {
         let mut rates = Vec::with_capacity(self.asked.len());
         for (&network, asked) in &self.asked {
             let share = self.share_of(network);
-            if !asked.is_spared && (share < 1.0 || asked.taken >= SIEVED_MIN) {
+            if !asked.is_spared && (share < 1.0 || asked.taken >= self.kind.sieved_min) {
                 let per_s = come * asked.taken as f64 / for_s;
                 rest -= per_s;
-                rates.push((network, per_s / share));
+                rates.push((network, self.found(network, per_s / share, for_s)));
             }
         }
+        // Of whom nothing has come through.
+        let silent = self.known.keys();
+        for &network in silent.filter(|network| !self.asked.contains_key(*network)) {
+            rates.push((network, self.found(network, 0.0, for_s)));
+        }
         rates.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.cmp(b)));
-        let shares = shares(&rates, rest.max(0.0), work);
+        let level_min = self.kind.level_min_per_s;
+        let shares = shares(&rates, rest.max(0.0), work, level_min);
+        self.known.clear();
+        if !self.kind.memory.is_zero() {
+            // The shares are those of the first ones.
+            self.known.extend(rates.iter().take(shares.len()).copied());
+        }
         self.state = match shares.is_empty() {
             true => State::Counting(now),
             false => State::Sieving(work),
@@ -543,6 +612,14 @@ impl Sieve {
         self.shares = shares;
         self.queued = (self.looked.map_or(0, |(_, pressure)| pressure.queued), now);
         self.begin(now);
+    }
+
+    /// What a network sends a second, by what was counted in so many seconds and what was known of it; more than was known is believed at once.
+    fn found(&self, network: Network, per_s: f64, for_s: f64) -> f64 {
+        let memory_s = self.kind.memory.as_secs_f64();
+        (self.known.get(&network)).map_or(per_s, |before| {
+            per_s.max((before * memory_s + per_s * for_s) / (memory_s + for_s))
+        })
     }
 
     /// About how many the filter dropped of each network.
@@ -579,7 +656,7 @@ impl Sieve {
 
 /// The shares that make `rates` (per second, falling) and `rest` no more than `work`: what is above one level for all is cut off. No
 /// network is cut to less than one that is not in the filter has.
-fn shares(rates: &[(Network, f64)], rest: f64, work: f64) -> Vec<Share> {
+fn shares(rates: &[(Network, f64)], rest: f64, work: f64, level_min: f64) -> Vec<Share> {
     let sum: f64 = rates.iter().map(|(_, rate)| rate).sum();
     if rest + sum <= work {
         return Vec::new();
@@ -596,7 +673,7 @@ fn shares(rates: &[(Network, f64)], rest: f64, work: f64) -> Vec<Share> {
         level = next;
     }
     // What is not sieved at all may be more than there is work for.
-    let level = level.max(LEVEL_MIN_PER_S);
+    let level = level.max(level_min);
     let above = rates.iter().take(SIEVED_MAX);
     let above = above.take_while(|(_, rate)| *rate > level);
     above
@@ -613,8 +690,13 @@ const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
 /// Where an IP header has its sender (RFC 791 section 3.1, RFC 8200 section 3).
 const FOUR_SENDER: u32 = 12;
 const SIX_SENDER: u32 = 8;
-/// Operations: load a word, load what was kept, keep, mask, jump, jump if equal, jump if not less than X, load into X, return.
+/// Where a TCP header has its flags, those of SYN and ACK, and SYN alone: what opens a connection (RFC 9293 section 3.1).
+const TCP_FLAGS: u32 = 13;
+const SYN_OR_ACK: u32 = 0x12;
+const SYN: u32 = 0x02;
+/// Operations: load a word, load an octet, load what was kept, keep, mask, jump, jump if equal, jump if not less than X, load into X, return.
 const LOAD: u16 = 0x20;
+const LOAD_OCTET: u16 = 0x30;
 const RECALL: u16 = 0x60;
 const KEEP: u16 = 0x02;
 const AND: u16 = 0x54;
@@ -641,8 +723,17 @@ fn unless_equal(operand: u32, leave_out: u8) -> Step {
 }
 
 /// The filter that lets in of each network its share, and of all others everything. All are of one family, as the clients of a socket are.
-pub fn filter(shares: &[Share]) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(6 * shares.len() + 8);
+pub fn filter(kind: Kind, shares: &[Share]) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(6 * shares.len() + 12);
+    if kind.openings {
+        steps.push(step(LOAD_OCTET, TCP_FLAGS));
+        steps.push(step(AND, SYN_OR_ACK));
+        steps.push(Step {
+            if_true: 1,
+            ..step(IF_EQUAL, SYN)
+        });
+        steps.push(step(RETURN, u32::MAX));
+    }
     match shares.first().map(|first| first.network) {
         None => return vec![step(RETURN, u32::MAX)],
         Some(Network::Four(_)) => {

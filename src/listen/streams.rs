@@ -9,18 +9,22 @@
 //! bounded, in all and per client network, and a connection must bring a whole query in time; when half of all
 //! places are taken that time gets short for who has asked nothing yet, and when all are, those at which nothing is under way are given to newcomers (`places`). Clients that ask for it are told how long (RFC 7828).
 //!
+//! How many connections are taken is another limit: where more are opened, the kernel lets in a share of each network (`crowd`).
+//!
 //! Failure: who finds no place, for at all of them something is under way, is disconnected at once. Out of file descriptors, the listener pauses and goes on.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 use super::conversation::{Common, Conversation, PARALLEL_MAX};
+use super::crowd::{self, Crowd, turn_away};
 use super::https;
 use super::proxy::Proxies;
 use super::quic::QuicDoor;
@@ -181,46 +185,69 @@ struct Door {
 }
 
 impl Door {
-    async fn serve(mut self) {
+    async fn serve(self) {
+        let mut crowd = Crowd::new();
+        let mut stopped = self.common.stopped.clone();
         loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                _ = self.common.stopped.wait_for(|stop| *stop) => return,
-            };
-            let (stream, client) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::debug!(%error, "a TCP connection cannot be taken");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    continue;
+            for _ in 0..crowd::TURN_MAX {
+                let is_counting = crowd.is_counting();
+                let accepted = tokio::select! {
+                    biased;
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                    accepted = self.listener.accept() => Some(accepted),
+                    () = sleep(crowd::LOOK_INTERVAL), if is_counting => None,
+                };
+                match accepted {
+                    Some(Ok((stream, client))) => self.begin(&mut crowd, stream, client),
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "a TCP connection cannot be taken");
+                        sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    }
+                    None => {}
                 }
-            };
-            let is_proxy = self.proxies.has(client);
-            let place = match is_proxy {
-                true => self.places.take_unnamed(),
-                false => self.places.take(client.ip()),
-            };
-            let Some(place) = place else {
-                tracing::debug!(%client, "too many TCP connections");
-                self.common.metrics.connections_crowded_total.inc();
-                continue;
-            };
-            let connection = Connection {
-                stream,
-                client: Client::new(client, Transport::Tcp),
-                proxies: is_proxy.then(|| self.proxies.clone()),
-                common: self.common.clone(),
-                place,
-            };
-            let (tls, alive) = (self.tls.clone(), self.alive.clone());
-            let https = self.https.clone();
-            tokio::spawn(async move {
-                if let Err(error) = connection.serve(tls, https).await {
-                    tracing::debug!(%client, %error, "connection ends");
-                }
-                drop(alive);
-            });
+                let handshakes = self.tls.as_ref().map(|(door, _)| door.crowd());
+                let Common {
+                    pipeline, metrics, ..
+                } = &self.common;
+                crowd.look(&self.listener, handshakes, pipeline, metrics);
+            }
+            yield_now().await;
         }
+    }
+
+    /// Serves a connection, if there is a place for it.
+    fn begin(&self, crowd: &mut Crowd, stream: TcpStream, client: SocketAddr) {
+        let metrics = &self.common.metrics;
+        if !crowd.came(&stream, client, &self.proxies, &self.common.pipeline) {
+            metrics.connections_lost_total.inc();
+            metrics.connections_sieved_total.inc();
+            return turn_away(stream);
+        }
+        let is_proxy = self.proxies.has(client);
+        let place = match is_proxy {
+            true => self.places.take_unnamed(),
+            false => self.places.take(client.ip()),
+        };
+        let Some(place) = place else {
+            tracing::debug!(%client, "too many TCP connections");
+            metrics.connections_crowded_total.inc();
+            return turn_away(stream);
+        };
+        let connection = Connection {
+            stream,
+            client: Client::new(client, Transport::Tcp),
+            proxies: is_proxy.then(|| self.proxies.clone()),
+            common: self.common.clone(),
+            place,
+        };
+        let (tls, alive) = (self.tls.clone(), self.alive.clone());
+        let https = self.https.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.serve(tls, https).await {
+                tracing::debug!(%client, %error, "connection ends");
+            }
+            drop(alive);
+        });
     }
 }
 
@@ -280,8 +307,6 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;

@@ -15,6 +15,7 @@ use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct TlsDoor {
     clock: Clock,
     handshakes: Arc<Places>,
     signatures: Semaphore,
+    /// Handshakes that wait for their turn.
+    waiting: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
@@ -130,6 +133,7 @@ impl TlsDoor {
             signatures: Semaphore::new(
                 SIGNATURES_PER_TURN * available_parallelism().map_or(1, |n| n.get()),
             ),
+            waiting: AtomicUsize::new(0),
             metrics,
         })
     }
@@ -147,6 +151,11 @@ impl TlsDoor {
     /// How it is spoken to a client that comes over QUIC now.
     pub fn quic(&self) -> Arc<quinn::ServerConfig> {
         self.config.load().quic.clone()
+    }
+
+    /// Handshakes that wait to be computed, and how many may.
+    pub fn crowd(&self) -> (usize, usize) {
+        (self.waiting.load(Ordering::Relaxed), HANDSHAKES_MAX)
     }
 
     /// Where clients and their failures are counted.
@@ -217,12 +226,30 @@ impl TlsDoor {
         config: Arc<ServerConfig>,
     ) -> io::Result<TlsStream<S>> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let waits = Waits::new(&self.waiting);
         let turn = self.signatures.acquire().await.map_err(io::Error::other)?;
+        drop(waits);
         // Here everything is computed that has to be.
         let rest = hello.into_stream(config);
         yield_now().await;
         drop(turn);
         rest.await
+    }
+}
+
+/// One of those that wait, until it is dropped.
+struct Waits<'c>(&'c AtomicUsize);
+
+impl Waits<'_> {
+    fn new(count: &AtomicUsize) -> Waits<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waits(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -26,7 +26,7 @@ use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent};
 use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
 use super::queue;
-use super::sieve::{Pressure, Share, Sieve};
+use super::sieve::{DATAGRAMS, Pressure, Share, Sieve};
 use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, ReadyAnswers};
@@ -260,7 +260,7 @@ impl Door for SocketDoor {
     }
 
     fn sieve(&mut self, shares: &[Share]) -> io::Result<()> {
-        queue::sieve(&self.socket, shares)
+        queue::sieve(&self.socket, DATAGRAMS, shares)
     }
 
     fn is_shut(&self, _: &io::Error) -> bool {
@@ -297,7 +297,7 @@ impl Shared {
         door.set_patience(Duration::from_millis(STOP_LOOK_INTERVAL_MS));
         let mut answers = Answers::default();
         let mut kept = self.pipeline.ready_answers(threads);
-        let mut sieve = Sieve::default();
+        let mut sieve = Sieve::new(DATAGRAMS);
         let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
             if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {

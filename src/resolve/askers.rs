@@ -35,6 +35,13 @@ impl Asker {
     }
 }
 
+impl Asker {
+    /// Whether it is the network of a client.
+    pub(super) fn is_somebody(self) -> bool {
+        self != Asker::default()
+    }
+}
+
 /// What each has asked.
 #[derive(Debug, Default)]
 pub(super) struct Askers {
@@ -46,7 +53,7 @@ pub(super) struct Askers {
 impl Askers {
     /// Counts a question below the zone with this number; whether its asker is rare there.
     pub fn is_rare(&mut self, zone: u64, asker: Asker, now: Now) -> bool {
-        if asker == Asker::default() {
+        if !asker.is_somebody() {
             return true;
         }
         self.roll(now);
@@ -64,6 +71,12 @@ impl Askers {
             }
             None => false,
         }
+    }
+
+    /// Whether he was rare there when he was counted last.
+    pub fn was_rare(&self, zone: u64, asker: Asker) -> bool {
+        let counted = |of: &HashMap<_, u32>| of.get(&(zone, asker)).copied().unwrap_or(0);
+        (1..=RARE_MAX).contains(&(counted(&self.present) + counted(&self.before)))
     }
 
     fn roll(&mut self, now: Now) {

@@ -6,9 +6,8 @@
 //! it has already hedged once.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::askers::Asker;
@@ -49,6 +48,8 @@ pub struct Budget {
     trouble: Mutex<Option<String>>,
     trace: Trace,
     asker: Asker,
+    /// A zone that may be asked although too many of its names do not exist.
+    let_in: OnceLock<Name>,
 }
 
 impl Budget {
@@ -72,6 +73,7 @@ impl Budget {
             trouble: Mutex::default(),
             trace: Trace::off(),
             asker: Asker::default(),
+            let_in: OnceLock::new(),
         }
     }
 
@@ -90,6 +92,16 @@ impl Budget {
     /// Whose question it is; of several that wait for it, the first one's.
     pub fn asker(&self) -> Asker {
         self.asker
+    }
+
+    /// The servers of this zone may be asked although too many of its names do not exist.
+    pub fn let_in(&self, zone: Name) {
+        let _ = self.let_in.set(zone);
+    }
+
+    /// Whether they may.
+    pub fn is_let_in(&self, zone: &Name) -> bool {
+        self.let_in.get() == Some(zone)
     }
 
     /// Where to write down what is done for this client question.

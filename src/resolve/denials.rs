@@ -18,6 +18,8 @@
 //! their time, and thousands would be under way before the first of them has failed.
 //!
 //! The last half of the credit is kept for networks that ask little below the zone (`askers`): so a flood cannot take it from who wants a name that exists.
+//! At its begin it does all the same: where names used to exist as many are under way as come before the first is denied, and when they are, the zone is in debt for two seconds. So
+//! those networks have as much credit *apart*, half as fast, once there is no other. What it leads to counts as everything else does.
 //!
 //! The threads that listen look here before they make a task, and tasks begin later, many at once. So whoever is let in by such a look is *promised*
 //! a stake until his task has one; else each look until then would let in one more for the same credit.
@@ -45,6 +47,8 @@ const CLEAR_EVERY: Duration = Duration::from_secs(1);
 const BURST: Duration = Duration::from_secs(1);
 /// What of that is kept for networks that ask little below the zone.
 const FOR_RARE: Duration = Duration::from_millis(500);
+/// What a question costs of as much again that is theirs alone, in questions: so it comes back half as fast.
+const APART_COST: u32 = 2;
 /// What was promised and not begun is forgotten after one to two of these.
 const PROMISE_WINDOW: Duration = Duration::from_millis(500);
 /// Questions of a zone that may be under way before something useful has come of one, as time at its rate, and at least.
@@ -101,6 +105,9 @@ struct Row {
     promised: [u32; 2],
     promised_window: u64,
     useful_at: Option<Duration>,
+    /// When the credit apart will be whole again, and who was let in by it and has not begun.
+    apart_full_at: Duration,
+    apart_promised: u32,
     flooded_since_s: Option<u64>,
     refused: u64,
     refused_at: Option<Duration>,
@@ -145,6 +152,27 @@ impl Row {
         self.full_at.max(now.mono) + self.staked + promised <= now.mono + BURST
     }
 
+    /// Takes of the credit apart, if there is any.
+    fn take_apart(&mut self, each: Duration, now: Now) -> bool {
+        if self.apart_full_at <= now.mono {
+            // Who was promised something that long ago will not come any more.
+            self.apart_promised = 0;
+        }
+        let full_at = self.apart_full_at.max(now.mono) + APART_COST * each;
+        let may = full_at <= now.mono + FOR_RARE.max(APART_COST * each);
+        if may {
+            self.apart_full_at = full_at;
+        }
+        may
+    }
+
+    /// One of those who were let in by it begins.
+    fn keep_apart(&mut self) -> bool {
+        let may = self.apart_promised > 0;
+        self.apart_promised = self.apart_promised.saturating_sub(1);
+        may
+    }
+
     /// What the next question is likely to cost.
     fn expected(&self, each: Duration, now: Now) -> Duration {
         let is_proven = (self.useful_at).is_some_and(|at| now.mono < at + PROVEN_FOR);
@@ -180,7 +208,8 @@ impl Row {
 
     /// There is nothing to remember.
     fn is_quiet(&self, now: Now) -> bool {
-        let is_idle = self.under_way == 0 && self.staked.is_zero() && self.full_at <= now.mono;
+        let is_whole = self.full_at <= now.mono && self.apart_full_at <= now.mono;
+        let is_idle = self.under_way == 0 && self.staked.is_zero() && is_whole;
         is_idle && self.in_vain < IN_VAIN_MIN && self.counted(now) == 0 && !self.is_told(now)
     }
 
@@ -204,7 +233,12 @@ pub enum Outcome {
 }
 
 /// What a question under way may cost its zone.
-pub type Stake = Duration;
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stake {
+    cost: Duration,
+    /// The zone had no credit but that of networks that ask little.
+    pub is_apart: bool,
+}
 
 impl Denials {
     /// So many a second and zone; 0 for no limit.
@@ -243,12 +277,18 @@ impl Denials {
             let may = match row.has_credit_beside(promised + FOR_RARE, now) {
                 true => true,
                 // Counted even where there is no credit at all.
-                false => {
-                    askers.is_rare(row.number, asker, now) && row.has_credit_beside(promised, now)
-                }
+                false if !askers.is_rare(row.number, asker, now) => false,
+                false => row.has_credit_beside(promised, now),
             };
-            row.promised[0] += u32::from(may);
-            may
+            if may {
+                row.promised[0] += 1;
+                return true;
+            }
+            let is_let_in = asker.is_somebody()
+                && askers.was_rare(row.number, asker)
+                && row.take_apart(each, now);
+            row.apart_promised += u32::from(is_let_in);
+            is_let_in
         })
     }
 
@@ -283,23 +323,34 @@ impl Denials {
     }
 
     /// Whether a client's question may be looked for, and what it stakes until [`Denials::settle`]; a refusal is counted.
-    pub fn stake(&mut self, zone: &Name, now: Now) -> Option<Stake> {
+    pub fn stake(&mut self, zone: &Name, asker: Asker, now: Now) -> Option<Stake> {
         let Some(each) = self.each else {
-            return Some(Stake::ZERO);
+            return Some(Stake::default());
         };
         if is_limited(zone) && self.has_room(zone, now) {
             self.row(zone).keep_promise();
         }
-        if !self.may_ask(zone, now) {
+        let mut is_apart = false;
+        let may = self.may(zone, now, |row, each, askers| {
+            if row.has_credit(now) {
+                return true;
+            }
+            let number = row.number;
+            is_apart = asker.is_somebody()
+                && (askers.was_rare(number, asker) && row.keep_apart()
+                    || askers.is_rare(number, asker, now) && row.take_apart(each, now));
+            is_apart
+        });
+        if !may {
             return None;
         }
         let Some(row) = self.zones.get_mut(zone) else {
-            return Some(Stake::ZERO);
+            return Some(Stake::default());
         };
-        let stake = row.expected(each, now);
-        row.staked += stake;
+        let cost = row.expected(each, now);
+        row.staked += cost;
         row.under_way += 1;
-        Some(stake)
+        Some(Stake { cost, is_apart })
     }
 
     /// What became of a client's question, and what it had staked.
@@ -310,7 +361,7 @@ impl Denials {
         let Some(row) = self.zones.get_mut(zone) else {
             return;
         };
-        row.staked = row.staked.saturating_sub(stake);
+        row.staked = row.staked.saturating_sub(stake.cost);
         row.under_way = row.under_way.saturating_sub(1);
         let in_vain = match outcome {
             Outcome::Useful => 0.0,
@@ -437,7 +488,7 @@ mod tests {
                     let outcome = [Outcome::Useful, Outcome::Denied][usize::from(is_denied)];
                     denials.settle(&zone, stake, outcome, at(ms));
                 }
-                if let Some(stake) = denials.stake(&zone, at(ms)) {
+                if let Some(stake) = denials.stake(&zone, Asker::default(), at(ms)) {
                     asked += u64::from(ms >= 5000);
                     under_way.push_back((ms + ANSWER_AFTER_MS, ms % 10 < denied_of_10, stake));
                 }
@@ -450,7 +501,8 @@ mod tests {
     fn failures_cost_as_much_as_denials_and_are_no_flood_of_names() {
         let mut denials = Denials::new(20);
         let zone = name("trap.example.");
-        let fails = |denials: &mut Denials, ms| match denials.stake(&zone, at(ms)) {
+        let fails = |denials: &mut Denials, ms| match denials.stake(&zone, Asker::default(), at(ms))
+        {
             Some(stake) => {
                 denials.settle(&zone, stake, Outcome::Failed, at(ms));
                 true
@@ -465,7 +517,7 @@ mod tests {
         );
         // What is given up for other reasons is forgotten.
         for ms in 10_000..10_500 {
-            let stake = denials.stake(&zone, at(ms)).unwrap();
+            let stake = denials.stake(&zone, Asker::default(), at(ms)).unwrap();
             denials.settle(&zone, stake, Outcome::Unknown, at(ms));
         }
         let mut unlimited = Denials::new(0);
@@ -479,7 +531,7 @@ mod tests {
         let mut denials = Denials::new(50);
         let zone = name("new.example.");
         let begin = |denials: &mut Denials, ms: u64| {
-            let stakes = (0..1000).filter_map(|_| denials.stake(&zone, at(ms)));
+            let stakes = (0..1000).filter_map(|_| denials.stake(&zone, Asker::default(), at(ms)));
             stakes.collect::<Vec<_>>()
         };
         let stakes = begin(&mut denials, 0);
@@ -506,7 +558,7 @@ mod tests {
         let mut denials = Denials::new(20);
         let zone = name("trap.example.");
         for ms in (0..20_000).step_by(50) {
-            let stake = denials.stake(&zone, at(ms)).unwrap();
+            let stake = denials.stake(&zone, Asker::default(), at(ms)).unwrap();
             denials.settle(&zone, stake, Outcome::Failed, at(ms));
         }
         let let_in = |denials: &mut Denials, ms: u64| {
@@ -519,7 +571,7 @@ mod tests {
         assert!(all.contains(&first), "{first}");
         assert_eq!(let_in(&mut denials, 30_300), 0);
         // They begin, and are as good as failed until they end.
-        let begin = (0..first).filter_map(|_| denials.stake(&zone, at(30_300)));
+        let begin = (0..first).filter_map(|_| denials.stake(&zone, Asker::default(), at(30_300)));
         let stakes: Vec<Stake> = begin.collect();
         let more = let_in(&mut denials, 30_300);
         assert_eq!((stakes.len(), more), (first, 0));
@@ -547,7 +599,7 @@ mod tests {
                 if !denials.may_come(&zone, of, at(ms)) {
                     return false;
                 }
-                match denials.stake(&zone, at(ms)) {
+                match denials.stake(&zone, of, at(ms)) {
                     Some(stake) => {
                         if outcome == Outcome::Denied {
                             denials.note(&zone, at(ms));
@@ -574,6 +626,45 @@ mod tests {
             let_in.iter().all(|let_in| (900..=1200).contains(let_in)),
             "{let_in:?}"
         );
+    }
+
+    /// As many names are under way at the begin of a flood as come before the first one is denied: more than there is credit for in seconds.
+    #[test]
+    fn the_begin_of_a_flood_costs_who_asks_little_next_to_nothing() {
+        const ANSWER_AFTER_MS: u64 = 200;
+        let mut denials = Denials::new(100);
+        let zone = name("flooded.example.");
+        let asker = |n: u64| Asker::of([10, 0, n as u8, 1].into());
+        let mut under_way = std::collections::VecDeque::new();
+        let (mut asked, mut honest, mut refused) = (0, 0, 0);
+        for ms in 0..4000 {
+            while under_way.front().is_some_and(|(due, _, _)| *due <= ms) {
+                let (_, outcome, stake) = under_way.pop_front().unwrap();
+                if outcome == Outcome::Denied {
+                    denials.note(&zone, at(ms));
+                }
+                denials.settle(&zone, stake, outcome, at(ms));
+            }
+            let mut ask = |of: Asker, outcome: Outcome| {
+                let may_come = denials.may_come(&zone, of, at(ms));
+                let stake = may_come.then(|| denials.stake(&zone, of, at(ms))).flatten();
+                let is_let_in = stake.is_some();
+                under_way.extend(stake.map(|stake| (ms + ANSWER_AFTER_MS, outcome, stake)));
+                u64::from(is_let_in)
+            };
+            if ms >= 1000 {
+                let flood = (0..10).map(|n| ask(asker((10 * ms + n) % 128), Outcome::Denied));
+                asked += flood.sum::<u64>();
+            }
+            if ms % 50 == 0 {
+                honest += 1;
+                refused += 1 - ask(asker(128 + ms / 50 % 50), Outcome::Useful);
+            }
+        }
+        // In the moment until each network of the flood has asked too often.
+        assert!(refused <= 2, "{refused} of {honest}");
+        let before_denials = 10 * ANSWER_AFTER_MS;
+        assert!(asked <= before_denials + 250, "{asked}");
     }
 
     #[test]

@@ -9,15 +9,33 @@
 //! first half was taken. So whoever asks most fills half, and finds the server full before anybody else does. A question that finds no seat goes to another address of
 //! the zone; where it finds none at any it fails at once, as one without a place does. Forwarders, which are asked for everything, have no such limit.
 //!
-//! Failure: that there is no seat says nothing of the server, and is not remembered.
+//! Failure: that there is no seat says nothing of the server, and nothing is done about it; it is told for a minute ([`Seats::full`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::askers::{Asker, Askers};
 use crate::clock::Now;
 use crate::metrics::Metrics;
+
+/// Servers that are told for having had no seat, and for how long after the last time.
+const FULL_MAX: usize = 1000;
+const FULL_FOR: Duration = Duration::from_secs(60);
+
+/// A server at which a question found no seat, now or within the last minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullServer {
+    /// Its address.
+    pub server: IpAddr,
+    /// Since when, seconds since 1970.
+    pub since_s: u64,
+    /// Questions that are outstanding there.
+    pub outstanding: usize,
+    /// Questions that found no seat.
+    pub refused: u64,
+}
 
 /// The seats at all servers.
 #[derive(Debug, Default)]
@@ -33,8 +51,23 @@ struct Tables {
     /// Of the servers at which a question is outstanding, and no others.
     servers: HashMap<IpAddr, Row>,
     askers: Askers,
+    /// Those at which somebody found no seat.
+    full: HashMap<IpAddr, Refusals>,
     /// Rows that were ever made.
     made: u64,
+}
+
+#[derive(Debug)]
+struct Refusals {
+    since_s: u64,
+    last: Duration,
+    count: u64,
+}
+
+impl Refusals {
+    fn lasts(&self, now: Now) -> bool {
+        now.mono < self.last + FULL_FOR
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +97,7 @@ impl Seats {
             servers,
             askers,
             made,
+            ..
         } = &mut *tables;
         let row = servers.entry(server).or_insert_with(|| {
             *made += 1;
@@ -79,6 +113,7 @@ impl Seats {
         };
         if !is_free {
             self.metrics.upstream_server_crowded_total.inc();
+            tables.refused(server, now);
             return None;
         }
         row.taken += 1;
@@ -90,9 +125,42 @@ impl Seats {
         (self.tables().servers.get(&server)).map_or(0, |row| row.taken)
     }
 
+    /// Servers at which somebody found no seat within the last minute, the worst first.
+    pub fn full(&self, now: Now) -> Vec<FullServer> {
+        let tables = self.tables();
+        let lasting = tables.full.iter().filter(|(_, r)| r.lasts(now));
+        let full = lasting.map(|(&server, refusals)| FullServer {
+            server,
+            since_s: refusals.since_s,
+            outstanding: tables.servers.get(&server).map_or(0, |row| row.taken),
+            refused: refusals.count,
+        });
+        let mut full: Vec<_> = full.collect();
+        full.sort_by_key(|of| (std::cmp::Reverse(of.refused), of.server));
+        full
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // Sound between any two operations.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn refused(&mut self, server: IpAddr, now: Now) {
+        let is_known = self.full.get(&server).is_some_and(|r| r.lasts(now));
+        if !is_known {
+            self.full.retain(|_, r| r.lasts(now));
+            if self.full.len() >= FULL_MAX {
+                return;
+            }
+        }
+        let row = self.full.entry(server).or_insert(Refusals {
+            since_s: now.wall_s,
+            last: now.mono,
+            count: 0,
+        });
+        (row.last, row.count) = (now.mono, row.count + 1);
     }
 }
 
@@ -145,12 +213,51 @@ mod tests {
             .filter_map(|n| seats.take(ONE, asker(n), now))
             .collect();
         assert_eq!((much.len() + others.len(), seats.taken(ONE)), (100, 100));
-        assert!(metrics.upstream_server_crowded_total.value() > 200);
+        let passed_over = metrics.upstream_server_crowded_total.value();
+        assert!(passed_over > 200);
+        // Told for a minute, and TWO not, which had seats for all.
+        let [full] = &seats.full(now)[..] else {
+            panic!("one server");
+        };
+        let told = (full.server, full.outstanding, full.refused);
+        assert_eq!(told, (ONE, 100, passed_over));
+        let late = Now::new(FULL_FOR, now.wall_s);
+        assert_eq!(seats.full(late), []);
         drop(much);
         assert!(seats.take(ONE, asker(1), now).is_some());
         drop(others);
         assert_eq!((seats.taken(ONE), seats.taken(TWO)), (0, 0));
         assert!(seats.tables().servers.is_empty());
+    }
+
+    #[test]
+    fn servers_without_a_seat_are_told_the_worst_first() {
+        let seats = Seats::new(2, Arc::default());
+        let at = |s: u64| Now::new(Duration::from_secs(s), 1000 + s);
+        let much = |server: IpAddr, count: usize, now: Now| -> Vec<Seat> {
+            (0..count)
+                .filter_map(|_| seats.take(server, asker(1), now))
+                .collect()
+        };
+        let held = [much(ONE, 10, at(1)), much(TWO, 20, at(2))];
+        assert_eq!(held.each_ref().map(Vec::len), [2, 2]);
+        let told = |now: Now| -> Vec<_> {
+            let full = seats.full(now).into_iter();
+            let row = |of: FullServer| (of.server, of.since_s, of.outstanding, of.refused);
+            full.map(row).collect()
+        };
+        assert_eq!(told(at(3)), [(TWO, 1002, 2, 18), (ONE, 1001, 2, 8)]);
+        drop(held);
+        // Which is still told when nothing is outstanding there any more, and after a minute begins anew.
+        let again = much(TWO, 3, at(61));
+        assert_eq!(told(at(61)), [(TWO, 1002, 2, 19)]);
+        drop(again);
+        let _anew = much(ONE, 3, at(130));
+        assert_eq!(told(at(130)), [(ONE, 1130, 2, 1)]);
+        // As many as there is room for.
+        let servers = (0..FULL_MAX as u32 + 9).map(|n| IpAddr::from(n.to_be_bytes()));
+        let _all: Vec<_> = servers.map(|server| much(server, 3, at(131))).collect();
+        assert_eq!(seats.full(at(131)).len(), FULL_MAX);
     }
 
     #[test]

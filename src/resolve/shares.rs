@@ -83,6 +83,17 @@ pub struct CrowdedZone {
     pub refused: u64,
 }
 
+/// How a question comes to servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To those of its zone.
+    Usual,
+    /// The same, and it was let in for the sake of who asks little, although too many names there do not exist.
+    LetIn,
+    /// To forwarders, which are asked for all zones, without a zone's limit.
+    Forwarded,
+}
+
 /// All places.
 #[derive(Debug)]
 pub struct Shares {
@@ -147,14 +158,15 @@ impl Shares {
         self.tables().denials.refused()
     }
 
-    /// A place at the servers of `zone`; at forwarders `apart`, which are asked for all zones, without a zone's limit.
+    /// A place at the servers of `zone`.
     ///
     /// # Errors
     /// There is none.
-    pub fn enter(self: &Arc<Self>, zone: &Name, apart: bool, now: Now) -> Result<Place, Crowded> {
+    pub fn enter(self: &Arc<Self>, zone: &Name, way: Way, now: Now) -> Result<Place, Crowded> {
+        let apart = way == Way::Forwarded;
         let zone_max = self.zone_max.filter(|_| !apart);
         let mut tables = self.tables();
-        if !apart && !tables.denials.may_ask(zone, now) {
+        if way == Way::Usual && !tables.denials.may_ask(zone, now) {
             self.expect_refusals(now);
             return Err(Crowded::Denials);
         }
@@ -186,8 +198,8 @@ impl Shares {
     ///
     /// # Errors
     /// Too many questions of its zone lead to nothing.
-    pub fn begin(self: &Arc<Self>, zone: &Name, now: Now) -> Result<Begun, Crowded> {
-        match self.tables().denials.stake(zone, now) {
+    pub fn begin(self: &Arc<Self>, zone: &Name, asker: Asker, now: Now) -> Result<Begun, Crowded> {
+        match self.tables().denials.stake(zone, asker, now) {
             Some(stake) => Ok(Begun {
                 shares: self.clone(),
                 zone: zone.clone(),
@@ -313,6 +325,12 @@ pub struct Begun {
 }
 
 impl Begun {
+    /// The zone, if its servers may be asked only because the client asks little there.
+    pub fn let_in(&self) -> Option<&Name> {
+        let is_apart = self.stake.is_some_and(|stake| stake.is_apart);
+        is_apart.then_some(&self.zone)
+    }
+
     /// What became of it.
     pub fn end(mut self, outcome: Outcome, now: Now) {
         self.settle(outcome, now);
@@ -427,7 +445,7 @@ mod tests {
     }
 
     fn enter(shares: &Arc<Shares>, zone: &str, ms: u64) -> Result<Place, Crowded> {
-        shares.enter(&name(zone), false, at(ms))
+        shares.enter(&name(zone), Way::Usual, at(ms))
     }
 
     #[test]
@@ -495,9 +513,9 @@ mod tests {
 
     #[test]
     fn without_a_limit_and_at_forwarders_only_all_are_counted() {
-        for (zone_max, apart) in [(0, false), (3, true)] {
+        for (zone_max, way) in [(0, Way::Usual), (3, Way::Forwarded)] {
             let shares = Shares::new(zone_max);
-            let enter = |_| shares.enter(&name("a."), apart, at(0)).unwrap();
+            let enter = |_| shares.enter(&name("a."), way, at(0)).unwrap();
             let mut all: Vec<Place> = (0..50).map(enter).collect();
             assert!(all.iter_mut().all(|place| place.wait(at(400)).is_ok()));
         }

@@ -11,9 +11,10 @@ use holdfast::clock::{Clock, Now, format_utc, system_wall};
 use holdfast::control::api::{Body, BoxFuture, Commands, Request, Response, read_body};
 use holdfast::control::status::{
     CacheStatus, ClockReset, ClockStatus, CrowdedStatus, DeadPrefixStatus, FloodedStatus,
-    FlushDone, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus, PastKernelStatus,
-    RetainedStatus, ServerStatus, StaleStatus, StaleZoneStatus, Status, TOP_ROWS_MAX, TableStatus,
-    TalkerStatus, TopName, TopTalkers, TrustKeyStatus, TrustPointStatus, ZoneStatus, share,
+    FlushDone, FullServerStatus, GoneStatus, KindStatus, MirrorStatus, NegativeAnchorStatus,
+    PastKernelStatus, RetainedStatus, ServerStatus, StaleStatus, StaleZoneStatus, Status,
+    TOP_ROWS_MAX, TableStatus, TalkerStatus, TopName, TopTalkers, TrustKeyStatus, TrustPointStatus,
+    ZoneStatus, share,
 };
 use holdfast::dns::{Dnskey, Name, Question};
 use holdfast::drill::names::Counted;
@@ -28,6 +29,7 @@ use holdfast::reach::DeadPrefix;
 use holdfast::resolve::delegation::TableStats;
 use holdfast::resolve::denials::FloodedZone;
 use holdfast::resolve::retained::Gone;
+use holdfast::resolve::seats::FullServer;
 use holdfast::resolve::select::ServerState;
 use holdfast::resolve::shares::CrowdedZone;
 use holdfast::resolve::stale::ZoneInTrouble;
@@ -236,6 +238,7 @@ impl Operator {
             retained: self.retained(),
             stale: self.stale(),
             crowded: self.crowded(),
+            full_servers: self.full_servers(),
             flooded: self.flooded(),
             past_kernel: PastKernelStatus::all(&self.metrics.past),
             top_talkers: self.top_talkers(),
@@ -424,6 +427,17 @@ impl Operator {
         };
         let zones = self.engine.resolver.crowded_zones();
         zones.into_iter().map(status).collect()
+    }
+
+    fn full_servers(&self) -> Vec<FullServerStatus> {
+        let status = |of: FullServer| FullServerStatus {
+            address: of.server.to_string(),
+            since: format_utc(of.since_s),
+            outstanding: of.outstanding as u64,
+            refused: of.refused,
+        };
+        let servers = self.engine.resolver.full_servers();
+        servers.into_iter().map(status).collect()
     }
 
     fn stale(&self) -> StaleStatus {

@@ -224,6 +224,12 @@ async fn zones_on_one_slow_server_share_what_it_may_be_asked() {
     assert!(full >= SERVER_MAX, "{full}");
     let passed_over = lab.metrics.upstream_server_crowded_total.value();
     assert!(passed_over >= full as u64, "{passed_over}");
+    let told = lab.resolver.full_servers();
+    let told: Vec<_> = told
+        .iter()
+        .map(|of| (of.server.to_string(), of.refused))
+        .collect();
+    assert_eq!(told, [(SLOW.to_owned(), passed_over)]);
     // That it was full is not held against it.
     let after = ask("after.w.z1.com.".into(), 1).await.unwrap();
     assert_eq!(after.rcode, Rcode::NOERROR, "{}", brief(&after));

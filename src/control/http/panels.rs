@@ -163,6 +163,22 @@ pub(super) fn pressure(status: &Status, since_start: &Counts, out: &mut String) 
         out.push_str("</table>");
         more(status.crowded.len(), ROWS_SHOWN_MAX, out);
     }
+    if !status.full_servers.is_empty() {
+        out.push_str(
+            "<table><tr><th>server with too many outstanding</th><th class=\"n\">outstanding</th><th class=\"n\">not put to it</th></tr>",
+        );
+        for server in status.full_servers.iter().take(ROWS_SHOWN_MAX) {
+            let _ = write!(
+                out,
+                "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+                Escaped(&server.address),
+                grouped(server.outstanding),
+                grouped(server.refused)
+            );
+        }
+        out.push_str("</table>");
+        more(status.full_servers.len(), ROWS_SHOWN_MAX, out);
+    }
     if !status.flooded.is_empty() {
         out.push_str(
             "<table><tr><th>random names below</th><th class=\"wide\">since</th><th class=\"n\">denied lately</th><th class=\"n\">not asked for</th></tr>",

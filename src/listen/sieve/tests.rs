@@ -18,7 +18,7 @@ fn rates(rates: &[f64]) -> Vec<(Network, f64)> {
 
 /// What is let in a second of each network.
 fn let_in(of: &[f64], rest: f64, work: f64) -> Vec<f64> {
-    let shares = shares(&rates(of), rest, work);
+    let shares = shares(&rates(of), rest, work, DATAGRAMS.level_min_per_s);
     let share = |n| shares.iter().find(|sieved| sieved.network == network(n));
     let numbered = of.iter().enumerate();
     let each = numbered.map(|(n, rate)| rate * share(n).map_or(1.0, |sieved| sieved.share));
@@ -60,7 +60,8 @@ fn no_network_is_cut_below_one_that_does_not_fit_into_the_filter() {
     of.extend([400.0; 100]);
     let let_in = let_in(&of, 0.0, 1000.0);
     assert!(let_in.iter().all(|rate| *rate == 400.0));
-    assert!(shares(&rates(&[50.0; 2 * SIEVED_MAX]), 0.0, 1000.0).is_empty());
+    let alike = rates(&[50.0; 2 * SIEVED_MAX]);
+    assert!(shares(&alike, 0.0, 1000.0, DATAGRAMS.level_min_per_s).is_empty());
 }
 
 /// A socket to which networks ask so much a second, and whose thread takes so many.
@@ -78,7 +79,7 @@ struct Queue {
 impl Queue {
     fn new(rates: &[f64]) -> Queue {
         Queue {
-            sieve: Sieve::default(),
+            sieve: Sieve::new(DATAGRAMS),
             rates: rates.to_vec(),
             capacity: 20_000.0,
             pressure: Pressure {
@@ -389,6 +390,76 @@ fn a_filter_is_short_enough_for_the_kernel() {
             })
             .collect();
         // linux/bpf_common.h: BPF_MAXINSNS.
-        assert!(filter(&shares).len() <= 4096);
+        assert!(filter(CONNECTIONS, &shares).len() <= 4096);
     }
+}
+
+/// A listening socket: what comes are whole connections of many networks, each of which opens few between two looks.
+#[test]
+fn a_flood_of_connections_from_many_networks_leaves_room_for_all_others() {
+    // Fractions of connections: those that come by chance.
+    let mut seed = 7_u64;
+    let mut chance = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005) + 1_442_695_040_888_963_407;
+        (seed >> 40) as f64 / f64::from(1 << 24)
+    };
+    let seconds = LOOK_INTERVAL.as_secs_f64();
+    let capacity = 25_000.0 * seconds;
+    let mut sieve = Sieve::new(CONNECTIONS);
+    let (mut line, mut dropped, mut now) = (Vec::new(), 0_u32, Duration::ZERO);
+    let (mut honest, mut refused, mut longest) = (0, 0, 0);
+    for look in 0..1000 {
+        now += LOOK_INTERVAL;
+        let attack_per_s = match look {
+            ..300 => 0.0,
+            300..600 => 60_000.0 / 250.0,
+            _ => 600_000.0 / 250.0,
+        };
+        for n in 0..300 {
+            let is_honest = n >= 250;
+            let mut come = if is_honest { 2.0 } else { attack_per_s } * seconds;
+            while come > chance() {
+                come -= 1.0;
+                let is_let_in = chance() < sieve.share_of(network(n)) && line.len() < 1024;
+                dropped += u32::from(!is_let_in);
+                honest += u32::from(is_honest);
+                refused += u32::from(is_honest && !is_let_in);
+                if is_let_in {
+                    line.push(n);
+                }
+            }
+        }
+        let taken = line.len().min(capacity as usize);
+        sieve.took(taken);
+        for n in line.drain(..taken) {
+            if sieve.is_counting() && !sieve.count(sender(n), || false) {
+                refused += u32::from(n >= 250);
+            }
+        }
+        sieve.look(Pressure::of_line(line.len(), 1024, dropped), now);
+        // Three tenths of a second after it begins, and one after it is ten times as much.
+        if (330..600).contains(&look) || look >= 610 {
+            longest = longest.max(line.len());
+        }
+    }
+    // A third of what is taken in a look.
+    assert!(sieve.is_sieving() && longest < 300, "{longest}");
+    // At the begin some find the line full.
+    assert!(refused * 100 < honest, "{refused} of {honest}");
+    // Over: all of it goes.
+    let went = (0..1000).any(|_| {
+        now += LOOK_INTERVAL;
+        let outcome = sieve.look(Pressure::of_line(0, 1024, dropped), now);
+        outcome.shares.is_some_and(|shares| shares.is_empty())
+    });
+    assert!(went && !sieve.is_sieving());
+}
+
+#[test]
+fn the_line_that_is_nearer_to_its_end_counts() {
+    let line = Pressure::of_line(100, 1024, 7);
+    let longer = Pressure::of_line(60, 512, 7);
+    assert_eq!(line.or_longer(longer), longer);
+    assert_eq!(longer.or_longer(line), longer);
+    assert_eq!(line.or_longer(Pressure::of_line(0, 0, 7)), line);
 }

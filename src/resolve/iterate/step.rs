@@ -36,7 +36,7 @@ use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::Said;
 use crate::resolve::quirks::EdnsLevel;
-use crate::resolve::shares::{Crowded, PROMPT_FOR, Place};
+use crate::resolve::shares::{Crowded, PROMPT_FOR, Place, Way};
 use crate::resolve::{Cover, Prefer, Response, minimise};
 use crate::upstream::{Doubt, Transport};
 
@@ -351,8 +351,13 @@ impl Attempt {
 
     /// Takes a place among the questions to the zone's servers.
     pub fn enter(&mut self, env: &Env<'_>, now: Now) -> Result<(), Crowded> {
-        let apart = self.forward.is_some();
-        let place = env.shares.enter(&self.delegation.zone, apart, now)?;
+        let zone = &self.delegation.zone;
+        let way = match self.forward {
+            Some(_) => Way::Forwarded,
+            None if env.budget.is_let_in(zone) => Way::LetIn,
+            None => Way::Usual,
+        };
+        let place = env.shares.enter(zone, way, now)?;
         self.place = Some(place);
         self.prompt_until = Some(now.mono + PROMPT_FOR);
         Ok(())

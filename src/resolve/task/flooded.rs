@@ -8,6 +8,7 @@ use super::chain::Unanswered;
 use super::{Options, Shared, servfail};
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Question, Rcode};
+use crate::resolve::budget::Budget;
 use crate::resolve::shares::{Begun, Crowded, Outcome};
 use crate::resolve::{Resolution, Security};
 
@@ -31,15 +32,20 @@ impl Shared {
     pub(super) fn begin_limited(
         &self,
         question: &Question,
+        budget: &Budget,
         now: Now,
     ) -> Result<Option<Begun>, Crowded> {
         if !self.shares.limits_denials() {
             return Ok(None);
         }
-        match self.limited_zone(question, now) {
-            Some(zone) => self.shares.begin(&zone, now).map(Some),
-            None => Ok(None),
+        let Some(zone) = self.limited_zone(question, now) else {
+            return Ok(None);
+        };
+        let begun = self.shares.begin(&zone, budget.asker(), now)?;
+        if let Some(zone) = begun.let_in() {
+            budget.let_in(zone.clone());
         }
+        Ok(Some(begun))
     }
 
     /// Old data, or why there is nothing.

@@ -48,7 +48,7 @@ use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
-use crate::resolve::seats::Seats;
+use crate::resolve::seats::{FullServer, Seats};
 use crate::resolve::select::{ServerStatus, Servers};
 use crate::resolve::settings::{Settings, anchor_records};
 use crate::resolve::shares::{CrowdedZone, PROMPT_FOR, Shares};
@@ -614,6 +614,11 @@ impl Resolver {
         self.0.shares.crowded(self.0.clock.now())
     }
 
+    /// Servers at which as many questions are outstanding as may, or were within the last minute; the worst first.
+    pub fn full_servers(&self) -> Vec<FullServer> {
+        self.0.seats.full(self.0.clock.now())
+    }
+
     /// Zones below which many names that do not exist are asked for, and how many questions that has left unasked since the start.
     pub fn flooded_zones(&self) -> (Vec<FloodedZone>, u64) {
         let shares = &self.0.shares;
@@ -697,7 +702,7 @@ impl Shared {
     ) -> Resolution {
         let key = (question.clone(), options.checking_disabled);
         let began = self.clock.now();
-        let begun = match self.begin_limited(&question, began) {
+        let begun = match self.begin_limited(&question, &budget, began) {
             Ok(begun) => begun,
             Err(crowded) => return self.refused(&question, crowded),
         };
