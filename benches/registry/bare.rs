@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use holdfast::dns::{Dnskey, Rrsig, Rtype};
-use holdfast::dnssec::verify::{Claim, PublicKey};
+use holdfast::dnssec::verify::{Claim, PublicKey, Signee};
 use holdfast::zone::{Room, ZONE_BYTES_MAX, load_file};
 
 /// Rounds, of which the least counts.
@@ -44,12 +44,18 @@ fn main() {
         .collect();
     let mut all = Vec::new();
     for set in image.nodes().flat_map(|node| node.sets) {
+        let rdatas: Vec<&[u8]> = set.rdatas.iter().map(|rdata| &**rdata).collect();
+        let signee = Signee {
+            name: &set.name,
+            rtype: set.rtype,
+            rdatas: &rdatas,
+        };
         for sig in set.sigs.iter().filter_map(|rdata| Rrsig::parse(rdata)) {
             let made = |(key, _): &(Dnskey<'_>, PublicKey)| key.key_tag() == sig.key_tag;
             let Some(key) = keys.iter().position(made) else {
                 continue;
             };
-            if let Ok(claim) = Claim::new(&set, &sig, &keys[key].0, image.apex()) {
+            if let Ok(claim) = Claim::new(signee, &sig, &keys[key].0, image.apex()) {
                 all.push(Ready {
                     key,
                     message: claim.message(),

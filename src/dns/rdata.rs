@@ -355,13 +355,10 @@ impl<'a> Dnskey<'a> {
 
     /// Key tag (RFC 4034 appendix B).
     pub fn key_tag(&self) -> u16 {
-        let sum: u32 = self.rdata.iter().enumerate().fold(0, |sum, (i, &b)| {
-            sum + if i & 1 == 0 {
-                u32::from(b) << 8
-            } else {
-                u32::from(b)
-            }
-        });
+        let (pairs, last) = self.rdata.as_chunks::<2>();
+        let pair = |pair: &[u8; 2]| u32::from(u16::from_be_bytes(*pair));
+        let last = last.iter().map(|b| u32::from(*b) << 8);
+        let sum: u32 = pairs.iter().map(pair).chain(last).sum();
         (sum + (sum >> 16)) as u16
     }
 }

@@ -13,7 +13,17 @@ use crate::dns::{Class, Name, RrSet, Rrsig, Rtype};
 /// The octets that `sig` signs (RFC 4034 section 3.1.8.1): its own fields, then the set's records.
 /// `owner` is the name that was signed, see [`signed_owner`].
 pub fn signed_data(set: &RrSet, sig: &Rrsig<'_>, owner: &Name) -> Vec<u8> {
-    let forms = canonical_rdatas(set);
+    signed_data_of(set.rtype, set.rdatas.iter().map(|r| &**r), sig, owner)
+}
+
+/// The same for a set of this type whose data is lent.
+pub fn signed_data_of<'d>(
+    rtype: Rtype,
+    rdatas: impl Iterator<Item = &'d [u8]>,
+    sig: &Rrsig<'_>,
+    owner: &Name,
+) -> Vec<u8> {
+    let forms = canonical_forms(rtype, rdatas);
     let record_len = owner.wire().len() + 10;
     let len = sig.prefix.len() + forms.iter().map(|f| f.len() + record_len).sum::<usize>();
     let mut out = Vec::with_capacity(len);
@@ -22,7 +32,7 @@ pub fn signed_data(set: &RrSet, sig: &Rrsig<'_>, owner: &Name) -> Vec<u8> {
     let signer_at = sig.prefix.len() - sig.signer.wire().len();
     out[signer_at..].make_ascii_lowercase();
     for form in &forms {
-        push_record(&mut out, owner, set.rtype, sig.original_ttl, form);
+        push_record(&mut out, owner, rtype, sig.original_ttl, form);
     }
     out
 }
@@ -47,9 +57,11 @@ pub fn owner_labels(owner: &Name) -> usize {
 
 /// The data of a set's records in canonical form, sorted (RFC 4034 section 6.3), each once.
 pub fn canonical_rdatas(set: &RrSet) -> Vec<Cow<'_, [u8]>> {
-    let mut forms: Vec<Cow<'_, [u8]>> = (set.rdatas.iter())
-        .map(|r| canonical_form(r, set.rtype))
-        .collect();
+    canonical_forms(set.rtype, set.rdatas.iter().map(|r| &**r))
+}
+
+fn canonical_forms<'d>(rtype: Rtype, rdatas: impl Iterator<Item = &'d [u8]>) -> Vec<Cow<'d, [u8]>> {
+    let mut forms: Vec<Cow<'_, [u8]>> = rdatas.map(|r| canonical_form(r, rtype)).collect();
     forms.sort_unstable();
     forms.dedup();
     forms

@@ -16,7 +16,7 @@ use aws_lc_rs::signature::{
 use super::algorithms::{
     ECDSAP256SHA256, ECDSAP384SHA384, ED25519, RSASHA1, RSASHA1_NSEC3, RSASHA256, RSASHA512,
 };
-use super::canonical::{owner_labels, signed_data, signed_owner};
+use super::canonical::{owner_labels, signed_data, signed_data_of, signed_owner};
 use crate::dns::{Dnskey, Name, RrSet, Rrsig, Rtype};
 
 /// Shortest RSA modulus that is accepted, bits: shorter ones are within reach of an attacker.
@@ -128,7 +128,7 @@ pub fn verify_rrset(
     zone: &Name,
     wall_s: u64,
 ) -> Result<Signed, SignatureError> {
-    check_fields(set, sig, key, zone)?;
+    check_fields((&set.name, set.rtype), sig, key, zone)?;
     Window::of(sig).check(wall_s)?;
     check_crypto(set, sig, key)
 }
@@ -156,15 +156,26 @@ pub fn verify_revocation(
     if !Dnskey::parse(&unrevoked).is_some_and(|k| k.is_zone_key()) {
         return Err(SignatureError::NotZoneKey);
     }
-    check_scope(set, sig, key, zone)?;
+    check_scope((&set.name, set.rtype), sig, key, zone)?;
     Window::of(sig).check(wall_s)?;
     check_crypto(set, sig, key).map(|_| ())
+}
+
+/// A set whose signatures are judged, without them; its data is lent.
+#[derive(Clone, Copy)]
+pub struct Signee<'a> {
+    /// Owner name.
+    pub name: &'a Name,
+    /// Type.
+    pub rtype: Rtype,
+    /// Data of each record.
+    pub rdatas: &'a [&'a [u8]],
 }
 
 /// What a signature says of a set, fit to be judged by the public-key operation: its fields are as they must be. Time is left to the
 /// caller.
 pub struct Claim<'a> {
-    set: &'a RrSet,
+    set: Signee<'a>,
     sig: &'a Rrsig<'a>,
     owner: Cow<'a, Name>,
 }
@@ -175,34 +186,42 @@ impl<'a> Claim<'a> {
     /// # Errors
     /// The first check that fails; cheap ones come first.
     pub fn new(
-        set: &'a RrSet,
+        set: Signee<'a>,
         sig: &'a Rrsig<'a>,
         key: &Dnskey<'_>,
         zone: &Name,
     ) -> Result<Claim<'a>, SignatureError> {
-        check_fields(set, sig, key, zone)?;
-        let owner = signed_owner(&set.name, sig).ok_or(SignatureError::Labels)?;
+        check_fields((set.name, set.rtype), sig, key, zone)?;
+        let owner = signed_owner(set.name, sig).ok_or(SignatureError::Labels)?;
         Ok(Claim { set, sig, owner })
     }
 
     /// The octets that were signed (RFC 4034 section 3.1.8.1).
     pub fn message(&self) -> Vec<u8> {
-        signed_data(self.set, self.sig, &self.owner)
+        let Signee { rtype, rdatas, .. } = self.set;
+        signed_data_of(rtype, rdatas.iter().copied(), self.sig, &self.owner)
     }
 
     /// What follows once the signature is known to be good, and when it is.
     pub fn signed(&self) -> (Signed, Window) {
-        let expanded = usize::from(self.sig.labels) < owner_labels(&self.set.name);
-        let signed = Signed {
-            wildcard: self.owner.parent().filter(|_| expanded),
-        };
-        (signed, Window::of(self.sig))
+        (
+            signed(self.set.name, self.sig, &self.owner),
+            Window::of(self.sig),
+        )
+    }
+}
+
+/// What follows of the set at `name` from a good signature of `owner`.
+fn signed(name: &Name, sig: &Rrsig<'_>, owner: &Name) -> Signed {
+    let expanded = usize::from(sig.labels) < owner_labels(name);
+    Signed {
+        wildcard: expanded.then(|| owner.parent()).flatten(),
     }
 }
 
 /// RFC 4035 section 5.3.1, all but the time.
 fn check_fields(
-    set: &RrSet,
+    set: (&Name, Rtype),
     sig: &Rrsig<'_>,
     key: &Dnskey<'_>,
     zone: &Name,
@@ -216,19 +235,19 @@ fn check_fields(
 
 /// What the signature is about and who made it, as its fields say.
 fn check_scope(
-    set: &RrSet,
+    (name, rtype): (&Name, Rtype),
     sig: &Rrsig<'_>,
     key: &Dnskey<'_>,
     zone: &Name,
 ) -> Result<(), SignatureError> {
     let labels = usize::from(sig.labels);
-    if sig.covered != set.rtype {
+    if sig.covered != rtype {
         Err(SignatureError::WrongType)
     } else if sig.signer != *zone {
         Err(SignatureError::WrongSigner)
-    } else if !set.name.is_within(zone) {
+    } else if !name.is_within(zone) {
         Err(SignatureError::OutOfZone)
-    } else if labels > owner_labels(&set.name) || labels < zone.label_count() {
+    } else if labels > owner_labels(name) || labels < zone.label_count() {
         Err(SignatureError::Labels)
     } else if sig.algorithm != key.algorithm || sig.key_tag != key.key_tag() {
         Err(SignatureError::OtherKey)
@@ -239,14 +258,9 @@ fn check_scope(
 
 fn check_crypto(set: &RrSet, sig: &Rrsig<'_>, key: &Dnskey<'_>) -> Result<Signed, SignatureError> {
     let owner = signed_owner(&set.name, sig).ok_or(SignatureError::Labels)?;
-    let claim = Claim { set, sig, owner };
-    verify_message(
-        key.algorithm,
-        key.public_key,
-        &claim.message(),
-        sig.signature,
-    )?;
-    Ok(claim.signed().0)
+    let message = signed_data(set, sig, &owner);
+    verify_message(key.algorithm, key.public_key, &message, sig.signature)?;
+    Ok(signed(&set.name, sig, &owner))
 }
 
 /// Checks a bare signature by a key in DNSKEY form; see [`PublicKey`].
@@ -327,15 +341,9 @@ impl PublicKey {
             .map_err(|_| SignatureError::Forged)
     }
 
-    /// A digest of the key, the message and the signature: who finds two with one digest has broken SHA-256. By it is known
-    /// what was checked before.
-    pub fn claim_id(&self, message: &[u8], signature: &[u8]) -> [u8; 32] {
-        let mut id = digest::Context::new(&digest::SHA256);
-        id.update(&self.id);
-        id.update(&(message.len() as u64).to_be_bytes());
-        id.update(message);
-        id.update(signature);
-        octets_of(id.finish())
+    /// A digest of the key: who finds two with one digest has broken SHA-256.
+    pub fn id(&self) -> &[u8] {
+        &self.id
     }
 }
 
@@ -603,7 +611,13 @@ pub(crate) mod tests {
             let key = Dnskey::parse(&dnskey).unwrap();
             let found = verify_rrset(&case.set, &sig, &key, &case.zone, case.wall_s);
             assert_eq!(found.map(|_| ()), expected, "change {i}");
-            let claim = Claim::new(&case.set, &sig, &key, &case.zone);
+            let rdatas: Vec<&[u8]> = case.set.rdatas.iter().map(|rdata| &**rdata).collect();
+            let signee = Signee {
+                name: &case.set.name,
+                rtype: case.set.rtype,
+                rdatas: &rdatas,
+            };
+            let claim = Claim::new(signee, &sig, &key, &case.zone);
             let as_of = claim.and_then(|claim| {
                 let message = claim.message();
                 verify_message(key.algorithm, key.public_key, &message, sig.signature)

@@ -21,6 +21,10 @@ pub const SHA384: u8 = 1;
 pub const SHA512: u8 = 2;
 /// Shortest digest in a ZONEMD record, octets (RFC 8976 section 2.2.4).
 pub const DIGEST_LEN_MIN: usize = 12;
+/// Octets that are hashed at once: most names have few, and a call costs as much.
+const BUFFER_BYTES: usize = 8 << 10;
+/// Records of a name, for which room is made at once.
+const RECORDS_USUAL: usize = 16;
 
 /// ZONEMD data (RFC 8976 section 2.2), borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +113,7 @@ impl Hasher {
         let at_apex = owner.eq_ignore_ascii_case(self.apex.wire());
         // The order of RFC 8976 section 3.3.1: by type, then by data. The signatures of a name are one
         // group of type RRSIG.
-        let mut records: Vec<(Rtype, Cow<'_, [u8]>, u32)> = Vec::new();
+        let mut records: Vec<(Rtype, Cow<'_, [u8]>, u32)> = Vec::with_capacity(RECORDS_USUAL);
         for record in all {
             // The digest cannot cover itself.
             if at_apex && record.covered == Rtype::ZONEMD {
@@ -123,17 +127,25 @@ impl Hasher {
         }
         records.sort_unstable();
         records.dedup_by(|b, a| (a.0, &a.1) == (b.0, &b.1));
-        self.buffer.clear();
         for (rtype, rdata, ttl) in &records {
             push_record_of(&mut self.buffer, owner, *rtype, *ttl, rdata);
         }
-        for (_, context) in &mut self.contexts {
-            context.update(&self.buffer);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.empty();
         }
     }
 
+    /// Hands on what is in the buffer.
+    fn empty(&mut self) {
+        for (_, context) in &mut self.contexts {
+            context.update(&self.buffer);
+        }
+        self.buffer.clear();
+    }
+
     /// The digests.
-    pub fn finish(self) -> Digests {
+    pub fn finish(mut self) -> Digests {
+        self.empty();
         let contexts = self.contexts.into_iter();
         Digests(
             contexts

@@ -35,20 +35,9 @@ impl<'n, 'a> RawNode<'n, 'a> {
         low.chain(names(self.hash_body)).chain(high)
     }
 
-    /// The set of this type if it has records.
-    pub fn data(&self, rtype: Rtype) -> Option<SetRef<'a>> {
-        self.sets().find(|s| s.rtype == rtype && s.records > 0)
-    }
-
     /// Whether it stands directly below the apex.
     pub fn is_child(&self) -> bool {
         self.key.iter().filter(|b| **b == 0).count() == 1
-    }
-
-    /// Whether it has data of its own; a name that consists of an NSEC3 record is none of the zone's namespace.
-    pub fn has_own_data(&self) -> bool {
-        self.sets()
-            .any(|s| s.rtype != Rtype::NSEC3 && s.records > 0)
     }
 
     /// Its name, lower case.

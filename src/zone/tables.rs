@@ -13,6 +13,8 @@ use crate::dns::Rtype;
 
 /// Shapes in the table; sets of further shapes carry theirs themselves.
 const SHAPES_MAX: usize = 1 << 14;
+/// Shapes that are found at once; arrays of so many have a default.
+const SHAPES_LATELY: usize = 32;
 /// Entries of shared data.
 const SHARED_MAX: usize = 1 << 18;
 /// Octets of all shared data.
@@ -93,6 +95,8 @@ impl<'a> Tables<'a> {
 #[derive(Default)]
 pub struct TablesWriter {
     numbers_of_shapes: HashMap<Shape, u32>,
+    /// The numbers that were asked for last, found without a hash.
+    lately: [Option<(Shape, u32)>; SHAPES_LATELY],
     shapes: Vec<u8>,
     /// By hash. Data whose hash another entry has is written in full.
     numbers_of_shared: HashMap<u64, u32>,
@@ -105,6 +109,18 @@ pub struct TablesWriter {
 impl TablesWriter {
     /// The number of a shape, unless the table is full.
     pub fn shape(&mut self, shape: Shape) -> Option<u32> {
+        // Nearly all sets have one of a few shapes.
+        let place = (shape.rtype.0 as usize ^ (shape.records as usize) << 3) % SHAPES_LATELY;
+        match self.lately[place] {
+            Some((same, number)) if same == shape => return Some(number),
+            _ => {}
+        }
+        let number = self.number_of_shape(shape)?;
+        self.lately[place] = Some((shape, number));
+        Some(number)
+    }
+
+    fn number_of_shape(&mut self, shape: Shape) -> Option<u32> {
         if let Some(number) = self.numbers_of_shapes.get(&shape) {
             return Some(*number);
         }
@@ -168,10 +184,13 @@ fn may_be_shared(rtype: Rtype) -> bool {
     )
 }
 
-/// FNV-1a; what collides is written in full, so nothing is gained by making it collide.
+/// FNV-1a, of words as far as there are; what collides is written in full, so nothing is gained by making it collide.
 fn hash(data: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-    let hash = data.iter().fold(0xCBF2_9CE4_8422_2325, step);
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01B3);
+    let (words, rest) = data.as_chunks();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let rest = rest.iter().map(|octet| u64::from(*octet));
+    let hash = words.chain(rest).fold(0xCBF2_9CE4_8422_2325, step);
     // The low bits choose the place, and FNV's depend on few octets.
     (hash ^ hash >> 32) | 1 << 63
 }

@@ -19,6 +19,9 @@ use super::runs::Entry;
 use super::tables::TablesWriter;
 use crate::dns::{Class, Name, Rtype, rdata};
 
+/// Octets that go to the digest at once: sets are small, and a call is not.
+const DIGESTED_BYTES: usize = 8 << 10;
+
 /// Takes nodes in canonical order.
 pub struct ImageWriter<'z> {
     apex: &'z Name,
@@ -30,8 +33,9 @@ pub struct ImageWriter<'z> {
     notes: BuildNotes,
     /// The zone cut or DNAME last seen; the names below it follow at once in canonical order.
     cover: Option<Vec<u8>>,
-    /// The body and the digested form of what is being written.
+    /// The body of what is being written.
     body: Vec<u8>,
+    /// What the digest has yet to take.
     digested: Vec<u8>,
 }
 
@@ -177,18 +181,21 @@ impl<'z> ImageWriter<'z> {
             records.iter().map(plain),
             sigs.iter().map(plain),
         );
-        self.digested.clear();
         for (rtype, list) in [(rtype, &records), (Rtype::RRSIG, &sigs)] {
             for (data, _) in list {
                 push_digested(&mut self.digested, owner, (rtype, ttl), data);
             }
         }
-        self.digest.update(&self.digested);
+        if self.digested.len() >= DIGESTED_BYTES {
+            self.digest.update(&self.digested);
+            self.digested.clear();
+        }
         Ok((records.len() + sigs.len()) as u64)
     }
 
     /// Puts the parts together.
-    pub fn finish(self, serial: u32) -> Result<(ZoneImage, BuildNotes), BuildError> {
+    pub fn finish(mut self, serial: u32) -> Result<(ZoneImage, BuildNotes), BuildError> {
+        self.digest.update(&self.digested);
         let (mut out, names_len, names_index, mut counts) = self.names.finish()?;
         let (hashes, hashes_len, hashes_index, more) = self.hashes.finish()?;
         counts.nodes += more.nodes;

@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,12 +23,24 @@ use crate::served::{
 const SIZE_KIB: u64 = 16 << 10;
 /// What is left of it, one after another: less than a version takes (twice: while it is made, and to stay), just that, more.
 const LEFT_KIB: [u64; 8] = [0, 12, 20, 24, 28, 32, 36, 48];
-/// Rounds of plain `cargo test`; `FAULT_DISKS=200` plays so many.
+/// Rounds of plain `cargo test`; `FAULT_DISKS=200` plays so many, `FAULT_DISKS=40..56` these.
 const ROUNDS: usize = 16;
 /// The same for the ledger alone.
 const LEDGER_ROUNDS: usize = 8;
 /// Versions that come until the ledger has no room; each takes a few hundred bytes of it.
 const COMMITS_MAX: usize = 300;
+
+/// The rounds to play: so many unless `FAULT_DISKS` says otherwise.
+fn rounds(usual: usize) -> Range<usize> {
+    let Ok(wanted) = std::env::var("FAULT_DISKS") else {
+        return 0..usual;
+    };
+    let number = |text: &str| text.parse().expect("FAULT_DISKS=64 or FAULT_DISKS=24..40");
+    match wanted.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => 0..number(&wanted),
+    }
+}
 
 /// A tmpfs; dropping it takes it away.
 struct Tmpfs(PathBuf);
@@ -149,14 +162,12 @@ fn no_room_at_any_write_keeps_the_version_and_room_brings_the_next() {
     let Some((tmpfs, primary, daemon)) = started() else {
         return;
     };
-    let rounds = std::env::var("FAULT_DISKS")
-        .ok()
-        .map(|n| n.parse().unwrap());
     let (mut failed, mut taken) = (0, 0);
-    for kib in LEFT_KIB.iter().cycle().take(rounds.unwrap_or(ROUNDS)) {
+    for round in rounds(ROUNDS) {
+        let kib = LEFT_KIB[round % LEFT_KIB.len()];
         let before = check(&daemon, &primary).unwrap().serial;
         let failures = metric(&daemon, "mirror_refresh_failures_total");
-        tmpfs.leave(*kib);
+        tmpfs.leave(kib);
         primary.go_on(1);
         let what = format!("{kib} KiB left");
         match refresh(&daemon) {
@@ -208,11 +219,8 @@ fn a_ledger_without_room_at_any_write_is_told_and_loses_nothing() {
     let Some(([ledger, versions], primary, mut daemon)) = started_apart() else {
         return;
     };
-    let rounds = std::env::var("FAULT_DISKS")
-        .ok()
-        .map(|n| n.parse().unwrap());
     let (mut taken, mut set_aside) = (0, 0);
-    for round in 0..rounds.unwrap_or(LEDGER_ROUNDS) {
+    for round in rounds(LEDGER_ROUNDS) {
         // A ledger that has grown once has its pages, and fills a disk no more: each round begins with a new one.
         let directory = kill(daemon);
         fs::remove_dir_all(directory.path().join("data/ledger")).unwrap();

@@ -2,16 +2,17 @@
 //!
 //! Reading takes one thread, and the public-key operations are most of all the work. So whoever reads shows each record on
 //! the way; a thread beside puts those that follow each other under one name together to sets, and checks the
-//! signatures by the DNSKEY set of the apex, wherever that came before. What it found good is known by a digest over key, signed
-//! octets and signature ([`Checked`]). It proves nothing about the zone: whether the keys are to be trusted, the time, the
-//! place of the set and all else is judged over the finished image as ever, where such a signature needs no second
-//! public-key operation. The thread goes on while the image is made, and beside the walk over it until that has come to where the thread
+//! signatures by the DNSKEY set of the apex, wherever that came before. What it found good is kept as it is: key, signed
+//! octets and signature ([`Checked`]), for comparing them is cheaper than a digest over them. It proves nothing about the zone: whether the keys
+//! are to be trusted, the time, the place of the set and all else is judged over the finished image as ever, where such a signature needs
+//! no second public-key operation. The thread goes on while the image is made, and beside the walk over it until that has come to where the thread
 //! is. A server does not do so: while a version is taken up, one core is left to the answers.
 //!
-//! Failure: what is in another order, comes too fast or is more than [`CHECKED_MAX`] is checked afterwards; so is what was not
+//! Failure: what is in another order, comes too fast or is more than [`CHECKED_BYTES_MAX`] is checked afterwards; so is what was not
 //! found good. Nothing is reported here.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +21,12 @@ use std::thread::JoinHandle;
 use super::Policy;
 use super::keys::usable_keys;
 use super::signatures::{Key, SIGNATURES_TRIED_MAX, threads};
-use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig, Rtype};
-use crate::dnssec::verify::{Claim, PublicKey, SignatureError};
+use crate::dns::{Dnskey, Name, Rdata, Rrsig, Rtype};
+use crate::dnssec::verify::{Claim, PublicKey, SignatureError, Signee};
 use crate::zone::Onlooker;
 
-/// Signatures that are remembered, 40 octets each: what a table of 2^17 places holds.
-const CHECKED_MAX: usize = 7 << 14;
+/// Octets of all that is remembered: of a large zone some hundred thousand signatures.
+const CHECKED_BYTES_MAX: usize = 32 << 20;
 /// Octets of records in a batch, but for its last name.
 const BATCH_BYTES: usize = 32 << 10;
 /// Batches that wait; what comes while so many do is not looked at.
@@ -47,12 +48,55 @@ pub struct Checked {
 
 #[derive(Default)]
 struct Found {
-    claims: Mutex<HashMap<Start, [u8; 32]>>,
+    claims: Mutex<Claims>,
     enough: AtomicBool,
 }
 
+/// Which key has signed what, and how.
+#[derive(Default)]
+struct Claims {
+    places: HashMap<Start, Place>,
+    /// Of each the digest of the key, what is signed, and the signature.
+    octets: Vec<u8>,
+}
+
+/// Where a claim is, and how long what is signed.
+struct Place {
+    octets: Range<usize>,
+    message_len: usize,
+}
+
+impl Claims {
+    fn insert(&mut self, key: &PublicKey, message: &[u8], signature: &[u8]) {
+        let Some(start) = signature.first_chunk() else {
+            return;
+        };
+        let at = self.octets.len();
+        for part in [key.id(), message, signature] {
+            self.octets.extend_from_slice(part);
+        }
+        let place = Place {
+            octets: at..self.octets.len(),
+            message_len: message.len(),
+        };
+        self.places.insert(*start, place);
+    }
+
+    fn has(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        let start: Option<&Start> = signature.first_chunk();
+        let Some(place) = start.and_then(|start| self.places.get(start)) else {
+            return false;
+        };
+        let mut claim = &self.octets[place.octets.clone()];
+        let mut parts = [key.id(), message, signature].into_iter();
+        place.message_len == message.len()
+            && parts.all(|part| claim.split_off(..part.len()) == Some(part))
+            && claim.is_empty()
+    }
+}
+
 impl Found {
-    fn claims(&self) -> MutexGuard<'_, HashMap<Start, [u8; 32]>> {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,9 +108,7 @@ impl Found {
 impl Checked {
     /// Whether `key` was found to have made this signature of the message.
     pub fn has(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-        let start: Option<&Start> = signature.first_chunk();
-        let id = start.and_then(|start| self.found.claims().get(start).copied());
-        id.is_some_and(|id| id == key.claim_id(message, signature))
+        self.found.claims().has(key, message, signature)
     }
 
     /// Whether `key` made this signature of the message; computed only where that is not known.
@@ -110,7 +152,7 @@ impl Checked {
     pub fn count(&mut self) -> usize {
         let thread = self.thread.take().expect("a policy with two threads");
         thread.join().unwrap();
-        self.found.claims().len()
+        self.found.claims().places.len()
     }
 
     /// The same; it seems to go on until it is stopped.
@@ -154,7 +196,6 @@ struct Piece {
     /// Type, of the covered set where it is a signature.
     covered: Rtype,
     sig: bool,
-    ttl: u32,
     len: usize,
 }
 
@@ -265,7 +306,7 @@ impl Onlooker for Early {
         });
     }
 
-    fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) {
+    fn record(&mut self, owner: &[u8], rtype: Rtype, _ttl: u32, rdata: &[u8]) {
         if self.thread.is_none() {
             return;
         }
@@ -286,7 +327,6 @@ impl Onlooker for Early {
         batch.records.push(Piece {
             covered,
             sig,
-            ttl,
             len: rdata.len(),
         });
     }
@@ -329,17 +369,19 @@ impl Checker {
         let Ok(name) = Name::from_wire(owner) else {
             return Some(());
         };
-        let data_of = |rtype: Rtype| -> Vec<Rdata> {
-            let of = records.iter().filter(|(r, _)| r.covered == rtype && !r.sig);
-            of.map(|(_, data)| Rdata::from(*data)).collect()
+        let data_of = |rtype: Rtype| {
+            let of = records
+                .iter()
+                .filter(move |(r, _)| r.covered == rtype && !r.sig);
+            of.map(|(_, data)| *data)
         };
         if name == self.zone {
-            let keys = data_of(Rtype::DNSKEY);
+            let keys: Vec<Rdata> = data_of(Rtype::DNSKEY).map(Rdata::from).collect();
             if !keys.is_empty() {
                 self.keys = usable_keys(&keys, &self.policy);
             }
         }
-        let mut seen = Vec::new();
+        let (mut seen, mut rdatas) = (Vec::new(), Vec::new());
         for (first, _) in records.iter().filter(|(r, _)| r.sig) {
             let rtype = first.covered;
             if seen.contains(&rtype) {
@@ -349,29 +391,26 @@ impl Checker {
                 break;
             }
             seen.push(rtype);
-            let set = RrSet {
-                name: name.clone(),
+            rdatas.clear();
+            rdatas.extend(data_of(rtype));
+            let set = Signee {
+                name: &name,
                 rtype,
-                ttl: first.ttl,
-                rdatas: data_of(rtype),
-                sigs: Vec::new(),
+                rdatas: &rdatas,
             };
             let sigs = records.iter().filter(|(r, _)| r.sig && r.covered == rtype);
             for (_, sig) in sigs.take(SIGNATURES_TRIED_MAX) {
                 if self.found.is_enough() {
                     return None;
                 }
-                self.check(&set, sig);
+                self.check(set, sig);
             }
         }
-        (self.found.claims().len() < CHECKED_MAX).then_some(())
+        (self.found.claims().octets.len() < CHECKED_BYTES_MAX).then_some(())
     }
 
-    fn check(&self, set: &RrSet, sig: &[u8]) {
+    fn check(&self, set: Signee<'_>, sig: &[u8]) {
         let Some(sig) = Rrsig::parse(sig) else {
-            return;
-        };
-        let Some(start) = sig.signature.first_chunk() else {
             return;
         };
         let by = |k: &&Key| (k.tag, k.algorithm) == (sig.key_tag, sig.algorithm);
@@ -384,10 +423,42 @@ impl Checker {
             };
             let message = claim.message();
             if public.verify(&message, sig.signature).is_ok() {
-                let id = public.claim_id(&message, sig.signature);
-                self.found.claims().insert(*start, id);
+                (self.found.claims()).insert(public, &message, sig.signature);
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnssec::algorithms::ED25519;
+
+    #[test]
+    fn a_claim_is_known_by_all_of_its_octets() {
+        let key = |octet| PublicKey::new(ED25519, &[octet; 32]).unwrap();
+        let (message, signature) = (&b"message"[..], &[7; 64][..]);
+        let mut claims = Claims::default();
+        claims.insert(&key(1), message, signature);
+        // What stands behind it may go on as it ends.
+        claims.insert(&key(1), message, &[8; 64]);
+        assert!(claims.has(&key(1), message, signature));
+        let longer = [signature, key(1).id()].concat();
+        let others: [(u8, &[u8], &[u8]); 10] = [
+            (2, message, signature),
+            (1, b"massage", signature),
+            (1, b"messag", signature),
+            (1, b"message\x07", &signature[1..]),
+            (1, message, &signature[1..]),
+            (1, message, &signature[..8]),
+            (1, message, &signature[..7]),
+            (1, message, b""),
+            (1, message, &longer),
+            (1, message, &[9; 64]),
+        ];
+        for (octet, message, signature) in others {
+            assert!(!claims.has(&key(octet), message, signature));
         }
     }
 }

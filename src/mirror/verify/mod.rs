@@ -142,20 +142,24 @@ fn verify_known(
     }
     signatures::run(&judge, policy.workers, &mut tally, |sink| {
         let mut nodes = image.raw_nodes();
+        // Found once for all that look at them.
+        let mut sets = Vec::new();
         while let Some(node) = nodes.advance() {
-            walk.node(&node);
+            sets.clear();
+            sets.extend(node.sets());
+            walk.node(&node, &sets);
             let old = known.at(node.key);
-            let mut name = None;
-            for set in node.sets() {
+            let (mut name, mut records) = (None, 0);
+            for set in sets.iter().copied() {
+                records += u64::from(set.records) + u64::from(set.sigs);
                 if is_signed_data(&node, set.rtype) {
                     let name = name.get_or_insert_with(|| node.name());
                     let proven = old.is_some_and(|old| is_proven(&old, &set));
-                    sink.take(set.to_rrset(name.clone()), proven);
+                    sink.take(name, set, proven);
                 }
             }
             if let Some(pace) = &policy.pace {
-                let records = |set: SetRef<'_>| u64::from(set.records) + u64::from(set.sigs);
-                pace.add(node.sets().map(records).sum());
+                pace.add(records);
             }
             if faults.is_full() {
                 break;
@@ -202,7 +206,7 @@ pub fn verify_unsigned(image: &ZoneImage) -> Result<Report, Vec<Fault>> {
     if !hasher.is_idle() {
         let mut nodes = image.raw_nodes();
         while let Some(node) = nodes.advance() {
-            push_digest(&mut hasher, &node);
+            push_digest(&mut hasher, &node, node.sets());
         }
     }
     if image.damage() != damage {
@@ -213,9 +217,13 @@ pub fn verify_unsigned(image: &ZoneImage) -> Result<Report, Vec<Fault>> {
     Ok(Report::unsigned(image, status))
 }
 
-fn push_digest(hasher: &mut Hasher, node: &RawNode<'_, '_>) {
+fn push_digest<'i>(
+    hasher: &mut Hasher,
+    node: &RawNode<'_, 'i>,
+    sets: impl Iterator<Item = SetRef<'i>>,
+) {
     let mut room = NameBuf::default();
-    let records = node.sets().flat_map(|set| {
+    let records = sets.flat_map(|set| {
         let of = move |(sig, data)| ZoneRecord {
             covered: set.rtype,
             sig,
@@ -252,13 +260,24 @@ fn is_signed_data(node: &RawNode<'_, '_>, rtype: Rtype) -> bool {
 }
 
 /// The types at a name that its denial record must list, without those of the chain and its signatures.
-fn listed_types(node: &RawNode<'_, '_>) -> Vec<Rtype> {
+fn listed_types(node: &RawNode<'_, '_>, sets: &[SetRef<'_>]) -> Vec<Rtype> {
     let place = node.place();
-    let present = node.sets().filter(|s| s.records > 0);
+    let present = sets.iter().filter(|s| s.records > 0);
     (present.map(|s| s.rtype))
         .filter(|t| !matches!(*t, Rtype::NSEC3 | Rtype::NSEC))
         .filter(|t| place != Place::Delegation || matches!(*t, Rtype::NS | Rtype::DS))
         .collect()
+}
+
+/// The set of this type, if it has records.
+fn data<'s, 'i>(sets: &'s [SetRef<'i>], rtype: Rtype) -> Option<&'s SetRef<'i>> {
+    sets.iter().find(|s| s.rtype == rtype && s.records > 0)
+}
+
+/// Whether a name has data of its own; one that consists of an NSEC3 record is none of the zone's namespace.
+fn has_own_data(sets: &[SetRef<'_>]) -> bool {
+    let is_own = |s: &SetRef<'_>| s.rtype != Rtype::NSEC3 && s.records > 0;
+    sets.iter().any(is_own)
 }
 
 /// Whether a bitmap lists exactly these types (ascending).
@@ -290,15 +309,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn node(&mut self, node: &RawNode<'_, '_>) {
+    fn node<'i>(&mut self, node: &RawNode<'_, 'i>, sets: &[SetRef<'i>]) {
         if !self.hasher.is_idle() {
-            push_digest(&mut self.hasher, node);
+            push_digest(&mut self.hasher, node, sets.iter().copied());
         }
         if let Some(chain) = &mut self.nsec {
-            chain.node(node);
+            chain.node(node, sets);
         }
         for chain in &mut self.nsec3 {
-            chain.node(node);
+            chain.node(node, sets);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The NSEC chain of a whole zone (RFC 4034 section 4, RFC 4035 section 2.3): every name of the zone
 //! has one record, it lists exactly the name's types, and it names the next one; the last names the apex.
 
-use super::{Faults, Problem, listed_types, lists_exactly};
+use super::{Faults, Problem, data, has_own_data, listed_types, lists_exactly};
 use crate::dns::{Name, Rtype};
 use crate::dnssec::nsec::NsecRecord;
-use crate::zone::{Place, RawNode};
+use crate::zone::{Place, RawNode, SetRef};
 
 /// Follows the chain as the names pass by in canonical order.
 pub struct Chain<'a> {
@@ -25,21 +25,21 @@ impl<'a> Chain<'a> {
     }
 
     /// Takes the next name of the zone.
-    pub fn node(&mut self, node: &RawNode<'_, '_>) {
-        if node.place() == Place::Occluded || !node.has_own_data() {
+    pub fn node(&mut self, node: &RawNode<'_, '_>, sets: &[SetRef<'_>]) {
+        if node.place() == Place::Occluded || !has_own_data(sets) {
             return;
         }
         let name = node.name();
         self.expect_next(&name);
         self.last = None;
-        let Some(set) = node.data(Rtype::NSEC) else {
+        let Some(set) = data(sets, Rtype::NSEC) else {
             return self.fault(&name, Problem::NsecMissing);
         };
         let set = set.to_rrset(name.clone());
         let Some(record) = NsecRecord::of(&set) else {
             return self.fault(&name, Problem::NsecMalformed);
         };
-        let mut present = listed_types(node);
+        let mut present = listed_types(node, sets);
         present.extend([Rtype::NSEC, Rtype::RRSIG]);
         present.sort_unstable();
         if !lists_exactly(record.types(), &present) {

@@ -9,10 +9,10 @@
 use super::nsec::words;
 use std::collections::{HashMap, HashSet};
 
-use super::{FAULTS_MAX, Faults, Problem, listed_types, lists_exactly};
+use super::{FAULTS_MAX, Faults, Problem, data, has_own_data, listed_types, lists_exactly};
 use crate::dns::{Name, Nsec3, Rdata, Rtype, TypeBitmap};
 use crate::dnssec::nsec3::{Hash, ITERATIONS_MAX, SHA1, hash_label, nsec3_hash_wire};
-use crate::zone::{NameBuf, Place, RawNode, ZoneImage, hash_of_key, path, wire_of};
+use crate::zone::{NameBuf, Place, RawNode, SetRef, ZoneImage, hash_of_key, path, wire_of};
 
 /// Chains that are followed; a zone has two while its salt changes.
 const CHAINS_MAX: usize = 4;
@@ -101,15 +101,15 @@ impl<'a> Chain<'a> {
     }
 
     /// Takes the next name of the zone.
-    pub fn node(&mut self, node: &RawNode<'_, '_>) {
-        self.take_records(node);
-        if node.place() == Place::Occluded || !node.has_own_data() {
+    pub fn node(&mut self, node: &RawNode<'_, '_>, sets: &[SetRef<'_>]) {
+        self.take_records(node, sets);
+        if node.place() == Place::Occluded || !has_own_data(sets) {
             return;
         }
-        let mut types = listed_types(node);
+        let mut types = listed_types(node, sets);
         let delegation = node.place() == Place::Delegation;
         // A zone may have NSEC beside NSEC3 while it changes from one to the other.
-        let has_nsec = node.data(Rtype::NSEC).is_some();
+        let has_nsec = data(sets, Rtype::NSEC).is_some();
         if has_nsec {
             types.push(Rtype::NSEC);
         }
@@ -124,8 +124,8 @@ impl<'a> Chain<'a> {
         self.last.extend_from_slice(node.key);
     }
 
-    fn take_records(&mut self, node: &RawNode<'_, '_>) {
-        for set in node.sets().filter(|s| s.rtype == Rtype::NSEC3) {
+    fn take_records(&mut self, node: &RawNode<'_, '_>, sets: &[SetRef<'_>]) {
+        for set in sets.iter().filter(|s| s.rtype == Rtype::NSEC3) {
             // Two chains may meet in one hash, each with its record.
             for rdata in set.rdatas() {
                 let data = Nsec3::parse(rdata).filter(|d| {

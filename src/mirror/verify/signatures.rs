@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use super::early::Checked;
 use super::{Faults, Problem};
 use crate::clock::format_utc;
-use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig};
-use crate::dnssec::verify::{Claim, PublicKey, SignatureError, Window};
+use crate::dns::{Dnskey, Name, Rdata, RrSet, Rrsig, Rtype};
+use crate::dnssec::verify::{Claim, PublicKey, SignatureError, Signee, Window};
+use crate::zone::SetRef;
 
 /// Signatures of one set that are tried; more that fail make a fault by themselves.
 pub const SIGNATURES_TRIED_MAX: usize = 16;
@@ -95,6 +96,38 @@ impl Tally {
     }
 }
 
+/// How it is known that a key has made a signature.
+#[derive(Clone, Copy)]
+enum By {
+    /// By the public-key operation, unless it was found good before.
+    Operation,
+    /// By that alone.
+    Found,
+    /// It stands in a version where the same keys were found to have made it: what is left is its time.
+    Proof,
+}
+
+/// A set with its signatures, lent.
+struct Lent<'a> {
+    signee: Signee<'a>,
+    ttl: u32,
+    sigs: &'a [&'a [u8]],
+}
+
+fn with_lent<T>(set: &RrSet, f: impl FnOnce(&Lent<'_>) -> T) -> T {
+    let rdatas: Vec<&[u8]> = set.rdatas.iter().map(|rdata| &**rdata).collect();
+    let sigs: Vec<&[u8]> = set.sigs.iter().map(|rdata| &**rdata).collect();
+    f(&Lent {
+        signee: Signee {
+            name: &set.name,
+            rtype: set.rtype,
+            rdatas: &rdatas,
+        },
+        ttl: set.ttl,
+        sigs: &sigs,
+    })
+}
+
 /// By what signatures are judged.
 pub struct Judge<'a> {
     /// The zone.
@@ -121,9 +154,20 @@ impl Judge<'_> {
     }
 
     fn judge(&self, set: &RrSet, proven: bool, tally: &mut Tally) {
-        match self.outcome_of(set, proven) {
+        let outcome = match proven {
+            // Neither way leaves anything open.
+            true => with_lent(set, |set| self.outcome_by(set, By::Proof)),
+            false => Some(self.outcome(set)),
+        };
+        if let Some(outcome) = outcome {
+            self.note((&set.name, set.rtype), outcome, tally);
+        }
+    }
+
+    fn note(&self, (name, rtype): (&Name, Rtype), outcome: Outcome, tally: &mut Tally) {
+        match outcome {
             Outcome::Valid { count, from, until } => tally.add(count, from, until),
-            Outcome::Invalid(problem) => self.faults.add(&set.name, Some(set.rtype), problem),
+            Outcome::Invalid(problem) => self.faults.add(name, Some(rtype), problem),
         }
     }
 
@@ -131,23 +175,16 @@ impl Judge<'_> {
     /// the zone does not publish (yet, or any more) and ones that ran out do no harm beside it. But one
     /// that a published key never made is damage.
     pub fn outcome(&self, set: &RrSet) -> Outcome {
-        self.outcome_of(set, false)
+        let outcome = with_lent(set, |set| self.outcome_by(set, By::Operation));
+        // That way leaves nothing open.
+        outcome.unwrap_or(Outcome::Invalid(Problem::Unsigned))
     }
 
-    /// Whether each of the set's signatures that has to be checked was found good by the key that it is checked by.
-    fn is_found(&self, set: &RrSet) -> bool {
-        set.sigs.iter().all(|rdata| {
-            let Some(sig) = Rrsig::parse(rdata) else {
-                return false;
-            };
-            let mut tried = self.keys_of(&sig).filter_map(|(key, public)| {
-                let claim = Claim::new(set, &sig, &key, self.zone).ok()?;
-                let has = |key: &PublicKey| self.checked.has(key, &claim.message(), sig.signature);
-                Some(public.as_ref().is_ok_and(has))
-            });
-            // The first that fits decides.
-            tried.next().unwrap_or(false)
-        })
+    /// Judges a set by the signatures that were found good before, without a public-key operation; whether that was enough.
+    fn judge_found(&self, set: &Lent<'_>, tally: &mut Tally) -> bool {
+        let outcome = self.outcome_by(set, By::Found);
+        let of = (set.signee.name, set.signee.rtype);
+        outcome.map(|o| self.note(of, o, tally)).is_some()
     }
 
     /// The keys that may have made the signature.
@@ -161,72 +198,64 @@ impl Judge<'_> {
             .filter_map(|k| Some((Dnskey::parse(&k.rdata)?, &k.public)))
     }
 
-    /// With `proven`, these very signatures were found good by the same keys before: what is left is their time.
-    fn outcome_of(&self, set: &RrSet, proven: bool) -> Outcome {
-        if set.rdatas.is_empty() {
-            return Outcome::Invalid(Problem::Orphan);
+    /// `None`: not all that matters is known this way.
+    fn outcome_by(&self, set: &Lent<'_>, by: By) -> Option<Outcome> {
+        if set.signee.rdatas.is_empty() {
+            return Some(Outcome::Invalid(Problem::Orphan));
         }
         let mut best: Option<(u64, u64)> = None;
         let (mut count, mut tried) = (0, 0);
         let mut untimely = None;
-        for rdata in &set.sigs {
+        for rdata in set.sigs {
             let Some(sig) = Rrsig::parse(rdata) else {
-                return Outcome::Invalid(Problem::MalformedSignature);
+                return Some(Outcome::Invalid(Problem::MalformedSignature));
             };
-            match self.try_signature(set, &sig, proven, &mut tried) {
+            match self.try_signature(set, &sig, by, &mut tried)? {
                 Ok(None) => {}
                 Ok(Some((from, until))) => {
                     count += 1;
                     best = best.max(Some((until, from)));
                 }
                 Err(problem) if is_untimely(&problem) => untimely = untimely.or(Some(problem)),
-                Err(problem) => return Outcome::Invalid(problem),
+                Err(problem) => return Some(Outcome::Invalid(problem)),
             }
         }
-        match (best, untimely) {
+        Some(match (best, untimely) {
             (Some((until, from)), _) => Outcome::Valid { count, from, until },
             (None, Some(problem)) => Outcome::Invalid(problem),
             (None, None) => Outcome::Invalid(Problem::Unsigned),
-        }
+        })
     }
 
-    /// `Ok(None)`: by a key that is not among the zone's.
+    /// `None`: not known this way. `Ok(None)`: by a key that is not among the zone's.
     fn try_signature(
         &self,
-        set: &RrSet,
+        set: &Lent<'_>,
         sig: &Rrsig<'_>,
-        proven: bool,
+        by: By,
         tried: &mut usize,
-    ) -> Result<Option<(u64, u64)>, Problem> {
+    ) -> Option<Result<Option<(u64, u64)>, Problem>> {
         let mut problem = None;
         for (key, public) in self.keys_of(sig) {
             *tried += 1;
             if *tried > SIGNATURES_TRIED_MAX {
-                return Err(Problem::TooManySignatures);
+                return Some(Err(Problem::TooManySignatures));
             }
-            let judged = Claim::new(set, sig, &key, self.zone).and_then(|claim| {
-                if !proven {
-                    let public = public.as_ref().map_err(|error| *error)?;
-                    self.checked
-                        .check(public, &claim.message(), sig.signature)?;
+            let claim = Claim::new(set.signee, sig, &key, self.zone);
+            let is_made = match (&claim, public, by) {
+                (Err(error), ..) => Err(*error),
+                (Ok(_), _, By::Proof) => Ok(()),
+                (Ok(_), Err(error), _) => Err(*error),
+                (Ok(claim), Ok(public), By::Operation) => {
+                    self.checked.check(public, &claim.message(), sig.signature)
                 }
-                Ok(claim.signed())
-            });
-            match judged {
-                Ok((signed, window)) => {
-                    if signed.wildcard.is_some() {
-                        return Err(Problem::Expanded(sig.key_tag));
-                    }
-                    // The signature covers the original TTL alone; in the zone itself the two are the
-                    // same by definition (RFC 4034 section 3.1.4).
-                    if sig.original_ttl != set.ttl {
-                        return Err(Problem::Ttl {
-                            ttl_s: set.ttl,
-                            original_ttl_s: sig.original_ttl,
-                        });
-                    }
-                    return self.timely(sig, window).map(Some);
+                (Ok(claim), Ok(public), By::Found) => {
+                    let is_known = self.checked.has(public, &claim.message(), sig.signature);
+                    is_known.then_some(Ok(()))?
                 }
+            };
+            match is_made.and(claim) {
+                Ok(claim) => return Some(self.good(set.ttl, sig, &claim).map(Some)),
                 Err(error) => {
                     problem = Some(Problem::Signature {
                         key_tag: sig.key_tag,
@@ -236,7 +265,24 @@ impl Judge<'_> {
                 }
             }
         }
-        problem.map_or(Ok(None), Err)
+        Some(problem.map_or(Ok(None), Err))
+    }
+
+    /// When a signature that one of the zone's keys has made is valid, if it is what the zone needs.
+    fn good(&self, ttl_s: u32, sig: &Rrsig<'_>, claim: &Claim<'_>) -> Result<(u64, u64), Problem> {
+        let (signed, window) = claim.signed();
+        if signed.wildcard.is_some() {
+            return Err(Problem::Expanded(sig.key_tag));
+        }
+        // The signature covers the original TTL alone; in the zone itself the two are the
+        // same by definition (RFC 4034 section 3.1.4).
+        if sig.original_ttl != ttl_s {
+            return Err(Problem::Ttl {
+                ttl_s,
+                original_ttl_s: sig.original_ttl,
+            });
+        }
+        self.timely(sig, window)
     }
 
     /// The window in seconds since 1970, if it holds now.
@@ -267,12 +313,14 @@ fn is_untimely(problem: &Problem) -> bool {
 }
 
 /// Where the walk puts the sets that are to be judged.
-pub struct Sink<'a> {
+pub struct Sink<'a, 'i> {
     judge: &'a Judge<'a>,
     tally: &'a mut Tally,
     batch: Batch,
     /// Whether the signatures are still being looked at beside; nobody else judges until then.
     is_behind: bool,
+    /// Data and signatures of the set in hand.
+    lent: (Vec<&'i [u8]>, Vec<&'i [u8]>),
     /// To the threads that judge beside; `None`: sets are judged where they are taken.
     sender: Option<SyncSender<Batch>>,
 }
@@ -280,18 +328,36 @@ pub struct Sink<'a> {
 /// Sets, each with whether it was found good before.
 type Batch = Vec<(RrSet, bool)>;
 
-impl Sink<'_> {
-    /// Takes a set; `proven` tells whether it was found good before.
-    pub fn take(&mut self, set: RrSet, proven: bool) {
-        if self.is_behind && self.judge.is_found(&set) {
-            // Little work, and one core is busy with what comes next.
-            self.judge.judge(&set, true, self.tally);
+impl<'i> Sink<'_, 'i> {
+    /// Takes the set of a name; `proven` tells whether it was found good before.
+    pub fn take(&mut self, name: &Name, set: SetRef<'i>, proven: bool) {
+        // Little work, and one core is busy with what comes next.
+        if self.is_behind && self.is_judged(name, set) {
             return;
         }
-        self.batch.push((set, proven));
+        self.batch.push((set.to_rrset(name.clone()), proven));
         if self.batch.len() >= BATCH_SETS {
             self.flush();
         }
+    }
+
+    /// Judges the set by what was found good before; whether that was enough.
+    fn is_judged(&mut self, name: &Name, set: SetRef<'i>) -> bool {
+        let (rdatas, sigs) = &mut self.lent;
+        rdatas.clear();
+        rdatas.extend(set.rdatas());
+        sigs.clear();
+        sigs.extend(set.sig_rdatas());
+        let lent = Lent {
+            signee: Signee {
+                name,
+                rtype: set.rtype,
+                rdatas,
+            },
+            ttl: set.ttl,
+            sigs,
+        };
+        self.judge.judge_found(&lent, self.tally)
     }
 
     /// Hands the batch on. Where the others have enough to do, it is judged here.
@@ -320,7 +386,12 @@ pub fn threads(workers: usize) -> usize {
 
 /// Runs `walk` with a sink whose sets `judge` looks at on `workers` threads (0 = one per core), the calling one among them, and
 /// sums up in `tally`.
-pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOnce(&mut Sink<'_>)) {
+pub fn run<'i>(
+    judge: &Judge<'_>,
+    workers: usize,
+    tally: &mut Tally,
+    walk: impl FnOnce(&mut Sink<'_, 'i>),
+) {
     let others = threads(workers) - 1;
     let (sender, receiver) = sync_channel(BATCHES_WAITING * others);
     // With more cores than two, others would stand idle.
@@ -338,6 +409,7 @@ pub fn run(judge: &Judge<'_>, workers: usize, tally: &mut Tally, walk: impl FnOn
             tally,
             batch: Vec::new(),
             is_behind,
+            lent: (Vec::new(), Vec::new()),
             sender: (others > 0).then_some(sender),
         };
         walk(&mut sink);
