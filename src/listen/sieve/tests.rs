@@ -362,7 +362,8 @@ fn a_flood_of_connections_from_many_networks_leaves_room_for_all_others() {
     // Fractions of connections: those that come by chance.
     let mut seed = 7_u64;
     let mut chance = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005) + 1_442_695_040_888_963_407;
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005);
+        seed = seed.wrapping_add(1_442_695_040_888_963_407);
         (seed >> 40) as f64 / f64::from(1 << 24)
     };
     let seconds = LOOK_INTERVAL.as_secs_f64();
