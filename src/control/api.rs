@@ -410,6 +410,34 @@ mod tests {
         assert_eq!(status, r#"{"ok":{"command":"status"}}"#);
     }
 
+    /// A file may have grown since it was announced: what is too much of it would be read as requests.
+    #[tokio::test]
+    async fn no_more_of_a_file_is_sent_than_was_announced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = (
+            directory.path().join("socket"),
+            directory.path().join("file"),
+        );
+        fs::write(&file, "announced, and grown").unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sent = String::new();
+            stream.read_to_string(&mut sent).await.unwrap();
+            stream.write_all(b"{\"ok\":null}\n").await.unwrap();
+            sent
+        });
+        let request = Request::MirrorImport {
+            zone: "test.".into(),
+            file: "file".into(),
+            octets: 9,
+        };
+        let opened = fs::File::open(&file).unwrap();
+        client::hand_over(&path, &request, opened).await.unwrap();
+        let sent = server.await.unwrap();
+        assert!(sent.ends_with("}\nannounced"), "{sent}");
+    }
+
     #[tokio::test]
     async fn a_dead_servers_socket_is_taken_over_a_living_ones_is_not() {
         let directory = tempfile::tempdir().unwrap();

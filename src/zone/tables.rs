@@ -25,6 +25,9 @@ const SHARED_LEN_MIN: usize = 5;
 const SHARED_LEN_MAX: usize = 255;
 /// Places for data that came up once. A power of two.
 const RECENT_PLACES: usize = 1 << 16;
+/// No data has this hash. Nor is it zero: of fresh pages that are read first and then written, each write would interrupt all other threads
+/// (the system has to take back the page of zeros that it lent).
+const NO_HASH: u64 = 1;
 /// Octets of a shape in the table.
 pub const SHAPE_LEN: usize = 14;
 /// Octets of an offset in the table of shared data.
@@ -147,7 +150,7 @@ impl TablesWriter {
             return (tables.shared(number as usize) == Some(data)).then_some(number);
         }
         if self.recent.is_empty() {
-            self.recent = vec![0; RECENT_PLACES];
+            self.recent = vec![NO_HASH; RECENT_PLACES];
         }
         let place = &mut self.recent[hash as usize % RECENT_PLACES];
         if *place != hash {

@@ -189,11 +189,14 @@ fn handed_over(daemon: &Daemon) {
         command.output().unwrap()
     };
     let path = daemon.file("gone.zone");
-    fs::write(&path, zone(4, "www.lab. 60 A 192.0.2.4\n")).unwrap();
+    // It comes in several pieces.
+    let late = format!("{}www.lab. 60 A 192.0.2.4\n", "; nothing\n".repeat(200_000));
+    fs::write(&path, zone(4, &late)).unwrap();
     let opened = fs::File::open(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let said = done(&import("/dev/stdin", Some(opened)));
     assert!(said.contains("lab. serves serial 4"), "{said}");
+    assert_eq!(daemon.udp(&query("www.lab.", Rtype::A)).answer.len(), 1);
     // Nobody waits for who might write to a pipe, and a device has no end.
     for none in ["/dev/null", "."] {
         let said = text(&import(none, None));

@@ -445,7 +445,10 @@ mod tests {
         claims.insert(&key(1), message, &[8; 64]);
         assert!(claims.has(&key(1), message, signature));
         let longer = [signature, key(1).id()].concat();
-        let others: [(u8, &[u8], &[u8]); 10] = [
+        let mut alike = [7; 64];
+        alike[63] = 8;
+        let others: [(u8, &[u8], &[u8]); 11] = [
+            (1, message, &alike),
             (2, message, signature),
             (1, b"massage", signature),
             (1, b"messag", signature),
