@@ -423,6 +423,13 @@ impl Retained {
         self.tables().child(zone, question).is_some()
     }
 
+    /// How long ago servers of `parent` said what is kept of them towards the question, in seconds.
+    pub fn age_s(&self, parent: &Name, question: &Question, now: Now) -> Option<u64> {
+        let tables = self.tables();
+        let entry = tables.zones.get(&tables.child(parent, question)?)?;
+        Some(now.wall_s.saturating_sub(entry.confirmed_s))
+    }
+
     /// Whether it is time that a question asks the parent of `zone` again, although the entry is in use.
     pub fn is_parent_due(&self, zone: &Name, now: Now) -> bool {
         let tables = self.tables();

@@ -14,6 +14,7 @@ mod answers;
 mod beside;
 mod chain;
 mod copied;
+mod exchange;
 mod failures;
 mod flooded;
 mod inflight;
