@@ -134,6 +134,7 @@ const PURE: &[&str] = &[
     "resolve/delegation",
     "resolve/denials",
     "resolve/forward",
+    "resolve/hijack",
     "resolve/iterate",
     "resolve/quirks",
     "resolve/retained",

@@ -7,6 +7,8 @@
 //!
 //! Failure: there is none; a TTL of 0 is usable by the question that fetched it and by nobody else.
 
+use std::time::Duration;
+
 use crate::clock::Now;
 use crate::dns::{Ede, Name, Rcode, RrSet, Rtype, Soa};
 
@@ -64,6 +66,12 @@ impl Expiry {
     /// A measure of when data of this TTL was stored: larger is later.
     pub fn stored_ms(self, ttl_s: u32) -> u64 {
         self.mono_ms.saturating_sub(u64::from(ttl_s) * 1000)
+    }
+
+    /// Whether data of this TTL was stored at that monotonic time or later.
+    pub fn was_stored_since(self, ttl_s: u32, since: Duration) -> bool {
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX / 4);
+        self.stored_ms(ttl_s) >= MONO_BASE_MS + since_ms
     }
 
     /// When it dies, seconds since 1970.

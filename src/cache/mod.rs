@@ -102,6 +102,11 @@ struct Slot {
 }
 
 impl Slot {
+    fn was_stored_since(&self, since: Duration) -> bool {
+        let ttl_s = self.packed.ttl_s();
+        self.expiry.was_stored_since(ttl_s, since)
+    }
+
     fn noted(&self, now: Now) -> Noted {
         Noted {
             packed: self.packed.clone(),
@@ -446,9 +451,18 @@ impl Cache {
 
     /// Drops what was stored since `since` (monotonic) and has a remark with it: what a drill made of what was true.
     pub fn purge_remarked(&self, since: Duration) {
-        let since_ms = since.as_millis() as u64;
-        let stored_ms = |slot: &Slot| slot.expiry.stored_ms(slot.packed.ttl_s());
-        self.drop_if(|slot| slot.packed.has_errors() && stored_ms(slot) >= since_ms);
+        self.drop_if(|slot| slot.packed.has_errors() && slot.was_stored_since(since));
+    }
+
+    /// Drops what was stored since `since` (monotonic) and is not proven, on disk too; returns how many entries went.
+    pub fn purge_unsigned(&self, since: Duration) -> usize {
+        self.drop_if(|slot| {
+            let goes = !slot.packed.is_secure() && slot.was_stored_since(since);
+            if goes && let (Some(name), Some(rtype)) = (slot.packed.name(), slot.packed.rtype()) {
+                self.notes.leave(|| Note::Gone(name, rtype));
+            }
+            goes
+        })
     }
 
     fn drop_if(&self, dead: impl Fn(&Slot) -> bool) -> usize {

@@ -260,6 +260,51 @@ fn flushing_takes_a_name_or_a_tree_and_what_denies_it() {
     }
 }
 
+/// At the end of a drill, and of a hijack: what was known before is nobody's but the truth's.
+#[test]
+fn what_was_stored_since_is_purged_and_what_is_older_stays() {
+    let remarked = |lines: &str| Entry {
+        errors: vec![Ede::new(Ede::STALE_ANSWER, "")],
+        ..answer(lines, Security::Secure)
+    };
+    let (cache, _) = empty();
+    for (s, name) in [(10, "old"), (20, "new")] {
+        let set = |kind: &str| format!("{kind}.{name}. 5 A 192.0.2.1");
+        let plain = answer(&set("unsigned"), Security::Insecure);
+        let signed = answer(&set("signed"), Security::Secure);
+        let all = [
+            ("unsigned", plain),
+            ("signed", signed),
+            ("remarked", remarked(&set("remarked"))),
+        ];
+        for (kind, entry) in all {
+            put(
+                &cache,
+                &q(&format!("{kind}.{name}."), Rtype::A),
+                &entry,
+                600,
+                at(s),
+            );
+        }
+    }
+    let stay = || {
+        let all = [
+            "unsigned.old.",
+            "signed.old.",
+            "remarked.old.",
+            "unsigned.new.",
+            "signed.new.",
+            "remarked.new.",
+        ];
+        all.map(|name| cache.find(&q(name, Rtype::A), at(21)).is_some())
+    };
+    assert_eq!(stay(), [true; 6]);
+    cache.purge_remarked(Duration::from_secs(15));
+    assert_eq!(stay(), [true, true, true, true, true, false]);
+    assert_eq!(cache.purge_unsigned(Duration::from_secs(15)), 1);
+    assert_eq!(stay(), [true, true, true, false, true, false]);
+}
+
 #[test]
 fn as_of_entries_are_purged() {
     let (cache, metrics) = empty();

@@ -90,6 +90,8 @@ impl Delegation {
 struct Known {
     delegation: Arc<Delegation>,
     parent: Option<Name>,
+    /// In monotonic time.
+    learned_at: Duration,
 }
 
 /// Whether the zone whose servers gave a delegation is still delegated itself, up to the root.
@@ -125,6 +127,7 @@ struct Addresses {
     from: Option<IpAddr>,
     /// Monotonic time before which they are not looked for anew.
     look_at: Duration,
+    learned_at: Duration,
 }
 
 /// What resolution has learned about the way to data, as opposed to data.
@@ -134,8 +137,8 @@ pub struct Knowledge {
     delegations: Table<Name, Known>,
     addresses: Table<(Name, Rtype), Addresses>,
     raw: Table<(Name, Rtype), Response>,
-    /// Names at which nobody is referred on.
-    uncut: Table<Name, ()>,
+    /// Names at which nobody is referred on, and since when that is known.
+    uncut: Table<Name, Duration>,
 }
 
 impl Knowledge {
@@ -184,7 +187,11 @@ impl Knowledge {
     pub fn learn(&self, delegation: Arc<Delegation>, parent: Option<Name>, now: Now) {
         if let Some(expiry) = delegation.expiry {
             let key = delegation.zone.clone();
-            let known = Known { delegation, parent };
+            let known = Known {
+                delegation,
+                parent,
+                learned_at: now.mono,
+            };
             self.delegations.put(key, known, expiry, now);
         }
     }
@@ -197,7 +204,7 @@ impl Knowledge {
     /// Servers of a zone above this name denied that it has data, and referred nobody on.
     pub fn learn_uncut(&self, name: &Name, now: Now) {
         let expiry = Expiry::after(now, UNCUT_TTL_S);
-        self.uncut.put(name.clone(), (), expiry, now);
+        self.uncut.put(name.clone(), now.mono, expiry, now);
     }
 
     /// Whether servers of a zone above answer for what is below this name, as was seen a short time ago.
@@ -253,6 +260,7 @@ impl Knowledge {
             list,
             from,
             look_at,
+            learned_at: now.mono,
         };
         self.addresses.put(key, learned, expiry, now);
     }
@@ -313,11 +321,18 @@ impl Knowledge {
         });
     }
 
+    /// Forgets what was learned of the ways to servers since that monotonic time: who serves which zone, and where.
+    pub fn forget_ways(&self, since: Duration) {
+        self.uncut.remove_if(|_, at| *at >= since);
+        self.delegations.remove_if(|_, d| d.learned_at >= since);
+        self.addresses.remove_if(|_, a| a.learned_at >= since);
+    }
+
     /// Forgets what is known of `name`, and with `tree` of everything below it; returns how many delegations, addresses, and
     /// DS or DNSKEY answers went. The hints stay.
     pub fn forget_under(&self, name: &Name, tree: bool) -> (usize, usize, usize) {
         let goes = |own: &Name| own == name || tree && own.is_within(name);
-        self.uncut.remove_if(|own, ()| goes(own));
+        self.uncut.remove_if(|own, _| goes(own));
         (
             self.delegations.remove_if(|zone, _| goes(zone)),
             self.addresses.remove_if(|(host, _), _| goes(host)),
@@ -372,7 +387,7 @@ impl Weigh for Name {
     }
 }
 
-impl Weigh for () {
+impl Weigh for Duration {
     fn bytes(&self) -> usize {
         0
     }
@@ -606,6 +621,28 @@ mod tests {
         learn(2, 102, later(1));
         assert!(!claim(later(2)));
         assert!(claim(later(31)));
+    }
+
+    #[test]
+    fn ways_that_were_learned_since_go_and_older_ones_stay() {
+        let k = Knowledge::new(Vec::new());
+        let later = |s| Now::new(Duration::from_secs(s), s);
+        for (zone, s) in [("a.", 1), ("b.", 2)] {
+            let name: Name = zone.parse().unwrap();
+            let at = later(s);
+            k.learn(delegation(zone, 600, DelegationOrigin::Network), None, at);
+            k.learn_uncut(&name, at);
+            k.learn_addresses(&name, Rtype::A, Vec::new(), None, 600, at);
+        }
+        k.forget_ways(Duration::from_secs(2));
+        for (zone, stays) in [("a.", true), ("b.", false)] {
+            let name: Name = zone.parse().unwrap();
+            let question = Question::new(name.clone(), Rtype::A);
+            let is_known = k.deepest(&question, later(3)).zone == name;
+            let is_found = k.addresses(&name, Rtype::A, later(3)).is_some();
+            let all = (is_known, is_found, k.is_uncut(&name, later(3)));
+            assert_eq!(all, (stays, stays, stays), "{zone}");
+        }
     }
 
     #[test]

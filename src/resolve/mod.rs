@@ -9,6 +9,7 @@ pub mod budget;
 pub mod delegation;
 pub mod denials;
 pub mod forward;
+pub mod hijack;
 pub mod interpret;
 pub mod iterate;
 pub mod local;

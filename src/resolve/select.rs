@@ -88,7 +88,7 @@ const SILENT_AFTER: u32 = 2;
 /// Servers that have not been asked in vain for so long may be back: before they pass for dead one of them is asked.
 const SILENT_FOR: Duration = Duration::from_secs(90);
 /// Types that no server is known to drop questions for.
-const PLAIN: [Rtype; 5] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::PTR];
+pub const PLAIN: [Rtype; 5] = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::PTR];
 /// Addresses in the table.
 const SERVERS_MAX: usize = 50_000;
 
@@ -437,8 +437,12 @@ impl Servers {
                 }
                 Transport::Tcp => {}
             }
+            let sent_at = now.saturating_sub(rtt);
+            // It was held up on its way, and is no measure of the server: a later one was answered before.
+            let held_up = rtt >= WAIT_MAX && s.answered_from > sent_at;
             // RFC 6298 section 2.
             match s.srtt {
+                Some(_) if held_up => {}
                 None => {
                     s.srtt = Some(rtt);
                     s.rttvar = rtt / 2;
@@ -450,7 +454,7 @@ impl Servers {
             }
             (s.late, s.plain_late, s.lost_datagrams) = (0, 0, 0);
             s.retry_at = Duration::ZERO;
-            s.answered_from = s.answered_from.max(now.saturating_sub(rtt));
+            s.answered_from = s.answered_from.max(sent_at);
         });
     }
 

@@ -6,8 +6,8 @@
 //! Model: a [`Line`] is a socket on a random port, connected to one server. The question whose answer came, and nothing else, hands
 //! it back to [`Lines`]; the next one to that server from that address may take it. What a forger has to guess stays the same: the port is
 //! as random as ever (RFC 5452 section 9.2), and only the server itself has seen it, who may answer as it likes anyway. What changes is
-//! for how long a port can be searched for from the side (CVE-2020-25705, CVE-2021-20322): so a line ends after [`AGE_MAX`], no longer than
-//! a question to a silent server keeps its port, and after [`QUESTIONS_MAX`] questions. Whatever comes while nobody waits on it is
+//! for how long a port can be searched for from the side (CVE-2020-25705, CVE-2021-20322): so a line ends after [`AGE_MAX`], sooner than
+//! the port of a question to a silent server is given up, and after [`QUESTIONS_MAX`] questions. Whatever comes while nobody waits on it is
 //! counted and ends it, so nothing can lie there in wait for the next question.
 //!
 //! Failure: where sockets are short, lines that wait are the first to be closed.

@@ -1,5 +1,6 @@
 //! Retained delegations: parents gone, children alive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::dns::{Ede, Rcode, Rtype};
@@ -336,6 +337,50 @@ async fn a_deleted_delegation_never_comes_back() {
         assert!(!asked, "{seen_by}: the ghost was asked");
         everywhere(&lab, 1).await;
     }
+}
+
+/// Nor does it while there is no place for questions to its parent, whoever takes all of them: who is not asked is not gone. What was heard of it within
+/// a day is used meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_parent_without_a_place_for_questions_does_not_pass_for_gone() {
+    let lab = Arc::new(lab_with(|s| {
+        s.stale.enabled = false;
+        s.upstream_per_zone_max = 1;
+    }));
+    everywhere(&lab, 0).await;
+    lab.ask("x0.w.ghost.com.", Rtype::A).await;
+    change(
+        &lab,
+        Form {
+            deleted: true,
+            ..Form::default()
+        },
+    );
+    tokio::time::sleep(2 * DAY).await;
+    lab.ask("x1.w.plain.com.", Rtype::A).await;
+    tokio::time::sleep(Duration::from_secs(2 * u64::from(TTL))).await;
+    lab.net.set("com.", Fault::Slow(3 * SECOND));
+    let waiting = tokio::spawn({
+        let lab = lab.clone();
+        async move { lab.ask("gho.com.", Rtype::A).await }
+    });
+    tokio::time::sleep(1500 * MS).await;
+    lab.net.take_packets();
+    let (ghost, plain) = tokio::join!(
+        lab.ask("x1.w.ghost.com.", Rtype::A),
+        lab.ask("x2.w.plain.com.", Rtype::A)
+    );
+    let asked: Vec<_> = lab.net.take_packets();
+    let is_asked = |host: &str| asked.iter().any(|p| p.host.to_string() == host);
+    assert!(
+        !is_asked("192.0.2.1") && !is_asked("192.0.2.2"),
+        "{asked:?}"
+    );
+    assert!(!is_asked("203.0.113.66"), "{}", brief(&ghost));
+    assert_eq!(ghost.rcode, Rcode::SERVFAIL);
+    let expected = "NOERROR x2.w.plain.com. A 203.0.113.83";
+    assert_eq!(brief(&plain), expected, "{:?}", plain.errors);
+    waiting.await.unwrap();
 }
 
 // A DS that changed while the parent could be heard is the link; the one before it is none.

@@ -97,7 +97,12 @@ impl Iteration {
         match when {
             When::Now | When::Explore => env.settings.hedge_min,
             // Most of the client's patience is spent, or there is little to wait for.
-            When::Late if env.budget.has_resorted() || attempt.knows_only_silent() => {
+            When::Late
+                if env.budget.has_resorted()
+                    || attempt.knows_only_silent()
+                    // That long nobody is waited for, so no longer than that is waited to see it.
+                    || attempt.is_slow(env) =>
+            {
                 env.settings.hedge_max
             }
             When::Late => retained::LATE_AFTER,

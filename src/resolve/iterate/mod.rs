@@ -136,6 +136,12 @@ impl Iteration {
         out
     }
 
+    /// Whether what the exchange brings is of use to the present step.
+    pub fn awaits(&self, token: Token) -> bool {
+        let own = self.attempt.as_ref().is_some_and(|a| a.awaits(token));
+        own || self.beside.as_ref().is_some_and(|b| b.awaits(token))
+    }
+
     /// Whether its present or last step went to forwarders.
     pub fn is_forwarded(&self) -> bool {
         self.forwarded
@@ -287,11 +293,15 @@ impl Iteration {
             let mirrored = attempt.is_mirrored();
             let (zone, silent) = (attempt.delegation.zone.clone(), !attempt.was_heard());
             let silent = silent && !attempt.leaves_out();
+            let tells = attempt.asks_plainly() && !attempt.is_slow(env);
             if self.fail_over(env, now, out) {
                 return;
             }
             if !mirrored && silent {
-                note_failed(env, &zone, now);
+                // Who is known to be slow is not gone, and will be heard; nor is who does not answer for some type.
+                if tells {
+                    note_failed(env, &zone, now);
+                }
                 if self.take_retained(env, now, &zone, out) {
                     return;
                 }
@@ -351,6 +361,9 @@ impl Iteration {
             bad => {
                 attempt.server_failed(&exchange, &bad);
                 env.budget.set_trouble(attempt.told_trouble(env, now));
+                if matches!(bad, Said::Silent) {
+                    attempt.give_up(exchange);
+                }
                 let at_once = !matches!(bad, Said::Silent) || attempt.is_idle();
                 self.go_on(env, now, at_once, out);
             }
@@ -359,43 +372,11 @@ impl Iteration {
 
     fn refer(&mut self, env: &Env<'_>, now: Now, referral: Referral, out: &mut Vec<Action>) {
         env.trace.note(now, || step::referral_told(&referral));
-        let Referral { delegation, ds } = referral;
-        let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
-        // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
-        let parent = match delegation.origin {
-            // The parent of these is not delegated itself.
-            DelegationOrigin::Network if self.below_stub => None,
-            DelegationOrigin::Network => self.attempt.as_ref().map(|a| a.delegation.zone.clone()),
-            DelegationOrigin::Hints
-            | DelegationOrigin::Mirror(_)
-            | DelegationOrigin::Retained
-            | DelegationOrigin::Forward => None,
-        };
-        if let Some(parent) = &parent {
-            let ds = Question::new(delegation.zone.clone(), Rtype::DS);
-            let mirrored = env.local.cover(&ds, now).is_some_and(|c| c.zone == *parent);
-            if !mirrored {
-                env.retained.learn(&delegation, parent, now);
-            }
-        }
-        let delegation = Arc::new(delegation);
-        if let Some(ds) = ds {
-            let question = Question::new(delegation.zone.clone(), Rtype::DS);
-            let sets = ds.answer.iter().chain(&ds.authority);
-            let ds_ttl_s = sets.map(|s| s.ttl).min().unwrap_or(ttl_s);
-            let ttl_s = ds_ttl_s.min(DELEGATION_TTL_MAX_S);
-            let mirrored = |c: Cover| c.zone == ds.zone;
-            if matches!(ds.origin, Origin::Network(_))
-                && env.local.cover(&question, now).is_some_and(mirrored)
-            {
-                out.push(Action::Check {
-                    question: question.clone(),
-                    ds: Box::new(ds.clone()),
-                });
-            }
-            env.knowledge.learn_raw(&question, ds, ttl_s, now);
-        }
-        env.knowledge.learn(delegation.clone(), parent, now);
+        let zone = self.attempt.as_ref().map(|a| a.delegation.zone.clone());
+        // The parent of those below a stub is not delegated itself.
+        let parent = zone.filter(|_| !self.below_stub);
+        let (delegation, check) = learn_referral(env, now, referral, parent);
+        out.extend(check);
         if self.until.ends_at(&delegation) {
             self.attempt = None;
             return;
@@ -452,14 +433,21 @@ impl Iteration {
         // A parent whose data is bogus answers, and so does one that is silent to the rest of a question; neither is gone.
         let may_be_gone =
             attempt.forward.is_none() && !attempt.leaves_out() && !attempt.was_heard();
+        let tells = kind == FailureKind::Unreachable && attempt.asks_plainly();
         if self.fail_over(env, now, out) || self.beside.is_some() {
             return;
         }
         // What fails at one question need not be the servers' end.
-        if may_be_gone && kind == FailureKind::Unreachable {
+        if may_be_gone && tells {
             note_failed(env, &zone, now);
         }
-        if may_be_gone && self.take_retained(env, now, &zone, out) {
+        // Who was not asked for want of a place is not gone either: what was kept of him counts no longer than it would as a delegation.
+        let is_fresh = || {
+            let age_s = env.retained.age_s(&zone, &self.question, now);
+            age_s.is_some_and(|age_s| age_s <= DELEGATION_TTL_MAX_S.into())
+        };
+        let may_be_used = may_be_gone && (kind != FailureKind::Crowded || is_fresh());
+        if may_be_used && self.take_retained(env, now, &zone, out) {
             return;
         }
         let Some(attempt) = self.attempt.take() else {
@@ -529,6 +517,52 @@ impl Iteration {
         (self.attempt, self.beside) = (None, None);
         out.push(Action::Done(Box::new(Err(Failure { kind, zone, text }))));
     }
+}
+
+/// Takes down what a referral says, by servers of `parent` where they are known; what is to be checked of it.
+pub fn learn_referral(
+    env: &Env<'_>,
+    now: Now,
+    referral: Referral,
+    parent: Option<Name>,
+) -> (Arc<Delegation>, Option<Action>) {
+    let Referral { delegation, ds } = referral;
+    let ttl_s = delegation.expiry.map_or(0, |e| e.left_s(now));
+    // What a mirror says stands by itself; what a server says, by the delegation of the zone that it speaks for.
+    let parent = match delegation.origin {
+        DelegationOrigin::Network => parent,
+        DelegationOrigin::Hints
+        | DelegationOrigin::Mirror(_)
+        | DelegationOrigin::Retained
+        | DelegationOrigin::Forward => None,
+    };
+    if let Some(parent) = &parent {
+        let ds = Question::new(delegation.zone.clone(), Rtype::DS);
+        let mirrored = env.local.cover(&ds, now).is_some_and(|c| c.zone == *parent);
+        if !mirrored {
+            env.retained.learn(&delegation, parent, now);
+        }
+    }
+    let delegation = Arc::new(delegation);
+    let mut check = None;
+    if let Some(ds) = ds {
+        let question = Question::new(delegation.zone.clone(), Rtype::DS);
+        let sets = ds.answer.iter().chain(&ds.authority);
+        let ds_ttl_s = sets.map(|s| s.ttl).min().unwrap_or(ttl_s);
+        let ttl_s = ds_ttl_s.min(DELEGATION_TTL_MAX_S);
+        let mirrored = |c: Cover| c.zone == ds.zone;
+        if matches!(ds.origin, Origin::Network(_))
+            && env.local.cover(&question, now).is_some_and(mirrored)
+        {
+            check = Some(Action::Check {
+                question: question.clone(),
+                ds: Box::new(ds.clone()),
+            });
+        }
+        env.knowledge.learn_raw(&question, ds, ttl_s, now);
+    }
+    env.knowledge.learn(delegation.clone(), parent, now);
+    (delegation, check)
 }
 
 /// What went wrong at a zone, and why a copy of it did not help.

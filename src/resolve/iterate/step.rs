@@ -2,7 +2,7 @@
 //!
 //! An [`Attempt`] holds the addresses still to be asked, the exchanges under way and the part of the name that is
 //! shown. Servers are asked one after another: the next at once when one fails, or when it is late; who answers late
-//! is still welcome. When all were asked, those that were merely silent are asked again, a bounded number of times:
+//! is still welcome, also when it was given up meanwhile. When all were asked, those that were merely silent are asked again, a bounded number of times:
 //!
 //! | round | how |
 //! |---|---|
@@ -36,8 +36,9 @@ use crate::resolve::delegation::{Delegation, DelegationOrigin};
 use crate::resolve::forward::Forward;
 use crate::resolve::interpret::Said;
 use crate::resolve::quirks::EdnsLevel;
+use crate::resolve::select::PLAIN;
 use crate::resolve::shares::{Crowded, PROMPT_FOR, Place, Way};
-use crate::resolve::{Cover, Prefer, Response, minimise};
+use crate::resolve::{Cover, Prefer, Response, minimise, retained};
 use crate::upstream::{Doubt, Transport};
 
 /// How often the servers of a zone are gone through for one question.
@@ -122,6 +123,8 @@ pub(super) struct Attempt {
     order: VecDeque<Try>,
     explore: Option<IpAddr>,
     under_way: Vec<Exchange>,
+    /// Those that were given up: what they bring all the same is as good.
+    overdue: Vec<Exchange>,
     /// Servers not to be asked again in this step.
     excluded: Vec<IpAddr>,
     /// Servers that are not sent more of EDNS than this in this step.
@@ -184,6 +187,7 @@ impl Attempt {
             order: VecDeque::new(),
             explore: None,
             under_way: Vec::new(),
+            overdue: Vec::new(),
             excluded: Vec::new(),
             lowered: Vec::new(),
             doubted: Vec::new(),
@@ -232,6 +236,11 @@ impl Attempt {
     pub fn hiding_type(mut self) -> Attempt {
         self.hides_type = self.question.rtype != Rtype::A;
         self
+    }
+
+    /// Whether silence tells of the servers, and not of what they are asked for.
+    pub fn asks_plainly(&self) -> bool {
+        PLAIN.contains(&self.shown_question().rtype)
     }
 
     /// How much of the name to show next, after so many labels that lead nowhere deeper, and those of which that is known
@@ -429,10 +438,24 @@ impl Attempt {
         self.labels >= self.question.name.label_count() && !self.hides_type
     }
 
+    /// Whether it still matters what the exchange brings.
+    pub fn awaits(&self, token: Token) -> bool {
+        let mut all = self.under_way.iter().chain(&self.overdue);
+        all.any(|e| e.token == token)
+    }
+
     /// The exchange is over; says with whom it was, if it still matters.
     pub fn ended(&mut self, token: Token) -> Option<Exchange> {
-        let at = self.under_way.iter().position(|e| e.token == token)?;
-        Some(self.under_way.swap_remove(at))
+        let from = |list: &mut Vec<Exchange>| {
+            let at = list.iter().position(|e| e.token == token)?;
+            Some(list.swap_remove(at))
+        };
+        from(&mut self.under_way).or_else(|| from(&mut self.overdue))
+    }
+
+    /// Nothing has come so far.
+    pub fn give_up(&mut self, exchange: Exchange) {
+        self.overdue.push(exchange);
     }
 
     /// The shown part of the name exists, or is said not to: shows more of it.
@@ -464,6 +487,7 @@ impl Attempt {
         // Somebody answers here.
         (self.sends_max, self.only_silent) = (SENDS_MAX, false);
         self.under_way.clear();
+        self.overdue.clear();
         (self.rounds, self.sends, self.looks) = (0, 0, 0);
         (self.next_at, self.look_at) = (None, None);
     }
@@ -577,6 +601,12 @@ impl Attempt {
     /// One of the servers gave a bogus answer to this question.
     pub fn has_lied(&self) -> bool {
         self.lied
+    }
+
+    /// Those of the servers that answer are known to take longer than anybody waits for them where there is another way.
+    pub fn is_slow(&self, env: &Env<'_>) -> bool {
+        let usual = env.servers.usual_rtt(&self.addresses);
+        usual.is_some_and(|usual| usual >= retained::LATE_AFTER)
     }
 
     /// Addresses are known, and none of them is likely to answer.

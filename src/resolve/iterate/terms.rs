@@ -87,7 +87,7 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Action {
     /// Ask a server and report [`Event::Said`]. The exchange goes on to its end, and is noted in the
-    /// statistics, even when the iteration has moved on.
+    /// statistics, even when the iteration has moved on, or has been told that nothing came.
     Send {
         /// To be given back.
         token: Token,
@@ -95,7 +95,9 @@ pub enum Action {
         ask: Ask,
         /// After so long without an answer the server counts as silent.
         wait: Duration,
-        /// Its seat at the server, to be kept until the exchange has ended.
+        /// After so long silence is reported. What comes later, within the time of the exchange, is reported as well.
+        given_up: Duration,
+        /// Its seat at the server, to be kept until then.
         seat: Seat,
     },
     /// Find addresses of a name server and report [`Event::Addresses`].

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::doubt::{FormerEntry, FormerHost};
 use crate::cache::account::{arc_bytes, block_bytes};
 use crate::clock::Now;
 use crate::dns::{Name, Rdata, Rtype};
@@ -110,6 +111,9 @@ pub(super) struct Entry {
     pub(super) cut: Cut,
     /// When the parent last said so, seconds since 1970.
     pub(super) confirmed_s: u64,
+    /// When it last said something else than before, seconds since 1970, and what stood here until then, while that may be an untruth.
+    pub(super) changed_s: u64,
+    pub(super) former: Option<Box<FormerEntry>>,
     /// What stands on disk for `confirmed_s`; 0 for nothing.
     pub(super) written_s: u64,
     pub(super) uses: Uses,
@@ -128,6 +132,8 @@ impl Entry {
             rival: None,
             cut: Cut::NotTold,
             confirmed_s: now_s,
+            changed_s: now_s,
+            former: None,
             written_s: 0,
             uses: Uses::default(),
             taken_until: Duration::ZERO,
@@ -152,17 +158,20 @@ impl Entry {
         servers.map(|(n, a)| (n.clone(), a.to_vec())).collect()
     }
 
-    /// Whether the other one says something else; the order of servers is of no weight.
+    /// Whether the other one says something else.
     pub(super) fn differs(&self, other: &Entry) -> bool {
+        self.cut != other.cut || self.names_others(other)
+    }
+
+    /// Whether the other one has other servers, or another parent; their order is of no weight.
+    pub(super) fn names_others(&self, other: &Entry) -> bool {
         let sorted = |entry: &Entry| {
             let mut servers = entry.servers();
             servers.iter_mut().for_each(|(_, glue)| glue.sort());
             servers.sort();
             servers
         };
-        self.parent_labels != other.parent_labels
-            || self.cut != other.cut
-            || sorted(self) != sorted(other)
+        self.parent_labels != other.parent_labels || sorted(self) != sorted(other)
     }
 
     /// Whether the zone has changed hands, as far as one can tell: no server was kept.
@@ -184,6 +193,9 @@ impl Entry {
             + name_bytes(zone)
             + list(&self.servers)
             + self.rival.as_ref().map_or(0, list)
+            + (self.former.as_ref()).map_or(0, |former| {
+                block_bytes(size_of::<FormerEntry>()) + list(&former.servers)
+            })
             + self.cut.bytes()
     }
 }
@@ -196,6 +208,9 @@ pub(super) struct Host {
     pub(super) aaaa: Option<Box<[IpAddr]>>,
     /// When they were last looked up, seconds since 1970.
     pub(super) seen_s: u64,
+    /// As of a delegation.
+    pub(super) changed_s: u64,
+    pub(super) former: Option<Box<FormerHost>>,
     /// What stands on disk for `seen_s`; 0 for nothing.
     pub(super) written_s: u64,
     pub(super) uses: Uses,
@@ -244,6 +259,9 @@ impl Host {
             + name_bytes(name)
             + list(&self.a)
             + list(&self.aaaa)
+            + (self.former.as_ref()).map_or(0, |former| {
+                block_bytes(size_of::<FormerHost>()) + list(&former.a) + list(&former.aaaa)
+            })
     }
 }
 

@@ -32,6 +32,7 @@
 //! Failure: both tables are bounded in entries and together in bytes. A full one forgets the least used eighth, so that a flood
 //! of names that nobody asks for twice pushes out itself.
 
+mod doubt;
 mod entry;
 mod rival;
 pub mod rows;
@@ -41,6 +42,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -151,6 +153,8 @@ pub struct Stats {
 pub struct Retained {
     settings: Settings,
     tables: Mutex<Tables>,
+    /// When an answer last validated, seconds since 1970.
+    good_s: AtomicU64,
     /// Of a copy for a drill: the original, which hears what parents really say.
     original: Option<Arc<Retained>>,
 }
@@ -220,6 +224,7 @@ impl Retained {
         Retained {
             settings,
             tables: Mutex::default(),
+            good_s: AtomicU64::new(0),
             original: None,
         }
     }
@@ -263,6 +268,7 @@ impl Retained {
         Retained {
             settings: self.settings,
             tables: Mutex::new(made),
+            good_s: AtomicU64::new(self.good_s.load(Ordering::Relaxed)),
             original: tells.then(|| self.clone()),
         }
     }
@@ -296,6 +302,7 @@ impl Retained {
                 return tables.hold_back(zone, entry, now);
             }
             entry.written_s = known.written_s;
+            entry.follow(known, known.names_others(&entry), self.good_s());
             changed = known.differs(&entry);
             if known.is_moved(&entry) {
                 tables.remove_below(zone);
@@ -326,7 +333,11 @@ impl Retained {
         if list.is_empty() && known.is_empty() {
             return;
         }
+        let before = known.clone();
         let mut changed = known.learn(rtype, list);
+        if changed {
+            known.date(&before, now.wall_s, self.good_s());
+        }
         known.seen_s = now.wall_s;
         known.failing = false;
         known.uses.count(now.wall_s);
@@ -421,6 +432,13 @@ impl Retained {
     /// Whether something is kept that leads the question past the servers of `zone`.
     pub fn leads_past(&self, zone: &Name, question: &Question) -> bool {
         self.tables().child(zone, question).is_some()
+    }
+
+    /// How long ago servers of `parent` said what is kept of them towards the question, in seconds.
+    pub fn age_s(&self, parent: &Name, question: &Question, now: Now) -> Option<u64> {
+        let tables = self.tables();
+        let entry = tables.zones.get(&tables.child(parent, question)?)?;
+        Some(now.wall_s.saturating_sub(entry.confirmed_s))
     }
 
     /// Whether it is time that a question asks the parent of `zone` again, although the entry is in use.
@@ -650,6 +668,10 @@ impl Retained {
     /// The deepest zone above `name` whose servers are known to be gone.
     pub fn gone_above(&self, name: &Name) -> Option<Name> {
         self.tables().gone_above(name)
+    }
+
+    fn good_s(&self) -> u64 {
+        self.good_s.load(Ordering::Relaxed)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

@@ -188,6 +188,7 @@ impl Retained {
     /// Takes back what was kept when the program last ran. What has been learned since stands; what is too old, or names no zone
     /// below its parent, is removed from the disk.
     pub fn restore_zone(&self, row: ZoneRow, now: Now) {
+        self.begin_good(now);
         let mut tables = self.tables();
         let too_old = now.wall_s.saturating_sub(row.confirmed_s) > self.settings.age_max_s;
         let unsound = !row.zone.is_below(&row.parent) || row.servers.is_empty();
@@ -204,6 +205,8 @@ impl Retained {
             cut: bounded(row.cut),
             // A clock that stood wrong must not make it young for ever.
             confirmed_s: row.confirmed_s.min(now.wall_s),
+            changed_s: row.confirmed_s.min(now.wall_s),
+            former: None,
             written_s: row.confirmed_s.max(1),
             uses: uses(row.uses, row.used_s, now),
             taken_until: Default::default(),
@@ -229,6 +232,7 @@ impl Retained {
 
     /// The same for addresses of a name server.
     pub fn restore_host(&self, row: HostRow, now: Now) {
+        self.begin_good(now);
         let mut tables = self.tables();
         let too_old = now.wall_s.saturating_sub(row.seen_s) > self.settings.age_max_s;
         let list = |list: Option<Vec<IpAddr>>| {
@@ -238,6 +242,8 @@ impl Retained {
             a: list(row.a),
             aaaa: list(row.aaaa),
             seen_s: row.seen_s.min(now.wall_s),
+            changed_s: row.seen_s.min(now.wall_s),
+            former: None,
             written_s: row.seen_s.max(1),
             uses: uses(row.uses, row.used_s, now),
             failing: false,

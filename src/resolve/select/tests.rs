@@ -295,6 +295,19 @@ fn waits_follow_the_round_trip() {
     assert_eq!(servers.wait("192.0.2.9".parse().unwrap()), WAIT_NEW);
 }
 
+/// A server that is slow answers in turn; an answer that others have overtaken tells of the way, not of it.
+#[test]
+fn an_answer_that_was_held_up_is_no_measure() {
+    let servers = known();
+    // Sent at 0, when one that was sent at 790 has been answered.
+    servers.answered(NEAR, UDP, ms(10), ms(800));
+    servers.answered(NEAR, UDP, ms(3000), ms(3000));
+    assert_eq!(servers.wait(NEAR), WAIT_MIN);
+    servers.answered(NEAR, UDP, ms(3000), ms(4000));
+    assert_eq!(servers.wait(NEAR), WAIT_MAX);
+    assert!(servers.patience(NEAR) > ms(3000));
+}
+
 /// What was sent before a question that was answered is not owed: it met a silence that is over.
 #[test]
 fn what_a_later_question_has_overtaken_is_not_owed() {

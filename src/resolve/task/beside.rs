@@ -19,6 +19,7 @@ use super::{Memory, Options, Parts, Resolver, Settings};
 use crate::dns::{Name, Question, Rtype};
 use crate::metrics::Metrics;
 use crate::resolve::delegation::Knowledge;
+use crate::resolve::hijack::Hijack;
 use crate::resolve::trace::Trace;
 use crate::resolve::{Health, LocalZones, Resolution};
 use crate::upstream::Upstream;
@@ -58,6 +59,7 @@ impl Resolver {
             cache: shared.cache.clone(),
             shelf: self.same_shelf(),
             judging: None,
+            hijack: shared.hijack.as_ref().map(Hijack::copy),
         };
         Resolver::with_memory(self.parts(beside, settings), memory)
     }
@@ -79,6 +81,7 @@ impl Resolver {
             cache: shared.cache.clone(),
             shelf: self.same_shelf(),
             judging: Some(of),
+            hijack: None,
         };
         let mut parts = self.parts(beside, settings);
         parts.validator = parts.validator.map(|v| Arc::new(v.afresh()));
@@ -105,6 +108,7 @@ impl Resolver {
             cache: shared.cache.clone(),
             shelf: self.same_shelf(),
             judging: Some(of),
+            hijack: None,
         };
         let mut parts = self.parts(beside, settings);
         parts.validator = parts.validator.map(|v| Arc::new(v.afresh()));

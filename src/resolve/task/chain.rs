@@ -412,6 +412,9 @@ impl Shared {
         }
         let now = self.clock.now();
         self.troubles.answered(question);
+        if self.spares_old(question, &entry.security) {
+            return;
+        }
         let proven = entry.security == Security::Secure;
         if proven && entry.rcode == Rcode::NXDOMAIN {
             let denied = denied_name(&question.name, &entry.authority);
@@ -471,6 +474,7 @@ impl Shared {
             if placed == Placed::Well {
                 self.note_denial(question, response, &verdict);
             }
+            self.doubt(&mut verdict);
             if self.mark_retained(&response.zone, &mut verdict) {
                 self.metrics.retained_answers_total.inc();
             }

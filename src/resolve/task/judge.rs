@@ -180,6 +180,7 @@ impl Shared {
         if let Some(Culprit { zone, origin }) = &verdict.bogus_from
             && let Origin::Network(server) = *origin
         {
+            self.note_bogus(server, zone, response);
             tell(zone, server, Outcome::Bogus);
         }
         if verdict.security != Security::Secure {
@@ -192,6 +193,7 @@ impl Shared {
         };
         if let Origin::Network(server) = response.origin {
             show(&response.zone, server);
+            self.note_good();
             self.note_inceptions(verdict);
         }
         // A chain that holds vouches for each of its links; of those asked for twice, the last one.

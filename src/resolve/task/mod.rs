@@ -14,8 +14,10 @@ mod answers;
 mod beside;
 mod chain;
 mod copied;
+mod exchange;
 mod failures;
 mod flooded;
+mod hijack;
 mod inflight;
 mod judge;
 mod placed;
@@ -46,6 +48,7 @@ use crate::resolve::askers::Asker;
 use crate::resolve::budget::{Budget, TIME_MAX};
 use crate::resolve::delegation::{DelegationOrigin, Knowledge, TableStats};
 use crate::resolve::denials::FloodedZone;
+use crate::resolve::hijack::Hijack;
 use crate::resolve::iterate::Env;
 use crate::resolve::retained::{self, Retained};
 use crate::resolve::seats::{FullServer, Seats};
@@ -138,6 +141,7 @@ struct Memory {
     cache: Arc<Cache>,
     shelf: OnceLock<Arc<answers::Shelf>>,
     judging: Option<Judging>,
+    hijack: Option<Hijack>,
 }
 
 impl Memory {
@@ -149,6 +153,7 @@ impl Memory {
             cache: Arc::new(stale::cache(&parts.settings, &parts.metrics)),
             shelf: OnceLock::new(),
             judging: None,
+            hijack: None,
         }
     }
 }
@@ -171,6 +176,8 @@ pub(in crate::resolve) struct Shared {
     cache: Arc<Cache>,
     /// What a cut-off would leave is judged: nothing that is cached counts but as run out, and nothing is kept.
     judging: Option<Judging>,
+    /// Nothing where what is found out is not kept.
+    hijack: Option<Hijack>,
     troubles: Troubles,
     stale_work: stale::Work,
     /// Answers on disk, where they are kept.
@@ -198,7 +205,10 @@ impl Resolver {
     /// A resolver that knows nothing but its root hints.
     pub fn new(parts: Parts) -> Resolver {
         let retained = Arc::new(Retained::new(parts.settings.retained));
-        let memory = Memory::empty(&parts, retained);
+        let memory = Memory {
+            hijack: Some(Hijack::default()),
+            ..Memory::empty(&parts, retained)
+        };
         Resolver::with_memory(parts, memory)
     }
 
@@ -210,6 +220,7 @@ impl Resolver {
             cache,
             shelf,
             judging,
+            hijack,
         } = memory;
         let Parts {
             settings,
@@ -226,6 +237,7 @@ impl Resolver {
             retained,
             cache,
             judging,
+            hijack,
             troubles: Troubles::default(),
             stale_work: stale::Work::new(),
             shelf,

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::sleep_until;
 
 use super::Shared;
 use super::chain::ATTEMPTS_MAX;
+use super::exchange::{Exchange, Tell, Told};
 use super::inflight::Part;
 use super::judge::Asker;
 use crate::cache::entry::negative_ttl_s;
@@ -17,12 +17,10 @@ use crate::dns::{Name, Question, RrSet, Rtype};
 use crate::future::BoxFuture;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
-use crate::resolve::interpret::{self, Said};
+use crate::resolve::interpret;
 use crate::resolve::iterate::{Action, Event, Failure, FailureKind, Iteration, Manner};
-use crate::resolve::seats::Seat;
-use crate::resolve::settle::settle;
 use crate::resolve::shares::PLACES_MAX;
-use crate::resolve::trace::{Trace, What, ms, origin_words, said_words};
+use crate::resolve::trace::{Trace, What, origin_words};
 use crate::resolve::{Cover, LocalAnswer, LocalZones, Origin, Response, Security};
 use crate::upstream::{Ask, Transport};
 
@@ -192,7 +190,7 @@ impl Shared {
     /// 32 of them when it is made, and most questions need one.
     fn iterate(self: Arc<Self>, ask: RawAsk, budget: Arc<Budget>) -> BoxFuture<'static, RawResult> {
         Box::pin(async move {
-            let (tell, mut told) = unbounded_channel::<Box<Event>>();
+            let (tell, mut told) = unbounded_channel::<Box<Told>>();
             let mut iteration = Iteration::new(
                 ask.question.clone(),
                 Manner {
@@ -224,13 +222,20 @@ impl Shared {
                             token,
                             ask,
                             wait,
+                            given_up,
                             seat,
                         } => {
                             let told = self.note_exchange(&trace, &ask, now);
-                            let tell = tell.clone();
-                            self.send(&budget, (ask, seat), wait, told, move |said| {
-                                let _ = tell.send(Box::new(Event::Said { token, said }));
-                            });
+                            let exchange = Exchange {
+                                ask,
+                                wait,
+                                given_up,
+                            };
+                            let tell = Tell {
+                                token,
+                                to: tell.clone(),
+                            };
+                            self.send(&budget, exchange, seat, told, tell);
                         }
                         Action::Check { question, ds } => self.check_referral(question, *ds),
                         Action::Addresses { name, rtype, anew } => {
@@ -242,7 +247,7 @@ impl Shared {
                 let wake = iteration.wake_at().map_or(deadline, |at| at.min(deadline));
                 event = tokio::select! {
                     biased;
-                    Some(event) = told.recv() => *event,
+                    Some(told) = told.recv() => self.unless_late(&iteration, *told),
                     () = sleep_until(self.clock.instant(wake)) => Event::Timer,
                 };
                 if self.clock.now().mono >= deadline {
@@ -265,53 +270,6 @@ impl Shared {
             let Failure { zone, text, .. } = failure;
             tracing::warn!(%zone, why = text.as_str(), left_out, "no place for a question to the zone's servers (limits.upstream_per_zone_max, upstream_per_server_max, denials_per_zone_s): it fails, or old data is answered");
         }
-    }
-
-    /// The exchange runs by itself: it teaches about its server even when nobody waits any more.
-    fn send(
-        self: &Arc<Self>,
-        budget: &Arc<Budget>,
-        (ask, seat): (Ask, Seat),
-        wait: Duration,
-        told: Trace,
-        tell: impl FnOnce(Said) + Send + 'static,
-    ) {
-        let (shared, budget) = (self.clone(), budget.clone());
-        tokio::spawn(async move {
-            let sent_at = shared.clock.now().mono;
-            let mut exchange = shared.upstream.exchange(ask.clone());
-            let result = tokio::select! {
-                biased;
-                result = &mut exchange => result,
-                () = tokio::time::sleep(wait) => {
-                    let now = shared.clock.now().mono;
-                    let (server, rtype) = (ask.server.ip(), ask.question.rtype);
-                    if !shared.servers.is_overtaken(server, sent_at) {
-                        shared.servers.late(server, ask.transport, rtype, now);
-                    }
-                    (shared.servers).late_for(server, &ask.zone, rtype, sent_at, now);
-                    told.amend(|what| note_late(what, wait));
-                    exchange.await
-                }
-            };
-            let now = shared.clock.now();
-            let rtt = result.as_ref().ok().map(|reply| reply.rtt);
-            let zone = &ask.zone;
-            let said = settle(&shared.env(&budget, &told), zone, &ask, result, now);
-            match said {
-                Said::Truncated => shared.metrics.upstream_truncated_total.inc(),
-                Said::EdnsRefused(_) => shared.metrics.upstream_edns_refused_total.inc(),
-                Said::CookieRefused => shared.metrics.upstream_cookie_refused_total.inc(),
-                _ => {}
-            }
-            if matches!(said, Said::Answer(_) | Said::Apex(..) | Said::Referral(_)) {
-                shared.note_heard(zone);
-            }
-            told.amend(|what| note_said(what, &said, rtt));
-            // Who is told may ask the same server again.
-            drop(seat);
-            tell(said);
-        });
     }
 
     /// Writes down a question to a server, to be completed when it has ended.
@@ -344,7 +302,7 @@ impl Shared {
         asker: &RawAsk,
         (name, rtype): (Name, Rtype),
         anew: bool,
-        tell: &UnboundedSender<Box<Event>>,
+        tell: &UnboundedSender<Box<Told>>,
     ) {
         let mut ask = RawAsk::new(Question::new(name.clone(), rtype));
         ask.depth = asker.depth + 1;
@@ -357,12 +315,13 @@ impl Shared {
                 Ok(found) => (found, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
-            let _ = tell.send(Box::new(Event::Addresses {
+            let event = Event::Addresses {
                 name,
                 rtype,
                 found,
                 why,
-            }));
+            };
+            let _ = tell.send(Box::new(Told { event, asked: None }));
         });
         tokio::spawn(work);
     }
@@ -484,25 +443,6 @@ fn denial_ttl_s(response: &Response) -> u32 {
 
 fn soa_of(response: &Response) -> Option<&RrSet> {
     response.authority.iter().find(|s| s.rtype == Rtype::SOA)
-}
-
-fn note_late(what: &mut What, wait: Duration) {
-    if let What::Exchange { late_ms, .. } = what {
-        *late_ms = Some(ms(wait));
-    }
-}
-
-fn note_said(what: &mut What, said: &Said, rtt: Option<Duration>) {
-    if let What::Exchange {
-        outcome,
-        taken,
-        rtt_ms,
-        ..
-    } = what
-    {
-        let (words, good) = said_words(said);
-        (*outcome, *taken, *rtt_ms) = (Some(words), good, rtt.map(ms));
-    }
 }
 
 fn too_late(question: &Question) -> Failure {

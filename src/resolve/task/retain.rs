@@ -86,6 +86,10 @@ impl Shared {
         let own = |s: &crate::dns::RrSet| s.rtype == Rtype::SOA && s.name == response.zone;
         if sound && response.answer.is_empty() && response.authority.iter().any(own) {
             let gone = self.retained.denied(&response.zone, question);
+            if gone > 0 {
+                // It may be in use, and would make a denial by the zone above it look misplaced.
+                self.knowledge.purge_retained(&response.zone);
+            }
             self.metrics.retained_denied_total.add(gone as u64);
         }
     }

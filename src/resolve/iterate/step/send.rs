@@ -9,16 +9,18 @@ use crate::resolve::iterate::Action;
 use crate::resolve::minimise;
 use crate::resolve::quirks::EdnsLevel;
 use crate::resolve::seats::Seat;
-use crate::resolve::select::{Errand, HOLD_FOR, WAIT_MAX};
+use crate::resolve::select::{Errand, HOLD_FOR, PATIENCE_MAX, WAIT_MAX};
 use crate::upstream::{Ask, Doubt, Transport};
 
 /// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 section 3.2), or where that is
 /// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
 const EDNS_SMALL: u16 = 1232;
 const EDNS_SMALLEST: u16 = 512;
-/// How long an exchange over UDP is listened to.
+/// How long an exchange over UDP is waited for. Who is silent so long is asked again, and listened to for [`LISTEN_FOR`]: that a server
+/// is slow is seen from nothing but its answer.
 const UDP_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
 const UDP_TIMEOUT_MAX: Duration = Duration::from_millis(2000);
+const LISTEN_FOR: Duration = PATIENCE_MAX;
 /// How long an exchange over TCP may take: two round trips more than UDP.
 const TCP_TIMEOUT: Duration = Duration::from_millis(4000);
 /// The same where all servers are known to be silent.
@@ -229,7 +231,7 @@ impl Attempt {
             }
             server = forward.server(to.server).unwrap_or(server);
         }
-        let (wait, timeout) = match to.transport {
+        let (wait, given_up) = match to.transport {
             Transport::Udp if self.is_recursive() => (wait, FORWARD_TIMEOUT),
             Transport::Udp => {
                 let usual = (wait * 3).clamp(UDP_TIMEOUT_MIN, UDP_TIMEOUT_MAX);
@@ -243,9 +245,13 @@ impl Attempt {
             Transport::Tcp => ((wait * 3).min(WAIT_MAX), TCP_TIMEOUT),
         };
         // There are others, and the client waits.
-        let timeout = match self.leaves_out {
-            true => timeout.min(WAIT_MAX),
-            false => timeout,
+        let given_up = match self.leaves_out {
+            true => given_up.min(WAIT_MAX),
+            false => given_up,
+        };
+        let timeout = match to.transport {
+            Transport::Udp => given_up.max(LISTEN_FOR),
+            Transport::Tcp => given_up,
         };
         let size = match cautious && over_udp {
             true if env.settings.edns_buffer > EDNS_SMALL => EDNS_SMALL,
@@ -257,6 +263,7 @@ impl Attempt {
         sender.out.push(Action::Send {
             token,
             wait: wait.max(patience),
+            given_up,
             seat,
             ask: Ask {
                 zone: self.delegation.zone.clone(),
