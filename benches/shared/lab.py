@@ -124,6 +124,12 @@ def core_busy_s(core):
     return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
+def stolen_s(core):
+    """Seconds that the host gave a core to others while it had work."""
+    words = next(line for line in open("/proc/stat") if line.startswith(f"cpu{core} ")).split()
+    return int(words[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def tree(process):
     """The numbers of a process and of all below it."""
     found = [process.pid]

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import time
 
+from lab import busy_s, stolen_s
 from servers import ADDRESSES, SERVER_CORE, configure, holdfast
 
 SHARE = 0.7
@@ -22,14 +23,16 @@ CACHE_MIB = 32
 RATE_RUNS, RATE_SECONDS = 3, 3
 MINUTE_S, REPORT_S, SAMPLE_S = 60, 5, 2
 DRILL_S = 20
-# How the log tells of a question that came to nothing, and how much of that is printed.
-NOTHING, TOLD_MAX = "SERVFAIL", 4000
+# How the log tells of a question that came to nothing and of a queue that is too long, and how much of that is printed.
+TOLD, TOLD_MAX = ("SERVFAIL", " is taken"), 4000
 # Between the last two quarters of the time.
 GROWTH_MAX, DESCRIPTORS_MAX = 1.03, 4
 # Of the load that was meant, a machine with other work may put off so much.
 ASKED_MIN = 0.95
 # Before that caches still fill.
 GROWTH_AFTER_MIN = 8
+# Places of sums in a sample.
+CPU, STOLEN = 4, 5
 
 
 def run(lab, args):
@@ -62,8 +65,8 @@ def run(lab, args):
         load.kill()
         load.wait()
     said = [json.loads(line) for line in reports.read_text().splitlines()]
-    if said[-1]["wrong"]:
-        print("".join(f"  {line}\n" for line in (lab.dir / "holdfast.log").read_text().splitlines() if NOTHING in line)[:TOLD_MAX])
+    if said[-1]["wrong"] or said[-1]["lost"]:
+        print("".join(f"  {line}\n" for line in (lab.dir / "holdfast.log").read_text().splitlines() if any(what in line for what in TOLD))[:TOLD_MAX])
     return judge(soak, said, rate)
 
 
@@ -88,7 +91,7 @@ class Soak:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 raise RuntimeError("holdfast has ended; logs with --keep")
-            self.samples.append((time.monotonic() - self.begun, *taken(self.process.pid)))
+            self.samples.append((time.monotonic() - self.begun, *taken(self.process.pid), busy_s(self.process), stolen_s(SERVER_CORE)))
             time.sleep(max(0, min(SAMPLE_S, until - time.monotonic())))
 
     def reload(self, version):
@@ -121,21 +124,32 @@ def taken(pid):
     return kib("RssAnon") << 10, kib("RssFile") << 10, len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def per_s(samples, index, begin, end):
+    """How much a sum grew in a second, between the samples around this time."""
+    before = [s for s in samples if s[0] <= begin][-1:] or samples[:1]
+    after = [s for s in samples if s[0] >= end][:1] or samples[-1:]
+    return (after[0][index] - before[0][index]) / max(after[0][0] - before[0][0], 0.001)
+
+
 def judge(soak, said, rate):
     faults = [*soak.failed]
     keys = ("answered", "lost", "wrong", "put_off")
     parts = [{key: now[key] - before[key] for key in keys} for before, now in zip([dict.fromkeys(keys, 0), *said], said)]
-    print(f"  {'minute':>6} {'answered':>10} {'lost':>6} {'wrong':>6} {'put off':>8} {'anon MiB':>9} {'file MiB':>9} {'fds':>5}  lost at")
+    print(f"  {'minute':>6} {'answered':>10} {'lost':>6} {'wrong':>6} {'put off':>8} {'us cpu':>6} {'stolen':>6} {'anon MiB':>9} {'file MiB':>9} {'fds':>5}  lost at (us cpu, stolen)")
     rows, each = [], MINUTE_S // REPORT_S
     for number in range(0, len(parts), each):
         row = {key: sum(part[key] for part in parts[number:number + each]) for key in keys}
         begin_s = number * REPORT_S
         taken_then = [sample for sample in soak.samples if begin_s <= sample[0] < begin_s + MINUTE_S] or soak.samples[-1:]
         row |= {"anon": max(s[1] for s in taken_then), "file": max(s[2] for s in taken_then), "descriptors": max(s[3] for s in taken_then)}
-        row["lost_at_s"] = {n * REPORT_S: part["lost"] for n, part in enumerate(parts[number:number + each]) if part["lost"]}
+        # What an answer costs the process, and what the host takes of its core: both say whether the machine is what it was.
+        cost = lambda begin, end, answered: (per_s(soak.samples, CPU, begin, end) * (end - begin) * 1e6 / max(answered, 1), per_s(soak.samples, STOLEN, begin, end))
+        row["cpu_us"], row["stolen"] = cost(begin_s, begin_s + MINUTE_S, row["answered"])
+        row["lost_at"] = [(n * REPORT_S, part["lost"], *cost(begin_s + n * REPORT_S, begin_s + (n + 1) * REPORT_S, part["answered"]))
+                          for n, part in enumerate(parts[number:number + each]) if part["lost"]]
         rows.append(row)
-        print(f"  {number // each + 1:6} {row['answered']:10} {row['lost']:6} {row['wrong']:6} {row['put_off']:8} {row['anon'] / 2**20:9.1f} {row['file'] / 2**20:9.1f} {row['descriptors']:5}  "
-              + ", ".join(f"{at} s: {lost}" for at, lost in row["lost_at_s"].items()))
+        print(f"  {number // each + 1:6} {row['answered']:10} {row['lost']:6} {row['wrong']:6} {row['put_off']:8} {row['cpu_us']:6.2f} {row['stolen']:6.1%} {row['anon'] / 2**20:9.1f} {row['file'] / 2**20:9.1f} {row['descriptors']:5}  "
+              + ", ".join(f"{at} s: {lost} ({cpu_us:.2f}, {stolen:.1%})" for at, lost, cpu_us, stolen in row["lost_at"]))
     last = said[-1]
     print(f"  in all {last['answered']} answered, {last['lost']} lost, {last['wrong']} wrong, {last['unsent']} unsent; p99 {last['p99_us'] / 1000:.1f} ms; {'; '.join(last['examples'][:3])}")
     if last["lost"] or last["wrong"]:

@@ -101,7 +101,9 @@ class World(Internet):
         return [f"1 h{n:05}.wire. {A} edns 0 {1 + n % 2}" for n in range(NAMES)]
 
     def _b(self):
-        absent = ["?" * n for n in range(6, 13)] + [f"www.{'?' * n}" for n in range(6, 13)]
+        # With a digit that no TLD has: of a hundred million random words a few are TLDs.
+        words = ["?" * n + "1" for n in range(5, 12)]
+        absent = words + [f"www.{word}" for word in words]
         rows = [(ABSENT_SHARE / len(absent), f"{name}.", A, 3, 0) for name in absent]
         share = (1 - ABSENT_SHARE - NS_SHARE) / len(self.tlds)
         rows += [(share, tld, DS, 0, int(tld in self.secure)) for tld in sorted(self.tlds)]

@@ -11,17 +11,16 @@
 //!
 //! Failure: as with datagrams; a kernel that takes no filter leaves it to the line to lose whoever comes.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::fair::Fair;
 use super::proxy::Proxies;
 use super::queue;
-use super::sieve::{CONNECTIONS, Outcome, Pressure, Sieve};
-use crate::lines::Lines;
+use super::sieve::{CONNECTIONS, Pressure, Sieve};
 use crate::metrics::Metrics;
 use crate::query::Pipeline;
 
@@ -29,23 +28,22 @@ use crate::query::Pipeline;
 pub(super) const TURN_MAX: usize = 16;
 /// The line is looked at so often while connections are counted, also when none comes.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Lines that the log takes of how full it is.
-const LINES_PER_S_MAX: u32 = 2;
 
 /// Who comes to one listening socket.
 pub(super) struct Crowd {
+    fair: Fair,
     sieve: Sieve,
     /// Connections may have a filter that they opened under.
     has_sieved: bool,
-    log: Lines,
 }
 
 impl Crowd {
     pub(super) fn new() -> Crowd {
+        let fair = Fair::new(CONNECTIONS);
         Crowd {
-            sieve: Sieve::new(CONNECTIONS),
+            sieve: fair.sieve(),
+            fair,
             has_sieved: false,
-            log: Lines::new(LINES_PER_S_MAX),
         }
     }
 
@@ -61,6 +59,7 @@ impl Crowd {
         client: SocketAddr,
         proxies: &Proxies,
         pipeline: &Pipeline,
+        metrics: &Metrics,
     ) -> bool {
         if self.has_sieved {
             let _ = queue::let_all_in(stream);
@@ -68,7 +67,11 @@ impl Crowd {
         self.sieve.took(1);
         let is_spared =
             || client.ip().is_loopback() || proxies.has(client) || pipeline.is_exempt(client);
-        !self.sieve.is_counting() || self.sieve.count(client.ip(), is_spared)
+        let is_in = !self.sieve.is_counting() || self.sieve.count(client.ip(), is_spared);
+        if !is_in {
+            self.fair.left_out(metrics);
+        }
+        is_in
     }
 
     /// Looks at the line if it is time to, and has the kernel do what follows. `handshakes` that wait, and how many may.
@@ -88,47 +91,12 @@ impl Crowd {
         let pressure = handshakes.map_or(line, |(waiting, room)| {
             line.or_longer(Pressure::of_line(waiting, room, line.dropped))
         });
-        let was_sieving = self.sieve.is_sieving();
-        let Outcome {
-            dropped,
-            unseen,
-            shares,
-        } = self.sieve.look(pressure, now);
-        metrics.connections_lost_total.add(dropped.into());
-        for (network, count) in unseen {
-            metrics.connections_sieved_total.add(count);
-            pipeline.count_unseen(network, count, now);
-        }
-        let Some(shares) = shares else {
-            return;
-        };
-        self.has_sieved = true;
-        let has_failed = queue::sieve(listener, CONNECTIONS, &shares).err();
-        if has_failed.is_some() {
-            self.sieve.refused();
-        }
-        if was_sieving != self.sieve.is_sieving() || has_failed.is_some() {
-            self.tell(shares.len(), has_failed, now);
-        }
-    }
-
-    fn tell(&self, networks: usize, has_failed: Option<io::Error>, now: Duration) {
-        let Some(left_out) = self.log.claim(now.as_secs()) else {
-            return;
-        };
-        match has_failed {
-            None if networks > 0 => tracing::warn!(
-                networks,
-                left_out,
-                "more connections are opened than can be taken: of networks that open many only a share is let in (`holdfast top` says who)"
-            ),
-            None => tracing::info!(left_out, "all connections that are opened are taken again"),
-            Some(error) => tracing::warn!(
-                %error,
-                left_out,
-                "more connections are opened than can be taken, and the kernel takes no filter: whoever comes may have to come again"
-            ),
-        }
+        let at = (pressure, now);
+        let has_sieved = &mut self.has_sieved;
+        (self.fair).look(&mut self.sieve, at, pipeline, metrics, |kind, shares| {
+            *has_sieved = true;
+            queue::sieve(listener, kind, shares)
+        });
     }
 }
 
@@ -148,20 +116,11 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::Limits;
     use crate::query::Settings;
-    use crate::query::acl::AccessList;
-    use crate::query::own::OwnZones;
     use crate::query::rate_limit::RateLimits;
 
     fn pipeline() -> Pipeline {
-        let settings = Settings {
-            access: AccessList::new(&crate::config::Access::default()),
-            zones: OwnZones::default(),
-            udp_size_max: 1232,
-            ..Settings::default()
-        };
-        let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
         let limits = Arc::new(RateLimits::new(&Limits::default(), [5; 16]));
-        Pipeline::new(settings, None, Arc::default()).with_limits(limits, Clock::system())
+        Pipeline::new(Settings::untold(), None, Arc::default()).with_limits(limits, Clock::system())
     }
 
     /// A listening socket of this machine alone, with a line for so many.
@@ -198,7 +157,7 @@ mod tests {
         assert!(metrics.connections_lost_total.value() >= 3);
         for _ in &held {
             let (stream, client) = listener.accept().unwrap();
-            assert!(crowd.came(&stream, client, &proxies, &pipeline));
+            assert!(crowd.came(&stream, client, &proxies, &pipeline, &metrics));
         }
         assert_eq!(metrics.connections_sieved_total.value(), 0);
     }

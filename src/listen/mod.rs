@@ -12,6 +12,7 @@
 pub mod conversation;
 mod crowd;
 mod datagram;
+mod fair;
 mod hosts;
 pub mod http_query;
 mod https;

@@ -218,9 +218,8 @@ impl Door {
     /// Serves a connection, if there is a place for it.
     fn begin(&self, crowd: &mut Crowd, stream: TcpStream, client: SocketAddr) {
         let metrics = &self.common.metrics;
-        if !crowd.came(&stream, client, &self.proxies, &self.common.pipeline) {
-            metrics.connections_lost_total.inc();
-            metrics.connections_sieved_total.inc();
+        let Common { pipeline, .. } = &self.common;
+        if !crowd.came(&stream, client, &self.proxies, pipeline, metrics) {
             return turn_away(stream);
         }
         let is_proxy = self.proxies.has(client);
@@ -313,19 +312,10 @@ mod tests {
     use crate::dns::message::MESSAGE_LEN_MAX;
     use crate::dns::{Message, Question, Rcode, Rtype};
     use crate::query::Settings;
-    use crate::query::acl::AccessList;
-    use crate::query::own::OwnZones;
 
     /// A listener that refuses every question, with so many places.
     fn started(places: usize) -> (SocketAddr, Streams) {
-        let settings = Settings {
-            access: AccessList::new(&crate::config::Access::default()),
-            zones: OwnZones::default(),
-            udp_size_max: 1232,
-            ..Settings::default()
-        };
-        let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-        let pipeline = Arc::new(Pipeline::new(settings, None, Arc::default()));
+        let pipeline = Arc::new(Pipeline::new(Settings::untold(), None, Arc::default()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();

@@ -23,11 +23,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::datagram::{Answers, BATCH_MAX, Inbox, Route, Sender, Unsent};
+use super::fair::Fair;
 use super::hosts::{Hosts, PER_HOST_MAX};
 use super::proxy::Proxies;
 use super::queue;
-use super::sieve::{DATAGRAMS, Pressure, Share, Sieve};
-use crate::lines::Lines;
+use super::sieve::{DATAGRAMS, Kind, Pressure, Share, Sieve};
 use crate::metrics::Metrics;
 use crate::query::quick::{Found, ReadyAnswers};
 use crate::query::{Client, Job, Pipeline, Step, Transport};
@@ -40,8 +40,6 @@ const STOP_LOOK_INTERVAL_MS: u64 = 100;
 const STOP_LOOK_INTERVAL_SHORT_MS: u64 = 5;
 /// How often it is looked whether no query waits any more.
 const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(1);
-/// Lines that the log takes of how full the queues are.
-const SIEVE_LINES_PER_S_MAX: u32 = 2;
 /// Pause after a socket error, so that a persistent one does not burn a core, in milliseconds.
 const ERROR_PAUSE_MS: u64 = 1;
 
@@ -55,8 +53,7 @@ pub(super) struct Shared {
     waiting: Arc<Semaphore>,
     places: u32,
     hosts: Arc<Hosts>,
-    /// Begin and end of sieving, of all threads.
-    sieve_log: Lines,
+    fair: Fair,
     stop_is_near: AtomicBool,
     stop: AtomicBool,
 }
@@ -103,7 +100,7 @@ impl UdpThreads {
             waiting: Arc::new(Semaphore::new(places as usize)),
             places,
             hosts: Hosts::new(per_host),
-            sieve_log: Lines::new(SIEVE_LINES_PER_S_MAX),
+            fair: Fair::new(DATAGRAMS),
             stop_is_near: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -199,7 +196,7 @@ pub(super) trait Door {
     ///
     /// # Errors
     /// The kernel does not do that here: all is let in.
-    fn sieve(&mut self, _shares: &[Share]) -> io::Result<()> {
+    fn sieve(&mut self, _kind: Kind, _shares: &[Share]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -259,8 +256,8 @@ impl Door for SocketDoor {
         queue::pressure(&self.socket)
     }
 
-    fn sieve(&mut self, shares: &[Share]) -> io::Result<()> {
-        queue::sieve(&self.socket, DATAGRAMS, shares)
+    fn sieve(&mut self, kind: Kind, shares: &[Share]) -> io::Result<()> {
+        queue::sieve(&self.socket, kind, shares)
     }
 
     fn is_shut(&self, _: &io::Error) -> bool {
@@ -297,7 +294,7 @@ impl Shared {
         door.set_patience(Duration::from_millis(STOP_LOOK_INTERVAL_MS));
         let mut answers = Answers::default();
         let mut kept = self.pipeline.ready_answers(threads);
-        let mut sieve = Sieve::new(DATAGRAMS);
+        let mut sieve = self.fair.sieve();
         let mut looks_often = false;
         while !self.stop.load(Ordering::Relaxed) {
             if !looks_often && self.stop_is_near.load(Ordering::Relaxed) {
@@ -345,8 +342,7 @@ impl Shared {
                 let is_spared = || self.proxies.has(sender) || self.pipeline.is_exempt(sender);
                 if !sieve.count(sender.ip(), is_spared) {
                     left_out[number] = true;
-                    self.metrics.queries_lost_total.inc();
-                    self.metrics.queries_sieved_total.inc();
+                    self.fair.left_out(&self.metrics);
                     self.pipeline.count_unseen(sender.ip(), 1, now);
                 }
             }
@@ -362,41 +358,10 @@ impl Shared {
         let Some(pressure) = door.pressure() else {
             return;
         };
-        let was_sieving = sieve.is_sieving();
-        let outcome = sieve.look(pressure, now);
-        let metrics = &self.metrics;
-        metrics.queries_lost_total.add(outcome.dropped.into());
-        for (network, count) in outcome.unseen {
-            metrics.queries_sieved_total.add(count);
-            self.pipeline.count_unseen(network, count, now);
-        }
-        let Some(shares) = outcome.shares else {
-            return;
-        };
-        let networks = shares.len();
-        let has_failed = door.sieve(&shares).err();
-        if has_failed.is_some() {
-            sieve.refused();
-        }
-        if was_sieving == sieve.is_sieving() && has_failed.is_none() {
-            return;
-        }
-        let Some(left_out) = self.sieve_log.claim(now.as_secs()) else {
-            return;
-        };
-        match has_failed {
-            None if networks > 0 => tracing::warn!(
-                networks,
-                left_out,
-                "more comes than is taken: of networks that ask much only a share is let in (`holdfast top` says who)"
-            ),
-            None => tracing::info!(left_out, "all that comes is taken again"),
-            Some(error) => tracing::warn!(
-                %error,
-                left_out,
-                "more comes than is taken, and the kernel takes no filter: the queue loses whoever comes"
-            ),
-        }
+        let at = (pressure, now);
+        (self.fair).look(sieve, at, &self.pipeline, &self.metrics, |kind, shares| {
+            door.sieve(kind, shares)
+        });
     }
 
     /// Answers what was taken, or begins to.

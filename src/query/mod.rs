@@ -117,6 +117,20 @@ pub struct Settings {
     pub keys: Keyring,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// Those of a server that nobody has told anything, in force: without zones of its own, for clients of this machine.
+    pub fn untold() -> SharedSettings {
+        let config = crate::config::Config::default();
+        let settings = Settings {
+            access: AccessList::new(&config.access),
+            udp_size_max: config.server.udp_size_max,
+            ..Settings::default()
+        };
+        Arc::new(ArcSwap::from_pointee(settings))
+    }
+}
+
 /// The settings in force, to be replaced whole.
 pub type SharedSettings = Arc<ArcSwap<Settings>>;
 

@@ -35,53 +35,40 @@ pub struct FullServerStatus {
 
 /// The form for people; nothing where there is nothing to say.
 pub(super) fn write(zones: &[CrowdedStatus], servers: &[FullServerStatus], out: &mut String) {
-    write_zones(zones, out);
-    write_servers(servers, out);
-}
-
-fn write_servers(servers: &[FullServerStatus], out: &mut String) {
-    if servers.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\ntoo many questions are outstanding at:");
-    for of in servers.iter().take(SHOWN_MAX) {
-        let FullServerStatus {
-            address,
-            since,
-            outstanding,
-            refused,
-        } = of;
-        let _ = writeln!(
-            out,
-            "  {address} since {since}, {outstanding} outstanding, {refused} were not put to it"
-        );
-    }
-    if servers.len() > SHOWN_MAX {
-        let more = servers.len() - SHOWN_MAX;
-        let _ = writeln!(out, "  ... and {more} more servers");
-    }
-}
-
-fn write_zones(zones: &[CrowdedStatus], out: &mut String) {
-    if zones.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\ntoo many questions wait for the servers of:");
-    for of in zones.iter().take(SHOWN_MAX) {
+    let heading = "too many questions wait for the servers of";
+    list(heading, "zones", zones, out, |of| {
         let CrowdedStatus {
             zone,
             since,
             waiting,
             refused,
         } = of;
-        let _ = writeln!(
-            out,
-            "  {zone} since {since}, {waiting} wait, {refused} found no place"
-        );
+        format!("{zone} since {since}, {waiting} wait, {refused} found no place")
+    });
+    let heading = "too many questions are outstanding at";
+    list(heading, "servers", servers, out, |of| {
+        let FullServerStatus {
+            address,
+            since,
+            outstanding,
+            refused,
+        } = of;
+        format!("{address} since {since}, {outstanding} outstanding, {refused} were not put to it")
+    });
+}
+
+/// A heading, a line each, and how many `things` are left out.
+fn list<T>(heading: &str, things: &str, all: &[T], out: &mut String, line: impl Fn(&T) -> String) {
+    if all.is_empty() {
+        return;
     }
-    if zones.len() > SHOWN_MAX {
-        let more = zones.len() - SHOWN_MAX;
-        let _ = writeln!(out, "  ... and {more} more zones");
+    let _ = writeln!(out, "\n{heading}:");
+    for one in all.iter().take(SHOWN_MAX) {
+        let _ = writeln!(out, "  {}", line(one));
+    }
+    if all.len() > SHOWN_MAX {
+        let more = all.len() - SHOWN_MAX;
+        let _ = writeln!(out, "  ... and {more} more {things}");
     }
 }
 

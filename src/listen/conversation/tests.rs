@@ -10,7 +10,6 @@ use crate::dns::edns::option;
 use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Edns, Message, Question, Rcode, Rtype};
 use crate::places::{Places, network};
-use crate::query::acl::AccessList;
 use crate::query::{BoxFuture, Options, Resolve, Settings, Transport};
 use crate::resolve::{Resolution, Security, Sources};
 
@@ -73,18 +72,16 @@ fn running(places: usize, parallel: usize) -> Running {
     let (go, wait) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
     let waiting = Arc::new(AtomicUsize::new(0));
-    let settings = Settings {
-        access: AccessList::new(&crate::config::Access::default()),
-        udp_size_max: 1232,
-        ..Settings::default()
-    };
-    let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
     let metrics = Arc::new(Metrics::default());
     let resolver = Slow {
         go: wait,
         waiting: waiting.clone(),
     };
-    let pipeline = Pipeline::new(settings, Some(Arc::new(resolver)), metrics.clone());
+    let pipeline = Pipeline::new(
+        Settings::untold(),
+        Some(Arc::new(resolver)),
+        metrics.clone(),
+    );
     let parallel = Arc::new(Semaphore::new(parallel));
     let common = Common {
         pipeline: Arc::new(pipeline),

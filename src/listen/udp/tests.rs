@@ -4,8 +4,6 @@ use super::*;
 use crate::clock::Clock;
 use crate::dns::message::MESSAGE_LEN_MAX;
 use crate::dns::{Message, Name, Question, Rcode, RrSet, Rtype};
-use crate::query::acl::AccessList;
-use crate::query::own::OwnZones;
 use crate::query::{BoxFuture, Options, Resolve, Settings};
 use crate::resolve::{Resolution, Security, Sources};
 use tokio::sync::watch;
@@ -61,14 +59,11 @@ fn running(places: u32) -> Running {
 }
 
 fn pipeline(wait: watch::Receiver<bool>, metrics: &Arc<Metrics>) -> Pipeline {
-    let settings = Settings {
-        access: AccessList::new(&crate::config::Access::default()),
-        zones: OwnZones::default(),
-        udp_size_max: 1232,
-        ..Settings::default()
-    };
-    let settings = Arc::new(arc_swap::ArcSwap::from_pointee(settings));
-    Pipeline::new(settings, Some(Arc::new(Slow(wait))), metrics.clone())
+    Pipeline::new(
+        Settings::untold(),
+        Some(Arc::new(Slow(wait))),
+        metrics.clone(),
+    )
 }
 
 fn running_with(places: (u32, u32)) -> Running {
@@ -298,7 +293,7 @@ async fn a_ready_answer_that_panics_takes_its_own_query_alone() {
         waiting: Arc::new(Semaphore::new(1)),
         places: 1,
         hosts: Hosts::new(1),
-        sieve_log: Lines::new(1),
+        fair: Fair::new(DATAGRAMS),
         stop_is_near: AtomicBool::new(false),
         stop: AtomicBool::new(false),
     };
