@@ -180,3 +180,22 @@ async fn what_failed_in_one_family_comes_last_in_the_other() {
         assert_eq!(brief(&lab.ask("www.a.com.", Rtype::A).await), WWW, "{seed}");
     }
 }
+
+// One name does not exist, another is an alias: that holds for both families, and leaves questions for the other family of the one that has an address.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_exist_is_looked_for_in_one_family_only() {
+    for seed in 0..24 {
+        let internet = world(seed)
+            .zone("org.")
+            .server("ns.org.", &["192.0.2.31"])
+            .record("alias CNAME ns.org.")
+            .zone("a.com.")
+            .server("nowhere.org.", &[])
+            .server("alias.org.", &[])
+            .server("six.net.", &["2001:db8::3"])
+            .record("www A 203.0.113.80")
+            .build();
+        let lab = Lab::with(internet, |s| s.seed = seed);
+        assert_eq!(brief(&lab.ask("www.a.com.", Rtype::A).await), WWW, "{seed}");
+    }
+}

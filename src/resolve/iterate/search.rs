@@ -2,7 +2,7 @@
 //!
 //! Why: a delegation names servers, and often not where they are. Each name is a question of its own, of which a stranger's
 //! delegation could make hundreds (NXNSAttack, CVE-2020-12667), so they are counted, and only a few run at a time; one that takes long
-//! makes room for the next, and a name that could not be found out in one family is looked for in the other after all else. And what such a search once found is no more than hearsay: nobody validates it, so it may have to be
+//! makes room for the next, and a name that could not be found out in one family is looked for in the other after all else, one that does not exist not at all. And what such a search once found is no more than hearsay: nobody validates it, so it may have to be
 //! searched for anew, which is counted apart, or names that lead nowhere would protect a forged address.
 //!
 //! Model: per step one [`Search`]. A name and a family are *wanted*, then *awaited*, then perhaps *looked up*; what was looked up may be
@@ -240,6 +240,11 @@ impl Search {
             let Wanted {
                 name, rtype, anew, ..
             } = wanted;
+            // The search in its other family has shown that there are none in this one either.
+            let known = sender.env.knowledge.addresses(&name, rtype, sender.now);
+            if !anew && known.is_some_and(|known| known.is_empty()) {
+                continue;
+            }
             let depth = sender.manner.depth;
             if !sender.env.budget.take_search(&name, rtype, depth) {
                 return false;

@@ -13,7 +13,7 @@ use super::inflight::Part;
 use super::judge::Asker;
 use crate::cache::entry::negative_ttl_s;
 use crate::clock::Now;
-use crate::dns::{Name, Question, RrSet, Rtype};
+use crate::dns::{Name, Question, Rcode, RrSet, Rtype};
 use crate::future::BoxFuture;
 use crate::resolve::budget::Budget;
 use crate::resolve::delegation::ADDRESSES_PER_NAME_MAX;
@@ -356,7 +356,7 @@ impl Shared {
             false => self.raw(ask, budget).await,
         };
         let now = self.clock.now();
-        let learn = |found: &[IpAddr], from, ttl_s| {
+        let learn = |rtype, found: &[IpAddr], from, ttl_s| {
             (self.knowledge).learn_addresses(name, rtype, found.to_vec(), from, ttl_s, now);
         };
         match result {
@@ -367,14 +367,24 @@ impl Shared {
                 let found: Vec<IpAddr> = found.take(ADDRESSES_PER_NAME_MAX).collect();
                 let ttl_s = match found.is_empty() {
                     true => denial_ttl_s(&response).min(NO_ADDRESS_TTL_MAX_S),
-                    false => sets.map(|s| s.ttl).min().unwrap_or(0),
+                    false => sets.clone().map(|s| s.ttl).min().unwrap_or(0),
                 };
                 let from = match response.origin {
                     Origin::Network(server) => Some(server),
                     Origin::Mirror(_) => None,
                 };
                 let ttl_s = ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S);
-                learn(&found, from, ttl_s);
+                learn(rtype, &found, from, ttl_s);
+                // What does not exist, or is an alias, has no address of the other family either.
+                let is_alias = sets.clone().any(|s| s.rtype == Rtype::CNAME);
+                let other = match rtype {
+                    Rtype::A => Rtype::AAAA,
+                    _ => Rtype::A,
+                };
+                let is_known = self.knowledge.addresses(name, other, now).is_some();
+                if (is_alias || response.rcode == Rcode::NXDOMAIN) && !is_known {
+                    learn(other, &[], from, ttl_s);
+                }
                 self.retained.learn_addresses(name, rtype, &found, now);
                 Ok(found)
             }
@@ -385,7 +395,7 @@ impl Shared {
                 );
                 // Addresses that are kept are better than none.
                 if lasting && !again && !self.retained.knows_host(name) {
-                    learn(&[], None, ADDRESS_FAILURE_TTL_S);
+                    learn(rtype, &[], None, ADDRESS_FAILURE_TTL_S);
                 }
                 Err(failure.to_string())
             }
