@@ -303,25 +303,33 @@ impl Servers {
     /// Only plain questions count: there are servers that drop those for types that they do not know, and answer all others.
     pub fn silence(&self, zone: &Name, servers: &[IpAddr], now: Duration) -> Silence {
         let table = self.table();
-        let (mut fresh, mut old) = (false, false);
-        let owed = |a: &IpAddr| match table.get(a) {
-            Some(server) if server.partly.is(now) => server.partly.owed(zone, now),
-            Some(server) => {
-                let is_old = server.late_at + SILENT_FOR <= now;
-                (old, fresh) = (old || is_old, fresh || !is_old);
-                server.plain_late
-            }
-            None if self.is_family_dead(*a) => SILENT_AFTER,
-            None => 0,
-        };
-        let owed: Vec<u32> = servers.iter().map(owed).collect();
-        if owed.contains(&0) || (old && !fresh) {
+        let (mut fresh, mut old) = (Vec::new(), Vec::new());
+        for server in servers {
+            let owed = match table.get(server) {
+                Some(known) if known.partly.is(now) => known.partly.owed(zone, now),
+                Some(known) if known.late_at + SILENT_FOR <= now && known.plain_late > 0 => {
+                    old.push(known.plain_late);
+                    continue;
+                }
+                Some(known) => known.plain_late,
+                None if self.is_family_dead(*server) => SILENT_AFTER,
+                None => 0,
+            };
+            fresh.push(owed);
+        }
+        if fresh.contains(&0) || (fresh.is_empty() && !old.is_empty()) {
             return Silence::None;
         }
-        let sum = owed
-            .iter()
-            .fold(0u32, |sum, owed| sum.saturating_add(*owed));
-        match sum >= SILENT_AFTER * owed.len() as u32 {
+        let is_sure = |owed: &[u32]| {
+            let sum = owed
+                .iter()
+                .fold(0u32, |sum, owed| sum.saturating_add(*owed));
+            sum >= SILENT_AFTER * owed.len() as u32
+        };
+        // What is owed from long ago says nothing of those that are asked now.
+        let are_fresh_sure = is_sure(&fresh);
+        fresh.append(&mut old);
+        match are_fresh_sure && is_sure(&fresh) {
             true => Silence::Sure,
             false => Silence::Suspected,
         }

@@ -349,6 +349,20 @@ fn who_was_silent_long_ago_is_asked_before_he_passes_for_dead() {
 }
 
 #[test]
+fn who_was_silent_long_ago_does_not_make_one_lost_packet_of_another_the_end_of_the_zone() {
+    let servers = known();
+    for _ in 0..9 {
+        servers.late(FAR, UDP, Rtype::A, ms(1000));
+    }
+    let now = SILENT_FOR + ms(2000);
+    let of = |now| servers.silence(&Name::root(), &[NEAR, FAR], now);
+    servers.late(NEAR, UDP, Rtype::A, now);
+    assert_eq!(of(now + ms(1)), Silence::Suspected);
+    servers.late(NEAR, UDP, Rtype::A, now + ms(2));
+    assert_eq!(of(now + ms(3)), Silence::Sure);
+}
+
+#[test]
 fn servers_that_fall_silent_share_what_all_questions_may_send() {
     let servers = known();
     let both = [NEAR, FAR];
