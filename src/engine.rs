@@ -39,7 +39,7 @@ use crate::reach::{self, Prefixes, Prober, Reachability, SoaProber, State, Trans
 use crate::resolve::Security;
 use crate::resolve::settings::Settings;
 use crate::resolve::task::{Options, Parts, Resolver};
-use crate::store::{Ledger, Opened, StoreError};
+use crate::store::{Changes, Durability, Ledger, Opened, StoreError};
 use crate::timekeeper::Timekeeper;
 use crate::upstream::Upstream;
 use catalogs::Catalogs;
@@ -87,6 +87,7 @@ pub struct Engine {
     retained_in: Option<Arc<Ledger>>,
     /// The floor under the clock; none with `lab.clock_file`.
     pub timekeeper: Option<Arc<Timekeeper>>,
+    ledger: Arc<Ledger>,
     parent: Arc<Parent>,
     _tasks: JoinSet<()>,
 }
@@ -188,6 +189,7 @@ impl Engine {
         parent.begin(&resolver);
         let front = Arc::new(Front::new(resolver.clone(), config.names.clone()));
 
+        let kept_in = ledger.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(resolver.clone().keep_fresh());
         tasks.spawn(resolver.clone().refresh_retained());
@@ -256,6 +258,7 @@ impl Engine {
             trust_points,
             retained_in,
             timekeeper,
+            ledger: kept_in,
             parent,
             _tasks: tasks,
         })
@@ -277,6 +280,20 @@ impl Engine {
         if let Some(counted) = &self.counted {
             counted.clone().save().await;
         }
+    }
+
+    /// The last word to the disk, which blocks on it: the floor under the clock, and all that was written before is synced. The ledger stays open until the process ends, for
+    /// to close it is to sync once more, and by then nobody answers.
+    pub fn settle(&self) {
+        match &self.timekeeper {
+            Some(keeper) => keeper.persist(Durability::Synced),
+            None => {
+                if let Err(error) = self.ledger.commit(Changes::new(), Durability::Synced) {
+                    tracing::warn!(%error, "what was written last may be lost");
+                }
+            }
+        }
+        std::mem::forget(self.ledger.clone());
     }
 }
 

@@ -54,7 +54,6 @@ use holdfast::query::rate_limit::RateLimits;
 use holdfast::query::special::{self, Special};
 use holdfast::query::transfer::Transfers;
 use holdfast::query::{Pipeline, Settings, SharedSettings};
-use holdfast::store::Durability;
 use holdfast::tap::Tap;
 use holdfast::upstream::{self, NetSettings, NetUpstream, TlsServers};
 use rand::TryRng;
@@ -71,8 +70,6 @@ use shown::Shown;
 
 /// How long the end waits for what is to be kept.
 const SAVE_TIME_MAX: Duration = Duration::from_millis(800);
-/// What still runs when the program ends gets this long, in milliseconds.
-const RUNTIME_STOP_MS: u64 = 300;
 
 /// A fault of this machine or of its setup, for people.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -105,7 +102,8 @@ pub fn run(file: &Path, config: Config, json: bool) -> Result<(), Fault> {
         server.serve(signals, listeners).await;
         Ok(())
     });
-    runtime.shutdown_timeout(Duration::from_millis(RUNTIME_STOP_MS));
+    // What is still being written to disk stands the end as it stands a loss of power, and nobody answers any more.
+    runtime.shutdown_background();
     result
 }
 
@@ -331,10 +329,8 @@ impl Server {
         listeners.prepare_stop();
         // An end takes 2 s at most; what is not written then is learned again.
         let _ = tokio::time::timeout(SAVE_TIME_MAX, self.operator.engine.save()).await;
-        if let Some(keeper) = self.operator.engine.timekeeper.clone() {
-            let write = move || keeper.persist(Durability::Synced);
-            let _ = tokio::task::spawn_blocking(write).await;
-        }
+        let engine = self.operator.engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.settle()).await;
         listeners.stop().await;
         if let Some(tap) = self.tap.take() {
             let _ = tokio::task::spawn_blocking(move || tap.stop()).await;

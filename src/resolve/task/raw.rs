@@ -375,15 +375,14 @@ impl Shared {
                 };
                 let ttl_s = ttl_s.clamp(ADDRESS_TTL_MIN_S, ADDRESS_TTL_MAX_S);
                 learn(rtype, &found, from, ttl_s);
-                // What does not exist, or is an alias, has no address of the other family either.
+                // What does not exist, or is an alias, has no address of the other family either. The denial of an AAAA does not tell:
+                // there are servers that deny the whole name for want of one (RFC 4074 section 4.2).
                 let is_alias = sets.clone().any(|s| s.rtype == Rtype::CNAME);
-                let other = match rtype {
-                    Rtype::A => Rtype::AAAA,
-                    _ => Rtype::A,
-                };
-                let is_known = self.knowledge.addresses(name, other, now).is_some();
-                if (is_alias || response.rcode == Rcode::NXDOMAIN) && !is_known {
-                    learn(other, &[], from, ttl_s);
+                if rtype == Rtype::A
+                    && (is_alias || response.rcode == Rcode::NXDOMAIN)
+                    && (self.knowledge.addresses(name, Rtype::AAAA, now)).is_none()
+                {
+                    learn(Rtype::AAAA, &[], from, ttl_s);
                 }
                 self.retained.learn_addresses(name, rtype, &found, now);
                 Ok(found)
