@@ -39,8 +39,9 @@ use crate::metrics::Metrics;
 use crate::query::Pipeline;
 use proxy::Proxies;
 
-/// Connections that the kernel holds until they are taken. Under a flood of them this is a line that everybody waits in.
-const TCP_BACKLOG_MAX: i32 = 1024;
+/// Connections that the kernel holds until they are taken, as far as its own limit allows: who finds no room comes again a second later. Nobody waits longer
+/// for it: the line is long from a part of 1,024 on (`sieve`).
+const TCP_BACKLOG_MAX: i32 = 4096;
 /// Room for queries that each UDP socket should have, in bytes, and for answers.
 pub const UDP_BUFFER_BYTES: usize = 4 << 20;
 /// Asked of the kernel for queries; it grants what its limits allow. A machine may stand still for a fifth of a second, and nobody's query is to be lost for

@@ -16,7 +16,7 @@
 //! shares as it is taken, for to take it costs little and to answer it would take a tenth of a second, for which all others wait.
 //!
 //! And where no more comes than is usual there is no flood, but a thread that has become slow: other work has its core, or a neighbour the other half of it. To
-//! halve its work then would lose a quarter of all queries for a few in a hundred too many. So it is met in another [`Manner`]: [`SLOW`], not [`FLOOD`].
+//! halve its work then would lose a quarter of all queries for a few in a hundred too many. So it is met in another [`Manner`]: [`SLOW`] or [`SLOW_LINE`], not [`FLOOD`].
 //!
 //! ```text
 //! Open --long, lost, a surge--> Counting --so for `patience`, or a surge for SURGE_LOOKS--> Sieving --all fits--> Counting
@@ -67,6 +67,8 @@ const DATAGRAM_OCTETS: u32 = 1024;
 /// A queue's room is for moments in which its thread has no core: whole machines stand still for a fifth of a second. Long is what the thread takes a
 /// tenth of a second for, so of a larger room no more than this counts below.
 pub const RECKONED_ROOM_OCTETS: u32 = 8 << 20;
+/// The same for a line of connections, which are counted.
+const RECKONED_ROOM_CONNECTIONS: usize = 1024;
 
 /// What comes through a sieve, and how much of it is little.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +83,8 @@ pub struct Kind {
     memory: Duration,
     /// Whether only packets that open a connection are sieved, and all others let in.
     pub openings: bool,
+    /// How it is met that no more than usual comes and is too much.
+    slow: &'static Manner,
 }
 
 /// Datagrams at a socket of UDP. A household's phones and browsers ask 20 times a second.
@@ -90,6 +94,7 @@ pub const DATAGRAMS: Kind = Kind {
     sieved_min: 8,
     memory: Duration::ZERO,
     openings: false,
+    slow: &SLOW,
 };
 /// Connections at a listening socket. A tenth as many come of them, for each costs both sides ten times as much and carries many questions; so of a network there
 /// may be one or none between two filters, and what it was found to send before says more than that.
@@ -99,6 +104,7 @@ pub const CONNECTIONS: Kind = Kind {
     sieved_min: 2,
     memory: Duration::from_millis(200),
     openings: true,
+    slow: &SLOW_LINE,
 };
 
 /// A queue is *long* from this part of its room on. The kernel counts up to a quarter of it too much, as what was taken is given back in lots.
@@ -145,6 +151,13 @@ const SLOW: Manner = Manner {
     faster_max: 3,
     is_wary: false,
 };
+/// The same for a line of connections. A flood that just fits is what is usual, and a line that has become long in a moment without a core stays so for half a
+/// second, for hardly more is taken than comes. Whoever waits in it is kept from his answer, and who is not let in comes again: so patience is short here.
+const SLOW_LINE: Manner = Manner {
+    patience: Duration::from_millis(100),
+    work_share: 0.75,
+    ..SLOW
+};
 
 /// What the kernel says of a socket's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +179,7 @@ impl Pressure {
         };
         Pressure {
             queued: octets(waiting),
-            room: octets(room),
+            room: octets(room.min(RECKONED_ROOM_CONNECTIONS)),
             dropped,
         }
     }
@@ -551,7 +564,7 @@ impl Sieve {
         let come = (self.taken + self.lost).saturating_sub(drained.into());
         let come = come as f64 / self.counted_for(now);
         match come <= USUAL_MARGIN * usual.max(self.kind.work_min_per_s) {
-            true => &SLOW,
+            true => self.kind.slow,
             false => &FLOOD,
         }
     }

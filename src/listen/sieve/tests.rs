@@ -394,67 +394,132 @@ fn a_filter_is_short_enough_for_the_kernel() {
     }
 }
 
-/// A listening socket: what comes are whole connections of many networks, each of which opens few between two looks.
-#[test]
-fn a_flood_of_connections_from_many_networks_leaves_room_for_all_others() {
-    // Fractions of connections: those that come by chance.
-    let mut seed = 7_u64;
-    let mut chance = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005);
-        seed = seed.wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 40) as f64 / f64::from(1 << 24)
-    };
-    let seconds = LOOK_INTERVAL.as_secs_f64();
-    let capacity = 25_000.0 * seconds;
-    let mut sieve = Sieve::new(CONNECTIONS);
-    let (mut line, mut dropped, mut now) = (Vec::new(), 0_u32, Duration::ZERO);
-    let (mut honest, mut refused, mut longest) = (0, 0, 0);
-    for look in 0..1000 {
-        now += LOOK_INTERVAL;
-        let attack_per_s = match look {
-            ..300 => 0.0,
-            300..600 => 60_000.0 / 250.0,
-            _ => 600_000.0 / 250.0,
-        };
-        for n in 0..300 {
-            let is_honest = n >= 250;
-            let mut come = if is_honest { 2.0 } else { attack_per_s } * seconds;
-            let share = sieve.share_of(network(n));
-            while come > chance() {
+/// A listening socket: what comes are whole connections of 250 networks that attack, each of which opens few between two looks, and of 50 that do not.
+struct Line {
+    sieve: Sieve,
+    waiting: Vec<usize>,
+    dropped: u32,
+    now: Duration,
+    seed: u64,
+    honest: u32,
+    refused: u32,
+}
+
+impl Line {
+    const ATTACKERS: usize = 250;
+    const ROOM: usize = 4096;
+
+    fn new() -> Line {
+        Line {
+            sieve: Sieve::new(CONNECTIONS),
+            waiting: Vec::new(),
+            dropped: 0,
+            now: Duration::ZERO,
+            seed: 7,
+            honest: 0,
+            refused: 0,
+        }
+    }
+
+    /// Fractions of connections: those that come by chance.
+    fn chance(&mut self) -> f64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005);
+        self.seed = self.seed.wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 40) as f64 / f64::from(1 << 24)
+    }
+
+    fn come(&mut self, attack_per_s: f64, time: Duration) {
+        for n in 0..Self::ATTACKERS + 50 {
+            let is_honest = n >= Self::ATTACKERS;
+            let per_s = match is_honest {
+                true => 2.0,
+                false => attack_per_s / Self::ATTACKERS as f64,
+            };
+            let mut come = per_s * time.as_secs_f64();
+            let share = self.sieve.share_of(network(n));
+            while come > self.chance() {
                 come -= 1.0;
-                let is_let_in = chance() < share && line.len() < 1024;
-                dropped += u32::from(!is_let_in);
-                honest += u32::from(is_honest);
-                refused += u32::from(is_honest && !is_let_in);
+                let is_let_in = self.chance() < share && self.waiting.len() < Self::ROOM;
+                self.dropped += u32::from(!is_let_in);
+                self.honest += u32::from(is_honest);
+                self.refused += u32::from(is_honest && !is_let_in);
                 if is_let_in {
-                    line.push(n);
+                    self.waiting.push(n);
                 }
             }
         }
-        let taken = line.len().min(capacity as usize);
-        sieve.took(taken);
-        for n in line.drain(..taken) {
-            if sieve.is_counting() && !sieve.count(sender(n), || false) {
-                refused += u32::from(n >= 250);
+    }
+
+    /// Goes on to the next look.
+    fn pass(&mut self, attack_per_s: f64, capacity_per_s: f64) -> Outcome {
+        self.now += LOOK_INTERVAL;
+        self.come(attack_per_s, LOOK_INTERVAL);
+        let capacity = capacity_per_s * LOOK_INTERVAL.as_secs_f64();
+        let taken = self.waiting.len().min(capacity as usize);
+        self.sieve.took(taken);
+        for n in self.waiting.drain(..taken) {
+            if self.sieve.is_counting() && !self.sieve.count(sender(n), || false) {
+                self.refused += u32::from(n >= Self::ATTACKERS);
             }
         }
-        sieve.look(Pressure::of_line(line.len(), 1024, dropped), now);
+        let pressure = Pressure::of_line(self.waiting.len(), Self::ROOM, self.dropped);
+        self.sieve.look(pressure, self.now)
+    }
+
+    /// The thread has no core for so long.
+    fn stall(&mut self, attack_per_s: f64, time: Duration) {
+        self.now += time;
+        self.come(attack_per_s, time);
+    }
+}
+
+#[test]
+fn a_flood_of_connections_from_many_networks_leaves_room_for_all_others() {
+    let mut line = Line::new();
+    let mut longest = 0;
+    for look in 0..1000 {
+        let attack_per_s = match look {
+            ..300 => 0.0,
+            300..600 => 60_000.0,
+            _ => 600_000.0,
+        };
+        line.pass(attack_per_s, 25_000.0);
         // Three tenths of a second after it begins, and one after it is ten times as much.
         if (330..600).contains(&look) || look >= 610 {
-            longest = longest.max(line.len());
+            longest = longest.max(line.waiting.len());
         }
     }
-    // Never half of the line, which is taken in 20 ms.
-    assert!(sieve.is_sieving() && longest < 512, "{longest}");
+    // Never half of what a line is reckoned by, which is taken in 20 ms.
+    assert!(line.sieve.is_sieving() && longest < 512, "{longest}");
     // At the begin some find the line full.
+    let (honest, refused) = (line.honest, line.refused);
     assert!(refused * 100 < honest, "{refused} of {honest}");
     // Over: all of it goes.
     let went = (0..1000).any(|_| {
-        now += LOOK_INTERVAL;
-        let outcome = sieve.look(Pressure::of_line(0, 1024, dropped), now);
+        let outcome = line.pass(0.0, 25_000.0);
         outcome.shares.is_some_and(|shares| shares.is_empty())
     });
-    assert!(went && !sieve.is_sieving());
+    assert!(went && !line.sieve.is_sieving());
+}
+
+#[test]
+fn a_line_that_has_hardly_less_than_it_takes_is_short_again_soon_after_a_moment_without_a_core() {
+    let (attack, capacity) = (25_000.0, 26_000.0);
+    let mut line = Line::new();
+    (0..300).for_each(|_| drop(line.pass(attack, capacity)));
+    assert_eq!(
+        line.sieve.usual.per_s().map(|per_s| per_s > 20_000.0),
+        Some(true)
+    );
+    line.stall(attack, Duration::from_millis(60));
+    assert!(line.waiting.len() > 1024);
+    let looks = (0..300).find(|_| {
+        line.pass(attack, capacity);
+        line.waiting.len() < 128
+    });
+    // What is left over of its time alone would take 1.4 s.
+    assert!(looks.is_some_and(|looks| looks < 40), "{looks:?}");
+    assert_eq!(line.refused, 0);
 }
 
 #[test]
