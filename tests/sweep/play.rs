@@ -176,7 +176,7 @@ impl Stage {
     ) -> Result<(), Disagreement> {
         let before = self.lab.clock.now().mono;
         self.lab.net.take_packets();
-        let mut got = self.resolve(question).await;
+        let mut got = self.resolve(index, question).await;
         let took = self.lab.clock.now().mono - before;
         let judged = self.oracle.judge(question, before);
         tally.questions += 1;
@@ -202,7 +202,7 @@ impl Stage {
                 Ok(Agreed::AskAgain) if retry < RETRIES_MAX => {
                     tokio::time::sleep(RETRY_AFTER).await;
                     self.lab.net.take_packets();
-                    got = self.resolve(question).await;
+                    got = self.resolve(index, question).await;
                 }
                 Ok(Agreed::AskAgain) => {
                     return Err(self.disagreement(
@@ -249,9 +249,11 @@ impl Stage {
         Ok(())
     }
 
-    async fn resolve(&self, question: &Question) -> Resolution {
+    async fn resolve(&self, index: usize, question: &Question) -> Resolution {
         let (resolver, question) = (&self.lab.resolver, question.clone());
-        if std::env::var_os("SWEEP_TRACE").is_none() {
+        let is_traced = std::env::var("SWEEP_TRACE")
+            .is_ok_and(|which| which.parse().is_ok_and(|i: usize| i == index) || which == "all");
+        if !is_traced {
             return resolver.resolve(question, Options::default()).await;
         }
         let trace = Trace::recording(self.lab.clock.now());

@@ -49,8 +49,9 @@ const SENDS_MAX: u8 = 16;
 const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 /// Packets for one question at one zone whose servers are all known to be silent.
 const SENDS_SILENT_MAX: u8 = 4;
-/// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for.
-const SENDS_LEFT_MAX: u8 = 1;
+/// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for. So these are asked all at
+/// once, once each: any of them may have come back, and be the only one that does not lie.
+const SENDS_LEFT_MAX: usize = 3;
 
 /// What an attempt needs to send.
 pub(super) struct Sender<'a, 'e> {
@@ -291,7 +292,7 @@ impl Attempt {
         if self.fill(env, now, rng) {
             self.only_silent = true;
             self.sends_max = match self.leaves_out {
-                true => SENDS_LEFT_MAX,
+                true => self.order.len().min(SENDS_LEFT_MAX) as u8,
                 false => SENDS_SILENT_MAX,
             };
         }

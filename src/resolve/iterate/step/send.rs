@@ -57,11 +57,16 @@ impl Attempt {
                 self.hold(sender);
             }
             Some((mut next, seat)) if self.sends < self.sends_max => {
-                if self.sends > 0 && self.sends + 1 == self.sends_max {
+                let is_in_turn = self.sends > 0 && !self.asks_all_at_once();
+                if is_in_turn && self.sends + 1 == self.sends_max {
                     next.transport = Transport::Tcp;
                 }
                 let wait = self.send(sender, next, seat);
                 let wait = wait.map(|wait| self.capped(sender, next.server, wait));
+                let wait = match self.asks_all_at_once() && self.sends < self.sends_max {
+                    true => wait.and(Some(Duration::ZERO)),
+                    false => wait,
+                };
                 self.next_at = wait.map(|w| sender.now.mono + w);
                 let is_last = self.order.is_empty() && self.rounds + 1 >= ROUNDS_MAX;
                 if is_last || self.sends >= self.sends_max {
@@ -88,6 +93,11 @@ impl Attempt {
                 self.look_again(sender);
             }
         }
+    }
+
+    /// Whether those who are left, as others gave bogus answers, are all silent: nobody waits for one before the next is asked.
+    fn asks_all_at_once(&self) -> bool {
+        self.leaves_out && self.only_silent
     }
 
     /// Whether the zone's servers have fallen silent, and are sent as much by other questions as they may be.
