@@ -107,7 +107,7 @@ pub(super) fn turn_away(stream: impl AsFd) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
 
     use socket2::{Domain, Socket, Type};
@@ -160,6 +160,30 @@ mod tests {
             assert!(crowd.came(&stream, client, &proxies, &pipeline, &metrics));
         }
         assert_eq!(metrics.connections_sieved_total.value(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_on_this_machine_gets_no_share_however_many_he_opens() {
+        let (pipeline, metrics) = (pipeline(), Metrics::default());
+        let proxies = Proxies::new(Default::default(), Arc::default());
+        let listener = listener(32);
+        let to = listener.local_addr().unwrap();
+        let mut crowd = Crowd::new();
+        // A third of a second in which more come than find room.
+        for _ in 0..33 {
+            let mut opened = 0;
+            while TcpStream::connect_timeout(&to, Duration::from_millis(10)).is_ok() {
+                opened += 1;
+            }
+            tokio::time::advance(Duration::from_millis(10)).await;
+            crowd.look(&listener, None, &pipeline, &metrics);
+            for _ in 0..opened {
+                let (stream, client) = listener.accept().unwrap();
+                assert!(crowd.came(&stream, client, &proxies, &pipeline, &metrics));
+            }
+        }
+        assert!(crowd.is_counting() && !crowd.sieve.is_sieving());
+        assert!(metrics.connections_lost_total.value() >= 16);
     }
 
     #[tokio::test(start_paused = true)]

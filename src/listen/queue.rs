@@ -246,4 +246,26 @@ mod tests {
         sieve(&server, CONNECTIONS, &[]).unwrap();
         assert!(connect("127.0.4.3", &server).is_ok());
     }
+
+    #[test]
+    fn of_a_connection_that_is_let_in_no_packet_is_sieved() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shares = [Share::new("127.0.7.0".parse().unwrap(), 0.5)];
+        sieve(&server, CONNECTIONS, &shares).unwrap();
+        let tries = (0..24).map(|_| connect("127.0.7.1", &server));
+        let opened: Vec<_> = tries.filter_map(Result::ok).collect();
+        assert!((1..24).contains(&opened.len()), "{}", opened.len());
+        // The last packet of each handshake has come through as well.
+        let waiting = Pressure::of_line(opened.len(), 0, 0).queued;
+        assert_eq!(line(&server).unwrap().queued, waiting);
+        for mut client in opened {
+            let (mut taken, _) = server.accept().unwrap();
+            let_all_in(&taken).unwrap();
+            taken
+                .set_read_timeout(Some(Duration::from_millis(150)))
+                .unwrap();
+            client.write_all(b"?").unwrap();
+            taken.read_exact(&mut [0]).unwrap();
+        }
+    }
 }
