@@ -292,7 +292,7 @@ impl Attempt {
         if self.fill(env, now, rng) {
             self.only_silent = true;
             self.sends_max = match self.leaves_out {
-                true => self.order.len().min(SENDS_LEFT_MAX) as u8,
+                true => self.order.len().clamp(1, SENDS_LEFT_MAX) as u8,
                 false => SENDS_SILENT_MAX,
             };
         }
