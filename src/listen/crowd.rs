@@ -7,7 +7,7 @@
 //! its end. Its filter drops packets that open a connection (SYN) and no others, so it costs this process nothing and who is in stays in. A few connections are
 //! taken in a row ([`TURN_MAX`]), then all other work has a turn: what is too much waits in the line, where it shows, and not among the tasks.
 //!
-//! Nobody is sieved who is exempt from limits, a proxy for others, or on this machine.
+//! Nobody's network is sieved who is exempt from limits, a proxy for others, or comes over loopback.
 //!
 //! Failure: as with datagrams; a kernel that takes no filter leaves it to the line to lose whoever comes.
 

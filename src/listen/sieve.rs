@@ -3,7 +3,7 @@
 //! Why: a queue that is full loses whoever comes, and an honest client that asked once has to ask again a second later, while each of the
 //! attacker's datagrams that is taken costs as much as his. What is dropped before it queues costs this thread nothing and waits for nobody.
 //!
-//! Model: while the queue is short, nothing is done, and nothing is counted but how many come. Once it is *long*, or a socket has lost datagrams, its
+//! Model: while the queue is short, nothing is done, and nothing is counted but how many come. Once it is *long*, or has lost datagrams for want of room, its
 //! *networks* (a /24 or /56, as in `limits`) are counted, and if it stays so for a quarter of a second the kernel gets a filter that lets in of each at most as
 //! much as of any other. What a thread finds that had to share its core for a moment is taken before that, and costs nobody anything. The thread is to
 //! have work for half of what it took last, every network has the same *level* of that, and who asks less than the level is never touched. A share is a
@@ -25,7 +25,10 @@
 //!
 //! Connections are sieved in the same way ([`CONNECTIONS`]) before a listening socket, whose queue is the line of those that wait to be taken (`crowd`).
 //!
-//! Nobody is sieved who is *spared*: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
+//! What the kernel drops while the queue is nearly empty found no fault with its room: a datagram with a wrong checksum, a stray segment. Anybody can send such, so it
+//! counts for nothing here.
+//!
+//! Nobody's network is sieved of whom a *spared* sender was taken: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
 //! which asks no more than an honest one, cannot be told from honest ones here; then nothing is gained and nothing made worse.
 //!
 //! Failure: a kernel that has no numbers or takes no filter leaves everything as it was. A filter is made of numbers alone and ends by itself: its
@@ -166,7 +169,7 @@ pub struct Pressure {
     pub queued: u32,
     /// Octets that may.
     pub room: u32,
-    /// Datagrams dropped since the socket was made, by a filter or for want of room; it wraps around.
+    /// Packets dropped since the socket was made: by a filter, for want of room, or because they are damaged; it wraps around.
     pub dropped: u32,
 }
 
@@ -346,8 +349,10 @@ pub struct Sieve {
     asked: HashMap<Network, Asked>,
     /// Datagrams taken since then, of networks that are counted or not.
     taken: u64,
-    /// And lost since then, for whatever reason.
+    /// And lost since then, by a filter or while the queue was in want of room.
     lost: u64,
+    /// Whether it was at any look since then.
+    has_wanted: bool,
     shares: Vec<Share>,
     /// Octets that waited when they were made, or later when it was half as many, and when that was.
     queued: (u32, Duration),
@@ -376,6 +381,7 @@ impl Sieve {
             asked: HashMap::new(),
             taken: 0,
             lost: 0,
+            has_wanted: false,
             shares: Vec::new(),
             queued: (0, Duration::ZERO),
             has_backlog: false,
@@ -396,16 +402,17 @@ impl Sieve {
 
     /// Counts one of them; `is_spared`: its sender is never sieved, and neither is his network. Whether it is to be answered: what waited before there was a
     /// filter gets the same shares here, without an answer it costs little, and who came behind it is not to wait for it.
-    pub fn count(&mut self, sender: IpAddr, is_spared: impl FnOnce() -> bool) -> bool {
+    pub fn count(&mut self, sender: IpAddr, is_spared: impl Fn() -> bool) -> bool {
         let network = Network::of(sender);
         if self.has_backlog
             && let Some((share, part)) = self.of_backlog.get_mut(&network)
         {
             *part += *share;
-            if *part < 1.0 {
+            if *part >= 1.0 {
+                *part -= 1.0;
+            } else if !is_spared() {
                 return false;
             }
-            *part -= 1.0;
         }
         self.taken += 1;
         if let Some(asked) = self.asked.get_mut(&network) {
@@ -435,13 +442,19 @@ impl Sieve {
         let before = self.looked.replace((now, pressure));
         let came = std::mem::take(&mut self.came);
         let dropped = before.map_or(0, |(_, last)| pressure.dropped.wrapping_sub(last.dropped));
-        self.lost += u64::from(dropped);
+        let wants =
+            pressure.is_above(FILLS) || before.is_some_and(|(_, last)| last.is_above(FILLS));
+        self.has_wanted |= wants;
+        let has_lost = wants && dropped > 0;
+        if has_lost || self.is_sieving() {
+            self.lost += u64::from(dropped);
+        }
         let mut outcome = Outcome {
             dropped,
             ..Outcome::default()
         };
         let is_long = pressure.is_long();
-        let is_pressed = is_long || dropped > 0;
+        let is_pressed = is_long || has_lost;
         let since = self.pressed.unwrap_or(now);
         self.pressed = is_pressed.then_some(since);
         let manner = self.manner(now);
@@ -455,7 +468,7 @@ impl Sieve {
             false => 0,
         };
         if let Some((last, before)) = before.filter(|_| !self.is_sieving()) {
-            let is_short = !before.is_above(SURGES) && !pressure.is_above(SURGES) && dropped == 0;
+            let is_short = !before.is_above(SURGES) && !pressure.is_above(SURGES) && !has_lost;
             (self.usual).came(came, now.saturating_sub(last), is_short);
         }
         match self.state {
@@ -539,6 +552,9 @@ impl Sieve {
 
     /// How many times as much as was taken came through the filter: what was lost behind it for want of room, all alike.
     fn come_through(&self) -> f64 {
+        if !self.has_wanted {
+            return 1.0;
+        }
         let taken = self.taken.max(1) as f64;
         let unseen: u64 = self.unseen().iter().map(|(_, count)| count).sum();
         let filtered = unseen as f64 / taken;
@@ -662,7 +678,7 @@ impl Sieve {
     fn begin(&mut self, now: Duration) {
         self.since = now;
         self.waited = self.waiting();
-        (self.taken, self.lost) = (0, 0);
+        (self.taken, self.lost, self.has_wanted) = (0, 0, false);
         self.asked.clear();
     }
 }

@@ -306,6 +306,7 @@ fn a_burst_of_other_work_costs_nobody_anything_more() {
 fn one_loss_after_a_moment_without_a_core_changes_nothing() {
     let mut queue = Queue::new(&[15_000.0, 600.0]);
     queue.pass();
+    queue.queued = 200.0;
     queue.pressure.dropped += 500;
     assert_eq!(queue.pass().0.dropped, 500);
     assert!(queue.sieve.is_counting());
@@ -314,6 +315,30 @@ fn one_loss_after_a_moment_without_a_core_changes_nothing() {
     assert_eq!(queue.pass().0.shares, None);
     assert!((0..400).all(|_| queue.pass().0.shares.is_none()));
     assert!(!queue.sieve.is_counting());
+}
+
+#[test]
+fn what_is_dropped_for_its_faults_is_no_flood() {
+    // Damaged datagrams, many times as many as good ones, from before anything is usual and later on.
+    for calm in [0, 300] {
+        let mut queue = Queue::new(&[60.0; 10]);
+        (0..calm).for_each(|_| drop(queue.pass()));
+        for look in 0..600 {
+            queue.pressure.dropped += 300;
+            assert_eq!(queue.pass().0.shares, None, "look {look}");
+        }
+        assert!(!queue.sieve.is_counting());
+    }
+    // Behind a filter they make it no narrower: all that comes through is taken.
+    let mut queue = Queue::new(&[60_000.0, 0.0, 300.0]);
+    queue.looks_until_sieved();
+    (0..300).for_each(|_| drop(queue.pass()));
+    let before = queue.passes(0);
+    for _ in 0..300 {
+        queue.pressure.dropped += 300;
+        queue.pass();
+    }
+    assert!(queue.passes(0) > 0.9 * before && queue.passes(2) == 300.0);
 }
 
 #[test]

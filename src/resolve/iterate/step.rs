@@ -49,8 +49,8 @@ const SENDS_MAX: u8 = 16;
 const LAST_RESORT_AFTER: Duration = Duration::from_millis(2000);
 /// Packets for one question at one zone whose servers are all known to be silent.
 const SENDS_SILENT_MAX: u8 = 4;
-/// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for. So these are asked all at
-/// once, once each: any of them may have come back, and be the only one that does not lie.
+/// The same where others answer, whose data was bogus: they are to be asked for something else rather than the silent waited for. So these are asked at
+/// once, as far as the brake lets: any of them may have come back, and be the only one that does not lie.
 const SENDS_LEFT_MAX: usize = 3;
 
 /// What an attempt needs to send.
@@ -474,7 +474,7 @@ impl Attempt {
         if !odd && response.answer.is_empty() && response.authority.iter().any(named) {
             env.knowledge.learn_uncut(&shown, now);
         }
-        // RFC 9156 section 2.3: a server that denies a name may still know names below it
+        // RFC 9156 section 3: a server that denies a name may still know names below it
         // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
         self.hides_type &= !odd;
         self.labels = match odd {
