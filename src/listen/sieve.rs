@@ -25,8 +25,8 @@
 //!
 //! Connections are sieved in the same way ([`CONNECTIONS`]) before a listening socket, whose queue is the line of those that wait to be taken (`crowd`).
 //!
-//! What the kernel drops while the queue is nearly empty found no fault with its room: a datagram with a wrong checksum, a stray segment. Anybody can send such, so it
-//! counts for nothing here.
+//! What the kernel drops while the queue is nearly empty has not wanted for room: a datagram with a wrong checksum, a stray segment. Anybody can send such, so it
+//! begins no filter and makes none narrower.
 //!
 //! Nobody's network is sieved of whom a *spared* sender was taken: exempt from limits, or a proxy for others. Forged senders in more than [`SIEVED_MAX`] networks, each of
 //! which asks no more than an honest one, cannot be told from honest ones here; then nothing is gained and nothing made worse.

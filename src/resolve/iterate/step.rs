@@ -474,7 +474,7 @@ impl Attempt {
         if !odd && response.answer.is_empty() && response.authority.iter().any(named) {
             env.knowledge.learn_uncut(&shown, now);
         }
-        // RFC 9156 section 3: a server that denies a name may still know names below it
+        // RFC 9156: a server that denies a name may still know names below it
         // (RFC 8020 is not kept everywhere), so an unproven denial is checked with the whole name.
         self.hides_type &= !odd;
         self.labels = match odd {

@@ -119,7 +119,7 @@ impl Attempt {
         // RFC 8914 section 4.23: who refuses is no authority that was reached.
         self.somebody_answered |= matches!(said, Said::Failed(_));
         if answered && !self.asks_whole_question() {
-            // RFC 9156 section 3: broken servers fail at a minimised name; the whole name decides.
+            // RFC 9156: broken servers fail at a minimised name; the whole name decides.
             self.labels = self.question.name.label_count();
             self.new_question();
             self.again(exchange.to);

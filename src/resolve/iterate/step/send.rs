@@ -12,7 +12,7 @@ use crate::resolve::seats::Seat;
 use crate::resolve::select::{Errand, HOLD_FOR, PATIENCE_MAX, WAIT_MAX};
 use crate::upstream::{Ask, Doubt, Transport};
 
-/// What is advertised to servers that were silent, octets: what every path carries (RFC 9715 appendix A), or where that is
+/// What is advertised to servers that were silent, octets: what every path carries (RFC 9715), or where that is
 /// what they were silent to, what all DNS over UDP may use (RFC 1035 section 4.2.1).
 const EDNS_SMALL: u16 = 1232;
 const EDNS_SMALLEST: u16 = 512;
